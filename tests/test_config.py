@@ -1,0 +1,37 @@
+import pytest
+
+from vvi.config import PRESETS, DataConfig, Recipe, RunConfig, change, from_json, preset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_json_and_back_is_the_same_config_with_the_same_hash(name):
+    config = preset(name, "baseline", seed=3, margin=0.5)
+    again = from_json(config.to_json())
+    assert again == config and again.hash == config.hash
+
+
+def test_the_defaults_are_the_paper():
+    assert RunConfig().recipe == Recipe(identities=8, tracklets=2, epochs=200, lr=0.1, milestones=(35, 80))
+    assert (DataConfig().height, DataConfig().width, DataConfig().frames) == (288, 144, 6)
+
+
+def test_change_finds_a_field_wherever_it_lives():
+    config = change(RunConfig(), frames=4, lr=0.5, variant="released", seed=7, data_seed=9)
+    assert (config.data.frames, config.recipe.lr, dict(config.options), config.seed, config.data.seed) == (4, 0.5, {"variant": "released"}, 7, 9)
+
+
+def test_every_change_changes_the_hash():
+    base = preset("standard")
+    changed = [change(base, **c) for c in ({"seed": 1}, {"data_seed": 1}, {"frames": 2}, {"lr": 0.1}, {"margin": 0.1}, {"steps": 3})]
+    assert len({base.hash, *(c.hash for c in changed)}) == 7
+
+
+def test_the_order_of_options_does_not_matter():
+    assert change(RunConfig(), a=1, b=2).hash == change(change(RunConfig(), b=2), a=1).hash
+
+
+def test_an_unknown_preset_and_an_unknown_field_are_named():
+    with pytest.raises(ValueError, match="no preset 'huge'"):
+        preset("huge")
+    with pytest.raises(ValueError, match="RunConfig has no field colour"):
+        from_json('{"colour": 1}')

@@ -1,0 +1,30 @@
+import pytest
+import torch
+
+from vvi import methods, optim
+from vvi.config import Recipe, preset
+from vvi.methods.base import Phase
+
+
+def test_the_rate_of_each_epoch_is_that_of_the_card():
+    expected = {0: 0.01, 9: 0.1, 10: 0.1, 34: 0.1, 35: 0.01, 79: 0.01, 80: 0.001, 199: 0.001}
+    assert {e: pytest.approx(optim.rate(Recipe(), e)) for e in expected} == expected
+
+
+def test_the_slow_parts_learn_at_a_tenth():
+    method = methods.load("baseline", num_ids=5, backbone="micro")
+    optimiser = optim.build(method, Recipe())[method.phases[0].parts]
+    optim.set_rate(optimiser, Recipe(), method.phases[0], 20)
+    rates = {id(p): g["lr"] for g in optimiser.param_groups for p in g["params"]}
+    assert [rates[id(p)] for p in method.trunk.parameters()] == pytest.approx([0.01] * len(list(method.trunk.parameters())))
+    assert [rates[id(p)] for p in method.neck.parameters() if p.requires_grad] == pytest.approx([0.1, 0.1])
+
+
+def test_phases_of_equal_parts_share_one_optimiser_and_a_phase_may_have_its_own_constant_rate():
+    method = methods.load("baseline", num_ids=5, backbone="micro")
+    early, late, head = Phase("early", ("trunk", "neck"), (0, 60)), Phase("late", ("trunk", "neck"), (60, 200)), Phase("head", ("neck",), lr=0.01)
+    method.phases = (early, late, head)
+    built = optim.build(method, preset("standard").recipe)
+    assert len(built) == 2 and isinstance(built[early.parts], torch.optim.AdamW) and isinstance(built[head.parts], torch.optim.SGD)
+    assert [optim.set_rate(built[head.parts], Recipe(), head, e) for e in (0, 50, 150)] == [0.01] * 3
+    assert {g["lr"] for g in built[head.parts].param_groups} == {0.01}

@@ -1,0 +1,124 @@
+"""Tables of a paper -> the runs that are missing -> a data frame beside the published numbers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor, as_completed
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from vvi import experiment, methods, paths, store
+from vvi.config import RunConfig, preset
+
+METRICS = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
+
+
+def rows(method: str, table: str) -> dict[str, dict]:
+    """Row label -> fields to change, of one table of a method; ValueError naming the tables there are."""
+    tables = methods.module(method).ABLATIONS
+    if table not in tables:
+        raise ValueError(f"{method} has no table {table!r}: choose from {', '.join(tables)}")
+    return tables[table]
+
+
+def configs(method: str, table: str, size: str = "standard", seeds: Iterable[int] = (0, 1, 2)) -> dict[str, list[RunConfig]]:
+    """Row label -> one config per seed."""
+    seeds = list(seeds)
+    return {label: [preset(size, method, seed=seed, **changes) for seed in seeds] for label, changes in rows(method, table).items()}
+
+
+def missing(wanted: Iterable[RunConfig]) -> list[RunConfig]:
+    """The configs without a stored result of the present versions, each once."""
+    return [c for c in {c.hash: c for c in wanted}.values() if store.find(c, experiment.versions(c))[0] is None]
+
+
+def fill(wanted: Iterable[RunConfig], executor: Executor | None = None, device: str = "auto") -> int:
+    """Train what is missing, here or on any `concurrent.futures` executor; returns how many runs. Killed in the middle, the same call goes on with what is left."""
+    todo = missing(wanted)
+    with tqdm(total=len(todo), desc="runs", unit="run") as bar:
+        if executor is None:
+            for config in todo:
+                experiment.run(config, device=device, progress=False)
+                bar.update()
+        else:
+            for done in as_completed([executor.submit(experiment.run, config, device=device, progress=False) for config in todo]):
+                done.result()
+                bar.update()
+    return len(todo)
+
+
+def frame(method: str, table: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2), direction: str = "ir2vis", **run) -> pd.DataFrame:
+    """One row per (label, seed) with the scores in per cent and the run; trains what is missing. `run`: arguments of `experiment.run`."""
+    found = []
+    for label, settings in configs(method, table, size, seeds).items():
+        for config in settings:
+            result = experiment.run(config, **run)
+            found.append({"row": label, "seed": config.seed, **result.row(direction), "run": result.run_id, "seconds": result.record.seconds["train"]})
+    return pd.DataFrame(found)
+
+
+def published(paper: str, table: str, direction: str = "ir2vis") -> pd.DataFrame:
+    """What a paper prints in one of its tables: row label -> metric columns, from `book/published/<paper>.csv`."""
+    numbers = pd.read_csv(paths.published() / f"{paper}.csv")
+    chosen = numbers[(numbers.table == table) & (numbers.direction == direction)]
+    if chosen.empty:
+        raise ValueError(f"book/published/{paper}.csv has nothing for {table!r}, {direction}")
+    return chosen.pivot_table(index="method", columns="metric", values="value", sort=False)
+
+
+def collect(method: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2)) -> int:
+    """Copy the results of every table of a method from `$VVI_RUNS` into `book/records`; returns how many there are. Weights stay behind."""
+    wanted = {c.hash: c for table in methods.module(method).ABLATIONS for settings in configs(method, table, size, seeds).values() for c in settings}
+    count = 0
+    for config in wanted.values():
+        here, there = paths.runs() / config.hash, paths.records() / config.hash
+        if store.find(config, experiment.versions(config))[0] is None:
+            continue
+        if (here / "record.json").is_file():
+            there.mkdir(parents=True, exist_ok=True)
+            for name in ("arrays.safetensors", "record.json"):
+                shutil.copyfile(here / name, there / name)
+        count += 1
+    return count
+
+
+@dataclass(frozen=True)
+class Check:
+    """A stored record beside the same config trained now."""
+
+    run_id: str
+    same_machine: bool
+    difference: dict[str, float]
+    allowed: float
+
+    @property
+    def holds(self) -> bool:
+        return all(abs(d) <= self.allowed for d in self.difference.values())
+
+
+def verify(sample: int = 1, seed: int = 0, device: str = "auto", elsewhere: float = 6.0) -> list[Check]:
+    """Train a sample of the committed records again and compare rank-1 and mAP, in points.
+
+    On the processor and versions of the record the numbers must agree to 0.01 points; on another machine rounding differs, training drifts apart as two seeds would, and
+    `elsewhere` points are allowed.
+    """
+    folders = sorted(f.parent for f in paths.records().glob("*/record.json"))
+    if not folders:
+        raise FileNotFoundError(f"no records under {paths.records()}")
+    chosen = np.random.default_rng(seed).choice(len(folders), min(sample, len(folders)), replace=False)
+    return [_again(store.load_record(folders[i]), device, elsewhere) for i in chosen]
+
+
+def _again(record: store.Record, device: str, elsewhere: float) -> Check:
+    now = experiment.run(record.config, retrain=True, device=device, keep=False)
+    difference = {
+        f"{direction} {name}": 100 * (now.record.scores[direction][name] - scores[name])
+        for direction, scores in record.scores.items()
+        for name in ("rank1", "mAP")
+    }
+    same = all(record.environment.get(k) == now.record.environment.get(k) for k in ("torch", "numpy", "processor", "device"))
+    return Check(record.config.hash, same, difference, 0.01 if same else elsewhere)

@@ -1,0 +1,141 @@
+"""What a run is: frozen dataclasses, four presets, JSON, hash.
+
+A `RunConfig` names a method, the fields of that method's own `Config` that differ from the paper's defaults (`options`), the data, the recipe and the seed. Two runs with one
+hash compute the same; what only says where or how fast (device, workers, folders) is no part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal, get_type_hints
+
+Preset = Literal["tiny", "standard", "full", "paper"]
+PRESETS: tuple[Preset, ...] = ("tiny", "standard", "full", "paper")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which tracklets, and how a clip is cut and changed. `source`: a preset of the embedded synthetic data, or "real" for the folder `$VVI_DATA`."""
+
+    source: str = "standard"
+    seed: int = 0
+    layout: str = "hitsz-vcm"
+    height: int = 288
+    width: int = 144
+    frames: int = 6
+    min_seq_len: int = 12
+    pad: int = 10
+    flip: float = 0.5
+    augment_per: Literal["frame", "clip"] = "frame"
+
+    @property
+    def synthetic(self) -> bool:
+        return self.source != "real"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Batches, optimiser and schedule; the defaults are the paper's (MITML, section 6).
+
+    The clock of a run counts `epochs` of the paper whatever the number of steps: with `steps=None` an epoch is one pass of the sampler, else `steps` are spread over `epochs`.
+    """
+
+    identities: int = 8
+    tracklets: int = 2
+    epochs: int = 200
+    steps: int | None = None
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.1
+    slow: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    warmup: int = 10
+    milestones: tuple[int, ...] = (35, 80)
+    gamma: float = 0.1
+    precision: str = "32-true"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One training run and its evaluation."""
+
+    method: str = "baseline"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    data: DataConfig = DataConfig()
+    recipe: Recipe = Recipe()
+    backbone: str = "resnet50"
+    weights: str | None = "imagenet"
+    seed: int = 0
+    preset: str = "paper"
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces."""
+        return json.dumps(asdict(self) | {"options": dict(self.options)}, sort_keys=True, separators=(",", ":"))
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits of the canonical JSON: names the run folder."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+
+def from_json(text: str) -> RunConfig:
+    """The inverse of `RunConfig.to_json`; unknown or missing-typed fields raise ValueError naming them."""
+    return _build(RunConfig, json.loads(text))
+
+
+def change(config: RunConfig, **changes: Any) -> RunConfig:
+    """A copy with fields changed by name, wherever they live: `change(config, frames=4, lr=0.01, variant="released")`.
+
+    Names of `RunConfig`, `DataConfig` and `Recipe` are looked up in this order; `data_seed` is `data.seed`; every other name is an option of the method.
+    """
+    own = {k: v for k, v in changes.items() if k in {f.name for f in fields(RunConfig)} - {"options", "data", "recipe"}}
+    data = {
+        "seed" if k == "data_seed" else k: v for k, v in changes.items() if k == "data_seed" or (k not in own and k in {f.name for f in fields(DataConfig)})
+    }
+    recipe = {k: v for k, v in changes.items() if k not in own and k in {f.name for f in fields(Recipe)}}
+    options = {k: v for k, v in changes.items() if k not in own and k not in data and k not in recipe and k != "data_seed"}
+    return replace(
+        config,
+        **own,
+        data=replace(config.data, **data),
+        recipe=replace(config.recipe, **recipe),
+        options=dict(sorted((dict(config.options) | options).items())),
+    )
+
+
+def preset(name: str, method: str = "baseline", seed: int = 0, **changes: Any) -> RunConfig:
+    """A run of `method` at one of the four sizes, with fields changed as in `change`."""
+    if name not in _PRESETS:
+        raise ValueError(f"no preset {name!r}: choose from {', '.join(PRESETS)}")
+    return change(replace(_PRESETS[name], method=method, seed=seed, preset=name), **changes)
+
+
+def _build(kind: type, values: Mapping[str, Any]) -> Any:
+    hints = get_type_hints(kind)
+    if unknown := set(values) - set(hints):
+        raise ValueError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
+    read = {k: _build(hints[k], v) if is_dataclass(hints[k]) else tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return kind(**read)
+
+
+_SMALL = dict(optimiser="adamw", slow=1.0, weight_decay=0.05, lr=3e-3)
+_PRESETS: dict[str, RunConfig] = {
+    "paper": RunConfig(data=DataConfig(source="real")),
+    "full": RunConfig(data=DataConfig(source="full"), recipe=Recipe(steps=4000, precision="bf16-mixed"), weights=None),
+    "standard": RunConfig(
+        data=DataConfig(source="standard", height=64, width=32, frames=4, pad=3),
+        recipe=Recipe(identities=16, tracklets=2, steps=600, **_SMALL),
+        backbone="small",
+        weights=None,
+    ),
+    "tiny": RunConfig(
+        data=DataConfig(source="tiny", height=32, width=16, frames=3, pad=2),
+        recipe=Recipe(identities=4, tracklets=2, steps=4, **_SMALL),
+        backbone="micro",
+        weights=None,
+    ),
+}

@@ -1,0 +1,158 @@
+"""From tracklets to tensors: decode (or read the decoded cache), cut clips, augment, normalise.
+
+Frames stay uint8 until the last step. A batch is a function of (seed, step), so any worker may make it, and a resumed run sees the batches that the interrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image, read_file
+from torchvision.transforms.v2 import functional as V
+from tqdm import tqdm
+
+from vvi.config import DataConfig, Recipe
+from vvi.data.clips import test_frames, train_frames
+from vvi.data.sampler import IdentitySampler
+from vvi.data.transforms import augment, normalise
+from vvi.seed import rng
+from vvi.types import Batch, DataError, Dataset, Tracklet
+
+
+def decode(path: Path, height: int, width: int) -> Tensor:
+    """One image as uint8 (3, height, width), resized with antialiased bilinear interpolation; DataError naming a file that is missing, empty or damaged."""
+    try:
+        image = _bitmap(path) if path.suffix == ".bmp" else decode_image(read_file(str(path)), ImageReadMode.RGB)
+    except (RuntimeError, OSError) as error:
+        reason = "does not exist" if not path.exists() else "is empty" if not path.stat().st_size else "cannot be decoded: " + str(error).splitlines()[0]
+        raise DataError(f"image {path} {reason}") from error
+    return image if image.shape[1:] == (height, width) else V.resize(image, [height, width], antialias=True)
+
+
+class Frames:
+    """Reads frames of tracklets at one size, from the image files or, once `build` has run, from one memory-mapped uint8 file."""
+
+    def __init__(self, height: int, width: int, cache: Path | None = None):
+        self.size, self.folder = (height, width), cache
+        self.store: np.ndarray | None = None
+        self.first: dict[tuple[Path, ...], int] = {}
+
+    def read(self, tracklet: Tracklet, which: np.ndarray) -> Tensor:
+        """Frames number `which` of a tracklet: uint8 (T, 3, H, W)."""
+        start = self.first.get(tracklet.paths)
+        if self.store is not None and start is not None:
+            return torch.from_numpy(self.store[start + np.asarray(which)])
+        return torch.stack([decode(tracklet.paths[i], *self.size) for i in which])
+
+    def build(self, tracklets: Sequence[Tracklet], progress: bool = True) -> None:
+        """Decode every frame once into `<cache>/<key>.u8`; a finished file of the same images is taken as it is.
+
+        The file is written under a temporary name and moved into place with its manifest last, so a killed build leaves nothing that reads as complete.
+        """
+        if self.folder is None:
+            raise ValueError("Frames has no cache folder to build in")
+        paths = [path for t in tracklets for path in t.paths]
+        shape = (len(paths), 3, *self.size)
+        name = hashlib.sha256("\n".join(f"{p} {p.stat().st_size}" for p in paths).encode()).hexdigest()[:16]
+        file, manifest = self.folder / f"{name}-{self.size[0]}x{self.size[1]}.u8", self.folder / f"{name}-{self.size[0]}x{self.size[1]}.json"
+        if not manifest.exists() or json.loads(manifest.read_text()) != {"shape": list(shape), "bytes": file.stat().st_size if file.exists() else 0}:
+            self._write(paths, file, manifest, shape, progress)
+        self.store = np.memmap(file, np.uint8, "r", shape=shape)
+        starts = np.cumsum([0, *(len(t) for t in tracklets)])
+        self.first = {t.paths: int(start) for t, start in zip(tracklets, starts, strict=False)}
+
+    def _write(self, paths: list[Path], file: Path, manifest: Path, shape: tuple[int, ...], progress: bool) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        half = file.with_suffix(f".{os.getpid()}.part")
+        out = np.memmap(half, np.uint8, "w+", shape=shape)
+        with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(paths), desc="decode", unit="frame", disable=not progress, mininterval=1) as bar:
+            for start in range(0, len(paths), 1024):
+                chunk = paths[start : start + 1024]
+                for i, image in enumerate(pool.map(lambda p: decode(p, *self.size), chunk)):
+                    out[start + i] = image.numpy()
+                bar.update(len(chunk))
+        out.flush()
+        del out
+        os.replace(half, file)
+        manifest.write_text(json.dumps({"shape": list(shape), "bytes": file.stat().st_size}))
+
+
+@dataclass
+class TrainLoader:
+    """Step -> `Batch`: P x K x modality clips, cut, augmented and normalised."""
+
+    dataset: Dataset
+    frames: Frames
+    data: DataConfig
+    recipe: Recipe
+    seed: int
+
+    def __post_init__(self):
+        self.sampler = IdentitySampler(self.dataset.train, self.recipe.identities, self.recipe.tracklets, self.seed)
+        self.steps_per_epoch = self.sampler.steps_per_epoch
+
+    def uint8(self, step: int) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray, np.ndarray]:
+        """A batch before normalisation: vis and ir clips (B, T, 3, H, W) uint8, classes, places of the vis and of the ir tracklets."""
+        draw, r = self.sampler.draw(step), rng(self.seed, "clips", step)
+        clips = [torch.stack([self._clip(row, r) for row in rows]) for rows in (draw.vis, draw.ir)]
+        vis, ir = (augment(c, r, self.data.pad, self.data.flip, self.data.augment_per) for c in clips)
+        return vis, ir, draw.ids, draw.vis, draw.ir
+
+    def batches(self, start: int, stop: int, device: torch.device | str = "cpu", workers: int = 0) -> Iterator[Batch]:
+        """Batches of steps start..stop-1 on a device, in order; with `workers`, made ahead in that many processes of one thread each."""
+        steps = range(start, stop)
+        made = _ahead(self, steps, workers) if workers else map(self.uint8, steps)
+        for step, (vis, ir, ids, rows_vis, rows_ir) in zip(steps, made, strict=True):
+            vis, ir = (normalise(clips.to(device, non_blocking=True)) for clips in (vis, ir))
+            yield Batch(vis, ir, *(torch.as_tensor(a).to(device) for a in (ids, rows_vis, rows_ir)), step=step)
+
+    def _clip(self, row: int, r: np.random.Generator) -> Tensor:
+        tracklet = self.dataset.train[row]
+        return self.frames.read(tracklet, train_frames(len(tracklet), self.data.frames, r))
+
+
+def test_clips(tracklets: Sequence[Tracklet], frames: Frames, count: int, batch: int = 64) -> Iterator[Tensor]:
+    """Clips of evaluation, `batch` at a time: uint8 (B, T, 3, H, W), the first frame of each of T parts."""
+    for start in range(0, len(tracklets), batch):
+        yield torch.stack([frames.read(t, test_frames(len(t), count)) for t in tracklets[start : start + batch]])
+
+
+test_clips.__test__ = False
+
+
+class _Steps(torch.utils.data.Dataset):
+    def __init__(self, loader: TrainLoader, steps: range):
+        self.loader, self.steps = loader, steps
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, i: int):
+        return self.loader.uint8(self.steps[i])
+
+
+def _ahead(loader: TrainLoader, steps: range, workers: int):
+    return torch.utils.data.DataLoader(
+        _Steps(loader, steps),
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=None,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=lambda _: torch.set_num_threads(1),
+    )
+
+
+def _bitmap(path: Path) -> Tensor:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return V.pil_to_tensor(image.convert("RGB"))

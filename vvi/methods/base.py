@@ -1,0 +1,80 @@
+"""The contract between a paper and the one training loop."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vvi.types import Batch, Modality
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimiser step of an iteration.
+
+    `parts`: attributes of the method whose parameters this phase moves; everything else gets no gradient. `epochs`: from (inside) to (outside), on the paper's clock. `fresh`: run
+    forward again, since an earlier phase moved what this one reads. `lr`: a constant rate of its own instead of the schedule's. Phases with equal `parts` share one optimiser.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    epochs: tuple[float, float] = (0, math.inf)
+    fresh: bool = False
+    lr: float | None = None
+
+
+@dataclass
+class Output:
+    """What forward hands to the losses: clip features before the neck (2B, D), class scores (2B, C), both visible first; `extra` holds what one paper alone needs."""
+
+    feat: Tensor
+    logits: Tensor
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Method(nn.Module, ABC):
+    """Base of every method: `phases`, `forward`, `losses`, `embed`. `slow` names the parts that learn at the recipe's lower rate."""
+
+    phases: tuple[Phase, ...]
+    slow: tuple[str, ...] = ()
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Output:
+        """Once per batch, shared by the phases that do not ask for a fresh one."""
+
+    @abstractmethod
+    def losses(self, out: Output, batch: Batch, phase: Phase) -> dict[str, Tensor]:
+        """The named, weighted scalars of a phase; their sum is minimised."""
+
+    @abstractmethod
+    def embed(self, clips: Tensor, modality: Modality) -> Tensor:
+        """Clips of one modality, (B, T, 3, H, W) -> (B, D) of unit norm: all that evaluation calls."""
+
+    def parameters_of(self, phase: Phase) -> list[nn.Parameter]:
+        """The trainable parameters that a phase moves."""
+        return [p for part in phase.parts for p in _parameters(getattr(self, part))]
+
+    def groups(self, phase: Phase, slow: float) -> list[dict[str, Any]]:
+        """Parameter groups of a phase with the factor that multiplies the learning rate."""
+        split: dict[float, list[nn.Parameter]] = {}
+        for part in phase.parts:
+            split.setdefault(slow if part in self.slow else 1.0, []).extend(_parameters(getattr(self, part)))
+        return [{"params": params, "factor": factor} for factor, params in split.items()]
+
+
+def _parameters(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
+    found = [part] if isinstance(part, nn.Parameter) else list(part.parameters())
+    return [p for p in found if p.requires_grad]
+
+
+def check_clips(clips: Tensor) -> None:
+    """ValueError unless clips are (B, T, 3, H, W) and finite in shape: the classic silent error of clip models is a reshape that mixes time with channels."""
+    if clips.ndim != 5 or clips.shape[2] != 3 or 0 in clips.shape:
+        raise ValueError(f"clips must be (B, T, 3, H, W) with no empty side, got {tuple(clips.shape)}")
+    if not torch.is_floating_point(clips):
+        raise ValueError(f"clips must be normalised floats, got {clips.dtype}")

@@ -1,0 +1,1 @@
+"""Blocks that methods share: two-stream trunks, pooling, necks."""

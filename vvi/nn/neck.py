@@ -1,0 +1,27 @@
+"""The batch-norm neck between the feature that the triplet sees and the feature that the classifier and the search see."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Neck(nn.Module):
+    """BatchNorm with a frozen zero bias, then a linear classifier without bias. MITML, Sec. 4 (initial values from the released code)."""
+
+    def __init__(self, dim: int, num_ids: int):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(dim)
+        self.norm.bias.requires_grad_(False)
+        self.classifier = nn.Linear(dim, num_ids, bias=False)
+        nn.init.normal_(self.norm.weight, 1.0, 0.01)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+
+    def forward(self, feat: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, D) -> normalised feature (N, D) and class scores (N, C)."""
+        normed = self.norm(feat)
+        return normed, self.classifier(normed)
+
+    def embed(self, feat: Tensor) -> Tensor:
+        """What the search compares: (N, D) -> (N, D) of unit norm."""
+        return F.normalize(self.norm(feat).float(), dim=1)

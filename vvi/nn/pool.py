@@ -1,0 +1,15 @@
+"""From maps to vectors, from frames to clips."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def global_average(maps: Tensor) -> Tensor:
+    """Average over the places of a map: (N, C, h, w) -> (N, C)."""
+    return maps.mean((-2, -1))
+
+
+def temporal_mean(feat: Tensor) -> Tensor:
+    """Average over the frames of a clip: (B, T, D) -> (B, D)."""
+    return feat.mean(1)

@@ -1,0 +1,45 @@
+"""Optimisers by phase and the learning rate by epoch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from vvi.config import Recipe
+    from vvi.methods.base import Method, Phase
+
+
+def rate(recipe: Recipe, epoch: float) -> float:
+    """Learning rate of an epoch, counted from 0: linear warm-up lr (e+1) / warmup, then a factor `gamma` at each milestone.
+
+    >>> from vvi.config import Recipe
+    >>> [round(rate(Recipe(), e), 6) for e in (0, 9, 10, 34, 35, 79, 80)]
+    [0.01, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001]
+    """
+    whole = int(epoch)
+    if whole < recipe.warmup:
+        return recipe.lr * (whole + 1) / recipe.warmup
+    return recipe.lr * recipe.gamma ** sum(whole >= m for m in recipe.milestones)
+
+
+def build(method: Method, recipe: Recipe) -> dict[tuple[str, ...], torch.optim.Optimizer]:
+    """One optimiser for each distinct set of parts that some phase moves."""
+    return {phase.parts: _optimiser(method.groups(phase, recipe.slow), recipe, phase) for phase in reversed(method.phases)}
+
+
+def set_rate(optimiser: torch.optim.Optimizer, recipe: Recipe, phase: Phase, epoch: float) -> float:
+    """Set every group to the rate of this epoch (or the phase's own constant) times the group's factor; returns the rate."""
+    now = phase.lr if phase.lr is not None else rate(recipe, epoch)
+    for group in optimiser.param_groups:
+        group["lr"] = now * (group["factor"] if phase.lr is None else 1.0)
+    return now
+
+
+def _optimiser(groups: list[dict], recipe: Recipe, phase: Phase) -> torch.optim.Optimizer:
+    lr = phase.lr if phase.lr is not None else recipe.lr
+    if recipe.optimiser == "adamw" and phase.lr is None:
+        return torch.optim.AdamW(groups, lr=lr, weight_decay=recipe.weight_decay)
+    decay = recipe.weight_decay if recipe.optimiser == "sgd" else 5e-4
+    return torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum, weight_decay=decay, nesterov=recipe.nesterov)

@@ -1,0 +1,48 @@
+"""Folders, from the environment or from where the repository lies; nothing else in the package or the book knows a path."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def root() -> Path:
+    """The repository: `$VVI_ROOT`, else the nearest folder with `_config.yml` and `vvi/` above this file or above the current folder."""
+    if set_by_user := os.environ.get("VVI_ROOT"):
+        return Path(set_by_user).resolve()
+    here = Path(__file__).resolve()
+    for folder in (*here.parents, Path.cwd(), *Path.cwd().parents):
+        if (folder / "_config.yml").is_file() and (folder / "vvi").is_dir():
+            return folder
+    raise FileNotFoundError("cannot find the repository (a folder with _config.yml and vvi/): set VVI_ROOT to it")
+
+
+def real_data() -> Path | None:
+    """`$VVI_DATA`: the licensed data set, put there by the user; None when unset."""
+    value = os.environ.get("VVI_DATA")
+    return Path(value).expanduser() if value else None
+
+
+def cache() -> Path:
+    """`$VVI_CACHE`, default `<root>/data`: embedded data and decoded frames, all of it rebuilt when missing."""
+    return Path(os.environ.get("VVI_CACHE") or root() / "data").expanduser()
+
+
+def runs() -> Path:
+    """`$VVI_RUNS`, default `<root>/runs`: what this machine trained."""
+    return Path(os.environ.get("VVI_RUNS") or root() / "runs").expanduser()
+
+
+def records() -> Path:
+    """`book/records`: stored results of the standard preset, committed."""
+    return root() / "book" / "records"
+
+
+def published() -> Path:
+    """`book/published`: the numbers that the papers print."""
+    return root() / "book" / "published"
+
+
+def figures() -> Path:
+    """`figures`: written by chapters only."""
+    return Path(os.environ.get("VVI_FIGURES") or root() / "figures").expanduser()

@@ -1,0 +1,112 @@
+"""Run folders: one JSON and one safetensors file a record, written atomically, never pickles."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save
+
+from vvi import config, paths
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run left: its config, where and when it ran, numbers, and arrays for figures."""
+
+    config: config.RunConfig
+    versions: Mapping[str, int]
+    environment: Mapping[str, Any]
+    history: Mapping[str, list[float]]
+    scores: Mapping[str, Any]
+    seconds: Mapping[str, float]
+    arrays: Mapping[str, np.ndarray] = field(repr=False, default_factory=dict)
+
+
+def save_record(record: Record, folder: Path) -> Path:
+    """Write `<folder>/<hash>/arrays.safetensors`, then `record.json`, each moved into place whole; a folder without record.json holds no record."""
+    here = folder / record.config.hash
+    here.mkdir(parents=True, exist_ok=True)
+    write_atomic(here / "arrays.safetensors", save({k: np.ascontiguousarray(v) for k, v in sorted(record.arrays.items())}))
+    content = {k: dict(getattr(record, k)) for k in ("versions", "environment", "scores", "seconds")}
+    content |= {"config": json.loads(record.config.to_json()), "history": {k: [float(f"{x:.5g}") for x in v] for k, v in record.history.items()}}
+    write_atomic(here / "record.json", (_lines(content) + "\n").encode())
+    return here
+
+
+def load_record(folder: Path) -> Record:
+    """Read a record folder; ValueError naming the file when it is damaged."""
+    file = folder / "record.json"
+    try:
+        content = json.loads(file.read_text())
+        settings = config.from_json(json.dumps(content["config"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is no record of this version: {error}") from error
+    if settings.hash != folder.name:
+        raise ValueError(f"{file} was changed by hand: its config hashes to {settings.hash}")
+    return Record(
+        settings,
+        content["versions"],
+        content["environment"],
+        content["history"],
+        content["scores"],
+        content["seconds"],
+        load_file(folder / "arrays.safetensors"),
+    )
+
+
+def find(settings: config.RunConfig, versions: Mapping[str, int]) -> tuple[Record | None, list[str]]:
+    """The stored record of a config, first under `$VVI_RUNS`, then `book/records`; and the notes on stale ones, which are never used."""
+    notes = []
+    for folder in (paths.runs() / settings.hash, paths.records() / settings.hash):
+        if (folder / "record.json").is_file():
+            record = load_record(folder)
+            if dict(record.versions) == dict(versions):
+                return record, notes
+            notes.append(f"{folder} is stale: made by {dict(record.versions)}, this code is {dict(versions)}")
+    return None, notes
+
+
+@cache
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """Where a run happens: versions, device, processor, git commit."""
+    found = {name: version(name) for name in ("torch", "torchvision", "numpy", "lightning-fabric")}
+    return found | {"python": platform.python_version(), "device": device, "processor": _processor(), "commit": commit()}
+
+
+@cache
+def commit() -> str:
+    """The git commit of the repository, with + when the tree differs from it; "unknown" outside a checkout."""
+    git = ["git", "-C", str(paths.root())]
+    head = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False)
+    if head.returncode:
+        return "unknown"
+    dirty = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no", "--", "vvi"], capture_output=True, text=True, check=False)
+    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    half.write_bytes(content)
+    os.replace(half, path)
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return f"{len(names) or os.cpu_count()} x {names[0] if names else platform.machine()}"
+
+
+def _lines(content: Mapping[str, Any]) -> str:
+    # one line per top-level entry: a record's diff stays readable and its file small
+    return "{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v, sort_keys=True)}" for k, v in sorted(content.items())) + "\n}"
