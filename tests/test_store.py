@@ -10,7 +10,9 @@ from vvi.config import preset
 @pytest.fixture
 def record():
     arrays = {"ir2vis/ap": np.linspace(0, 1, 5, dtype=np.float32), "a": np.arange(4, dtype=np.int32)}
-    return store.Record(preset("tiny", seed=4), {"loop": 1}, store.environment(), {"x": [1.0, 2.5]}, {"ir2vis": {"rank1": 0.5}}, {"train": 1.0}, arrays)
+    return store.Record(
+        preset("tiny", seed=4), {"loop": 1}, store.environment(), {"x": [1.0, 2.5]}, {"ir2vis": {"rank1": 0.5}}, {"train": 1.0}, {"gap": {"value": 1.0}}, arrays
+    )
 
 
 def test_a_record_comes_back_as_it_was(record, tmp_path):

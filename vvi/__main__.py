@@ -34,7 +34,7 @@ def _synth(args) -> int:
 def _check(args) -> int:
     from vvi.data import check
 
-    report = check.report(args.root, layout=args.layout)
+    report = check.report(args.root, layout=args.layout, images=not args.no_images, **dict(args.set or []))
     print(report.text)
     return 1 if report.errors else 0
 
@@ -50,7 +50,7 @@ def _train(args) -> int:
 
     for seed in args.seeds:
         result = experiment.run(_settings(args, seed), retrain=args.retrain, device=args.device, data=args.data)
-        print(f"seed {seed}  run {result.run_id}{'  (stored)' if result.stored else ''}  {'synthetic data' if result.synthetic else 'real data'}")
+        print(f"seed {seed}  run {result.run_id}{'  (stored)' if result.stored else ''}  {result.data_label + ' data'}")
         for direction in result.record.scores:
             print(f"  {direction}  {result.metrics(direction)}")
     return 0
@@ -87,10 +87,9 @@ def _runs(args) -> int:
             record = store.load_record(file.parent)
             stale = "" if dict(record.versions) == experiment.versions(record.config) else "  STALE"
             numbers = "  ".join(f"{d} R1 {100 * s['rank1']:.2f} mAP {100 * s['mAP']:.2f}" for d, s in record.scores.items())
-            options = " ".join(f"{k}={v}" for k, v in record.config.options.items())
-            print(
-                f"{folder.name}/{file.parent.name}  {record.config.preset}  {record.config.method} {options} T={record.config.data.frames} seed {record.config.seed}  {numbers}{stale}"
-            )
+            c = record.config
+            what = " ".join([c.preset, c.method, *(f"{k}={v}" for k, v in c.options.items()), f"T={c.data.frames}", f"seed {c.seed}"])
+            print(f"{folder.name}/{file.parent.name}  {what}  {numbers}{stale}")
     return 0
 
 

@@ -33,7 +33,8 @@ class DataConfig:
 
     @property
     def synthetic(self) -> bool:
-        return self.source != "real"
+        """Whether the pixels were drawn by us; "real:<digest>" names a folder of real data by what its lists hold."""
+        return not self.source.startswith("real")
 
 
 @dataclass(frozen=True)

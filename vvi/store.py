@@ -29,6 +29,7 @@ class Record:
     history: Mapping[str, list[float]]
     scores: Mapping[str, Any]
     seconds: Mapping[str, float]
+    probes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = field(repr=False, default_factory=dict)
 
 
@@ -37,7 +38,7 @@ def save_record(record: Record, folder: Path) -> Path:
     here = folder / record.config.hash
     here.mkdir(parents=True, exist_ok=True)
     write_atomic(here / "arrays.safetensors", save({k: np.ascontiguousarray(v) for k, v in sorted(record.arrays.items())}))
-    content = {k: dict(getattr(record, k)) for k in ("versions", "environment", "scores", "seconds")}
+    content = {k: dict(getattr(record, k)) for k in ("versions", "environment", "scores", "seconds", "probes")}
     content |= {"config": json.loads(record.config.to_json()), "history": {k: [float(f"{x:.5g}") for x in v] for k, v in record.history.items()}}
     write_atomic(here / "record.json", (_lines(content) + "\n").encode())
     return here

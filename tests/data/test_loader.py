@@ -112,3 +112,9 @@ def test_clips_of_evaluation_hold_the_first_frame_of_each_part(folder):
     t = folder.train[3]
     assert torch.equal(clips[3], torch.stack([decode(t.paths[i], 32, 16) for i in test_frames(len(t), 3)]))
     assert torch.isfinite(normalise(clips)).all()
+
+
+def test_a_row_of_the_released_arrays_is_read_like_a_file(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 288, 144, 3), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", images)
+    assert torch.equal(decode(tmp_path / "x.npy" / "2", 288, 144), torch.from_numpy(images[2]).permute(2, 0, 1))

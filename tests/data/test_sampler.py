@@ -48,3 +48,10 @@ def test_an_identity_without_a_modality_and_too_few_identities_are_refused():
         IdentitySampler(tracklets({1: 1, 2: 1}, {1: 1}), 2, 1, 0)
     with pytest.raises(DataError, match="needs 3 identities"):
         IdentitySampler(tracklets({1: 1, 2: 1}, {1: 1, 2: 1}), 3, 1, 0)
+
+
+def test_classes_follow_the_labels_of_the_data_set_when_they_are_given():
+    train = tracklets({5: 1, 9: 1}, {5: 1, 9: 1})
+    sampler = IdentitySampler(train, 2, 1, 0, labels={5: 1, 9: 0})
+    draw = sampler.draw(0)
+    assert {(int(c), train[r].identity) for c, r in zip(draw.ids, draw.vis, strict=True)} == {(1, 5), (0, 9)}

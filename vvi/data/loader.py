@@ -21,6 +21,7 @@ from torchvision.transforms.v2 import functional as V
 from tqdm import tqdm
 
 from vvi.config import DataConfig, Recipe
+from vvi.data import sysu
 from vvi.data.clips import test_frames, train_frames
 from vvi.data.sampler import IdentitySampler
 from vvi.data.transforms import augment, normalise
@@ -29,9 +30,12 @@ from vvi.types import Batch, DataError, Dataset, Tracklet
 
 
 def decode(path: Path, height: int, width: int) -> Tensor:
-    """One image as uint8 (3, height, width), resized with antialiased bilinear interpolation; DataError naming a file that is missing, empty or damaged."""
+    """One image as uint8 (3, height, width), resized with antialiased bilinear interpolation; DataError naming a file that is missing, empty or damaged.
+
+    A path `<file>.npy/<row>` is a row of the arrays that the released SYSU-MM01 preprocessing writes.
+    """
     try:
-        image = _bitmap(path) if path.suffix == ".bmp" else decode_image(read_file(str(path)), ImageReadMode.RGB)
+        image = _array_row(path) if path.parent.suffix == ".npy" else _bitmap(path) if path.suffix == ".bmp" else decode_image(read_file(str(path)), ImageReadMode.RGB)
     except (RuntimeError, OSError) as error:
         reason = "does not exist" if not path.exists() else "is empty" if not path.stat().st_size else "cannot be decoded: " + str(error).splitlines()[0]
         raise DataError(f"image {path} {reason}") from error
@@ -53,6 +57,10 @@ class Frames:
             return torch.from_numpy(self.store[start + np.asarray(which)])
         return torch.stack([decode(tracklet.paths[i], *self.size) for i in which])
 
+    def images(self, tracklet: Tracklet, which: np.ndarray | None = None) -> np.ndarray:
+        """The same for a figure, all frames by default: uint8 (T, H, W, 3)."""
+        return self.read(tracklet, np.arange(len(tracklet)) if which is None else which).permute(0, 2, 3, 1).numpy()
+
     def build(self, tracklets: Sequence[Tracklet], progress: bool = True) -> None:
         """Decode every frame once into `<cache>/<key>.u8`; a finished file of the same images is taken as it is.
 
@@ -62,7 +70,7 @@ class Frames:
             raise ValueError("Frames has no cache folder to build in")
         paths = [path for t in tracklets for path in t.paths]
         shape = (len(paths), 3, *self.size)
-        name = hashlib.sha256("\n".join(f"{p} {p.stat().st_size}" for p in paths).encode()).hexdigest()[:16]
+        name = hashlib.sha256("\n".join(f"{p} {(p.parent if p.parent.suffix == '.npy' else p).stat().st_size}" for p in paths).encode()).hexdigest()[:16]
         file, manifest = self.folder / f"{name}-{self.size[0]}x{self.size[1]}.u8", self.folder / f"{name}-{self.size[0]}x{self.size[1]}.json"
         if not manifest.exists() or json.loads(manifest.read_text()) != {"shape": list(shape), "bytes": file.stat().st_size if file.exists() else 0}:
             self._write(paths, file, manifest, shape, progress)
@@ -97,7 +105,7 @@ class TrainLoader:
     seed: int
 
     def __post_init__(self):
-        self.sampler = IdentitySampler(self.dataset.train, self.recipe.identities, self.recipe.tracklets, self.seed)
+        self.sampler = IdentitySampler(self.dataset.train, self.recipe.identities, self.recipe.tracklets, self.seed, self.dataset.labels)
         self.steps_per_epoch = self.sampler.steps_per_epoch
 
     def uint8(self, step: int) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray, np.ndarray]:
@@ -149,6 +157,10 @@ def _ahead(loader: TrainLoader, steps: range, workers: int):
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=lambda _: torch.set_num_threads(1),
     )
+
+
+def _array_row(path: Path) -> Tensor:
+    return torch.from_numpy(sysu.row(path).copy()).permute(2, 0, 1)
 
 
 def _bitmap(path: Path) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +26,9 @@ class IdentitySampler:
     Tracklets are drawn with replacement within an identity, identities without within a batch; an epoch is floor(min(N_vis, N_ir) / (P K)) steps (released MITML).
     """
 
-    def __init__(self, train: Sequence[Tracklet], identities: int, tracklets: int, seed: int):
-        people = sorted({t.identity for t in train})
+    def __init__(self, train: Sequence[Tracklet], identities: int, tracklets: int, seed: int, labels: Mapping[int, int] | None = None):
+        """labels: identity -> class 0..C-1, ascending by default (`Dataset.labels`)."""
+        people = sorted({t.identity for t in train}, key=labels.__getitem__ if labels else None)
         if len(people) < identities:
             raise DataError(f"a batch needs {identities} identities, the training set has {len(people)}")
         self.rows: dict[str, list[np.ndarray]] = {"vis": [], "ir": []}

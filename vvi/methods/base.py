@@ -38,10 +38,14 @@ class Output:
 
 
 class Method(nn.Module, ABC):
-    """Base of every method: `phases`, `forward`, `losses`, `embed`. `slow` names the parts that learn at the recipe's lower rate."""
+    """Base of every method: `phases`, `forward`, `losses`, `embed`.
+
+    `slow` names the parts that learn at the recipe's lower rate; `maps` the layer whose maps a heat map explains.
+    """
 
     phases: tuple[Phase, ...]
     slow: tuple[str, ...] = ()
+    maps: str = "trunk.layer4"
 
     @abstractmethod
     def forward(self, batch: Batch) -> Output:

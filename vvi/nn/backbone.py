@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torchvision
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from vvi.types import MODALITIES, Modality
 
@@ -24,6 +24,7 @@ class Small:
     widths: tuple[int, int, int, int, int] = (32, 32, 64, 128, 256)
     strides: tuple[int, int, int, int, int] = (2, 1, 2, 2, 1)
     blocks: int = 1
+    bottleneck: bool = False
 
 
 SIZES = {"small": Small(), "micro": Small(widths=(8, 8, 16, 16, 32))}
@@ -88,16 +89,19 @@ def _imagenet() -> dict[str, Tensor]:
 
 def _small(size: Small) -> TwoStream:
     w, s = size.widths, size.strides
-    stem = nn.Sequential(nn.Conv2d(3, w[0], 3, s[0], 1, bias=False), nn.BatchNorm2d(w[0]), nn.ReLU(inplace=True))
-    stages = [nn.Sequential(*(_block(w[i - 1] if j == 0 else w[i], w[i], s[i] if j == 0 else 1) for j in range(size.blocks))) for i in range(1, 5)]
+    kernel = 2 * s[0] - 1  # 3 at stride 2, 7 at stride 4: the reach of the conv and pooling of a ResNet stem
+    stem = nn.Sequential(nn.Conv2d(3, w[0], kernel, s[0], kernel // 2, bias=False), nn.BatchNorm2d(w[0]), nn.ReLU(inplace=True))
+    stages = [
+        nn.Sequential(*(_block(w[i - 1] if j == 0 else w[i], w[i], s[i] if j == 0 else 1, size.bottleneck) for j in range(size.blocks))) for i in range(1, 5)
+    ]
     for module in nn.ModuleList([stem, *stages]).modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return TwoStream(stem, stages, w)
 
 
-def _block(inside: int, outside: int, stride: int) -> BasicBlock:
+def _block(inside: int, outside: int, stride: int, bottleneck: bool) -> BasicBlock | Bottleneck:
     project = None
     if stride != 1 or inside != outside:
         project = nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
-    return BasicBlock(inside, outside, stride, project)
+    return Bottleneck(inside, outside // 4, stride, project) if bottleneck else BasicBlock(inside, outside, stride, project)

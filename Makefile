@@ -1,0 +1,71 @@
+# Two doors: `make book` and `make test`. Each makes .venv by itself from python3 and pip; a second call finds it made.
+.DEFAULT_GOAL := help
+.SUFFIXES:
+SHELL := /bin/sh
+
+PY     := .venv/bin/python
+JOBS   ?= 2
+SAMPLE ?= 1
+# The stamp's name holds the content of the lock and the folder: a changed lock or a moved checkout sets up again.
+KEY    := $(shell { cat requirements.lock; pwd; } | cksum | tr ' ' '-')
+STAMP  := .venv/.installed-$(KEY)
+
+.PHONY: help env lock data book chapter figures lab sync format test test-all test-real records verify-records bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+env: $(STAMP)  ## .venv with exactly what requirements.lock says (done by the others when needed)
+
+$(STAMP):
+	@.ci/environment $@
+
+book: env  ## run the chapters that changed, build the pages with warnings as errors, print the path of index.html
+	@$(PY) book/compile.py book
+
+test: env  ## lint, floors, fast tests, doctests, every chapter at the tiny preset
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal
+
+test-all: env  ## the same and the slow tests
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal -m "not real"
+
+test-real: env  ## tests against the licensed data set under VVI_DATA
+	@$(PY) -m pytest -m real
+
+chapter: env  ## one chapter with parameters: make chapter CH=02_mitml P="preset=tiny seeds=[0]"
+	@$(PY) book/compile.py chapter "$(CH)" $(P)
+
+figures: env  ## run every chapter again, which draws figures/ anew
+	@$(PY) book/compile.py run --again
+
+data: env  ## the embedded synthetic data set, when it is not there yet (the book does this by itself)
+	@$(PY) book/compile.py data
+
+sync: env  ## bring text twins and notebooks together (the newer one wins), drop outputs
+	@$(PY) book/compile.py sync
+
+format: env  ## ruff's formatter and import order, then sync
+	@$(PY) -m ruff check --fix --quiet .
+	@$(PY) -m ruff format .
+	@$(PY) book/compile.py sync
+
+lab: env  ## JupyterLab on the chapters
+	@$(PY) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/book
+
+records: env  ## train whatever stored result of the standard preset is missing (resumable)
+	@for method in $$($(PY) -c "from vvi import methods; print(*methods.names())"); do $(PY) -m vvi ablate $$method --collect || exit 1; done
+
+verify-records: env  ## train SAMPLE=1 of the stored results again and compare
+	@$(PY) -m vvi verify --sample $(SAMPLE)
+
+bench: env  ## speed on this machine: every script in benchmarks/
+	@for script in benchmarks/*.py; do echo "$$script"; $(PY) $$script || exit 1; done
+
+lock: env  ## requirements.lock anew from requirements.in (hashed, names no host)
+	@$(PY) -m pip install --quiet --disable-pip-version-check uv
+	@$(PY) -m uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements.lock requirements.in
+
+clean:  ## remove what the book was built from and into (data, runs and .venv stay)
+	rm -rf _build .pytest_cache .ruff_cache

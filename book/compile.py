@@ -1,0 +1,258 @@
+"""Run the chapters and build the pages; the Makefile calls this.
+
+    python book/compile.py book                     run what changed, build the site
+    python book/compile.py run [--again]            run the chapters (--again: all of them)
+    python book/compile.py chapter NAME [key=value ...]     run one, into _build/chapters/
+    python book/compile.py data                     the embedded data, when missing
+    python book/compile.py sync                     pair book/text/*.md and book/*.ipynb
+
+Chapters are executed into `_build/executed/`, never in place. An executed copy is used
+again while the hash of its chapter, the package, the stored records and the published
+numbers stays the same. A chapter that fails leaves its notebook, with the error marked
+in red, in `_build/failed/`; the others still run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOK = ROOT / "book"
+TWINS = BOOK / "text"
+EXECUTED = ROOT / "_build" / "executed"
+FAILED = ROOT / "_build" / "failed"
+# What Jupyter Book compiles: it looks upwards for _config.yml, puts _build/html beside it.
+SOURCE = ROOT / "_build" / "book"
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+KEPT = ("tags", "mystnb")  # the part of a cell's metadata that the text holds
+PARAMETERS = ("preset", "data", "seeds", "retrain", "device")
+NOT_PAGES = (
+    "*.ipynb",
+    "*.py",
+    "text",
+    "records",
+    "published",
+    "_ext",
+    "__pycache__",
+    "ruff.toml",
+    ".*",
+)
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def chapters() -> list[Path]:
+    """Every notebook of the book, numbered ones first."""
+    return sorted(
+        BOOK.glob("*.ipynb"), key=lambda path: (not path.name[0].isdigit(), path.name)
+    )
+
+
+def fingerprint(chapter: Path) -> str:
+    """Hash of all that decides what a chapter shows.
+
+    Itself, the package, the locked environment, the records, the published numbers.
+    """
+    files = [chapter, ROOT / "requirements.lock", *sorted((ROOT / "vvi").rglob("*.py"))]
+    files += sorted(
+        path
+        for folder in ("records", "published")
+        for path in (BOOK / folder).rglob("*")
+        if path.is_file()
+    )
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(
+            path.relative_to(ROOT).as_posix().encode()
+            + b"\0"
+            + path.read_bytes()
+            + b"\0"
+        )
+    return digest.hexdigest()
+
+
+def execute(chapter: Path, output: Path, parameters: dict | None = None) -> str | None:
+    """Run one chapter in `book/`: None, or the error of the cell that failed."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    FAILED.mkdir(parents=True, exist_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    attempt = FAILED / chapter.name
+    try:
+        papermill.execute_notebook(
+            chapter,
+            attempt,
+            parameters,
+            cwd=BOOK,
+            kernel_name="python3",
+            progress_bar={"desc": chapter.stem},
+            # Or each kernel warns that it talks, to this machine only, in plain text.
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        )
+    except PapermillExecutionError as error:
+        trace = ANSI.sub("", "\n".join(error.traceback))
+        cell = f"{chapter.name}, cell [{error.exec_count}]"
+        return (
+            f"{trace}\n[book] {cell} failed: {error.ename}: {error.evalue}\n"
+            f"[book] executed so far: {attempt}"
+        )
+    attempt.replace(output)
+    return None
+
+
+def run(again: bool = False) -> None:
+    """Execute what has no fresh executed copy; SystemExit shows every error."""
+    stale, failures = [], []
+    for chapter in chapters():
+        key = EXECUTED / f"{chapter.stem}.key"
+        fresh = key.is_file() and key.read_text() == fingerprint(chapter)
+        if again or not fresh or not (EXECUTED / chapter.name).is_file():
+            stale.append(chapter)
+        else:
+            print(f"[book] {chapter.name}: nothing changed", flush=True)
+    if stale:
+        data()
+    for chapter in stale:
+        key, now = EXECUTED / f"{chapter.stem}.key", fingerprint(chapter)
+        key.unlink(missing_ok=True)
+        start = time.perf_counter()
+        if error := execute(chapter, EXECUTED / chapter.name):
+            failures.append(error)
+        else:
+            key.write_text(now)
+            spent = time.perf_counter() - start
+            print(f"[book] {chapter.name}: executed in {spent:.0f} s", flush=True)
+    if failures:
+        total = f"[book] {len(failures)} of {len(chapters())} chapters failed"
+        raise SystemExit("\n\n".join([*failures, total]))
+
+
+def gather() -> None:
+    """Fill `_build/book` with executed chapters and prose pages.
+
+    A link beside it lets `../figures/` mean the same there as in `book/`.
+    """
+    shutil.rmtree(SOURCE, ignore_errors=True)
+    shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(*NOT_PAGES))
+    for chapter in chapters():
+        shutil.copy2(EXECUTED / chapter.name, SOURCE / chapter.name)
+    page = SOURCE / "api.md"
+    page.write_text(page.read_text().replace("<!-- modules -->", modules()))
+    figures = ROOT / "_build" / "figures"
+    if not figures.is_symlink():
+        figures.symlink_to(ROOT / "figures", target_is_directory=True)
+
+
+def modules() -> str:
+    """A section for each module of the package: a new one needs no line in the book."""
+    files = sorted((ROOT / "vvi").rglob("*.py"))
+    parts = [path.relative_to(ROOT).with_suffix("").parts for path in files]
+    names = [".".join(p for p in part if p != "__init__") for part in parts]
+    section = "## {0}\n\n```{{eval-rst}}\n.. automodule:: {0}\n   :members:\n"
+    section += "   :exclude-members: set\n```\n"  # matplotlib adds it to every artist
+    return "\n".join(section.format(name) for name in names if "__" not in name)
+
+
+def site() -> Path:
+    """Compile the pages with warnings as errors; the path of the first one."""
+    gather()
+    tool = str(Path(sys.executable).with_name("jupyter-book"))
+    strict = ["--all", "-W", "-n", "--keep-going", "-q"]
+    if subprocess.run([tool, "build", str(SOURCE), *strict], cwd=ROOT).returncode:
+        raise SystemExit("[book] not built: each warning above counts as an error")
+    return ROOT / "_build" / "html" / "index.html"
+
+
+def sync() -> None:
+    """Pair notebooks and text twins (the newer one wins); the notebooks keep no output.
+
+    What is left of a notebook follows from the text alone, down to the cells' ids.
+    """
+    import nbformat
+
+    names = {path.stem for path in chapters()}
+    alone = [path for path in sorted(TWINS.glob("*.md")) if path.stem not in names]
+    paths = [str(path.relative_to(ROOT)) for path in (*chapters(), *alone)]
+    jupytext = [sys.executable, "-m", "jupytext", "--sync", "--quiet"]
+    subprocess.run([*jupytext, *paths], cwd=ROOT, check=True)
+    for path in chapters():
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata = {"kernelspec": dict(KERNEL)}
+        seen: dict[str, int] = {}
+        for cell in notebook.cells:
+            seen[cell.source] = seen.get(cell.source, 0) + 1
+            text = f"{cell.source}#{seen[cell.source]}"
+            cell.id = hashlib.sha256(text.encode()).hexdigest()[:8]
+            cell.metadata = {k: v for k, v in cell.metadata.items() if k in KEPT}
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        text = nbformat.writes(notebook) + "\n"
+        if text != path.read_text():
+            path.write_text(text)
+        # JupyterLab refuses a pair whose notebook is newer than its text.
+        (TWINS / f"{path.stem}.md").touch()
+
+
+def data() -> None:
+    """The embedded data of the standard preset, written when it is not there."""
+    from vvi import config, experiment
+
+    print(f"[book] data: {experiment.synthetic_root(config.preset('standard').data)}")
+
+
+def chapter(name: str, settings: list[str]) -> None:
+    """Run one chapter with `key=value` parameters; papermill only warns of unknown ones."""
+    import yaml
+
+    parameters = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if key not in PARAMETERS or not equals:
+            known = ", ".join(PARAMETERS)
+            raise SystemExit(
+                f"cannot read {setting!r}: write key=value, key in {known}"
+            )
+        parameters[key] = yaml.safe_load(value)
+    source = BOOK / f"{Path(name).stem}.ipynb"
+    if not source.is_file():
+        known = ", ".join(path.stem for path in chapters())
+        raise SystemExit(f"no chapter {name!r}: choose from {known}")
+    output = ROOT / "_build" / "chapters" / source.name
+    if error := execute(source, output, parameters):
+        raise SystemExit(error)
+    print(output)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the chapters, build the pages.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("data", help="write the embedded data when it is missing")
+    commands.add_parser("book", help="run what changed and build the site")
+    commands.add_parser("sync", help="pair notebooks and text twins")
+    every = commands.add_parser("run", help="run the chapters only")
+    every.add_argument(
+        "--again", action="store_true", help="also those that did not change"
+    )
+    one = commands.add_parser("chapter", help="run one chapter with parameters")
+    one.add_argument("name")
+    one.add_argument("settings", nargs="*", metavar="key=value")
+    given = parser.parse_args()
+    if given.command in ("sync", "data"):
+        globals()[given.command]()
+    elif given.command == "chapter":
+        chapter(given.name, given.settings)
+    else:
+        run(again=given.command == "run" and given.again)
+        if given.command == "book":
+            print(site())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from vvi import ablate, experiment, paths, store
+from vvi.config import preset
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, tiny_root):
+    """Runs and records in a temporary folder, the tiny set where the config looks for it."""
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(paths, "records", lambda: tmp_path / "records")
+    shutil.copytree(tiny_root, tmp_path / "cache" / "synthetic-hitsz-vcm-tiny-0")
+    return tmp_path
+
+
+def test_a_table_becomes_one_config_per_row_and_seed():
+    found = ablate.configs("baseline", "Fig. 6", "tiny", seeds=(0, 1))
+    assert list(found) == [f"n={n}" for n in range(1, 9)]
+    assert [c.seed for c in found["n=3"]] == [0, 1] and {c.data.frames for c in found["n=3"]} == {3}
+    with pytest.raises(ValueError, match="no table 'Table 9'"):
+        ablate.configs("baseline", "Table 9")
+
+
+def test_only_what_is_missing_is_trained_and_the_frame_holds_a_row_per_run(here):
+    wanted = [preset("tiny", seed=s) for s in (0, 1)]
+    experiment.run(wanted[0], device="cpu", progress=False)
+    assert ablate.missing([*wanted, *wanted]) == [wanted[1]]
+    assert ablate.fill(wanted, device="cpu") == 1 and ablate.fill(wanted, device="cpu") == 0
+
+
+def test_an_executor_trains_the_same_numbers(here):
+    wanted = [preset("tiny", seed=s, steps=2) for s in (0, 1)]
+    with ThreadPoolExecutor(1) as pool:
+        assert ablate.fill(wanted, pool, device="cpu") == 2
+    alone = experiment.run(wanted[1], retrain=True, device="cpu", progress=False, keep=False)
+    assert experiment.run(wanted[1]).history == {k: [float(f"{x:.5g}") for x in v] for k, v in alone.history.items()}
+
+
+def test_published_numbers_stand_under_their_row():
+    table = ablate.published("mitml", "Table 2")
+    assert table.loc["Baseline", "rank1"] == 55.58 and table.loc["Full method", "mAP"] == 45.31
+    with pytest.raises(ValueError, match="has nothing for 'Table 77'"):
+        ablate.published("mitml", "Table 77")
+
+
+def test_collected_records_are_verified_by_training_again(here, monkeypatch):
+    monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Fig. 6": {"n=2": {"frames": 2}}})
+    ablate.fill([c for cs in ablate.configs("baseline", "Fig. 6", "tiny", (0,)).values() for c in cs], device="cpu")
+    assert ablate.collect("baseline", "tiny", (0,)) == 1
+    assert not list((here / "records").rglob("model.safetensors"))
+    check = ablate.verify(1, device="cpu")[0]
+    assert check.same_machine and check.holds and set(check.difference) == {"ir2vis rank1", "ir2vis mAP", "vis2ir rank1", "vis2ir mAP"}
+    folder = next((here / "records").iterdir())
+    record = store.load_record(folder)
+    record.scores["ir2vis"]["rank1"] += 0.02
+    store.save_record(record, here / "records")
+    assert not ablate.verify(1, device="cpu")[0].holds

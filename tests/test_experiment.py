@@ -1,0 +1,98 @@
+import json
+
+import numpy as np
+import pytest
+
+from vvi import evaluate, experiment
+from vvi.config import DataConfig, change, preset
+from vvi.metrics import retrieval_metrics
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def tiny(tiny_root, runs):
+    def run(config=preset("tiny"), **kwargs):
+        return experiment.run(config, data=tiny_root, device="cpu", progress=False, **kwargs)
+
+    return run
+
+
+def test_a_run_is_trained_once_and_found_again(tiny):
+    first, second = tiny(), tiny()
+    assert not first.stored and second.stored
+    assert first.row("ir2vis") == second.row("ir2vis")
+    assert tiny(retrain=True).stored is False
+
+
+def test_the_same_config_gives_the_same_losses_and_rankings(tiny):
+    first, second = tiny(), tiny(retrain=True)
+    assert first.history == second.history
+    for name, array in first.arrays.items():
+        np.testing.assert_array_equal(array, second.arrays[name], err_msg=name)
+
+
+def test_another_seed_gives_another_run(tiny):
+    assert tiny().history != tiny(change(preset("tiny"), seed=1)).history
+
+
+def test_metrics_of_a_record_are_those_of_its_embeddings(tiny, tiny_root):
+    result = tiny()
+    settings = result.config
+    found = experiment.dataset(settings.data, tiny_root)
+    method = experiment.trained(settings, len(found.labels))
+    sides = evaluate.evaluate(method, found, experiment.frames(settings.data, found, progress=False, decoded=False), settings.data.frames)
+    for direction, side in sides.items():
+        again, stored = retrieval_metrics(*side.protocol, rule="vcm"), result.metrics(direction)
+        np.testing.assert_allclose(stored.ap, again.ap, atol=1e-6)
+        np.testing.assert_array_equal(stored.first_hit, again.first_hit)
+        assert stored.mAP == again.mAP and stored.rank(5) == again.rank(5)
+
+
+def test_a_stale_record_is_reported_and_trained_again(tiny, runs):
+    folder = runs / tiny().run_id
+    content = json.loads((folder / "record.json").read_text())
+    content["versions"]["loop"] = 0
+    (folder / "record.json").write_text(json.dumps(content))
+    with pytest.warns(UserWarning, match="stale"):
+        assert not tiny().stored
+
+
+def test_one_result_is_kept_without_the_pixels_of_anybody(tiny, runs):
+    folder = runs / tiny().run_id
+    assert {f.name for f in folder.iterdir()} == {"record.json", "arrays.safetensors", "model.safetensors"}
+    assert sum((folder / n).stat().st_size for n in ("record.json", "arrays.safetensors")) < 100_000
+
+
+def test_weights_that_are_not_here_are_named(runs):
+    with pytest.raises(FileNotFoundError, match="retrain=True"):
+        experiment.trained(preset("tiny"), 8)
+
+
+def test_real_data_that_is_not_set_up_says_which_variable_to_set(monkeypatch):
+    monkeypatch.delenv("VVI_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match="VVI_DATA"):
+        experiment.dataset(DataConfig(source="real"))
+
+
+def test_shuffled_frames_leave_the_baseline_where_it_was(tiny, tiny_root):
+    result = tiny()
+    found = experiment.dataset(result.config.data, tiny_root)
+    method, reader = experiment.trained(result.config, len(found.labels)), experiment.frames(result.config.data, found, progress=False, decoded=False)
+    plain, shuffled = (evaluate.evaluate(method, found, reader, 3, change=c)["ir2vis"] for c in (None, lambda clips: clips.flip(1)))
+    np.testing.assert_allclose(plain.query_feat, shuffled.query_feat, atol=1e-5)
+
+
+def test_golden_values_of_a_tiny_run(tiny):
+    """Catches a change of what the generator, the loop or the baseline computes that forgot to raise its VERSION (and then these numbers are written anew)."""
+    history = tiny().history
+    assert {k: v[0] for k, v in history.items() if k != "lr"} == pytest.approx(GOLDEN_FIRST, abs=2e-3)
+    assert history["encoder/id"][-1] == pytest.approx(GOLDEN_LAST_ID, abs=0.05)
+
+
+GOLDEN_FIRST = {}
+GOLDEN_LAST_ID = 0.0

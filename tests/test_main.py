@@ -1,0 +1,55 @@
+import subprocess
+import sys
+
+import pytest
+
+from vvi.__main__ import main
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
+
+
+def test_help_imports_no_torch():
+    code = "import sys; from vvi.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\nsys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "synth" in done.stdout
+
+
+def test_train_prints_both_directions_and_eval_agrees_with_it(tiny_root, capsys):
+    assert main(["train", "baseline", "--preset", "tiny", "--data", str(tiny_root), "--device", "cpu", "--set", "steps=2", "frames=2"]) == 0
+    trained = capsys.readouterr().out
+    assert "synthetic data" in trained and "ir2vis" in trained and "vis2ir" in trained
+    assert main(["eval", "baseline", "--preset", "tiny", "--data", str(tiny_root), "--set", "steps=2", "frames=2"]) == 0
+    numbers = trained.split("Metrics(")[1].splitlines()[0]
+    assert numbers in capsys.readouterr().out
+    assert main(["runs"]) == 0 and "T=2 seed 0" in capsys.readouterr().out
+
+
+def test_synth_then_check_is_clean(tmp_path, capsys):
+    assert main(["synth", str(tmp_path / "set"), "--preset", "tiny"]) == 0
+    assert main(["check", str(tmp_path / "set")]) == 0
+    (next((tmp_path / "set").rglob("*.jpg"))).write_bytes(b"")
+    assert main(["check", str(tmp_path / "set")]) == 1
+    assert "empty" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "nothing", "--preset", "tiny"], "no method 'nothing'"),
+        (["train", "baseline", "--preset", "paper"], "VVI_DATA"),
+        (["train", "baseline", "--preset", "tiny", "--set", "colour=1"], "no option colour"),
+        (["train", "baseline", "--preset", "tiny", "--device", "tpu"], "no device 'tpu'"),
+        (["eval", "baseline", "--preset", "tiny"], "weights of this run are not on this machine"),
+        (["check", "/nowhere/at/all"], "/nowhere/at/all"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, capsys, monkeypatch):
+    monkeypatch.delenv("VVI_DATA", raising=False)
+    assert main(arguments) in (1, 2)
+    shown = capsys.readouterr()
+    text = shown.err or shown.out
+    assert message in text and "Traceback" not in text

@@ -1,0 +1,183 @@
+"""The data sheet's claims, measured: what pixels, embossed pixels and the known factors can tell on a written set.
+
+All numbers are about synthetic walkers. Distances are Euclidean between single frames without fault, one per tracklet; a gallery never holds frames of the query's camera.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from vvi.data.synthetic import draw, filming, layouts, presets
+from vvi.data.synthetic.factors import Body, Gait, Garments, Identity
+from vvi.data.synthetic.filming import CAMERAS
+from vvi.data.synthetic.presets import TRACKLET, Film
+from vvi.data.synthetic.read import read_factors, read_frames
+from vvi.data.synthetic.scene import scene
+from vvi.data.synthetic.store import MANIFEST
+
+NOISE = 0.7  # of an oracle's observation, in standard deviations of the factor over the identities
+TAKES = 4  # walks of each member of a look-alike pair past one camera
+
+
+def measure(root: Path | str, split: str = "test", pairs: int = 6, seed: int = 0) -> dict[str, float]:
+    """Every claim of the data sheet on one split: `{claim: number}`; rates lie in [0, 1] and stand beside their chance.
+
+    `pairs` look-alike pairs are filmed anew, both members by the same camera; `seed` draws the noise of the oracles and the choice of frames.
+    """
+    frames = read_frames(root)
+    shots = _shots(frames[(frames.split == split) & (frames.fault == "none")], seed)
+    found = pixel_claims(Path(root), shots)
+    factors = read_factors(root)
+    found |= oracle_claims(factors[factors.split == split], seed)
+    return found | look_alike_claims(root, split, pairs)
+
+
+def _shots(frames: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """One frame per tracklet."""
+    return frames.groupby(frames["mask"], sort=False).sample(1, random_state=seed).reset_index(drop=True)
+
+
+def anaglyph(grey: np.ndarray) -> np.ndarray:
+    """(N, H, W) -> (N, H-1, W-1): each pixel's lower right neighbour less itself, about 128, clipped to bytes."""
+    grey = grey.astype(np.int64)
+    return np.clip(grey[:, 1:, 1:] - grey[:, :-1, :-1] + 128, 0, 255)
+
+
+def pixel_claims(root: Path, shots: pd.DataFrame) -> dict[str, float]:
+    """Rank-1 of nearest neighbours across and within the modalities, and the modality gap, on raw and on embossed frames."""
+    pictures = np.stack([cv2.imread(str(root / path)) for path in shots.path])
+    grey = np.stack([cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in pictures])
+    found: dict[str, float] = {}
+    for name, images in (("raw", pictures), ("anaglyph", anaglyph(grey))):
+        dist = _distances(images.reshape(len(images), -1).astype(np.float64))
+        found |= {f"{name}_{claim}": value for claim, value in _nearest(dist, shots).items()}
+        found[f"{name}_gap"] = _gap(dist, shots)
+    return found
+
+
+def _distances(flat: np.ndarray) -> np.ndarray:
+    square = (flat**2).sum(1)
+    return np.sqrt(np.maximum(square[:, None] + square[None] - 2 * flat @ flat.T, 0.0))
+
+
+def _nearest(dist: np.ndarray, shots: pd.DataFrame) -> dict[str, float]:
+    """Rank-1 and its chance for infrared -> visible and for each modality within, other cameras only; and within one camera."""
+    ids, cams, ir = shots.identity.to_numpy(), shots.camera.to_numpy(), (shots.modality == "ir").to_numpy()
+    other_camera, other_shot = cams[:, None] != cams[None], ~np.eye(len(ids), dtype=bool)
+    within = ir[:, None] == ir[None]
+    found = {}
+    for name, allowed in (
+        ("cross_modal", ir[:, None] & ~ir[None] & other_camera),
+        ("within", within & other_camera),
+        ("same_camera", within & other_shot & ~other_camera),
+    ):
+        same = ids[:, None] == ids[None]
+        valid = (allowed & same).any(1)
+        best = np.where(allowed, dist, np.inf).argmin(1)
+        if valid.any():  # one tracklet per camera leaves nobody to find in the same one
+            found[f"{name}_rank1"] = float((ids[best] == ids)[valid].mean())
+            found[f"{name}_chance"] = float(((allowed & same).sum(1)[valid] / allowed.sum(1)[valid]).mean())
+    return found
+
+
+def _gap(dist: np.ndarray, shots: pd.DataFrame) -> float:
+    """Mean distance of an identity to itself across the modalities over that within a modality, other cameras in both."""
+    ids, cams, ir = shots.identity.to_numpy(), shots.camera.to_numpy(), (shots.modality == "ir").to_numpy()
+    same = (ids[:, None] == ids[None]) & (cams[:, None] != cams[None])
+    across = ir[:, None] != ir[None]
+    return float(dist[same & across].mean() / dist[same & ~across].mean())
+
+
+def oracle_claims(factors: pd.DataFrame, seed: int) -> dict[str, float]:
+    """Nearest neighbour between noisy observations of the factors and the factors: the ceiling of each cue, ties counted as shares.
+
+    Colours are left out: they do not cross the modalities. On a look-alike pair the choice is between its two members.
+    """
+    rng = np.random.default_rng(seed)
+    looks, gait = _standardised(factors[[*Body.__dataclass_fields__, *Garments.__dataclass_fields__]]), _standardised(factors[[*Gait.__dataclass_fields__]])
+    group = factors.look_alike_group.to_numpy()
+    twins = (group[:, None] == group[None]) & (group >= 0)
+    everyone = np.ones_like(twins)
+    found = {"oracle_chance": 1 / len(factors)}
+    for name, cue in (("appearance", looks), ("gait", gait), ("both", np.concatenate((looks, gait), 1))):
+        seen = cue + NOISE * rng.normal(size=cue.shape)
+        dist = np.sqrt(((seen[:, None] - cue[None]) ** 2).sum(2))
+        found[f"oracle_{name}_rank1"] = _shared_rank1(dist, everyone).mean()
+        found[f"oracle_{name}_pairs"] = _shared_rank1(dist, twins)[group >= 0].mean()
+    return {key: float(value) for key, value in found.items()}
+
+
+def _standardised(factors: pd.DataFrame) -> np.ndarray:
+    """Numbers to zero mean and unit variance, words to one column per word."""
+    table = pd.get_dummies(factors, dtype=float).astype(float)
+    spread = table.std().to_numpy()
+    return (table.to_numpy() - table.mean().to_numpy())[:, spread > 0] / spread[spread > 0]
+
+
+def _shared_rank1(dist: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Of each row: 1 / number of nearest columns when the diagonal is among them, else 0."""
+    dist = np.where(allowed, dist, np.inf)
+    nearest = dist == dist.min(1, keepdims=True)
+    return nearest.diagonal() / nearest.sum(1)
+
+
+def look_alike_claims(root: Path | str, split: str, pairs: int) -> dict[str, float]:
+    """Two-way accuracy within look-alike pairs, filmed anew by one camera each, with standard errors over pairs: from single frames, and from the stride rate of masks."""
+    said = json.loads((Path(root) / MANIFEST).read_text())
+    preset = presets.Preset(**{**said["plan"], **{part: presets.Plan(**said["plan"][part]) for part in ("train", "test")}})
+    everyone = layouts.people(said["layout"], preset, said["seed"])
+    groups: dict[int, list[Identity]] = {}
+    for who in everyone.values():
+        if who.split == split and who.look_alike_group >= 0:
+            groups.setdefault(who.look_alike_group, []).append(who)
+    found: dict[str, list[float]] = {"single_frame": [], "stride_rate": []}
+    for place, members in enumerate(list(groups.values())[:pairs]):
+        film = Film("ir" if place % 2 else "vis", place * 5 % CAMERAS + 1, TRACKLET)
+        frames, rates = zip(*(_takes(who, film, preset, said["seed"]) for who in members), strict=True)
+        found["single_frame"].append(_single_frame_accuracy(np.stack(frames)))
+        known = np.array([who.gait.rate for who in members])
+        nearest = [[np.abs(known - rate).argmin() == k for rate in rates[k]] for k in (0, 1)]
+        found["stride_rate"].append(float(np.mean(nearest)))
+    claims = {f"pairs_{name}": float(np.mean(values)) for name, values in found.items()}
+    errors = {f"pairs_{name}_error": float(np.std(values) / math.sqrt(max(1, len(values) - 1))) for name, values in found.items()}
+    return claims | errors | {"pairs_chance": 0.5}
+
+
+def _takes(who: Identity, film: Film, preset: presets.Preset, seed: int) -> tuple[np.ndarray, list[float]]:
+    """Several walks of one person past one camera: frames (TAKES, T, H, W, C), and the stride rate measured from the masks of each."""
+    size, frames, rates = (preset.height, preset.width), [], []
+    for take in range(1, TAKES + 1):
+        walk = filming.walk(who, film, seed, take)
+        pictures, masks = draw.sequence(who, walk, scene(film.camera, film.modality, *size, seed), *size)
+        frames.append(pictures)
+        rates.append(stride_rate(masks, walk.faults == 0))
+    return np.stack(frames), rates
+
+
+def _single_frame_accuracy(frames: np.ndarray) -> float:
+    """(2 members, TAKES, T, ...) -> share of the frames whose nearest frame in the other walks, equally many of both members, shows the same person."""
+    members, takes, count = frames.shape[:3]
+    dist = _distances(frames.reshape(members * takes * count, -1).astype(np.float64)).reshape(members, takes, count, members, takes, count)
+    right = []
+    for member in range(members):
+        for take in range(takes):
+            others = [k for k in range(takes) if k != take]
+            own, other = (dist[member, take, :, k][:, others].min((1, 2)) for k in (member, 1 - member))
+            right.append((own < other).mean())
+    return float(np.mean(right))
+
+
+def stride_rate(masks: np.ndarray, good: np.ndarray) -> float:
+    """Strides per frame from silhouettes (T, H, W), leaving out frames that are not `good` (T,): the rate whose first two harmonics carry most of the change of all pixels."""
+    centred = np.stack([np.roll(mask, mask.shape[1] // 2 - round(np.nonzero(mask)[1].mean()), 1) if mask.any() else mask for mask in masks])
+    flat = centred[good].reshape(good.sum(), -1).astype(np.float64)
+    flat = (flat - flat.mean(0))[:, flat.std(0) > 0]
+    rates, time = np.linspace(0.09, 0.25, 81), np.flatnonzero(good)
+    power = sum((np.abs(np.exp(-2j * math.pi * harmonic * rates[:, None] * time) @ flat) ** 2).sum(1) for harmonic in (1, 2))
+    return float(rates[power.argmax()])

@@ -1,0 +1,193 @@
+"""Who walks: bodies, garments, colours in both modalities, and gait, drawn by lot.
+
+Everything that is one identity's own comes from generators seeded with (seed, stream, identity), so any part of a set can be drawn alone, in any order.
+Two identities of a look-alike group share every factor but the timing of the walk: each single pose of one occurs in the other.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+APPEARANCE, GAIT = 3, 4
+PATTERNS = ("plain", "stripes", "bars", "checks", "block", "logo", "sash", "vest")
+BAGS = ("none", "backpack", "shoulder bag", "hand bag")
+LOWER = ("trousers", "shorts", "skirt")
+SLEEVES = ("none", "short", "long")
+SLOW, FAST = (0.10, 0.14), (0.18, 0.24)  # stride rates of a look-alike pair, cycles per frame at 5 frames a second
+
+
+class Colour(NamedTuple):
+    """One material: visible red, green, blue and near-infrared reflectance, all 0 to 255."""
+
+    red: int
+    green: int
+    blue: int
+    ir: int
+
+    @property
+    def luminance(self) -> float:
+        return 0.299 * self.red + 0.587 * self.green + 0.114 * self.blue
+
+
+@dataclass(frozen=True)
+class Body:
+    """Proportions, as shares of the person's height; `height` itself is how much of a detector's box the person fills."""
+
+    height: float
+    girth: float
+    legs: float
+    shoulders: float
+    hips: float
+    head: float
+    arms: float
+
+
+@dataclass(frozen=True)
+class Garments:
+    """What is worn and carried; colours are in `Identity.colours`."""
+
+    sleeves: str
+    lower: str
+    coat: bool
+    hem: float
+    pattern: str
+    repeats: int
+    bag: str
+    long_hair: bool
+    hat: bool
+    boots: bool
+    side_stripe: bool
+
+
+@dataclass(frozen=True)
+class Gait:
+    """`rate` in strides per frame (5 frames a second) is timing; the rest, angles in radians and shares of the height, shapes the poses."""
+
+    rate: float
+    leg_swing: float
+    leg_asymmetry: float
+    arm_left: float
+    arm_right: float
+    elbow: float
+    knee: float
+    lean: float
+    bob: float
+    sway: float
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One person; `look_alike_group` is -1 when nobody else looks the same."""
+
+    identity: int
+    split: str
+    look_alike_group: int
+    body: Body
+    garments: Garments
+    gait: Gait
+    colours: dict[str, Colour]
+
+    def row(self) -> dict[str, object]:
+        """One line of `factors.csv`."""
+        flat: dict[str, object] = {"identity": self.identity, "split": self.split, "look_alike_group": self.look_alike_group}
+        for part in (self.body, self.garments, self.gait):
+            flat |= {key: round(value, 5) if isinstance(value, float) else value for key, value in asdict(part).items()}
+        for name, colour in self.colours.items():
+            flat |= {f"{name}_vis": f"#{colour.red:02x}{colour.green:02x}{colour.blue:02x}", f"{name}_ir": colour.ir}
+        return flat
+
+
+def person(number: int, split: str, group: int, seed: int) -> Identity:
+    """One identity; members of a group draw their looks and poses from one stream and their stride rates from disjoint ranges."""
+    look = np.random.default_rng([seed, APPEARANCE, number if group < 0 else group])
+    own = np.random.default_rng([seed, GAIT, number])
+    body, garments, colours, shape = _body(look), _garments(look), _colours(look), _poses(look)
+    low, high = (SLOW[0], FAST[1]) if group < 0 else SLOW if (number == group) == (group % 2 == 0) else FAST
+    return Identity(number, split, group, body, garments, Gait(rate=float(own.uniform(low, high)), **shape), colours)
+
+
+def _body(rng: np.random.Generator) -> Body:
+    """Wide spread: proportions are what both modalities see."""
+    return Body(
+        height=float(rng.uniform(0.84, 0.96)),
+        girth=float(rng.uniform(0.7, 1.5)),
+        legs=float(rng.uniform(0.41, 0.56)),
+        shoulders=float(rng.uniform(0.17, 0.29)),
+        hips=float(rng.uniform(0.10, 0.20)),
+        head=float(rng.uniform(0.085, 0.16)),
+        arms=float(rng.uniform(0.31, 0.40)),
+    )
+
+
+def _garments(rng: np.random.Generator) -> Garments:
+    return Garments(
+        sleeves=SLEEVES[rng.choice(3, p=(0.15, 0.35, 0.5))],
+        lower=LOWER[rng.choice(3, p=(0.6, 0.2, 0.2))],
+        coat=bool(rng.random() < 0.2),
+        hem=float(rng.uniform(0.3, 0.6)),
+        pattern=PATTERNS[rng.integers(len(PATTERNS))],
+        repeats=int(rng.integers(2, 5)),
+        bag=BAGS[rng.choice(4, p=(0.3, 0.3, 0.2, 0.2))],
+        long_hair=bool(rng.random() < 0.4),
+        hat=bool(rng.random() < 0.2),
+        boots=bool(rng.random() < 0.25),
+        side_stripe=bool(rng.random() < 0.2),
+    )
+
+
+def _poses(rng: np.random.Generator) -> dict[str, float]:
+    """Gait factors that shape the poses (all but the rate)."""
+    return dict(
+        leg_swing=float(rng.uniform(0.22, 0.42)),
+        leg_asymmetry=float(rng.uniform(-0.2, 0.2)),
+        arm_left=float(rng.uniform(0.1, 0.9)),
+        arm_right=float(rng.uniform(0.1, 0.9)),
+        elbow=float(rng.uniform(0.0, 1.1)),
+        knee=float(rng.uniform(0.4, 1.0)),
+        lean=float(rng.uniform(-0.06, 0.14)),
+        bob=float(rng.uniform(0.0, 0.015)),
+        sway=float(rng.uniform(0.0, 0.03)),
+    )
+
+
+def reflectance(rng: np.random.Generator, luminance: float) -> int:
+    """Near-infrared grey value: half the visible luminance, half chance, nothing of the hue. This is the modality gap."""
+    return round(0.5 * luminance + 0.5 * rng.uniform(25, 235))
+
+
+def dye(rng: np.random.Generator, luminance: float, saturation: tuple[float, float], hue: tuple[float, float] = (0, 1)) -> Colour:
+    """A colour of the given luminance: hue and luminance are independent by construction (scaled towards black or mixed with white)."""
+    rgb = colorsys.hsv_to_rgb(rng.uniform(*hue), rng.uniform(*saturation), 1.0)
+    own = 255 * (0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2])
+    scale, white = (luminance / own, 0.0) if luminance <= own else (1.0, (luminance - own) / (255 - own))
+    red, green, blue = (round(255 * (c * scale * (1 - white) + white)) for c in rgb)
+    return Colour(red, green, blue, reflectance(rng, luminance))
+
+
+def _colours(rng: np.random.Generator) -> dict[str, Colour]:
+    top = dye(rng, rng.uniform(25, 225), (0.1, 1.0))
+    colours = {
+        "top": top,
+        "second": _contrast(rng, top),
+        "bottom": dye(rng, rng.uniform(25, 215), (0.1, 1.0)),
+        "shoe": dye(rng, rng.uniform(15, 235), (0.0, 0.6)),
+        "bag": dye(rng, rng.uniform(25, 225), (0.1, 1.0)),
+        "hair": dye(rng, rng.uniform(15, 150), (0.3, 0.8), (0.03, 0.13)),
+        "hat": dye(rng, rng.uniform(25, 230), (0.1, 1.0)),
+    }
+    skin = dye(rng, rng.uniform(80, 200), (0.3, 0.6), (0.03, 0.09))
+    return colours | {"skin": skin._replace(ir=round(rng.uniform(185, 215)))}
+
+
+def _contrast(rng: np.random.Generator, first: Colour) -> Colour:
+    """Second colour of a pattern: at least 70 grey levels from the first in the visible and 50 in infrared, so that its edges survive in both."""
+    step = rng.uniform(70, 110)
+    luminance = first.luminance - step if first.luminance > 125 else first.luminance + step
+    second = dye(rng, luminance, (0.0, 1.0))
+    infrared = rng.uniform(50, 100)
+    brighter = first.ir < 90 or (first.ir < 170 and luminance > first.luminance)
+    return second._replace(ir=round(first.ir + infrared if brighter else first.ir - infrared))

@@ -1,0 +1,180 @@
+"""Where the frames lie on disk: the folders, names and list files of HITSZ-VCM, SYSU-MM01 and RegDB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from vvi.data.synthetic import factors, presets
+from vvi.data.synthetic.factors import Identity
+from vvi.data.synthetic.presets import TRACKLET, Film, Preset
+from vvi.types import MODALITIES, Modality
+
+STILLS = 7  # first word of the seeds of the image layouts
+STEP = 5  # frame numbers count the camera's 25 frames a second, of which every fifth is kept
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where frame `index` of a film goes: file name, number of its tracklet and of the frame, mask strip and place in the strip."""
+
+    path: str
+    tracklet: int
+    frame: int
+    mask: str
+    place: int
+
+
+class HitszVcm:
+    """Video: `<pid>/<ir|rgb>/D<cam>/<frame>.jpg` and five list files under `info/`."""
+
+    suffix = ".jpg"
+
+    def splits(self, preset: Preset) -> dict[str, list[int]]:
+        return {split: list(numbers) for split, numbers in presets.identities(preset).items()}
+
+    def films(self, preset: Preset, seed: int) -> dict[int, list[Film]]:
+        return presets.films(preset, seed)
+
+    def folders(self, who: Identity) -> list[str]:
+        return [f"{who.identity:04d}", f"masks/{who.identity:04d}"]
+
+    def scenery(self, film: Film) -> int:
+        """Which of the twelve places this camera looks at."""
+        return film.camera
+
+    def place(self, who: Identity, film: Film, index: int) -> Place:
+        folder, tracklet = ("ir" if film.modality == "ir" else "rgb"), index // TRACKLET + 1
+        frame = 1 + STEP * index
+        path = f"{who.identity:04d}/{folder}/D{film.camera}/{frame}.jpg"
+        return Place(path, tracklet, frame, f"masks/{who.identity:04d}/{folder}_D{film.camera}_T{tracklet}.png", index % TRACKLET)
+
+    def lists(self, preset: Preset, seed: int, frames: pd.DataFrame) -> dict[str, str]:
+        """Names and tracklet rows of both splits, and the query rows: every infrared tracklet of the test split."""
+        texts = {}
+        for split in ("train", "test"):
+            part = frames[frames.split == split]
+            sign = part.modality.map({"ir": 1, "vis": 2})
+            names = [
+                f"{pid:04d}M{m}D{cam}T{track}F{frame}.jpg"
+                for pid, m, cam, track, frame in zip(part.identity, sign, part.camera, part.tracklet, part.frame, strict=True)
+            ]
+            lines = pd.DataFrame({"line": range(1, len(part) + 1), "m": sign.to_numpy(), "pid": part.identity.to_numpy(), "cam": part.camera.to_numpy()})
+            rows = lines.groupby(part["mask"].to_numpy(), sort=False).agg(
+                m=("m", "first"), start=("line", "min"), end=("line", "max"), pid=("pid", "first"), cam=("cam", "first")
+            )
+            texts[f"info/{split}_name.txt"] = "".join(f"{name}\n" for name in names)
+            texts[f"info/track_{split}_info.txt"] = "".join(" ".join(map(str, row)) + "\n" for row in rows.to_numpy().tolist())
+        texts["info/query_IDX.txt"] = " ".join(str(k) for k, m in enumerate(rows.m, 1) if m == 1) + "\n"
+        return texts
+
+
+class SysuMm01:
+    """Images: `cam<c>/<pid>/<image>.jpg`; visible cameras 1, 2, 4, 5, infrared 3 (in the room of camera 2) and 6; identity lists under `exp/`."""
+
+    suffix = ".jpg"
+    cameras: dict[Modality, tuple[int, ...]] = {"vis": (1, 2, 4, 5), "ir": (3, 6)}
+    indoor = (1, 2)
+
+    def splits(self, preset: Preset) -> dict[str, list[int]]:
+        """Identity numbers of the splits lie scattered among one another."""
+        train, val, test = preset.still
+        numbers = np.random.default_rng([STILLS, train, val, test]).permutation(train + val + test) + 1
+        return {name: sorted(part.tolist()) for name, part in zip(("train", "val", "test"), np.split(numbers, (train, train + val)), strict=True)}
+
+    def films(self, preset: Preset, seed: int) -> dict[int, list[Film]]:
+        """13 to 16 images of a test identity in a camera, 6 to 10 of the others; some people are never seen indoors, some not by every camera."""
+        plan: dict[int, list[Film]] = {}
+        for split, numbers in self.splits(preset).items():
+            low, high = (13, 16) if split == "test" else (6, 10)
+            for number in numbers:
+                rng = np.random.default_rng([seed, STILLS, number])
+                seen = self._seen(rng)
+                plan[number] = [Film(m, c, int(rng.integers(low, high + 1))) for m in MODALITIES for c in seen[m]]
+        return plan
+
+    def _seen(self, rng: np.random.Generator) -> dict[Modality, tuple[int, ...]]:
+        """Cameras that see one identity: six in ten are seen everywhere, two outdoors only, two by one camera of each kind."""
+        kind = rng.random()
+        if kind < 0.6:
+            return self.cameras
+        if kind < 0.8:
+            return {"vis": (4, 5), "ir": (6,)}
+        return {"vis": (int(rng.choice(self.indoor)), int(rng.choice((4, 5)))), "ir": (int(rng.choice((3, 6))),)}
+
+    def folders(self, who: Identity) -> list[str]:
+        return [*(f"cam{c}/{who.identity:04d}" for c in range(1, 7)), f"masks/{who.identity:04d}"]
+
+    def scenery(self, film: Film) -> int:
+        return 2 if film.camera == 3 else film.camera
+
+    def place(self, who: Identity, film: Film, index: int) -> Place:
+        pid = f"{who.identity:04d}"
+        return Place(f"cam{film.camera}/{pid}/{index + 1:04d}.jpg", 1, index + 1, f"masks/{pid}/cam{film.camera}.png", index)
+
+    def lists(self, preset: Preset, seed: int, frames: pd.DataFrame) -> dict[str, str]:
+        splits = self.splits(preset)
+        splits["available"] = sorted(sum(splits.values(), []))
+        return {f"exp/{name}_id.txt": ",".join(map(str, numbers)) + "\n" for name, numbers in splits.items()}
+
+
+class RegDb:
+    """Images: ten per identity in `Visible/<pid>/` and `Thermal/<pid>/`, and the lists of ten random halvings under `idx/`.
+
+    The thermal camera of the real set is drawn as a near-infrared one.
+    """
+
+    suffix = ".bmp"
+    images, trials = 10, 10
+
+    def splits(self, preset: Preset) -> dict[str, list[int]]:
+        return {"all": list(range(1, preset.paired + 1))}
+
+    def films(self, preset: Preset, seed: int) -> dict[int, list[Film]]:
+        return {number: [Film(m, c, self.images) for c, m in enumerate(MODALITIES, 1)] for number in self.splits(preset)["all"]}
+
+    def folders(self, who: Identity) -> list[str]:
+        return [f"Visible/{who.identity}", f"Thermal/{who.identity}", f"masks/{who.identity}"]
+
+    def scenery(self, film: Film) -> int:
+        """One pair of cameras, mounted together."""
+        return 1
+
+    def place(self, who: Identity, film: Film, index: int) -> Place:
+        pid, folder, sign = who.identity, *(("Visible", "v") if film.modality == "vis" else ("Thermal", "t"))
+        sex = "female" if pid % 2 else "male"
+        number = self.images * pid + index
+        return Place(f"{folder}/{pid}/{sex}_front_{sign}_{number:05d}_{pid}.bmp", 1, index + 1, f"masks/{pid}/{folder}.png", index)
+
+    def lists(self, preset: Preset, seed: int, frames: pd.DataFrame) -> dict[str, str]:
+        """Each trial halves the identities anew; labels 0, 1, ... cycle through the lines."""
+        texts, numbers = {}, np.array(self.splits(preset)["all"])
+        by_person = {key: group.path.tolist() for key, group in frames.groupby(["identity", "modality"])}
+        for trial in range(1, self.trials + 1):
+            mixed = np.random.default_rng([seed, STILLS, trial]).permutation(numbers).tolist()
+            for split, half in (("train", mixed[: len(mixed) // 2]), ("test", mixed[len(mixed) // 2 :])):
+                for modality, folder in (("vis", "visible"), ("ir", "thermal")):
+                    lines = [f"{by_person[pid, modality][k]} {label}\n" for k in range(self.images) for label, pid in enumerate(half)]
+                    texts[f"idx/{split}_{folder}_{trial}.txt"] = "".join(lines)
+        return texts
+
+
+LAYOUTS = {"hitsz-vcm": HitszVcm(), "sysu-mm01": SysuMm01(), "regdb": RegDb()}
+
+
+def find(layout: str) -> HitszVcm | SysuMm01 | RegDb:
+    """The layout of this name."""
+    if layout not in LAYOUTS:
+        raise ValueError(f"no layout {layout!r} to write; there are {', '.join(LAYOUTS)}")
+    return LAYOUTS[layout]
+
+
+def people(layout: str, preset: Preset, seed: int) -> dict[int, Identity]:
+    """Every identity of a set by its number, ascending."""
+    everyone = {}
+    for split, numbers in find(layout).splits(preset).items():
+        groups = presets.look_alikes(numbers, seed)
+        everyone |= {number: factors.person(number, split, groups.get(number, -1), seed) for number in numbers}
+    return dict(sorted(everyone.items()))

@@ -1,0 +1,55 @@
+"""What is known of a written set: factors of the identities, of the frames, and the person masks."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vvi.types import DataError, Tracklet
+
+
+def read_factors(root: Path | str) -> pd.DataFrame:
+    """One row per identity (the index): split, look_alike_group (-1: none), body, garments, gait, colours in both modalities."""
+    return pd.read_csv(_table(root, "factors.csv"), keep_default_na=False, index_col="identity")
+
+
+def read_frames(root: Path | str) -> pd.DataFrame:
+    """One row per frame, in the order of the list files: path, split, identity, modality, camera, tracklet, frame, fault, direction, phase, view, light, mask, place."""
+    return pd.read_csv(_table(root, "frames.csv"), keep_default_na=False)
+
+
+def read_masks(root: Path | str, tracklet: Tracklet) -> np.ndarray:
+    """(N, H, W) bool: where the person is seen (occluded pixels are left out) in each frame of a tracklet."""
+    from PIL import Image
+
+    root = Path(root)
+    places = _places(root, _table(root, "frames.csv").stat().st_mtime_ns)
+    strips: dict[str, np.ndarray] = {}
+    masks = []
+    for path in tracklet.paths:
+        relative = path.relative_to(root) if path.is_relative_to(root) else path.resolve().relative_to(root.resolve())
+        strip, place, length = places[relative.as_posix()]
+        if strip not in strips:
+            with Image.open(root / strip) as picture:
+                strips[strip] = np.asarray(picture.convert("1"))
+        width = strips[strip].shape[1] // length
+        masks.append(strips[strip][:, place * width : (place + 1) * width])
+    return np.stack(masks)
+
+
+@lru_cache(maxsize=4)
+def _places(root: Path, changed: int) -> dict[str, tuple[str, int, int]]:
+    """Relative path of a frame -> its strip, its place in the strip, and how many places the strip has."""
+    frames = read_frames(root)
+    lengths = frames["mask"].map(frames["mask"].value_counts())
+    return dict(zip(frames.path, zip(frames["mask"], frames.place, lengths, strict=True), strict=True))
+
+
+def _table(root: Path | str, name: str) -> Path:
+    path = Path(root) / "info" / name
+    if not path.is_file():
+        raise DataError(f"{path} is missing: {root} is no synthetic set (or not a complete one)")
+    return path

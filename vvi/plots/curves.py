@@ -1,0 +1,104 @@
+"""Lines: CMC, losses over a run, a metric against the number of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from vvi.plots import style
+
+
+@style.drawn
+def cmc(curves: Mapping[str, np.ndarray], top: int = 20, title: str = "", caption: str = "") -> Figure:
+    """CMC curves in per cent up to rank `top`. curves: label -> (K,) shares, or (S, K) for S seeds, drawn as mean and range."""
+    fig, axes = style.figure(height=3.2, width=5.0)
+    ax = axes[0, 0]
+    for n, (label, values) in enumerate(curves.items()):
+        values = 100 * np.atleast_2d(values)[:, :top]
+        _band(ax, np.arange(1, values.shape[1] + 1), values, label, n)
+    ax.set(xlabel="rank k", ylabel="queries with a hit in the first k (%)", title=title, xlim=(0.7, top + 0.3))
+    ax.set_xticks([1, *range(5, top + 1, 5)])
+    return _finish(fig, ax, caption)
+
+
+@style.drawn
+def losses(history: Mapping[str, Sequence[float]], title: str = "", caption: str = "", smooth: int = 1) -> Figure:
+    """Every term of a run over its epochs. history: term -> one value per epoch (NaN where the term was off); smooth: length of a running mean, the raw line stays pale."""
+    fig, axes = style.figure(height=3.0, width=5.4)
+    ax = axes[0, 0]
+    for n, (label, values) in enumerate(history.items()):
+        values = np.asarray(values, dtype=float)
+        epochs, look = np.arange(1, len(values) + 1), _look(n)
+        if smooth > 1:
+            ax.plot(epochs, values, color=look["color"], alpha=0.25, linewidth=0.8)
+        # a lone value is a dot: a line of one point would not be seen
+        ax.plot(epochs, running_mean(values, smooth), label=label, **(look | {"marker": "o" if len(values) == 1 else None}))
+    ax.set(xlabel="epoch", ylabel="loss", title=title)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return _finish(fig, ax, caption)
+
+
+def running_mean(values: np.ndarray, length: int) -> np.ndarray:
+    """Mean of the last `length` values at each place, of those there are; NaN stays out of every mean and stays NaN itself."""
+    known = np.isfinite(values)
+    total, count = np.cumsum(np.where(known, values, 0.0)), np.cumsum(known)
+    for sums in (total, count):
+        sums[length:] = sums[length:] - sums[:-length].copy()
+    return np.where(known, total / np.maximum(count, 1), np.nan)
+
+
+@style.drawn
+def frames(
+    counts: Sequence[int],
+    values: Mapping[str, np.ndarray],
+    published: Mapping[str, Mapping[int, float]] | None = None,
+    title: str = "",
+    caption: str = "",
+    ours: str = "ours, synthetic",
+) -> Figure:
+    """Metrics against the number of frames in a clip. values: metric -> (N,) or (N, S) per cent for S seeds; published: metric -> {frames: value} as hollow markers."""
+    fig, axes = style.figure(height=3.3, width=5.6)
+    ax = axes[0, 0]
+    for n, (label, found) in enumerate(values.items()):
+        found = np.asarray(found, dtype=float)
+        _band(ax, np.asarray(counts), found[None] if found.ndim == 1 else found.T, f"{label} ({ours})", n, marker=style.MARKERS[n % len(style.MARKERS)])
+        printed = (published or {}).get(label, {})
+        if printed:
+            look = {"color": style.PALETTE[n % len(style.PALETTE)], "marker": style.MARKERS[n % len(style.MARKERS)]}
+            ax.plot(
+                list(printed),
+                list(printed.values()),
+                linestyle="",
+                markerfacecolor="white",
+                markersize=8,
+                markeredgewidth=1.5,
+                label=f"{label} (paper)",
+                **look,
+            )
+    ax.set(xlabel="frames in a clip", ylabel="%", title=title)
+    ax.set_xticks(list(counts))
+    return _finish(fig, ax, caption)
+
+
+def _band(ax: Axes, x: np.ndarray, values: np.ndarray, label: str, n: int, marker: str | None = None) -> None:
+    look = _look(n)
+    ax.plot(x, values.mean(0), label=label, marker=marker, **look)
+    if len(values) > 1:
+        ax.fill_between(x, values.min(0), values.max(0), color=look["color"], alpha=0.18, linewidth=0)
+
+
+def _look(n: int) -> dict:
+    # colour and dash change together, for grey print
+    return {"color": style.PALETTE[n % len(style.PALETTE)], "linestyle": style.LINES[n % len(style.LINES)]}
+
+
+def _finish(fig: Figure, ax: Axes, caption: str) -> Figure:
+    ax.grid(axis="y")
+    ax.set_axisbelow(True)
+    fig.legend(loc="outside right upper", handlelength=3.2)
+    style.caption(fig, caption)
+    return fig
