@@ -224,14 +224,14 @@ def main() -> int:
     parser.add_argument("--width", type=int, default=2_048)
     parser.add_argument("--repeat", type=int, default=3, help="turns; the literal loop runs once")
     parser.add_argument("--quick", action="store_true", help="1,000 x 1,000")
-    parser.add_argument("--growth", action="store_true", help="1,000 to 20,000 on both sides")
+    parser.add_argument("--growth", type=int, nargs="*", metavar="SIZE", help="both sides of these sizes, 1,000 to 20,000 when none is named")
     parser.add_argument("--check", action="store_true", help="exit 1 where a promise is broken")
     options = parser.parse_args()
     with threadpool_limits(1):
-        if options.growth:
-            for size in GROWTH:
+        if options.growth is not None:
+            for size in options.growth or GROWTH:
                 runs = table(size, size, options.width, options.repeat if size <= SLOW_LIMIT else 1, slow=size <= SLOW_LIMIT)
-                broken = promises(runs, extra=256) if size == GROWTH[-1] else []
+            broken = promises(runs, extra=256)
         else:
             queries, gallery = (1_000, 1_000) if options.quick else (options.queries, options.gallery)
             broken = promises(table(queries, gallery, options.width, options.repeat, slow=True))

@@ -120,5 +120,5 @@ def _again(record: store.Record, device: str, elsewhere: float) -> Check:
         for direction, scores in record.scores.items()
         for name in ("rank1", "mAP")
     }
-    same = all(record.environment.get(k) == now.record.environment.get(k) for k in ("torch", "numpy", "processor", "device"))
+    same = all(record.environment.get(k) == now.record.environment.get(k) for k in ("torch", "numpy", "processor", "threads", "device"))
     return Check(record.config.hash, same, difference, 0.01 if same else elsewhere)

@@ -128,8 +128,8 @@ _PRESETS: dict[str, RunConfig] = {
     "paper": RunConfig(data=DataConfig(source="real")),
     "full": RunConfig(data=DataConfig(source="full"), recipe=Recipe(steps=4000, precision="bf16-mixed"), weights=None),
     "standard": RunConfig(
-        data=DataConfig(source="standard", height=64, width=32, frames=4, pad=3),
-        recipe=Recipe(identities=16, tracklets=2, steps=600, **_SMALL),
+        data=DataConfig(source="standard", height=128, width=64, frames=4, pad=5),
+        recipe=Recipe(identities=16, tracklets=1, steps=700, milestones=(120, 170), **_SMALL),
         backbone="small",
         weights=None,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ from vvi.methods.base import Method
 from vvi.metrics import Metrics
 from vvi.plots import cam
 from vvi.seed import seed_everything
-from vvi.types import Dataset, Direction
+from vvi.types import Dataset, Direction, Modality, Tracklet
 
 RANKS = (1, 5, 10, 20)
-SHOWN = 24  # test identities whose embeddings a record keeps, for t-SNE
+SHOWN = 12  # test identities whose embeddings a record keeps, for t-SNE
 MAPPED, KEPT_MAPS = 32, 2  # test tracklets of each modality whose CAM is scored, and whose maps a record keeps
 
 
@@ -137,11 +137,10 @@ def synthetic_root(data: DataConfig, progress: bool = True) -> Path:
     return synthetic.write(root, preset=data.source, layout=data.layout, seed=data.seed, progress=progress)
 
 
-def frames(data: DataConfig, found: Dataset, progress: bool = True, decoded: bool | None = None) -> Frames:
-    """The reader of pixels at the config's size; `decoded`: with the memory-mapped cache (default: for small synthetic frames)."""
+def frames(data: DataConfig, found: Dataset, progress: bool = True, decoded: bool = False) -> Frames:
+    """The reader of pixels at the config's size; `decoded`: from a memory-mapped file of all frames at that size, built on first use (`DataConfig.decoded`)."""
     reader = Frames(data.height, data.width, paths.cache() / "decoded")
-    small = data.synthetic and data.height <= 128
-    if small if decoded is None else decoded:
+    if decoded:
         test = dict.fromkeys(t for sides in found.sides.values() for side in sides for t in side)
         reader.build([*found.train, *test], progress)
     return reader
@@ -170,7 +169,7 @@ def _train(settings: RunConfig, device: str, data: str | Path | None, progress: 
     method = build(settings, len(found.labels))
     engine = train.fabric(device, settings.recipe.precision)
     loader = TrainLoader(found, reader, settings.data, settings.recipe, settings.seed)
-    workers = 0 if reader.store is not None else min(8, torch.get_num_threads())
+    workers = 0 if reader.store is not None or settings.data.height <= 128 else min(8, torch.get_num_threads())
     times = [time.perf_counter()]
     history = train.fit(method, loader, settings.recipe, engine, workers, progress)
     times.append(time.perf_counter())
@@ -191,7 +190,7 @@ def summary(sides: Mapping[Direction, evaluate.Side]) -> tuple[dict[str, Any], d
         found = side.metrics()
         scores[direction] = {f"rank{k}": found.rank(k) for k in RANKS} | {name: getattr(found, name) for name in ("mAP", "mINP", "n_valid", "n_skipped")}
         arrays[f"{direction}/ap"], arrays[f"{direction}/first_hit"] = found.ap.astype(np.float32), found.first_hit.astype(np.int32)
-        arrays[f"{direction}/top"] = side.ranked().astype(np.int32)
+        arrays[f"{direction}/top"] = side.ranked().astype(np.int16 if len(side.gallery) < 2**15 else np.int32)
     side = sides["ir2vis"]
     shown = sorted({t.identity for t in side.query})[:SHOWN]
     for name, tracklets, feat in (("query", side.query, side.query_feat), ("gallery", side.gallery, side.gallery_feat)):
@@ -215,30 +214,33 @@ def probe(
         groups = synthetic.read_factors(found.root).look_alike_group.to_dict()
         alike = probes.look_alike_rank1(*side.protocol, groups=groups)
         scores |= {"look-alike pair": alike.pair, "look-alike rank1": alike.rank1}
-        for modality, own, other in (
-            ("vis", (side.gallery, side.gallery_feat), (side.query, side.query_feat)),
-            ("ir", (side.query, side.query_feat), (side.gallery, side.gallery_feat)),
-        ):
-            scores[f"body share {modality}"], arrays[f"cam/{modality}_rows"], arrays[f"cam/{modality}"] = _body_share(
-                method, found, reader, settings, modality, own, other
-            )
+        seen = {"vis": (side.gallery, side.gallery_feat), "ir": (side.query, side.query_feat)}
+        for modality, other in (("vis", "ir"), ("ir", "vis")):
+            rows, maps, masks = _maps(method, found, reader, settings, modality, seen[modality][0], *seen[other])
+            arrays |= {f"cam/{modality}_rows": rows[:KEPT_MAPS], f"cam/{modality}": np.round(255 * maps[:KEPT_MAPS, :, 2::4, 2::4]).astype(np.uint8)}
+            if maps.any():  # a network of a few steps may have maps without any energy, and a share of nothing is no number
+                scores[f"body share {modality}"] = probes.body_share(maps, masks)
     return {name: asdict(score) for name, score in scores.items()}, arrays
 
 
-def _body_share(
-    method: Method, found: Dataset, reader: Frames, settings: RunConfig, modality: str, own: tuple, other: tuple
-) -> tuple[probes.Score, np.ndarray, np.ndarray]:
-    """CAM of evenly spaced tracklets against the mean embedding of the same person in the other modality, scored against the masks."""
-    tracklets, (theirs, feat) = own[0], other
+def _maps(
+    method: Method,
+    found: Dataset,
+    reader: Frames,
+    settings: RunConfig,
+    modality: Modality,
+    own: Sequence[Tracklet],
+    theirs: Sequence[Tracklet],
+    feat: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """CAM of evenly spaced tracklets against the mean embedding of the same person in the other modality: their rows, maps (N, T, H, W), person masks."""
     identities = np.array([t.identity for t in theirs])
-    usable = [i for i, t in enumerate(tracklets) if t.identity in identities]
+    usable = [i for i, t in enumerate(own) if t.identity in identities]
     rows = [usable[i] for i in np.linspace(0, len(usable) - 1, min(MAPPED, len(usable))).astype(int)]
-    which = [test_frames(len(tracklets[i]), settings.data.frames) for i in rows]
-    clips = normalise(torch.stack([reader.read(tracklets[i], w) for i, w in zip(rows, which, strict=True)]))
-    reference = torch.stack([torch.from_numpy(feat[identities == tracklets[i].identity].mean(0)) for i in rows])
+    which = [test_frames(len(own[i]), settings.data.frames) for i in rows]
+    clips = normalise(torch.stack([reader.read(own[i], w) for i, w in zip(rows, which, strict=True)]))
+    reference = torch.stack([torch.from_numpy(feat[identities == own[i].identity].mean(0)) for i in rows])
     device = next(method.parameters()).device
-    maps = np.concatenate(
-        [cam.compute(method, method.maps, c.to(device), modality, r.to(device)) for c, r in zip(clips.split(8), reference.split(8), strict=True)]
-    )
-    masks = np.stack([synthetic.read_masks(found.root, tracklets[i])[w] for i, w in zip(rows, which, strict=True)])
-    return probes.body_share(maps, masks), np.array(rows[:KEPT_MAPS], np.int32), maps[:KEPT_MAPS].astype(np.float16)
+    maps = [cam.compute(method, method.maps, c.to(device), modality, r.to(device)) for c, r in zip(clips.split(8), reference.split(8), strict=True)]
+    masks = np.stack([synthetic.read_masks(found.root, own[i])[w] for i, w in zip(rows, which, strict=True)])
+    return np.array(rows, np.int32), np.concatenate(maps), masks

@@ -164,9 +164,8 @@ def _products(query: Array, gallery: Array, chunk: int | None) -> Iterator[tuple
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk {chunk}: at least one query per block")
     chunk = chunk or max(1, _BLOCK[_on_host(query)] // len(gallery))
-    query_norm, gallery_norm = _norms(query, "query"), _norms(gallery, "gallery")
-    exponent = np.frexp(query_norm)[1]
-    scale = np.ldexp(1.0, np.where(abs(exponent) > 30, -exponent, 0))[:, None]
+    exponent, gallery_norm = np.frexp(_norms(query, "query"))[1], _norms(gallery, "gallery")
+    scale = np.ldexp(1.0, np.where(abs(exponent) > 8, -exponent, 0))[:, None]
     divisor = _like(gallery, np.where(gallery_norm > 0, gallery_norm, 1.0), gallery.dtype)
     shape = min(chunk, len(query)), len(gallery)
     whole = np.empty(shape, query.dtype) if _on_host(query) else query.new_empty(shape)  # one for all blocks: fresh memory costs time

@@ -121,8 +121,11 @@ def heat(result: Result, view: Scene) -> Figure:
     query, gallery = view.sides("ir2vis")
     frames, maps, titles, masks, shares = [], [], [], [], []
     for modality, side in (("vis", gallery), ("ir", query)):
-        share = result.probe(f"body share {modality}")
-        shares.append(f"{modality} {share.value:.2f} (95 %: {share.low:.2f} to {share.high:.2f}; the person covers {share.reference:.2f})")
+        if f"body share {modality}" in result.record.probes:
+            share = result.probe(f"body share {modality}")
+            shares.append(f"{modality} {share.value:.2f} (95 %: {share.low:.2f} to {share.high:.2f}; the person covers {share.reference:.2f})")
+        else:
+            shares.append(f"{modality} none, no map has any energy")
         for row, values in zip(result.arrays[f"cam/{modality}_rows"], result.arrays[f"cam/{modality}"], strict=True):
             t = side[row]
             which = test_frames(len(t), result.config.data.frames)
@@ -156,4 +159,4 @@ def _middle(view: Scene, tracklets: Sequence[Tracklet]) -> list[np.ndarray]:
 def _enlarge(maps: np.ndarray) -> np.ndarray:
     import cv2
 
-    return np.stack([cv2.resize(m.astype(np.float32), SIZE[::-1], interpolation=cv2.INTER_LINEAR) for m in maps])
+    return np.stack([cv2.resize(m.astype(np.float32) / 255, SIZE[::-1], interpolation=cv2.INTER_LINEAR) for m in maps])

@@ -81,6 +81,7 @@ def find(settings: config.RunConfig, versions: Mapping[str, int]) -> tuple[Recor
 def environment(device: str = "cpu") -> dict[str, Any]:
     """Where a run happens: versions, device, processor, git commit."""
     found = {name: version(name) for name in ("torch", "torchvision", "numpy", "lightning-fabric")}
+    found["threads"] = _threads()
     return found | {"python": platform.python_version(), "device": device, "processor": _processor(), "commit": commit()}
 
 
@@ -100,6 +101,12 @@ def write_atomic(path: Path, content: bytes) -> None:
     half = path.with_name(f".{path.name}.{os.getpid()}")
     half.write_bytes(content)
     os.replace(half, path)
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
 
 
 def _processor() -> str:

@@ -10,7 +10,7 @@ from vvi.data import synthetic
 from vvi.data.synthetic import claims
 from vvi.data.synthetic.presets import Plan, Preset
 
-SHEET = Preset("data sheet", Plan(2), Plan(50, cameras=3, full=0, last=(12, 12)), 64, 32)
+SHEET = Preset("data sheet", Plan(2), Plan(50, cameras=3, full=0, last=(6, 6)), 64, 32)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 def test_raw_pixels_find_people_within_a_modality_and_hardly_across(measured: pd.DataFrame):
     assert (measured.raw_within_rank1 > 6 * measured.raw_within_chance).all()
-    assert (measured.raw_within_rank1 > 3 * measured.raw_cross_modal_rank1).all()
+    assert measured.raw_within_rank1.mean() > 4 * measured.raw_cross_modal_rank1.mean()
     assert measured.raw_cross_modal_rank1.mean() < 2.5 * measured.raw_cross_modal_chance.mean()
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from vvi.data.synthetic.presets import Plan, Preset
 from vvi.types import DataError, Tracklet
 
 SMALL = Preset("small", Plan(10, full=0, last=(12, 14)), Plan(4, full=0, last=(12, 14)), 32, 16, still=(6, 2, 3), paired=6)
-TINY_HASH = "?"
+TINY_HASH = "2ab75620304868c74d46548dd7cc5ccb1e4825ded507770282136ddcf5924e11"
 
 
 @pytest.fixture(scope="module")
@@ -251,21 +252,29 @@ def test_an_unfinished_set_is_not_continued_as_another(tmp_path: Path, monkeypat
 
 
 def test_image_layouts_pass_through_their_readers(tmp_path: Path):
-    sysu = open_dataset(synthetic.write(tmp_path / "sysu", "tiny", "sysu-mm01", progress=False))
-    assert len(sysu.labels) >= 40
-    assert {t.camera for t in sysu.train if t.modality == "ir"} == {3, 6}
-    assert {t.camera for t in sysu.train if t.modality == "vis"} == {1, 2, 4, 5}
-    images = Counter((t.identity, t.camera) for t in sysu.query("ir2vis"))
-    assert min(images.values()) >= 13
+    sysu = open_dataset(synthetic.write(tmp_path / "sysu", SMALL, "sysu-mm01", progress=False))
+    assert len(sysu.labels) == 8  # training and validation identities
+    assert {t.camera for t in sysu.train if t.modality == "ir"} <= {3, 6}
+    assert {t.camera for t in sysu.train if t.modality == "vis"} <= {1, 2, 4, 5}
     frames = synthetic.read_frames(tmp_path / "sysu")
     assert frames[frames.split == "test"].groupby(["identity", "camera"]).size().min() >= 13
-    assert synthetic.read_masks(tmp_path / "sysu", sysu.train[0]).shape == (1, 64, 32)
-    regdb = open_dataset(synthetic.write(tmp_path / "regdb", "tiny", "regdb", progress=False))
-    assert len(regdb.train) == 2 * 10 * 10
-    assert {len(regdb.query(d)) for d in ("vis2ir", "ir2vis")} == {100}
+    assert len(sysu.query("ir2vis")) == ((frames.split == "test") & (frames.modality == "ir")).sum()
+    assert synthetic.read_masks(tmp_path / "sysu", sysu.train[0]).shape == (1, 32, 16)
+    regdb = open_dataset(synthetic.write(tmp_path / "regdb", SMALL, "regdb", progress=False))
+    assert len(regdb.train) == 2 * 3 * 10
+    assert {len(regdb.query(d)) for d in ("vis2ir", "ir2vis")} == {30}
     assert len(list((tmp_path / "regdb" / "idx").iterdir())) == 40
     for root in (tmp_path / "sysu", tmp_path / "regdb"):
         assert manifest(root)["hash"] == synthetic.content_hash(root)
+
+
+@pytest.mark.parametrize("name", ["tiny", "standard", "full"])
+def test_image_presets_are_large_enough_for_every_protocol(name: str):
+    preset = synthetic.PRESETS[name]
+    assert preset.still[0] >= 40
+    assert preset.paired >= 20
+    films = store.layouts.find("sysu-mm01").films(preset, 0)
+    assert {film.camera for shots in films.values() for film in shots} == {1, 2, 3, 4, 5, 6}
 
 
 def test_sysu_has_people_without_an_indoor_gallery_and_people_seen_everywhere(tmp_path: Path):
@@ -280,3 +289,10 @@ def test_sysu_has_people_without_an_indoor_gallery_and_people_seen_everywhere(tm
 def test_importing_the_generator_stays_light():
     code = "import sys; from vvi.data import synthetic; print([m for m in ('torch', 'cv2', 'pandas') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_two_runs_at_once_take_turns(whole: Path, tmp_path: Path):
+    with ThreadPoolExecutor(2) as pool:
+        roots = list(pool.map(lambda _: synthetic.write(tmp_path / "set", SMALL, workers=1, progress=False), range(2)))
+    assert roots == [tmp_path / "set"] * 2
+    assert synthetic.content_hash(roots[0]) == manifest(whole)["hash"]

@@ -15,7 +15,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def normalise(frames: Tensor) -> Tensor:
     """uint8 (..., 3, H, W) -> float32 of the same shape with the mean and spread of ImageNet."""
     mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (MEAN, STD))
-    return (frames.float() - 255 * mean) / (255 * std)
+    return frames.float().sub_(255 * mean).div_(255 * std)
 
 
 def denormalise(frames: Tensor) -> Tensor:
@@ -27,11 +27,9 @@ def denormalise(frames: Tensor) -> Tensor:
 def crop_and_flip(frames: Tensor, top: Tensor, left: Tensor, flip: Tensor, pad: int) -> Tensor:
     """Zero-pad by `pad` on each side, cut the old size at (top, left) of the padded frame, mirror where `flip`: uint8 (N, 3, H, W) -> the same shape."""
     height, width = frames.shape[-2:]
-    padded = F.pad(frames, (pad, pad, pad, pad))
-    rows = top[:, None] + torch.arange(height)
-    cols = left[:, None] + torch.where(flip[:, None], torch.arange(width).flip(0), torch.arange(width))
-    n = torch.arange(len(frames))
-    return padded.permute(0, 2, 3, 1)[n[:, None, None], rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2)
+    windows = F.pad(frames, (pad, pad, pad, pad)).unfold(2, height, 1).unfold(3, width, 1)  # every window there is, (N, 3, 2 pad + 1, 2 pad + 1, H, W), a view
+    cut = windows[torch.arange(len(frames), device=frames.device), :, top, left]
+    return torch.where(flip[:, None, None, None], cut.flip(-1), cut)
 
 
 def augment(clips: Tensor, rng: np.random.Generator, pad: int, flip: float, per: Literal["frame", "clip"] = "frame") -> Tensor:
@@ -43,5 +41,5 @@ def augment(clips: Tensor, rng: np.random.Generator, pad: int, flip: float, per:
     draws = (b, t) if per == "frame" else (b, 1)
     top, left = (np.broadcast_to(rng.integers(0, 2 * pad + 1, size=draws), (b, t)) for _ in range(2))
     mirror = np.broadcast_to(rng.random(draws) < flip, (b, t))
-    flat = (torch.from_numpy(np.array(a)).flatten() for a in (top, left, mirror))
+    flat = (torch.from_numpy(np.array(a)).flatten().to(clips.device) for a in (top, left, mirror))
     return crop_and_flip(clips.flatten(0, 1), *flat, pad=pad).unflatten(0, (b, t))

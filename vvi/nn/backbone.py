@@ -12,22 +12,20 @@ from dataclasses import dataclass
 import torch
 import torchvision
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
+from torchvision.models.resnet import BasicBlock
 
 from vvi.types import MODALITIES, Modality
 
 
 @dataclass(frozen=True)
 class Small:
-    """Widths and strides of a trunk of basic blocks: stem and four stages; `blocks` per stage."""
+    """Widths of stem and stages, strides of the stages; each stage is one basic block, the stem a convolution and a pooling at stride 2 each, as in a ResNet."""
 
-    widths: tuple[int, int, int, int, int] = (32, 32, 64, 128, 256)
-    strides: tuple[int, int, int, int, int] = (2, 1, 2, 2, 1)
-    blocks: int = 1
-    bottleneck: bool = False
+    widths: tuple[int, int, int, int, int]
+    strides: tuple[int, int, int, int]
 
 
-SIZES = {"small": Small(), "micro": Small(widths=(8, 8, 16, 16, 32))}
+SIZES = {"small": Small((16, 32, 64, 128, 192), (2, 2, 2, 1)), "micro": Small((8, 8, 16, 16, 32), (1, 1, 2, 1))}
 NAMES = ("resnet50", *SIZES)
 
 
@@ -88,20 +86,17 @@ def _imagenet() -> dict[str, Tensor]:
 
 
 def _small(size: Small) -> TwoStream:
-    w, s = size.widths, size.strides
-    kernel = 2 * s[0] - 1  # 3 at stride 2, 7 at stride 4: the reach of the conv and pooling of a ResNet stem
-    stem = nn.Sequential(nn.Conv2d(3, w[0], kernel, s[0], kernel // 2, bias=False), nn.BatchNorm2d(w[0]), nn.ReLU(inplace=True))
-    stages = [
-        nn.Sequential(*(_block(w[i - 1] if j == 0 else w[i], w[i], s[i] if j == 0 else 1, size.bottleneck) for j in range(size.blocks))) for i in range(1, 5)
-    ]
+    w = size.widths
+    stem = nn.Sequential(nn.Conv2d(3, w[0], 3, 2, 1, bias=False), nn.BatchNorm2d(w[0]), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1))
+    stages = [nn.Sequential(_block(*shape)) for shape in zip(w, w[1:], size.strides, strict=False)]
     for module in nn.ModuleList([stem, *stages]).modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return TwoStream(stem, stages, w)
 
 
-def _block(inside: int, outside: int, stride: int, bottleneck: bool) -> BasicBlock | Bottleneck:
+def _block(inside: int, outside: int, stride: int) -> BasicBlock:
     project = None
     if stride != 1 or inside != outside:
         project = nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
-    return Bottleneck(inside, outside // 4, stride, project) if bottleneck else BasicBlock(inside, outside, stride, project)
+    return BasicBlock(inside, outside, stride, project)

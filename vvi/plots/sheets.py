@@ -15,7 +15,7 @@ from vvi.types import MODALITIES, Modality
 def contact(tracklets: Sequence[np.ndarray], titles: Sequence[str], modality: Sequence[Modality], caption: str = "") -> Figure:
     """One tracklet a row, its frames from left to right. tracklets: each (T, H, W, 3) or (T, H, W) uint8; the bar and the word at the left tell the modality."""
     count, left = max(len(t) for t in tracklets), 0.95
-    cell = min((style.WIDTH - left - 0.05) / count, 0.75)
+    cell = min((style.WIDTH - left - 0.05) / count, 0.6)
     row = cell * tracklets[0].shape[1] / tracklets[0].shape[2]
     fig, ax = style.board(max(4.0, left + cell * count + 0.05), 0.1 + len(tracklets) * (row + 0.05) + (0.3 if caption else 0))
     for n, (frames, title, name) in enumerate(zip(tracklets, titles, modality, strict=True)):

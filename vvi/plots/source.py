@@ -27,7 +27,7 @@ class Listing:
 
         # styles within the tags and a ground of its own: the same in a notebook, in the book and in dark mode
         look = HtmlFormatter(
-            style="friendly", noclasses=True, cssstyles="background: #f6f6f6; color: #222222; padding: 0.6em 0.8em; border-radius: 4px; overflow-x: auto"
+            style="vs", noclasses=True, cssstyles="background: #f6f6f6; color: #222222; padding: 0.6em 0.8em; border-radius: 4px; overflow-x: auto"
         )
         head = f'<div style="font-size: 85%; color: #555555; background: #ffffff">{html.escape(self.place)}</div>'
         return head + highlight(self.text, PythonLexer(), look)

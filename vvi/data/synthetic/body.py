@@ -16,7 +16,8 @@ from vvi.data.synthetic.factors import Identity
 
 THIGH = 0.52  # share of the leg above the knee
 DEPTH = 0.62  # a chest is about this deep, as a share of its width
-CIRCLE = tuple((math.cos(a), math.sin(a)) for a in (math.tau * k / 12 for k in range(12)))
+CIRCLE = np.array([(math.cos(a), math.sin(a)) for a in (math.tau * k / 12 for k in range(12))])
+CAP = np.array([(0.0, -1.0), (0.87, -0.5), (0.87, 0.5), (0.0, 1.0)])  # along and across a limb, at its far end
 
 
 class Shape(NamedTuple):
@@ -49,7 +50,9 @@ def _sin(angles: np.ndarray) -> np.ndarray:
 
 
 def _at(forward: np.ndarray | float, up: np.ndarray | float, right: np.ndarray | float) -> np.ndarray:
-    return np.stack(np.broadcast_arrays(forward, up, right), -1)
+    places = np.empty((*np.broadcast_shapes(np.shape(forward), np.shape(up), np.shape(right)), 3))
+    places[..., 0], places[..., 1], places[..., 2] = forward, up, right
+    return places
 
 
 def joints(who: Identity, phase: np.ndarray) -> Joints:
@@ -114,9 +117,11 @@ class View:
 
     def __call__(self, place: np.ndarray) -> np.ndarray:
         """(T, 3) body axes -> (T, 2) on the image: x right, y down from the point under the hip."""
-        forward, up, right = place[:, 0], place[:, 1], place[:, 2]
-        near = forward * self.front + right * self.side
-        return np.stack((forward * self.side - right * self.front, near * self.pitch - up), 1)
+        forward, up, right = place.T
+        image = np.empty((len(place), 2))
+        image[:, 0] = forward * self.side - right * self.front
+        image[:, 1] = (forward * self.front + right * self.side) * self.pitch - up
+        return image
 
     def width(self, wide: float, deep: float) -> float:
         """Half of what an upright elliptic body of these axes covers."""
@@ -127,24 +132,27 @@ def limb(start: np.ndarray, end: np.ndarray, first: float, last: float) -> np.nd
     """Tapered stroke with round ends, radii `first` and `last`: (T, 2), (T, 2) -> (T, 8, 2). A foreshortened one tapers less, so that it stays convex."""
     way = end - start
     length = np.sqrt((way**2).sum(1, keepdims=True))
-    along = np.where(length > 1e-3, way / np.maximum(length, 1e-3), (0.0, 1.0))
-    across = np.stack((-along[:, 1], along[:, 0]), 1)
-    last = np.clip(last, first - 0.57 * length, first + 0.57 * length)
-    heel = [start + first * (c * along + s * across) for c, s in ((0, 1), (-0.87, 0.5), (-0.87, -0.5), (0, -1))]
-    return np.stack(heel + [end + last * (c * along + s * across) for c, s in ((0, -1), (0.87, -0.5), (0.87, 0.5), (0, 1))], 1)
+    along = np.where(length > 1e-3, way / np.maximum(length, 1e-3), (0.0, 1.0))[:, None]
+    across = along[..., ::-1] * (-1.0, 1.0)
+    last = np.clip(last, first - 0.57 * length, first + 0.57 * length)[:, None]
+    cap = CAP[:, :1] * along + CAP[:, 1:] * across  # (T, 4, 2), from one side round the end to the other
+    return np.concatenate((start[:, None] - first * cap, end[:, None] + last * cap), 1)
 
 
 def oval(centre: np.ndarray, half_width: float, half_height: float) -> np.ndarray:
     """(T, 2) -> (T, 12, 2)."""
-    return np.stack([centre + (half_width * c, half_height * s) for c, s in CIRCLE], 1)
+    return centre[:, None] + CIRCLE * (half_width, half_height)
 
 
 def quad(top: np.ndarray, bottom: np.ndarray, top_half: float, bottom_half: float) -> np.ndarray:
     """Upright trapezoid between two points: (T, 2), (T, 2) -> (T, 4, 2), clockwise from the left top."""
-    return np.stack((top - (top_half, 0), top + (top_half, 0), bottom + (bottom_half, 0), bottom - (bottom_half, 0)), 1)
+    corners = np.stack((top, top, bottom, bottom), 1)
+    corners[..., 0] += (-top_half, top_half, bottom_half, -bottom_half)
+    return corners
 
 
 def patch(cloth: np.ndarray, corners: tuple[tuple[float, float], ...]) -> np.ndarray:
     """Part of a quad (T, 4, 2), its corners given as shares from its left and from its top: (T, K, 2)."""
-    left_top, right_top, right_bottom, left_bottom = (cloth[:, k] for k in range(4))
-    return np.stack([(left_top * (1 - x) + right_top * x) * (1 - y) + (left_bottom * (1 - x) + right_bottom * x) * y for x, y in corners], 1)
+    x, y = np.array(corners).T[..., None]
+    left_top, right_top, right_bottom, left_bottom = (cloth[:, k : k + 1] for k in range(4))
+    return (left_top * (1 - x) + right_top * x) * (1 - y) + (left_bottom * (1 - x) + right_bottom * x) * y

@@ -174,10 +174,13 @@ def _single_frame_accuracy(frames: np.ndarray) -> float:
 
 
 def stride_rate(masks: np.ndarray, good: np.ndarray) -> float:
-    """Strides per frame from silhouettes (T, H, W), leaving out frames that are not `good` (T,): the rate whose first two harmonics carry most of the change of all pixels."""
+    """Strides per frame from silhouettes (T, H, W), leaving out frames that are not `good` (T,): the rate whose first two harmonics carry most of the change of all pixels.
+
+    The first weighs a little less: a body that looks the same after half a stride has only the second, which must not pass for the first of twice the rate.
+    """
     centred = np.stack([np.roll(mask, mask.shape[1] // 2 - round(np.nonzero(mask)[1].mean()), 1) if mask.any() else mask for mask in masks])
     flat = centred[good].reshape(good.sum(), -1).astype(np.float64)
     flat = (flat - flat.mean(0))[:, flat.std(0) > 0]
     rates, time = np.linspace(0.09, 0.25, 81), np.flatnonzero(good)
-    power = sum((np.abs(np.exp(-2j * math.pi * harmonic * rates[:, None] * time) @ flat) ** 2).sum(1) for harmonic in (1, 2))
-    return float(rates[power.argmax()])
+    first, second = ((np.abs(np.exp(-2j * math.pi * harmonic * rates[:, None] * time) @ flat) ** 2).sum(1) for harmonic in (1, 2))
+    return float(rates[(0.8 * first + second).argmax()])

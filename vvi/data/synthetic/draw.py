@@ -41,7 +41,7 @@ def _colours(who: Identity, walk: Walk, scene: Scene) -> dict[str, np.ndarray]:
 
 def _corners(who: Identity, walk: Walk, shapes: list[body.Shape], height: int, width: int) -> list[np.ndarray]:
     """Corners of each shape on the fine canvas in fixed point: (T, K, 2) int32."""
-    points = np.concatenate([shape.points for shape in shapes], 1)
+    points = np.concatenate([shape.points for shape in shapes], 1)  # all at once: a shape alone is too small to be worth a call
     size = who.body.height * height * walk.boxes[:, 2]
     middle = np.stack((width * (0.5 + walk.boxes[:, 0]), height * (0.49 + walk.boxes[:, 1]) + size / 2), 1)
     fixed = np.rint((points * size[:, None, None] + middle[:, None] - 0.25) * (FINE << SHIFT)).astype(np.int32)
