@@ -45,7 +45,7 @@ def test_metrics_of_a_record_are_those_of_its_embeddings(tiny, tiny_root):
     settings = result.config
     found = experiment.dataset(settings.data, tiny_root)
     method = experiment.trained(settings, len(found.labels))
-    sides = evaluate.evaluate(method, found, experiment.frames(settings.data, found, progress=False, decoded=False), settings.data.frames)
+    sides = evaluate.evaluate(method, found, experiment.frames(settings.data, found, progress=False), settings.data.frames)
     for direction, side in sides.items():
         again, stored = retrieval_metrics(*side.protocol, rule="vcm"), result.metrics(direction)
         np.testing.assert_allclose(stored.ap, again.ap, atol=1e-6)
@@ -82,7 +82,7 @@ def test_real_data_that_is_not_set_up_says_which_variable_to_set(monkeypatch):
 def test_shuffled_frames_leave_the_baseline_where_it_was(tiny, tiny_root):
     result = tiny()
     found = experiment.dataset(result.config.data, tiny_root)
-    method, reader = experiment.trained(result.config, len(found.labels)), experiment.frames(result.config.data, found, progress=False, decoded=False)
+    method, reader = experiment.trained(result.config, len(found.labels)), experiment.frames(result.config.data, found, progress=False)
     plain, shuffled = (evaluate.evaluate(method, found, reader, 3, change=c)["ir2vis"] for c in (None, lambda clips: clips.flip(1)))
     np.testing.assert_allclose(plain.query_feat, shuffled.query_feat, atol=1e-5)
 

@@ -49,7 +49,7 @@ def _train(args) -> int:
     from vvi import experiment
 
     for seed in args.seeds:
-        result = experiment.run(_settings(args, seed), retrain=args.retrain, device=args.device, data=args.data)
+        result = experiment.run(_settings(args, seed), retrain=args.retrain, device=args.device, data=args.data, pixels=args.pixels)
         print(f"seed {seed}  run {result.run_id}{'  (stored)' if result.stored else ''}  {result.data_label + ' data'}")
         for direction in result.record.scores:
             print(f"  {direction}  {result.metrics(direction)}")
@@ -146,6 +146,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--device", default="auto")
         if name == "train":
             sub.add_argument("--retrain", action="store_true", help="train even when a stored result exists")
+            sub.add_argument(
+                "--pixels", default="files", choices=("files", "cache", "resident"), help="where frames come from: changes the speed, not the numbers"
+            )
     ablate = command("ablate", _ablate, "train the runs that a method's tables miss")
     ablate.add_argument("method")
     ablate.add_argument("--tables", nargs="+")

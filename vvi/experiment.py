@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from vvi.types import Dataset, Direction, Modality, Tracklet
 
 RANKS = (1, 5, 10, 20)
 SHOWN = 12  # test identities whose embeddings a record keeps, for t-SNE
+Pixels = Literal["files", "cache", "resident"]
 MAPPED, KEPT_MAPS = 32, 2  # test tracklets of each modality whose CAM is scored, and whose maps a record keeps
 
 
@@ -79,10 +80,19 @@ class Result:
         return {name: 100 * scores[name] for name in (*(f"rank{k}" for k in RANKS), "mAP", "mINP")}
 
 
-def run(settings: RunConfig, retrain: bool = False, device: str = "auto", data: str | Path | None = None, progress: bool = True, keep: bool = True) -> Result:
+def run(
+    settings: RunConfig,
+    retrain: bool = False,
+    device: str = "auto",
+    data: str | Path | None = None,
+    progress: bool = True,
+    keep: bool = True,
+    pixels: Pixels = "files",
+) -> Result:
     """The result of a config: stored under `$VVI_RUNS` or `book/records`, else trained now and stored.
 
-    retrain: train even when a stored result exists; data: a folder to read in place of the one that the config names; keep: store the result and the weights.
+    retrain: train even when a stored result exists; data: a folder to read in place of the one that the config names; keep: store the result and the weights;
+    pixels: where frames come from while training (`frames`), which changes the speed and not the numbers.
     A stored result of other numeric versions is reported in a warning and not used.
     """
     settings = located(settings, data)
@@ -91,7 +101,7 @@ def run(settings: RunConfig, retrain: bool = False, device: str = "auto", data: 
         warnings.warn(note, stacklevel=2)
     if record:
         return Result(record, stored=True)
-    record, method = _train(settings, device, data, progress)
+    record, method = _train(settings, device, data, progress, pixels)
     if keep:
         folder = store.save_record(record, paths.runs())
         store.write_atomic(folder / "model.safetensors", save({k: v.contiguous().cpu() for k, v in method.state_dict().items()}))
@@ -137,12 +147,14 @@ def synthetic_root(data: DataConfig, progress: bool = True) -> Path:
     return synthetic.write(root, preset=data.source, layout=data.layout, seed=data.seed, progress=progress)
 
 
-def frames(data: DataConfig, found: Dataset, progress: bool = True, decoded: bool = False) -> Frames:
-    """The reader of pixels at the config's size; `decoded`: from a memory-mapped file of all frames at that size, built on first use (`DataConfig.decoded`)."""
+def frames(data: DataConfig, found: Dataset, progress: bool = True, pixels: Pixels = "files", device: str | torch.device = "cpu") -> Frames:
+    """The reader of pixels at the config's size: from the image "files", from a memory-mapped "cache" of all decoded frames, or with that cache "resident" on a device."""
     reader = Frames(data.height, data.width, paths.cache() / "decoded")
-    if decoded:
+    if pixels != "files":
         test = dict.fromkeys(t for sides in found.sides.values() for side in sides for t in side)
         reader.build([*found.train, *test], progress)
+    if pixels == "resident":
+        reader.resident(device)
     return reader
 
 
@@ -163,11 +175,11 @@ def trained(settings: RunConfig, num_ids: int) -> Method:
     return method.eval()
 
 
-def _train(settings: RunConfig, device: str, data: str | Path | None, progress: bool) -> tuple[store.Record, Method]:
+def _train(settings: RunConfig, device: str, data: str | Path | None, progress: bool, pixels: Pixels) -> tuple[store.Record, Method]:
     found = dataset(settings.data, data, progress)
-    reader = frames(settings.data, found, progress)
-    method = build(settings, len(found.labels))
     engine = train.fabric(device, settings.recipe.precision)
+    reader = frames(settings.data, found, progress, pixels, engine.device)
+    method = build(settings, len(found.labels))
     loader = TrainLoader(found, reader, settings.data, settings.recipe, settings.seed)
     workers = 0 if reader.store is not None or settings.data.height <= 128 else min(8, torch.get_num_threads())
     times = [time.perf_counter()]

@@ -50,7 +50,7 @@ def scene(settings: RunConfig, data: str | Path | None = None) -> Scene:
     """Open the data of a config, or the folder `data` in its place."""
     settings = experiment.located(settings, data)
     found = experiment.dataset(settings.data, data)
-    reader = experiment.frames(settings.data, found, decoded=False)
+    reader = experiment.frames(settings.data, found)
     return Scene(settings, found, reader, Frames(*SIZE))
 
 

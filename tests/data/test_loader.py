@@ -118,3 +118,18 @@ def test_a_row_of_the_released_arrays_is_read_like_a_file(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (3, 288, 144, 3), dtype=np.uint8)
     np.save(tmp_path / "x.npy", images)
     assert torch.equal(decode(tmp_path / "x.npy" / "2", 288, 144), torch.from_numpy(images[2]).permute(2, 0, 1))
+
+
+def test_files_cache_and_resident_frames_give_the_same_batch(folder, tmp_path):
+    cached, resident = Frames(32, 16, tmp_path / "cache"), Frames(32, 16, tmp_path / "cache")
+    for reader in (cached, resident):
+        reader.build(folder.train, progress=False)
+    resident.resident("cpu")
+    batches = [next(TrainLoader(folder, reader, DATA, RECIPE, seed=1).batches(2, 3)) for reader in (Frames(32, 16), cached, resident)]
+    for other in batches[1:]:
+        assert torch.equal(batches[0].vis, other.vis) and torch.equal(batches[0].ir, other.ir)
+
+
+def test_only_a_built_cache_can_be_made_resident():
+    with pytest.raises(ValueError, match="build the cache"):
+        Frames(32, 16).resident("cpu")

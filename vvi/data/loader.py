@@ -47,19 +47,20 @@ class Frames:
 
     def __init__(self, height: int, width: int, cache: Path | None = None):
         self.size, self.folder = (height, width), cache
-        self.store: np.ndarray | None = None
+        self.store: np.ndarray | Tensor | None = None
         self.first: dict[tuple[Path, ...], int] = {}
 
     def read(self, tracklet: Tracklet, which: np.ndarray) -> Tensor:
         """Frames number `which` of a tracklet: uint8 (T, 3, H, W)."""
         start = self.first.get(tracklet.paths)
         if self.store is not None and start is not None:
-            return torch.from_numpy(self.store[start + np.asarray(which)])
+            places = start + np.asarray(which)
+            return self.store[torch.from_numpy(places).to(self.store.device)] if isinstance(self.store, Tensor) else torch.from_numpy(self.store[places])
         return torch.stack([decode(tracklet.paths[i], *self.size) for i in which])
 
     def images(self, tracklet: Tracklet, which: np.ndarray | None = None) -> np.ndarray:
         """The same for a figure, all frames by default: uint8 (T, H, W, 3)."""
-        return self.read(tracklet, np.arange(len(tracklet)) if which is None else which).permute(0, 2, 3, 1).numpy()
+        return self.read(tracklet, np.arange(len(tracklet)) if which is None else np.asarray(which)).permute(0, 2, 3, 1).cpu().numpy()
 
     def build(self, tracklets: Sequence[Tracklet], progress: bool = True) -> None:
         """Decode every frame once into `<cache>/<key>.u8`; a finished file of the same images is taken as it is.
@@ -77,6 +78,12 @@ class Frames:
         self.store = np.memmap(file, np.uint8, "r", shape=shape)
         starts = np.cumsum([0, *(len(t) for t in tracklets)])
         self.first = {t.paths: int(start) for t, start in zip(tracklets, starts, strict=False)}
+
+    def resident(self, device: torch.device | str) -> None:
+        """Hold every frame of the built cache on a device, where batches are then cut and augmented: for GPUs with room (a frame takes 3 H W bytes)."""
+        if self.store is None:
+            raise ValueError("build the cache before it is made resident")
+        self.store = torch.from_numpy(np.array(self.store)).to(device)
 
     def _write(self, paths: list[Path], file: Path, manifest: Path, shape: tuple[int, ...], progress: bool) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
