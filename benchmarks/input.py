@@ -60,8 +60,7 @@ def usual(chosen: list[Tracklet], rng: np.random.Generator) -> list[torch.Tensor
 
 def ours(chosen: list[Tracklet], rng: np.random.Generator, reader: Frames, out: str = "float") -> torch.Tensor:
     """What `TrainLoader` does: read as bytes, cut and mirror bytes, one float pass (or none, where the device normalises)."""
-    clips = torch.stack([reader.read(t, train_frames(len(t), T, rng)) for t in chosen])
-    clips = augment(clips, rng, PAD, 0.5, "frame")
+    clips = augment([reader.views(t, train_frames(len(t), T, rng)) for t in chosen], rng, PAD, 0.5, "frame")
     return normalise(clips) if out == "float" else clips
 
 

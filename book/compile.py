@@ -147,7 +147,7 @@ def gather() -> None:
     page.write_text(page.read_text().replace("<!-- modules -->", modules()))
     figures = ROOT / "_build" / "figures"
     if not figures.is_symlink():
-        figures.symlink_to(ROOT / "figures", target_is_directory=True)
+        figures.symlink_to(Path("..", "figures"), target_is_directory=True)
 
 
 def modules() -> str:

@@ -1,6 +1,7 @@
 import numpy as np
 import torch
 
+from vvi.data import transforms
 from vvi.data.transforms import augment, crop_and_flip, denormalise, normalise
 
 
@@ -23,6 +24,13 @@ def test_crop_and_flip_agrees_with_the_slow_loop():
     assert torch.equal(crop_and_flip(frames, top, left, flip, 2), slow_crop_and_flip(frames, top, left, flip, 2))
 
 
+def test_the_way_of_the_gpu_and_that_of_the_cpu_cut_the_same_pixels():
+    rng = torch.Generator().manual_seed(0)
+    frames = torch.randint(0, 256, (40, 3, 9, 5), dtype=torch.uint8, generator=rng)
+    draws = [torch.randint(0, 7, (40,), generator=rng) for _ in range(2)] + [torch.rand(40, generator=rng) < 0.5]
+    assert torch.equal(transforms._copied(list(frames.numpy()), *draws, pad=3), transforms._gathered(frames, *draws, pad=3))
+
+
 def test_per_clip_moves_the_frames_of_a_clip_together_and_per_frame_apart():
     frame = torch.arange(24, dtype=torch.uint8).reshape(1, 1, 1, 6, 4).expand(8, 6, 3, 6, 4)
     together = augment(frame, np.random.default_rng(0), 2, 0.5, "clip")
@@ -43,3 +51,11 @@ def test_normalise_has_the_mean_and_spread_of_imagenet_and_an_inverse():
     frames = torch.randint(0, 256, (2, 3, 3, 5, 4), dtype=torch.uint8)
     assert torch.equal(denormalise(normalise(frames)), frames)
     torch.testing.assert_close(normalise(torch.full((3, 1, 1), 255, dtype=torch.uint8))[0].item(), (1 - 0.485) / 0.229)
+
+
+def test_the_table_and_the_arithmetic_give_the_same_bits():
+    for shape in ((3, 7, 5), (4, 3, 7, 5), (2, 3, 3, 7, 5)):
+        frames = torch.randint(0, 256, shape, dtype=torch.uint8)
+        assert torch.equal(normalise(frames), transforms._arithmetic(frames))
+        turned = frames.transpose(-1, -2)
+        assert torch.equal(normalise(turned), transforms._arithmetic(turned))

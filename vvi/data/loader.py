@@ -58,6 +58,15 @@ class Frames:
             return self.store[torch.from_numpy(places).to(self.store.device)] if isinstance(self.store, Tensor) else torch.from_numpy(self.store[places])
         return torch.stack([decode(tracklet.paths[i], *self.size) for i in which])
 
+    def views(self, tracklet: Tracklet, which: np.ndarray) -> list[np.ndarray] | Tensor:
+        """The same for reading only, frame by frame and not copied where a cache holds them: T arrays (3, H, W), or one tensor where the frames are resident."""
+        start = self.first.get(tracklet.paths)
+        if isinstance(self.store, Tensor):
+            return self.read(tracklet, which)
+        if self.store is not None and start is not None:
+            return [self.store[start + i] for i in which]
+        return [decode(tracklet.paths[i], *self.size).numpy() for i in which]
+
     def images(self, tracklet: Tracklet, which: np.ndarray | None = None) -> np.ndarray:
         """The same for a figure, all frames by default: uint8 (T, H, W, 3)."""
         return self.read(tracklet, np.arange(len(tracklet)) if which is None else np.asarray(which)).permute(0, 2, 3, 1).cpu().numpy()
@@ -118,7 +127,8 @@ class TrainLoader:
     def uint8(self, step: int) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray, np.ndarray]:
         """A batch before normalisation: vis and ir clips (B, T, 3, H, W) uint8, classes, places of the vis and of the ir tracklets."""
         draw, r = self.sampler.draw(step), rng(self.seed, "clips", step)
-        clips = [torch.stack([self._clip(row, r) for row in rows]) for rows in (draw.vis, draw.ir)]
+        clips = [[self._clip(row, r) for row in rows] for rows in (draw.vis, draw.ir)]
+        clips = [torch.stack(c) if isinstance(c[0], Tensor) else c for c in clips]
         vis, ir = (augment(c, r, self.data.pad, self.data.flip, self.data.augment_per) for c in clips)
         return vis, ir, draw.ids, draw.vis, draw.ir
 
@@ -130,9 +140,9 @@ class TrainLoader:
             vis, ir = (normalise(clips.to(device, non_blocking=True)) for clips in (vis, ir))
             yield Batch(vis, ir, *(torch.as_tensor(a).to(device) for a in (ids, rows_vis, rows_ir)), step=step)
 
-    def _clip(self, row: int, r: np.random.Generator) -> Tensor:
+    def _clip(self, row: int, r: np.random.Generator) -> list[np.ndarray] | Tensor:
         tracklet = self.dataset.train[row]
-        return self.frames.read(tracklet, train_frames(len(tracklet), self.data.frames, r))
+        return self.frames.views(tracklet, train_frames(len(tracklet), self.data.frames, r))
 
 
 def test_clips(tracklets: Sequence[Tracklet], frames: Frames, count: int, batch: int = 64) -> Iterator[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,23 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def normalise(frames: Tensor) -> Tensor:
-    """uint8 (..., 3, H, W) -> float32 of the same shape with the mean and spread of ImageNet."""
+    """uint8 (..., 3, H, W) -> float32 of the same shape with the mean and spread of ImageNet.
+
+    On a CPU a table of the 256 values of each channel is looked up: the same bits as the arithmetic in half its time.
+    """
+    if frames.device.type != "cpu":
+        return _arithmetic(frames)
+    import cv2
+
+    tables = _arithmetic(torch.arange(256, dtype=torch.uint8).expand(3, 1, 256)).numpy()
+    planes = np.ascontiguousarray(frames.numpy()).reshape(-1, *frames.shape[-2:])
+    out = np.empty(planes.shape, np.float32)
+    for n, (plane, values) in enumerate(zip(planes, out, strict=True)):
+        cv2.LUT(plane, tables[n % 3], values)
+    return torch.from_numpy(out).view(frames.shape)
+
+
+def _arithmetic(frames: Tensor) -> Tensor:
     mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (MEAN, STD))
     return frames.float().sub_(255 * mean).div_(255 * std)
 
@@ -24,22 +41,47 @@ def denormalise(frames: Tensor) -> Tensor:
     return (frames * (255 * std) + 255 * mean).round().clamp(0, 255).to(torch.uint8)
 
 
-def crop_and_flip(frames: Tensor, top: Tensor, left: Tensor, flip: Tensor, pad: int) -> Tensor:
-    """Zero-pad by `pad` on each side, cut the old size at (top, left) of the padded frame, mirror where `flip`: uint8 (N, 3, H, W) -> the same shape."""
+def crop_and_flip(frames: Tensor | Sequence[np.ndarray], top: Tensor, left: Tensor, flip: Tensor, pad: int) -> Tensor:
+    """Zero-pad by `pad` on each side, cut the old size at (top, left) of the padded frame, mirror where `flip`: N frames uint8 (3, H, W) -> (N, 3, H, W)."""
+    if isinstance(frames, Tensor) and frames.device.type != "cpu":
+        return _gathered(frames, top, left, flip, pad)
+    return _copied(frames.numpy() if isinstance(frames, Tensor) else frames, top, left, flip, pad)
+
+
+def _copied(frames: Sequence[np.ndarray], top: Tensor, left: Tensor, flip: Tensor, pad: int) -> Tensor:
+    # one block copy per frame, straight from where the frame lies (a decoded image or the cache file)
+    import cv2
+
+    height, width = frames[0].shape[-2:]
+    out = np.zeros((len(frames), 3, height, width), np.uint8)
+    for source, target, down, right, mirror in zip(frames, out, (top - pad).tolist(), (left - pad).tolist(), flip.tolist(), strict=True):
+        rows, cols = (slice(max(0, -d), min(n, n - d)) for d, n in ((down, height), (right, width)))
+        target[:, rows, cols] = source[:, rows.start + down : rows.stop + down, cols.start + right : cols.stop + right]
+        for plane in target if mirror else ():
+            cv2.flip(plane, 1, plane)
+    return torch.from_numpy(out)
+
+
+def _gathered(frames: Tensor, top: Tensor, left: Tensor, flip: Tensor, pad: int) -> Tensor:
+    # a few launches for the whole batch, for frames that live on a GPU
     height, width = frames.shape[-2:]
     windows = F.pad(frames, (pad, pad, pad, pad)).unfold(2, height, 1).unfold(3, width, 1)  # every window there is, (N, 3, 2 pad + 1, 2 pad + 1, H, W), a view
     cut = windows[torch.arange(len(frames), device=frames.device), :, top, left]
     return torch.where(flip[:, None, None, None], cut.flip(-1), cut)
 
 
-def augment(clips: Tensor, rng: np.random.Generator, pad: int, flip: float, per: Literal["frame", "clip"] = "frame") -> Tensor:
-    """Random crop after zero padding and random mirror, drawn for each frame or once for each clip: uint8 (B, T, 3, H, W) -> the same shape.
+def augment(
+    clips: Tensor | Sequence[Sequence[np.ndarray]], rng: np.random.Generator, pad: int, flip: float, per: Literal["frame", "clip"] = "frame"
+) -> Tensor:
+    """Random crop after zero padding and random mirror, drawn for each frame or once for each clip: B clips of T frames uint8 (3, H, W) -> (B, T, 3, H, W).
 
     Paper: MITML names crop, padding and flip and is silent on the unit; the released code draws per frame, so one clip holds mirrored and unmirrored frames.
     """
-    b, t = clips.shape[:2]
+    b, t = len(clips), len(clips[0])
     draws = (b, t) if per == "frame" else (b, 1)
     top, left = (np.broadcast_to(rng.integers(0, 2 * pad + 1, size=draws), (b, t)) for _ in range(2))
     mirror = np.broadcast_to(rng.random(draws) < flip, (b, t))
-    flat = (torch.from_numpy(np.array(a)).flatten().to(clips.device) for a in (top, left, mirror))
-    return crop_and_flip(clips.flatten(0, 1), *flat, pad=pad).unflatten(0, (b, t))
+    frames = clips.flatten(0, 1) if isinstance(clips, Tensor) else [frame for clip in clips for frame in clip]
+    where = clips.device if isinstance(clips, Tensor) else "cpu"
+    flat = (torch.from_numpy(np.array(a)).flatten().to(where) for a in (top, left, mirror))
+    return crop_and_flip(frames, *flat, pad=pad).unflatten(0, (b, t))
