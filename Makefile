@@ -10,7 +10,7 @@ SAMPLE ?= 1
 KEY    := $(shell { cat requirements.lock; pwd; } | cksum | tr ' ' '-')
 STAMP  := .venv/.installed-$(KEY)
 
-.PHONY: help env lock data book chapter figures lab sync format test test-all test-real records verify-records bench clean
+.PHONY: help env lock data book chapter figures lab sync format test test-all test-real records readme verify-records bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,9 @@ lab: env  ## JupyterLab on the chapters
 
 records: env  ## train whatever stored result of the standard preset is missing (resumable)
 	@for method in $$($(PY) -c "from vvi import methods; print(*methods.names())"); do $(PY) -m vvi ablate $$method --collect || exit 1; done
+
+readme: env  ## the results table of README.md, from the stored records
+	@$(PY) book/compile.py readme
 
 verify-records: env  ## train SAMPLE=1 of the stored results again and compare
 	@$(PY) -m vvi verify --sample $(SAMPLE)

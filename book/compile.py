@@ -4,6 +4,7 @@
     python book/compile.py run [--again]            run the chapters (--again: all of them)
     python book/compile.py chapter NAME [key=value ...]     run one, into _build/chapters/
     python book/compile.py data                     the embedded data, when missing
+    python book/compile.py readme                   the results table of README.md, from records
     python book/compile.py sync                     pair book/text/*.md and book/*.ipynb
 
 Chapters are executed into `_build/executed/`, never in place. An executed copy is used
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import mean, stdev
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
@@ -44,6 +46,7 @@ NOT_PAGES = (
     "ruff.toml",
     ".*",
 )
+MARKS = ("<!-- results: make readme -->", "<!-- end of results -->")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -230,9 +233,45 @@ def chapter(name: str, settings: list[str]) -> None:
     print(output)
 
 
+def results() -> str:
+    """The table of README: stored results of the standard preset, mean and spread."""
+    from vvi import ablate, experiment, methods
+
+    lines = [
+        "| method (synthetic data) | direction | rank-1 | rank-10 | mAP | mINP | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in methods.names():
+        table = next(iter(methods.module(name).ABLATIONS))
+        for label, settings in ablate.configs(name, table).items():
+            if ablate.missing(settings):
+                continue
+            runs = [experiment.run(config) for config in settings]
+            for direction in runs[0].record.scores:
+                rows = [run.row(direction) for run in runs]
+                columns = [
+                    [row[key] for row in rows]
+                    for key in ("rank1", "rank10", "mAP", "mINP")
+                ]
+                cells = [f"{mean(c):.1f} ± {stdev(c):.1f}" for c in columns]
+                lines.append(
+                    f"| {label} | {direction} | {' | '.join(cells)} | {len(runs)} |"
+                )
+    return "\n".join(lines)
+
+
+def readme() -> None:
+    """Write the results between their marks in README.md; a test holds them together."""
+    page = ROOT / "README.md"
+    head, rest = page.read_text().split(MARKS[0])
+    tail = rest.split(MARKS[1])[1]
+    page.write_text(f"{head}{MARKS[0]}\n{results()}\n{MARKS[1]}{tail}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the chapters, build the pages.")
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("readme", help="write the table of results into README.md")
     commands.add_parser("data", help="write the embedded data when it is missing")
     commands.add_parser("book", help="run what changed and build the site")
     commands.add_parser("sync", help="pair notebooks and text twins")
@@ -244,7 +283,7 @@ def main() -> None:
     one.add_argument("name")
     one.add_argument("settings", nargs="*", metavar="key=value")
     given = parser.parse_args()
-    if given.command in ("sync", "data"):
+    if given.command in ("sync", "data", "readme"):
         globals()[given.command]()
     elif given.command == "chapter":
         chapter(given.name, given.settings)

@@ -31,9 +31,12 @@ def test_train_prints_both_directions_and_eval_agrees_with_it(tiny_root, capsys)
 def test_synth_then_check_is_clean(tmp_path, capsys):
     assert main(["synth", str(tmp_path / "set"), "--preset", "tiny"]) == 0
     assert main(["check", str(tmp_path / "set")]) == 0
-    (next((tmp_path / "set").rglob("*.jpg"))).write_bytes(b"")
+    broken = next((tmp_path / "set").rglob("*.jpg"))
+    broken.write_bytes(b"")
+    capsys.readouterr()
     assert main(["check", str(tmp_path / "set")]) == 1
-    assert "empty" in capsys.readouterr().out
+    assert str(broken.relative_to(tmp_path / "set")) in capsys.readouterr().out
+    assert main(["check", str(tmp_path / "set"), "--no-images", "--set", "min_seq_len=2"]) == 0
 
 
 @pytest.mark.parametrize(

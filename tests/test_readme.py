@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -68,3 +69,12 @@ def test_help_lists_every_target():
     explained = re.findall(r"^([a-z-]+):.*## \S", makefile, re.MULTILINE)
     assert targets == explained
     assert set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split()) == set(targets)
+
+
+def test_the_results_are_those_of_the_records(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book"))
+    monkeypatch.setenv("VVI_RUNS", str(ROOT / "book" / "records"))
+    compile_book = importlib.import_module("compile")
+    shown = (ROOT / "README.md").read_text().split(compile_book.MARKS[0])[1].split(compile_book.MARKS[1])[0]
+    assert shown.strip() == compile_book.results(), "README's results differ from the records: make readme"
+    assert "Baseline" in shown and "±" in shown

@@ -17,7 +17,7 @@ def record():
 
 def test_a_record_comes_back_as_it_was(record, tmp_path):
     again = store.load_record(store.save_record(record, tmp_path))
-    assert again.config == record.config and again.scores == record.scores and again.history == record.history
+    assert again.config == record.config and again.scores == record.scores and again.history == record.history and again.probes == record.probes
     assert all(np.array_equal(again.arrays[k], v) for k, v in record.arrays.items())
     assert {f.name for f in (tmp_path / record.config.hash).iterdir()} == {"record.json", "arrays.safetensors"}
 

@@ -133,6 +133,10 @@ def _parser() -> argparse.ArgumentParser:
     check = command("check", _check, "read a data set, print counts beside the expected ones and every problem found")
     check.add_argument("root")
     check.add_argument("--layout", default="auto", choices=("auto", "hitsz-vcm", "sysu-mm01", "regdb"))
+    check.add_argument("--no-images", action="store_true", help="look at the lists only")
+    check.add_argument(
+        "--set", type=_field, nargs="+", metavar="OPTION=VALUE", help="options of the reader, e.g. strict=false min_seq_len=2 mode=indoor trial=3"
+    )
     for name, do, text in (
         ("train", _train, "train (or find) one run per seed and print its numbers"),
         ("eval", _eval, "evaluate the stored weights of a run again"),

@@ -26,8 +26,8 @@ def rows(method: str, table: str) -> dict[str, dict]:
 
 
 def configs(method: str, table: str, size: str = "standard", seeds: Iterable[int] = (0, 1, 2)) -> dict[str, list[RunConfig]]:
-    """Row label -> one config per seed."""
-    seeds = list(seeds)
+    """Row label -> one config per seed; a table that the method lists under `SWEEPS` runs on the first seed only."""
+    seeds = list(seeds)[:1] if table in methods.module(method).SWEEPS else list(seeds)
     return {label: [preset(size, method, seed=seed, **changes) for seed in seeds] for label, changes in rows(method, table).items()}
 
 

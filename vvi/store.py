@@ -54,15 +54,8 @@ def load_record(folder: Path) -> Record:
         raise ValueError(f"{file} is no record of this version: {error}") from error
     if settings.hash != folder.name:
         raise ValueError(f"{file} was changed by hand: its config hashes to {settings.hash}")
-    return Record(
-        settings,
-        content["versions"],
-        content["environment"],
-        content["history"],
-        content["scores"],
-        content["seconds"],
-        load_file(folder / "arrays.safetensors"),
-    )
+    parts = (content[name] for name in ("versions", "environment", "history", "scores", "seconds", "probes"))
+    return Record(settings, *parts, load_file(folder / "arrays.safetensors"))
 
 
 def find(settings: config.RunConfig, versions: Mapping[str, int]) -> tuple[Record | None, list[str]]:

@@ -96,6 +96,7 @@ def test_one_batch_can_be_learned_by_heart(name):
 def test_modules_define_what_the_book_reads(name):
     found = methods.module(name)
     assert isinstance(found.VERSION, int) and found.Config.__dataclass_params__.frozen and found.__doc__
+    assert set(found.SWEEPS) <= set(found.ABLATIONS)
     for rows in found.ABLATIONS.values():
         assert rows and all(isinstance(changes, dict) for changes in rows.values())
 

@@ -65,5 +65,7 @@ class Model(Method):
 
 
 ABLATIONS: dict[str, dict[str, dict]] = {
+    "Table 2": {"Baseline": {}},
     "Fig. 6": {f"n={n}": {"frames": n} for n in range(1, 9)},
 }
+SWEEPS = ("Fig. 6",)  # curves over a setting: run on the first seed only
