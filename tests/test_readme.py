@@ -78,3 +78,17 @@ def test_the_results_are_those_of_the_records(monkeypatch):
     shown = (ROOT / "README.md").read_text().split(compile_book.MARKS[0])[1].split(compile_book.MARKS[1])[0]
     assert shown.strip() == compile_book.results(), "README's results differ from the records: make readme"
     assert "Baseline" in shown and "±" in shown
+
+
+def test_the_table_of_presets_says_what_the_presets_are():
+    from vvi import config
+    from vvi.data import synthetic
+
+    page = (ROOT / "book" / "reproduce.md").read_text()
+    for name in config.PRESETS:
+        (row,) = re.findall(rf"^\| `{name}` \| synthetic.*|^\| `{name}` \| a licensed.*", page, re.MULTILINE)
+        data = config.preset(name).data
+        assert f"{data.height} x {data.width}" in row, row
+        if data.synthetic:
+            plan = synthetic.PRESETS[data.source]
+            assert f"{plan.train.identities} + {plan.test.identities} identities" in row, row

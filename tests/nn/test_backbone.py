@@ -54,6 +54,8 @@ def test_unknown_trunks_and_weights_are_named():
         backbone.build("vgg")
     with pytest.raises(ValueError, match="only resnet50"):
         backbone.build("small", "imagenet")
+    with pytest.raises(ValueError, match="multiples of 16"):
+        backbone.Small((8, 16, 16, 16, 32), (1, 1, 2, 1))
     with pytest.raises(ValueError, match="no weights 'places'"):
         backbone.build("resnet50", "places")
 
