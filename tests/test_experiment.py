@@ -87,6 +87,14 @@ def test_shuffled_frames_leave_the_baseline_where_it_was(tiny, tiny_root):
     np.testing.assert_allclose(plain.query_feat, shuffled.query_feat, atol=1e-5)
 
 
+@pytest.mark.parametrize(("layout", "directions"), [("sysu-mm01", {"ir2vis"}), ("regdb", {"ir2vis", "vis2ir"})])
+def test_the_image_protocols_run_end_to_end_on_embedded_sets(layout, directions, tmp_path, monkeypatch):
+    monkeypatch.setenv("VVI_CACHE", str(tmp_path))
+    result = experiment.run(preset("tiny", layout=layout, frames=1), device="cpu", progress=False, keep=False)
+    assert set(result.record.scores) == directions and result.data_label == "synthetic"
+    assert all(scores["n_valid"] > 50 for scores in result.record.scores.values())
+
+
 def test_golden_values_of_a_tiny_run(tiny):
     """Catches a change of what the generator, the loop or the baseline computes that forgot to raise its VERSION (and then these numbers are written anew)."""
     history = tiny().history

@@ -224,7 +224,7 @@ def probe(
     arrays = {}
     if settings.data.synthetic:
         groups = synthetic.read_factors(found.root).look_alike_group.to_dict()
-        alike = probes.look_alike_rank1(*side.protocol, groups=groups)
+        alike = probes.look_alike_rank1(*side.protocol, groups=groups, rule=side.rule)
         scores |= {"look-alike pair": alike.pair, "look-alike rank1": alike.rank1}
         seen = {"vis": (side.gallery, side.gallery_feat), "ir": (side.query, side.query_feat)}
         for modality, other in (("vis", "ir"), ("ir", "vis")):
