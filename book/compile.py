@@ -83,6 +83,7 @@ def fingerprint(chapter: Path) -> str:
 def execute(chapter: Path, output: Path, parameters: dict | None = None) -> str | None:
     """Run one chapter in `book/`: None, or the error of the cell that failed."""
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     FAILED.mkdir(parents=True, exist_ok=True)
@@ -106,6 +107,8 @@ def execute(chapter: Path, output: Path, parameters: dict | None = None) -> str 
             f"{trace}\n[book] {cell} failed: {error.ename}: {error.evalue}\n"
             f"[book] executed so far: {attempt}"
         )
+    except DeadKernelError as error:
+        return f"[book] {chapter.name}: {error} (memory? a crash in native code?)"
     attempt.replace(output)
     return None
 

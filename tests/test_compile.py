@@ -67,6 +67,13 @@ def test_a_failing_chapter_is_named_with_its_error_and_the_others_still_run(runn
     assert (runner.EXECUTED / "02_works.key").read_text() == runner.fingerprint(runner.BOOK / "02_works.ipynb")
 
 
+def test_a_kernel_that_dies_is_a_failed_chapter(runner, monkeypatch):
+    monkeypatch.setattr(runner, "data", lambda: None)
+    write(runner, "01_dies.ipynb", "import os; os._exit(1)")
+    with pytest.raises(SystemExit, match=r"(?s)01_dies.ipynb: Kernel died.*1 of 1 chapters failed"):
+        runner.run()
+
+
 def test_an_unknown_parameter_or_chapter_is_refused(runner):
     write(runner, "01_a.ipynb", "1 + 1")
     with pytest.raises(SystemExit, match="cannot read 'prset=tiny'.*preset, data, seeds"):

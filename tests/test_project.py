@@ -110,7 +110,11 @@ def test_no_module_is_named_after_no_idea(name):
 
 
 def test_no_module_grows_beyond_320_lines():
-    long = [f"{path.relative_to(ROOT)} ({text.count(chr(10))} lines)" for path, text in texts(".py") if "vvi" in path.parts and text.count("\n") > 320]
+    long = [
+        f"{path.relative_to(ROOT)} ({text.count(chr(10))} lines)"
+        for path, text in texts(".py")
+        if path.relative_to(ROOT).parts[0] == "vvi" and text.count("\n") > 320
+    ]
     assert not long, ", ".join(long)
 
 

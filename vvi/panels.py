@@ -59,7 +59,7 @@ def training(results: Sequence[Result], smooth: int = 20) -> Figure:
     first = results[0]
     history = {name: values for name, values in first.history.items() if name != "lr"}
     return curves.losses(
-        history, smooth=smooth, caption=f"Run {first.run_id}, seed {first.config.seed} ({first.data_label} data); running mean of {smooth} steps."
+        history, smooth=smooth, unit="step", caption=f"Run {first.run_id}, seed {first.config.seed} ({first.data_label} data); running mean of {smooth} steps."
     )
 
 
@@ -111,7 +111,7 @@ def layout(result: Result, view: Scene) -> tuple[Figure, dict[str, Score]]:
         vis, ir = (feat[modality == m] for m in ("vis", "ir"))
         gap[name] = modality_gap(vis, ir, ids[modality == "vis"], ids[modality == "ir"]).distance
     caption = (
-        f"Gap (cross-modal over within-modal distance of one person): {gap['before'].value:.2f} before, {gap['after'].value:.2f} after. {view.label} data."
+        f"Gap (cross-modal over within-modal distance of one person): {gap['before'].value:.2f} before, {gap['after'].value:.2f} after ({view.label} data)."
     )
     return tsne.pair(*tsne.embed_pair(before, after), ids, modality, ("untrained", "trained"), caption=caption), gap
 
@@ -123,7 +123,7 @@ def heat(result: Result, view: Scene) -> Figure:
     for modality, side in (("vis", gallery), ("ir", query)):
         if f"body share {modality}" in result.record.probes:
             share = result.probe(f"body share {modality}")
-            shares.append(f"{modality} {share.value:.2f} (95 %: {share.low:.2f} to {share.high:.2f}; the person covers {share.reference:.2f})")
+            shares.append(f"{modality} {share.value:.2f} ({share.low:.2f} to {share.high:.2f}), where the person covers {share.reference:.2f}")
         else:
             shares.append(f"{modality} none, no map has any energy")
         for row, values in zip(result.arrays[f"cam/{modality}_rows"], result.arrays[f"cam/{modality}"], strict=True):
@@ -133,7 +133,7 @@ def heat(result: Result, view: Scene) -> Figure:
             maps.append(_enlarge(values))
             titles.append(f"{modality}\nid {t.identity}")
             masks.append(synthetic.read_masks(view.dataset.root, t)[which])
-    return cam.plot(frames, maps, titles, masks, caption="Share of map energy on the person: " + "; ".join(shares) + f". {view.label} data.")
+    return cam.plot(frames, maps, titles, masks, caption="\n".join([f"Share of map energy on the person ({view.label} data):", *shares]))
 
 
 def lists(result: Result, view: Scene, count: int = 3) -> Figure:

@@ -99,7 +99,7 @@ def plot(
     cell = min((style.WIDTH - 1.5) / count, 0.75)
     row, left = cell * tall / wide, 0.75
     width = max(4.2, left + count * cell + 0.75)
-    fig, ax = style.board(width, 0.25 + len(frames) * (2 * row + 0.14) + (0.3 if caption else 0))
+    fig, ax = style.board(width, 0.25 + len(frames) * (2 * row + 0.14) + (0.15 + 0.16 * len(caption.splitlines()) if caption else 0))
     for t in range(count):
         style.label(ax, left + (t + 0.5) * cell, 0.05, f"frame {t + 1}" if cell > 0.6 else str(t + 1), ha="center")
     top = 0.25
