@@ -22,6 +22,7 @@ from vvi.data import open_dataset, synthetic
 from vvi.data.clips import train_frames
 from vvi.data.loader import Frames, decode
 from vvi.data.transforms import MEAN, STD, augment, normalise
+from vvi.train import keep_memory
 from vvi.types import Tracklet
 
 HEIGHT, WIDTH, T, PAD = 288, 144, 6, 10
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    keep_memory()  # as in a training run, for all rivals
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         chosen = tracklets(folder, args.tracklets)

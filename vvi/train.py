@@ -37,12 +37,12 @@ def fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
         raise ValueError(f"no device {device!r}: use auto, cpu, cuda or cuda:N")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError("device cuda was asked for and torch sees no GPU: use auto or cpu")
-    _keep_memory()
+    keep_memory()
     accelerator = "cuda" if kind == "auto" and torch.cuda.is_available() else "cpu" if kind == "auto" else kind
     return Fabric(accelerator=accelerator, devices=[int(number)] if number else 1, precision=precision)
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Ask glibc to keep what a step frees for the next one: giving large blocks back and faulting them in again takes some 15 % of a step on a CPU."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:  # absent from other C libraries
