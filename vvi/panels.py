@@ -146,14 +146,10 @@ def lists(result: Result, view: Scene, count: int = 3) -> Figure:
         rows = ranked.choose(hits, count)
         top = result.arrays[f"{direction}/top"][rows]
         marks = ranked.compose(top, np.array([query[r].identity for r in rows]), np.array([t.identity for t in gallery]), groups)
-        items = [[images[0] if len(images := _middle(view, [gallery[i]] if i >= 0 else [])) else None for i in line] for line in top]
+        items = [[ranked.load([gallery[i].paths], *SIZE)[0] if i >= 0 else None for i in line] for line in top]
         notes = [f"id {query[r].identity}\nfirst hit\nat rank {hits[r]}" for r in rows]
-        panels.append(ranked.Panel(direction, _middle(view, [query[r] for r in rows]), items, marks, notes))
+        panels.append(ranked.Panel(direction, ranked.load([query[r].paths for r in rows], *SIZE), items, marks, notes))
     return ranked.draw(panels, caption=f"Queries at even steps from the best found to the worst, none picked by hand ({view.label} data, run {result.run_id}).")
-
-
-def _middle(view: Scene, tracklets: Sequence[Tracklet]) -> list[np.ndarray]:
-    return [view.large.images(t, np.array([len(t) // 2]))[0] for t in tracklets]
 
 
 def _enlarge(maps: np.ndarray) -> np.ndarray:

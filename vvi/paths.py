@@ -1,8 +1,10 @@
-"""Folders, from the environment or from where the repository lies; nothing else in the package or the book knows a path."""
+"""Folders, from the environment or from where the repository lies, and its commit; nothing else in the package or the book knows a path."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+from functools import cache as remember
 from pathlib import Path
 
 
@@ -46,3 +48,14 @@ def published() -> Path:
 def figures() -> Path:
     """`figures`: written by chapters only."""
     return Path(os.environ.get("VVI_FIGURES") or root() / "figures").expanduser()
+
+
+@remember
+def commit() -> str:
+    """The git commit of the repository, with + when the tree differs from it; "unknown" outside a checkout."""
+    git = ["git", "-C", str(root())]
+    head = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False)
+    if head.returncode:
+        return "unknown"
+    dirty = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no", "--", "vvi"], capture_output=True, text=True, check=False)
+    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -75,18 +74,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     """Where a run happens: versions, device, processor, git commit."""
     found = {name: version(name) for name in ("torch", "torchvision", "numpy", "lightning-fabric")}
     found["threads"] = _threads()
-    return found | {"python": platform.python_version(), "device": device, "processor": _processor(), "commit": commit()}
-
-
-@cache
-def commit() -> str:
-    """The git commit of the repository, with + when the tree differs from it; "unknown" outside a checkout."""
-    git = ["git", "-C", str(paths.root())]
-    head = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False)
-    if head.returncode:
-        return "unknown"
-    dirty = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no", "--", "vvi"], capture_output=True, text=True, check=False)
-    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+    return found | {"python": platform.python_version(), "device": device, "processor": _processor(), "commit": paths.commit()}
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import platform
 import re
-import subprocess
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -158,14 +157,7 @@ def save(fig: Figure, name: str, *, run: str | Sequence[str] = (), alt: str, dat
         "data": data,
         "alt": alt,
         "versions": {p: version(p) for p in ("vvi", "numpy", "matplotlib", "torch")} | {"python": platform.python_version()},
-        "commit": _commit(),
+        "commit": paths.commit(),
     }
     stem.with_suffix(".json").write_text(json.dumps(side, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return stem.with_suffix(".png")
-
-
-@functools.cache
-def _commit() -> str:
-    """The git commit of the repository; "unknown" outside a checkout."""
-    found = subprocess.run(["git", "-C", str(paths.root()), "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() if found.returncode == 0 else "unknown"
