@@ -13,18 +13,26 @@ def test_the_rate_of_each_epoch_is_that_of_the_card():
 
 def test_the_slow_parts_learn_at_a_tenth():
     method = methods.load("baseline", num_ids=5, backbone="micro")
-    optimiser = optim.build(method, Recipe())[method.phases[0].parts]
+    optimiser = optim.build(method, Recipe())["main"]
     optim.set_rate(optimiser, Recipe(), method.phases[0], 20)
     rates = {id(p): g["lr"] for g in optimiser.param_groups for p in g["params"]}
     assert [rates[id(p)] for p in method.trunk.parameters()] == pytest.approx([0.01] * len(list(method.trunk.parameters())))
     assert [rates[id(p)] for p in method.neck.parameters() if p.requires_grad] == pytest.approx([0.1, 0.1])
 
 
-def test_phases_of_equal_parts_share_one_optimiser_and_a_phase_may_have_its_own_constant_rate():
+def test_phases_of_one_name_share_an_optimiser_over_all_their_parts_and_another_may_have_its_own_constant_rate():
     method = methods.load("baseline", num_ids=5, backbone="micro")
-    early, late, head = Phase("early", ("trunk", "neck"), (0, 60)), Phase("late", ("trunk", "neck"), (60, 200)), Phase("head", ("neck",), lr=0.01)
+    early, late, head = Phase("early", ("trunk",), (0, 60)), Phase("late", ("trunk", "neck"), (60, 200)), Phase("head", ("neck",), lr=0.01, optimiser="own")
     method.phases = (early, late, head)
     built = optim.build(method, preset("standard").recipe)
-    assert len(built) == 2 and isinstance(built[early.parts], torch.optim.AdamW) and isinstance(built[head.parts], torch.optim.SGD)
-    assert [optim.set_rate(built[head.parts], Recipe(), head, e) for e in (0, 50, 150)] == [0.01] * 3
-    assert {g["lr"] for g in built[head.parts].param_groups} == {0.01}
+    assert len(built) == 2 and isinstance(built["main"], torch.optim.AdamW) and isinstance(built["own"], torch.optim.SGD)
+    assert [optim.set_rate(built["own"], Recipe(), head, e) for e in (0, 50, 150)] == [0.01] * 3
+    assert {g["lr"] for g in built["own"].param_groups} == {0.01}
+    assert sum(p.numel() for g in built["main"].param_groups for p in g["params"]) == sum(p.numel() for p in method.parameters() if p.requires_grad)
+
+
+def test_phases_of_one_optimiser_with_two_rates_are_refused():
+    method = methods.load("baseline", num_ids=5, backbone="micro")
+    method.phases = (Phase("a", ("trunk",), lr=0.1), Phase("b", ("neck",)))
+    with pytest.raises(ValueError, match="phases a, b share the optimiser 'main'"):
+        optim.build(method, Recipe())

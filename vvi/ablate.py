@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from vvi import experiment, methods, paths, store
-from vvi.config import RunConfig, preset
+from vvi.config import RunConfig, change, preset
 
 METRICS = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
 
@@ -28,7 +28,7 @@ def rows(method: str, table: str) -> dict[str, dict]:
 def configs(method: str, table: str, size: str = "standard", seeds: Iterable[int] = (0, 1, 2)) -> dict[str, list[RunConfig]]:
     """Row label -> one config per seed; a table that the method lists under `SWEEPS` runs on the first seed only."""
     seeds = list(seeds)[:1] if table in methods.module(method).SWEEPS else list(seeds)
-    return {label: [preset(size, method, seed=seed, **changes) for seed in seeds] for label, changes in rows(method, table).items()}
+    return {label: [change(preset(size, method, seed=seed), **changes) for seed in seeds] for label, changes in rows(method, table).items()}
 
 
 def missing(wanted: Iterable[RunConfig]) -> list[RunConfig]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -82,6 +83,20 @@ def evaluate(
         direction: Side(query, gallery, np.stack([feat[t] for t in query]), np.stack([feat[t] for t in gallery]), dataset.rule)
         for direction, (query, gallery) in dataset.sides.items()
     }
+
+
+@torch.no_grad()
+def inspect(method: Method, tracklets: Sequence[Tracklet], frames: Frames, count: int, only: str | None = None, batch: int = 32) -> dict[str, np.ndarray]:
+    """What a method shows of its inside for tracklets of one modality: name -> (N, ...); with `only`, that name alone."""
+    method.eval()
+    device, found = next(method.parameters()).device, defaultdict(list)
+    for clips in test_clips(tracklets, frames, count, batch):
+        for name, values in method.inspect(normalise(clips.to(device)), tracklets[0].modality).items():
+            if only in (None, name):
+                found[name].append(values.float().cpu().numpy())
+        if not found:
+            break
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def _embed(method: Method, clips: Tensor, modality: Modality, device: torch.device, bar: tqdm) -> Tensor:

@@ -218,10 +218,11 @@ def probe(
     side, ids = sides["ir2vis"], np.array([t.identity for t in sides["ir2vis"].query])
     gap = probes.modality_gap(side.gallery_feat, side.query_feat, np.array([t.identity for t in side.gallery]), ids)
     scores = {"gap distance": gap.distance, "gap probe": gap.probe}
+    inside = _inside(method, found, reader, settings, {"vis": side.gallery, "ir": side.query})
     for name, change in (("shuffled", probes.shuffled()), ("occluded", probes.occluded())):
         altered = evaluate.evaluate(method, found, reader, settings.data.frames, change=change)["ir2vis"]
         scores[name] = probes.robustness(side.metrics(), altered.metrics(), groups=ids)
-    arrays = {}
+    scores, arrays = scores | inside[0], inside[1]
     if settings.data.synthetic:
         groups = synthetic.read_factors(found.root).look_alike_group.to_dict()
         alike = probes.look_alike_rank1(*side.protocol, groups=groups, rule=side.rule)
@@ -233,6 +234,28 @@ def probe(
             if maps.any():  # a network of a few steps may have maps without any energy, and a share of nothing is no number
                 scores[f"body share {modality}"] = probes.body_share(maps, masks)
     return {name: asdict(score) for name, score in scores.items()}, arrays
+
+
+def _inside(
+    method: Method, found: Dataset, reader: Frames, settings: RunConfig, sides: Mapping[Modality, Sequence[Tracklet]]
+) -> tuple[dict[str, probes.Score], dict[str, np.ndarray]]:
+    """What the method shows of itself for `KEPT_MAPS` tracklets of each modality, evenly spaced among those with a frame known to be noisy; and how well its frame weights
+    find such frames in all of them."""
+    scores, arrays, count = {}, {}, settings.data.frames
+    for modality, side in sides.items():
+        noisy = np.zeros((len(side), count), bool)
+        if settings.data.synthetic:
+            noisy = np.stack([synthetic.read_faults(found.root, t)[test_frames(len(t), count)] != "none" for t in side])
+        usable = np.flatnonzero(noisy.any(1)) if noisy.any() else np.arange(len(side))
+        kept = usable[np.linspace(0, len(usable) - 1, KEPT_MAPS).astype(int)]
+        seen = evaluate.inspect(method, [side[i] for i in kept], reader, count)
+        arrays |= {f"inside/{modality}/{name}": values.astype(np.float16) for name, values in seen.items()}
+        if seen:
+            arrays |= {f"inside/{modality}_rows": kept.astype(np.int32)}
+        if "frame weight" in seen and noisy.any():
+            weights = evaluate.inspect(method, side, reader, count, only="frame weight")["frame weight"]
+            scores[f"noisy frames {modality}"] = probes.noisy_auc(weights, noisy, within_clip=True)
+    return scores, arrays
 
 
 def _maps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,9 +25,16 @@ def rate(recipe: Recipe, epoch: float) -> float:
     return recipe.lr * recipe.gamma ** sum(whole >= m for m in recipe.milestones)
 
 
-def build(method: Method, recipe: Recipe) -> dict[tuple[str, ...], torch.optim.Optimizer]:
-    """One optimiser for each distinct set of parts that some phase moves."""
-    return {phase.parts: _optimiser(method.groups(phase, recipe.slow), recipe, phase) for phase in reversed(method.phases)}
+def build(method: Method, recipe: Recipe) -> dict[str, torch.optim.Optimizer]:
+    """The optimisers that the phases name, each over the parts of all its phases. ValueError where phases of one optimiser differ in their constant rate."""
+    built = {}
+    for name in dict.fromkeys(phase.optimiser for phase in method.phases):
+        phases = [phase for phase in method.phases if phase.optimiser == name]
+        if len({phase.lr for phase in phases}) > 1:
+            raise ValueError(f"phases {', '.join(phase.name for phase in phases)} share the optimiser {name!r} and differ in their rate")
+        whole = replace(phases[0], parts=tuple(dict.fromkeys(part for phase in phases for part in phase.parts)))
+        built[name] = _optimiser(method.groups(whole, recipe.slow), recipe, whole)
+    return built
 
 
 def set_rate(optimiser: torch.optim.Optimizer, recipe: Recipe, phase: Phase, epoch: float) -> float:

@@ -56,7 +56,8 @@ def total_steps(recipe: Recipe, loader: TrainLoader) -> int:
 
 
 def fit(method: Method, loader: TrainLoader, recipe: Recipe, engine: Fabric, workers: int = 0, progress: bool = True) -> dict[str, list[float]]:
-    """Train in place; returns the history: "phase/term" -> value at every step (NaN where the phase was not active), plus "lr"."""
+    """Train in place; returns the history: "phase/term" -> value at every step (NaN where the phase was not active), "watch/name" for what
+    the method watches, plus "lr"."""
     steps = total_steps(recipe, loader)
     engine.to_device(method)
     method.train()
@@ -83,11 +84,12 @@ def iteration(method: Method, batch: Batch, optimisers: dict, recipe: Recipe, ep
             losses = method.losses(out, batch, phase)
         shared_later = i + 1 < len(active) and not active[i + 1].fresh
         engine.backward(sum(losses.values()), inputs=params, retain_graph=shared_later)
-        optimiser = optimisers[phase.parts]
+        optimiser = optimisers[phase.optimiser]
         optim.set_rate(optimiser, recipe, phase, epoch)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         terms |= {f"{phase.name}/{name}": value.detach() for name, value in losses.items()}
+        terms |= {f"watch/{name}": value.detach() for name, value in out.watch.items()}
     return terms
 
 

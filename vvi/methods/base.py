@@ -18,7 +18,8 @@ class Phase:
     """One optimiser step of an iteration.
 
     `parts`: attributes of the method whose parameters this phase moves; everything else gets no gradient. `epochs`: from (inside) to (outside), on the paper's clock. `fresh`: run
-    forward again, since an earlier phase moved what this one reads. `lr`: a constant rate of its own instead of the schedule's. Phases with equal `parts` share one optimiser.
+    forward again, since an earlier phase moved what this one reads. `lr`: a constant rate of its own instead of the schedule's. `optimiser`: phases of one name share momentum and
+    moments over the union of their parts; a step touches only the parts of its own phase, weight decay included.
     """
 
     name: str
@@ -26,21 +27,26 @@ class Phase:
     epochs: tuple[float, float] = (0, math.inf)
     fresh: bool = False
     lr: float | None = None
+    optimiser: str = "main"
 
 
 @dataclass
 class Output:
-    """What forward hands to the losses: clip features before the neck (2B, D), class scores (2B, C), both visible first; `extra` holds what one paper alone needs."""
+    """What forward hands to the losses: clip features before the neck (2B, D), class scores (2B, C), both visible first; `extra` holds what one paper alone needs.
+
+    `watch`: scalars that the history keeps beside the losses and nothing minimises, such as how sure a classifier is.
+    """
 
     feat: Tensor
     logits: Tensor
     extra: dict[str, Any] = field(default_factory=dict)
+    watch: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Method(nn.Module, ABC):
     """Base of every method: `phases`, `forward`, `losses`, `embed`.
 
-    `slow` names the parts that learn at the recipe's lower rate; `maps` the layer whose maps a heat map explains.
+    `slow` names the parts, or parts of parts ("trunk.stems"), that learn at the recipe's lower rate; `maps` the layer whose maps a heat map explains.
     """
 
     phases: tuple[Phase, ...]
@@ -59,21 +65,26 @@ class Method(nn.Module, ABC):
     def embed(self, clips: Tensor, modality: Modality) -> Tensor:
         """Clips of one modality, (B, T, 3, H, W) -> (B, D) of unit norm: all that evaluation calls."""
 
+    def inspect(self, clips: Tensor, modality: Modality) -> dict[str, Tensor]:
+        """What figures show of the inside of the method, one row per clip (B, ...). "frame weight" (B, T) is also scored against the frames known to be noisy."""
+        return {}
+
     def parameters_of(self, phase: Phase) -> list[nn.Parameter]:
         """The trainable parameters that a phase moves."""
-        return [p for part in phase.parts for p in _parameters(getattr(self, part))]
+        return [p for part in phase.parts for _, p in _named(part, getattr(self, part))]
 
     def groups(self, phase: Phase, slow: float) -> list[dict[str, Any]]:
         """Parameter groups of a phase with the factor that multiplies the learning rate."""
         split: dict[float, list[nn.Parameter]] = {}
         for part in phase.parts:
-            split.setdefault(slow if part in self.slow else 1.0, []).extend(_parameters(getattr(self, part)))
+            for name, parameter in _named(part, getattr(self, part)):
+                split.setdefault(slow if any(f"{name}.".startswith(f"{s}.") for s in self.slow) else 1.0, []).append(parameter)
         return [{"params": params, "factor": factor} for factor, params in split.items()]
 
 
-def _parameters(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
-    found = [part] if isinstance(part, nn.Parameter) else list(part.parameters())
-    return [p for p in found if p.requires_grad]
+def _named(name: str, part: nn.Module | nn.Parameter) -> list[tuple[str, nn.Parameter]]:
+    found = [(name, part)] if isinstance(part, nn.Parameter) else part.named_parameters(name)
+    return [(full, p) for full, p in found if p.requires_grad]
 
 
 def check_clips(clips: Tensor) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from vvi.types import Tracklet
 
-__all__ = ["PRESETS", "VERSION", "Preset", "content_hash", "is_complete", "read_factors", "read_frames", "read_masks", "write"]
+__all__ = ["PRESETS", "VERSION", "Preset", "content_hash", "is_complete", "read_factors", "read_faults", "read_frames", "read_masks", "write"]
 
 VERSION = 1
 
@@ -60,6 +60,13 @@ def read_frames(root: Path | str) -> pd.DataFrame:
     from vvi.data.synthetic import read
 
     return read.read_frames(root)
+
+
+def read_faults(root: Path | str, tracklet: Tracklet) -> np.ndarray:
+    """(N,) str: the fault of each frame of a tracklet, "none", "bad_box", "occluder" or "blur"."""
+    from vvi.data.synthetic import read
+
+    return read.read_faults(root, tracklet)
 
 
 def read_masks(root: Path | str, tracklet: Tracklet) -> np.ndarray:

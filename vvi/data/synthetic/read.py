@@ -21,6 +21,13 @@ def read_frames(root: Path | str) -> pd.DataFrame:
     return pd.read_csv(_table(root, "frames.csv"), keep_default_na=False)
 
 
+def read_faults(root: Path | str, tracklet: Tracklet) -> np.ndarray:
+    """(N,) str: what is wrong with each frame of a tracklet, "none" where nothing is."""
+    root = Path(root)
+    known = _faults(root, _table(root, "frames.csv").stat().st_mtime_ns)
+    return np.array([known[_relative(path, root)] for path in tracklet.paths])
+
+
 def read_masks(root: Path | str, tracklet: Tracklet) -> np.ndarray:
     """(N, H, W) bool: where the person is seen (occluded pixels are left out) in each frame of a tracklet."""
     from PIL import Image
@@ -30,14 +37,23 @@ def read_masks(root: Path | str, tracklet: Tracklet) -> np.ndarray:
     strips: dict[str, np.ndarray] = {}
     masks = []
     for path in tracklet.paths:
-        relative = path.relative_to(root) if path.is_relative_to(root) else path.resolve().relative_to(root.resolve())
-        strip, place, length = places[relative.as_posix()]
+        strip, place, length = places[_relative(path, root)]
         if strip not in strips:
             with Image.open(root / strip) as picture:
                 strips[strip] = np.asarray(picture.convert("1"))
         width = strips[strip].shape[1] // length
         masks.append(strips[strip][:, place * width : (place + 1) * width])
     return np.stack(masks)
+
+
+def _relative(path: Path, root: Path) -> str:
+    return (path.relative_to(root) if path.is_relative_to(root) else path.resolve().relative_to(root.resolve())).as_posix()
+
+
+@lru_cache(maxsize=4)
+def _faults(root: Path, changed: int) -> dict[str, str]:
+    frames = read_frames(root)
+    return dict(zip(frames.path, frames.fault, strict=True))
 
 
 @lru_cache(maxsize=4)
