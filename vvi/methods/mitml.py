@@ -252,3 +252,41 @@ ABLATIONS: dict[str, dict[str, dict]] = {
     },
 }
 SWEEPS = ("Fig. 6",)  # curves over a setting: run on the first seed only
+
+
+def released_config(tensors: dict[str, Tensor]) -> Config:
+    """The config of a released checkpoint, from its tensors under our names."""
+    frames = len(tensors.get("memory.fc.weight", ()))
+    return Config(frames=frames, variant="released", adversary="third" if "modal.out.weight" in tensors else "none")
+
+
+_STAGES = tuple((f"base_resnet.base.layer{n}.", f"trunk.layer{n}.") for n in (1, 2, 3, 4))
+_PLACES = tuple(
+    pair
+    for t, letter in enumerate("abcdef")
+    for pair in (
+        (f"temporal_feat_learning.{letter}.", "memory.fc.", t),
+        (f"temporal_feat_learning.se_{t + 1}.fc.0.", "memory.squeeze.", t),
+        (f"temporal_feat_learning.se_{t + 1}.fc.2.", "memory.excite.", t),
+    )
+)
+RELEASED_KEYS: tuple[tuple, ...] = (
+    ("visible_module.visible.conv1.", "trunk.stems.vis.0."),
+    ("visible_module.visible.bn1.", "trunk.stems.vis.1."),
+    ("thermal_module.thermal.conv1.", "trunk.stems.ir.0."),
+    ("thermal_module.thermal.bn1.", "trunk.stems.ir.1."),
+    *_STAGES,
+    ("base_resnet.layer4.", "attention."),
+    ("lstm.", "memory.lstm."),
+    *_PLACES,
+    ("bottleneck.", "neck.norm."),
+    ("classifier.", "neck.classifier."),
+    ("first_layer.", "modal.blocks.0."),
+    *((f"layers.{n}.", f"modal.blocks.{n + 1}.") for n in range(7)),
+    ("Liner.", "modal.out."),
+)
+RELEASED_IGNORED = (  # dead weight of the released modules: whole networks of which one layer is used, second necks and classifiers
+    *(f"{stem}.layer{n}." for stem in ("visible_module.visible", "thermal_module.thermal") for n in (1, 2, 3, 4)),
+    *("base_resnet.base.conv1.", "base_resnet.base.bn1.", "bottleneck1.", "classifier1.", "classifier2."),
+    *(f"temporal_feat_learning.se_{t}.l." for t in range(1, 7)),
+)

@@ -1,0 +1,102 @@
+"""Checkpoints that authors released -> our modules: weights only, and every key accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vvi import methods
+from vvi.methods.base import Method
+
+
+class CheckpointError(ValueError):
+    """A file that is no released checkpoint of the method; the message names the file or the keys."""
+
+
+def load_released(name: str, source: str | Path | Mapping[str, Any]) -> Method:
+    """The method of a released checkpoint, `variant="released"`, in evaluation mode.
+
+    source: the file, or what it holds once loaded: {"net": ..., optionally "net_modal_classifier": ..., "mAP", "epoch"} of tensors by their released names, or such a dict of
+    tensors itself. A file is read without executing anything. The trunk is the one whose shapes the tensors have; classes follow the authors' list of identities, which is not
+    stored, so the classifier only counts them. CheckpointError names keys that are missing, unknown or of another shape.
+    """
+    module = methods.module(name)
+    if not hasattr(module, "RELEASED_KEYS"):
+        raise CheckpointError(f"no code of {name} was released, so there is no checkpoint of it to read")
+    content = _read(source) if isinstance(source, (str, Path)) else source
+    renamed = rename(_tensors(content), module.RELEASED_KEYS, module.RELEASED_IGNORED)
+    method = module.Model(module.released_config(renamed), len(_of(renamed, "neck.classifier.weight")))
+    _fill(method, renamed)
+    return method.eval()
+
+
+def rename(tensors: Mapping[str, Tensor], keys: tuple[tuple, ...], ignored: tuple[str, ...]) -> dict[str, Tensor]:
+    """Released names -> ours, by prefixes. keys: (released, ours) or (released, ours, place), where place t is row t of a stacked parameter; ignored: prefixes of dead weight."""
+    found, rows, unknown = {}, {}, []
+    for key, value in tensors.items():
+        for prefix, ours, *place in keys:
+            if key.startswith(prefix):
+                target = found if not place else rows.setdefault(ours + key.removeprefix(prefix), {})
+                target[place[0] if place else ours + key.removeprefix(prefix)] = value
+                break
+        else:
+            if not key.startswith(ignored):
+                unknown.append(key)
+    if unknown:
+        raise CheckpointError(f"unknown keys: {_some(unknown)}")
+    for key, values in rows.items():
+        if sorted(values) != list(range(len(values))):
+            raise CheckpointError(f"{key}: places {sorted(values)} are not 0 to {len(values) - 1}")
+        found[key] = torch.stack([values[t] for t in range(len(values))])
+    return found
+
+
+def _fill(method: Method, tensors: dict[str, Tensor]) -> None:
+    own = method.state_dict()
+    # a convolution over a sequence of length one meets data with its centre tap only
+    tensors = {k: v[..., v.shape[-1] // 2] if k in own and v.ndim == 3 and own[k].ndim == 2 else v for k, v in tensors.items()}
+    missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    wrong = [f"{k} {tuple(tensors[k].shape)} in place of {tuple(own[k].shape)}" for k in own.keys() & tensors.keys() if tensors[k].shape != own[k].shape]
+    for problem, names in (("missing", missing), ("unknown", unknown), ("of another shape", sorted(wrong))):
+        if names:
+            raise CheckpointError(f"{problem}: {_some(names)}")
+    method.load_state_dict(tensors)
+
+
+def _read(file: str | Path) -> Mapping[str, Any]:
+    scalar = np._core.multiarray.scalar
+    known = [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, type(np.dtype(np.float64))]  # the stored mAP is a NumPy scalar, also of NumPy 1
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"there is no checkpoint {file}: get it from the authors' page and give its path")
+    try:
+        with torch.serialization.safe_globals(known):
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises pickle, zip and runtime errors here
+        raise CheckpointError(f"{file} is no checkpoint that can be read without executing what it holds: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{file} holds a {type(content).__name__}, not a dict of tensors")
+    return content
+
+
+def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    parts = [part for key, part in content.items() if key.startswith("net") and isinstance(part, Mapping)] or [content]
+    found = {key: value for part in parts for key, value in part.items()}
+    wrong = [key for key, value in found.items() if not isinstance(value, Tensor)]
+    if wrong or not found:
+        raise CheckpointError(f"no tensors under {_some(wrong) if wrong else 'net'}")
+    return found
+
+
+def _of(tensors: Mapping[str, Tensor], key: str) -> Tensor:
+    if key not in tensors:
+        raise CheckpointError(f"missing: {key}")
+    return tensors[key]
+
+
+def _some(names: list[str], count: int = 5) -> str:
+    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
