@@ -41,6 +41,24 @@ def test_an_executor_trains_the_same_numbers(here):
     assert experiment.run(wanted[1]).history == {k: [float(f"{x:.5g}") for x in v] for k, v in alone.history.items()}
 
 
+def test_results_by_row_become_one_line_per_run(here, monkeypatch):
+    monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Fig. 6": {"n=2": {"frames": 2}}})
+    rows = ablate.results("baseline", "Fig. 6", "tiny", (0,), device="cpu", progress=False)
+    table = ablate.frame(rows, "vis2ir")
+    assert table.row.tolist() == ["n=2"] and table.run.item() == rows["n=2"][0].run_id
+    assert table.mAP.item() == rows["n=2"][0].row("vis2ir")["mAP"]
+
+
+def test_records_of_later_seeds_keep_the_numbers_and_not_the_pictures(here, monkeypatch):
+    monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Table 2": {"Baseline": {}}})
+    monkeypatch.setattr("vvi.methods.baseline.SWEEPS", ())
+    ablate.fill([c for cs in ablate.configs("baseline", "Table 2", "tiny", (0, 1)).values() for c in cs], device="cpu")
+    assert ablate.collect("baseline", "tiny", (0, 1)) == 2
+    first, second = (store.load_record(here / "records" / preset("tiny", seed=s).hash) for s in (0, 1))
+    assert {"shown/query_feat", "ir2vis/top", "ir2vis/ap"} <= set(first.arrays)
+    assert set(second.arrays) == {f"{d}/{n}" for d in ("ir2vis", "vis2ir") for n in ("ap", "first_hit")}
+
+
 def test_published_numbers_stand_under_their_row():
     table = ablate.published("mitml", "Table 2")
     assert table.loc["Baseline", "rank1"] == 55.58 and table.loc["Full method", "mAP"] == 45.31

@@ -13,10 +13,12 @@ FLOORS = {
     1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.layout", "data.images", "data.synthetic", "data.clips"]
     + ["data.transforms", "data.sampler"],
     2: ["data", "data.check", "data.loader", "methods.base", "optim", "store", "plots.style"],
-    3: ["methods", "methods.*", "plots", "plots.*", "weights"],
+    3: ["methods", "methods.*", "plots", "plots.*"],
+    3.5: ["weights"],
     4: ["train", "evaluate", "probes"],
     5: ["experiment"],
-    6: ["ablate", "panels"],
+    6: ["ablate"],
+    6.5: ["panels"],
     7: ["__main__"],
 }
 PACKAGES_SEEN_AS_ONE = ("nn", "data.synthetic")  # their modules may import each other

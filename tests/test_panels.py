@@ -48,3 +48,53 @@ def test_a_folder_that_is_not_the_named_set_counts_as_real_and_gets_a_name_of_it
     view = panels.scene(preset("tiny"), other)
     assert view.label == "hitsz-vcm" and view.settings.data.source.startswith("real:")
     assert view.settings.hash != preset("tiny").hash
+
+
+@pytest.fixture(scope="module")
+def remembering(tiny_root, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VVI_RUNS", str(tmp_path_factory.mktemp("runs")))
+        yield experiment.run(preset("tiny", "mitml"), data=tiny_root, device="cpu", progress=False)
+
+
+def test_frame_weights_are_shown_and_scored_against_noisy_frames(shown, remembering):
+    fig = panels.weighed(remembering, shown[1])
+    said = " ".join(t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize")))
+    assert "AUC of a low weight" in said and f"vis {remembering.probe('noisy frames vis').value:.2f}" in said
+    assert remembering.arrays["inside/ir/gate"].shape[1:] == (3, 32)
+    with pytest.raises(ValueError, match="baseline shows no such thing of itself"):
+        panels.weighed(shown[0][0], shown[1])
+
+
+def test_a_difference_is_zero_against_itself_and_its_sign_follows_the_better_runs(shown, remembering):
+    runs, view = shown
+    same = panels.difference(runs, runs, view)
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+    first = panels.difference([remembering], runs[:1], view)
+    expected = remembering.row("ir2vis")["rank1"] - runs[0].row("ir2vis")["rank1"]
+    assert first.value == pytest.approx(expected) and first.low <= first.value <= first.high
+    table = panels.differences({"base": runs[:1], "mitml": [remembering]}, "base", view)
+    assert list(table.index) == ["mitml"] and table.loc["mitml", "all queries"].startswith(f"{expected:+.1f} (")
+    assert set(table.columns) == {"all queries", "look-alikes"}
+
+
+def test_probes_are_compared_row_by_row_with_a_dash_where_there_is_none(shown, remembering):
+    table = panels.compare({"base": shown[0], "mitml": [remembering]}, ["gap distance", "noisy frames vis"])
+    assert table.loc["base", "noisy frames vis"] == "–" and table.loc["mitml", "noisy frames vis"] != "–"
+    mean = np.mean([r.probe("gap distance").value for r in shown[0]])
+    assert table.loc["base", "gap distance"].startswith(f"{mean:.2f} (")
+
+
+def test_the_ablation_table_names_data_and_direction(shown):
+    text = panels.ablation({"Baseline": shown[0]}, caption="Table 2.", direction="vis2ir").to_html()
+    assert "Table 2. vis2ir, synthetic data." in text and "Baseline" in text
+
+
+def test_a_kept_figure_names_its_runs(shown, tmp_path, monkeypatch):
+    import json
+
+    monkeypatch.setenv("VVI_FIGURES", str(tmp_path))
+    fig = panels.cmc(shown[0])
+    assert panels.keep(fig, "test/cmc", shown[0], "curves") is fig
+    side = json.loads((tmp_path / "test/cmc.json").read_text())
+    assert side["runs"] == [r.run_id for r in shown[0]] and side["data"] == "synthetic"

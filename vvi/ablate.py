@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,10 @@ from tqdm import tqdm
 
 from vvi import experiment, methods, paths, store
 from vvi.config import RunConfig, change, preset
+from vvi.experiment import Result
+from vvi.types import Direction
 
-METRICS = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
+NUMBERS = ("/ap", "/first_hit")  # arrays that metrics and tests of a difference are made of, by the end of their names
 
 
 def rows(method: str, table: str) -> dict[str, dict]:
@@ -51,14 +52,18 @@ def fill(wanted: Iterable[RunConfig], executor: Executor | None = None, device: 
     return len(todo)
 
 
-def frame(method: str, table: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2), direction: str = "ir2vis", **run) -> pd.DataFrame:
-    """One row per (label, seed) with the scores in per cent and the run; trains what is missing. `run`: arguments of `experiment.run`."""
-    found = []
-    for label, settings in configs(method, table, size, seeds).items():
-        for config in settings:
-            result = experiment.run(config, **run)
-            found.append({"row": label, "seed": config.seed, **result.row(direction), "run": result.run_id, "seconds": result.record.seconds["train"]})
-    return pd.DataFrame(found)
+def results(method: str, table: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2), **run) -> dict[str, list[Result]]:
+    """Row label -> one result per seed; trains what is missing. `run`: arguments of `experiment.run`."""
+    return {label: [experiment.run(c, **run) for c in settings] for label, settings in configs(method, table, size, seeds).items()}
+
+
+def frame(rows: Mapping[str, Sequence[Result]], direction: Direction = "ir2vis") -> pd.DataFrame:
+    """One line per (label, seed) with the scores of a direction in per cent, the run and the seconds of its training."""
+    return pd.DataFrame(
+        {"row": label, "seed": r.config.seed, **r.row(direction), "run": r.run_id, "seconds": r.record.seconds["train"]}
+        for label, found in rows.items()
+        for r in found
+    )
 
 
 def published(paper: str, table: str, direction: str = "ir2vis") -> pd.DataFrame:
@@ -71,17 +76,19 @@ def published(paper: str, table: str, direction: str = "ir2vis") -> pd.DataFrame
 
 
 def collect(method: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2)) -> int:
-    """Copy the results of every table of a method from `$VVI_RUNS` into `book/records`; returns how many there are. Weights stay behind."""
+    """Copy the results of every table of a method from `$VVI_RUNS` into `book/records`; returns how many there are.
+
+    Weights stay behind, and what only a picture needs (embeddings, lists, maps) is kept of the first seed alone, whose pictures the chapters show.
+    """
     wanted = {c.hash: c for table in methods.module(method).ABLATIONS for settings in configs(method, table, size, seeds).values() for c in settings}
     count = 0
     for config in wanted.values():
-        here, there = paths.runs() / config.hash, paths.records() / config.hash
         if store.find(config, experiment.versions(config))[0] is None:
             continue
-        if (here / "record.json").is_file():
-            there.mkdir(parents=True, exist_ok=True)
-            for name in ("arrays.safetensors", "record.json"):
-                shutil.copyfile(here / name, there / name)
+        if (paths.runs() / config.hash / "record.json").is_file():
+            record = store.load_record(paths.runs() / config.hash)
+            arrays = record.arrays if config.seed == seeds[0] else {k: v for k, v in record.arrays.items() if k.endswith(NUMBERS)}
+            store.save_record(replace(record, arrays=arrays), paths.records())
         count += 1
     return count
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vvi import evaluate, experiment
+from vvi import ablate, evaluate, experiment
 from vvi.config import RunConfig
 from vvi.data import synthetic
 from vvi.data.clips import test_frames
 from vvi.data.loader import Frames
 from vvi.experiment import Result
-from vvi.plots import cam, curves, ranked, tsne
-from vvi.probes import Score, modality_gap
-from vvi.types import Dataset, Direction, Tracklet
+from vvi.plots import cam, curves, ranked, style, tables, tsne, weights
+from vvi.probes import Score, modality_gap, paired_bootstrap
+from vvi.types import MODALITIES, Dataset, Direction, Tracklet
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
 
 SIZE = (128, 64)  # frames in figures
 
@@ -54,10 +58,72 @@ def scene(settings: RunConfig, data: str | Path | None = None) -> Scene:
     return Scene(settings, found, reader, Frames(*SIZE))
 
 
+def keep(fig: Figure, name: str, results: Result | Sequence[Result], alt: str) -> Figure:
+    """Save a figure under figures/<name> with the runs behind it, and return it for the page to show. alt: what a reader who cannot see it needs."""
+    results = [results] if isinstance(results, Result) else results
+    style.save(fig, name, run=[r.run_id for r in results], alt=alt, data=results[0].data_label)
+    return fig
+
+
+def ablation(rows: Mapping[str, Sequence[Result]], printed: pd.DataFrame | None = None, caption: str = "", direction: Direction = "ir2vis") -> Styler:
+    """A table of the book: what the paper prints beside the mean and spread of ours, row by row; `printed` as `ablate.published` gives it."""
+    label = next(iter(rows.values()))[0].data_label
+    return tables.styled(tables.ablation(ablate.frame(rows, direction), printed, data=label), caption=f"{caption} {direction}, {label} data.".strip())
+
+
+def difference(ours: Sequence[Result], theirs: Sequence[Result], view: Scene, look_alikes: bool = False, direction: Direction = "ir2vis") -> Score:
+    """Rank-1 of some runs minus that of others over the same queries, in points: each query's hits averaged over seeds, interval by bootstrap over identities.
+
+    look_alikes: only queries whose person has a look-alike (drawn data only).
+    """
+    hits = [np.mean([r.metrics(direction).first_hit == 1 for r in runs], axis=0) for runs in (theirs, ours)]
+    ids = np.array([t.identity for t in view.sides(direction)[0]])
+    used = ours[0].metrics(direction).first_hit > 0
+    if look_alikes:
+        groups = synthetic.read_factors(view.dataset.root).look_alike_group
+        used &= groups.reindex(ids).to_numpy() >= 0
+    return paired_bootstrap(*(100 * h[used] for h in hits), groups=ids[used])
+
+
+def differences(rows: Mapping[str, Sequence[Result]], base: str, view: Scene) -> pd.DataFrame:
+    """Every row minus the row `base`: rank-1 over all queries and over those with a look-alike, in points with 95 % intervals."""
+    found = {}
+    for label, runs in rows.items():
+        scores = {"all queries": difference(runs, rows[base], view)} | ({"look-alikes": difference(runs, rows[base], view, True)} if view.known else {})
+        if label != base:
+            found[label] = {name: f"{s.value:+.1f} ({s.low:+.1f} to {s.high:+.1f})" for name, s in scores.items()}
+    return pd.DataFrame(found).T.rename_axis(f"rank-1 minus that of {base}, {view.label}")
+
+
+def compare(rows: Mapping[str, Sequence[Result]], names: Sequence[str]) -> pd.DataFrame:
+    """Probes row by row: mean over the runs and, in brackets, the 95 % interval of the first; a dash where a row has no such probe."""
+    found = {}
+    for label, runs in rows.items():
+        scores = {n: [r.probe(n) for r in runs if n in r.record.probes] for n in names}
+        found[label] = {n: f"{np.mean([s.value for s in of]):.2f} ({of[0].low:.2f} to {of[0].high:.2f})" if of else "–" for n, of in scores.items()}
+    return pd.DataFrame(found).T.rename_axis(f"{next(iter(rows.values()))[0].data_label} data")
+
+
+def weighed(result: Result, view: Scene) -> Figure:
+    """Frame weights of the clips that a record keeps, under their frames, noisy ones marked; the caption says how well low weights find noisy frames in all clips."""
+    frames, values, noisy, titles, aucs = [], [], [], [], []
+    for modality, side in zip(MODALITIES, reversed(view.sides("ir2vis")), strict=True):
+        score = result.record.probes.get(f"noisy frames {modality}")
+        aucs += [f"{modality} {score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})"] if score else []
+        for row, weight in zip(_stored(result, f"inside/{modality}_rows"), _stored(result, f"inside/{modality}/frame weight"), strict=True):
+            which = test_frames(len(side[row]), result.config.data.frames)
+            frames.append(view.large.images(side[row], which))
+            values.append(weight.astype(np.float64))
+            titles.append(f"{modality}\nid {side[row].identity}")
+            noisy.append(synthetic.read_faults(view.dataset.root, side[row])[which] != "none" if view.known else np.zeros(len(which), bool))
+    caption = f"AUC of a low weight against a noisy frame of the same clip, chance 0.50: {'; '.join(aucs)} ({view.label} data)." if aucs else ""
+    return weights.strips(frames, np.array(values), np.array(noisy), titles, caption)
+
+
 def training(results: Sequence[Result], smooth: int = 20) -> Figure:
     """Loss terms of the first of some runs, step by step."""
     first = results[0]
-    history = {name: values for name, values in first.history.items() if name != "lr"}
+    history = {name: values for name, values in first.history.items() if name != "lr" and not name.startswith("watch/")}
     return curves.losses(
         history, smooth=smooth, unit="step", caption=f"Run {first.run_id}, seed {first.config.seed} ({first.data_label} data); running mean of {smooth} steps."
     )
@@ -100,9 +166,9 @@ def layout(result: Result, view: Scene) -> tuple[Figure, dict[str, Score]]:
     """t-SNE of the identities that a record keeps, before training and after, from the same starting places; and the modality gap of both, on the same clips."""
     query, gallery = view.sides("ir2vis")
     shown = [(query, "query"), (gallery, "gallery")]
-    rows = [[side[i] for i in result.arrays[f"shown/{name}_rows"]] for side, name in shown]
+    rows = [[side[i] for i in _stored(result, f"shown/{name}_rows")] for side, name in shown]
     tracklets = [t for side in rows for t in side]
-    after = np.concatenate([result.arrays[f"shown/{name}_feat"].astype(np.float32) for _, name in shown])
+    after = np.concatenate([_stored(result, f"shown/{name}_feat").astype(np.float32) for _, name in shown])
     untrained = experiment.build(result.config, len(view.dataset.labels))
     before = evaluate.embed(untrained, tracklets, view.reader, result.config.data.frames)
     ids, modality = np.array([t.identity for t in tracklets]), np.array([t.modality for t in tracklets])
@@ -126,7 +192,7 @@ def heat(result: Result, view: Scene) -> Figure:
             shares.append(f"{modality} {share.value:.2f} ({share.low:.2f} to {share.high:.2f}), where the person covers {share.reference:.2f}")
         else:
             shares.append(f"{modality} none, no map has any energy")
-        for row, values in zip(result.arrays[f"cam/{modality}_rows"], result.arrays[f"cam/{modality}"], strict=True):
+        for row, values in zip(_stored(result, f"cam/{modality}_rows"), _stored(result, f"cam/{modality}"), strict=True):
             t = side[row]
             which = test_frames(len(t), result.config.data.frames)
             frames.append(view.large.images(t, which))
@@ -144,12 +210,19 @@ def lists(result: Result, view: Scene, count: int = 3) -> Figure:
         query, gallery = view.sides(direction)
         hits = result.metrics(direction).first_hit
         rows = ranked.choose(hits, count)
-        top = result.arrays[f"{direction}/top"][rows]
+        top = _stored(result, f"{direction}/top")[rows]
         marks = ranked.compose(top, np.array([query[r].identity for r in rows]), np.array([t.identity for t in gallery]), groups)
         items = [[ranked.load([gallery[i].paths], *SIZE)[0] if i >= 0 else None for i in line] for line in top]
         notes = [f"id {query[r].identity}\nfirst hit\nat rank {hits[r]}" for r in rows]
         panels.append(ranked.Panel(direction, ranked.load([query[r].paths for r in rows], *SIZE), items, marks, notes))
     return ranked.draw(panels, caption=f"Queries at even steps from the best found to the worst, none picked by hand ({view.label} data, run {result.run_id}).")
+
+
+def _stored(result: Result, name: str) -> np.ndarray:
+    if name not in result.arrays:
+        kept = "only the first seed's record keeps what pictures need" if result.stored else f"{result.config.method} shows no such thing of itself"
+        raise ValueError(f"run {result.run_id} (seed {result.config.seed}) holds no {name!r}: {kept}")
+    return result.arrays[name]
 
 
 def _enlarge(maps: np.ndarray) -> np.ndarray:

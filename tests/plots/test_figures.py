@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vvi.plots import curves, ranked, sheets, tables, tsne, weights
+from vvi.plots import curves, game, ranked, sheets, tables, tsne, weights
 
 
 def draw(function, *args, **options):
@@ -252,3 +252,22 @@ def test_a_camera_board_leaves_a_missing_view_empty():
     fig = draw(sheets.cameras, {1: {"vis": people(), "ir": people()}, 2: {"ir": people()}}, cols=4)
     assert len(fig.axes[0].images) == 3
     assert "camera 2" in words(fig)
+
+
+# -- gates and games ---------------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_gates_stand_beside_their_frames_on_one_scale():
+    rng = np.random.default_rng(0)
+    fig = draw(weights.gates, people(2, 4), rng.uniform(0.25, 0.5, (2, 4, 64)), ["visible\nid 7", "infrared\nid 9"], "a caption")
+    assert "channels, sorted" in words(fig) and "visible\nid 7" in words(fig) and "a caption" in words(fig)
+    assert len(fig.axes[0].images) == 2 * 4 * 2 + 1  # a frame and a line each, and the scale
+
+
+def test_a_game_shows_both_targets_of_each_player_and_what_a_belief_costs():
+    belief = np.linspace(0.01, 0.99, 50)
+    targets = {"classifier": ((0, 1, np.nan), (1, 0, np.nan)), "third": ((0, 0, 1), (0, 0, 1))}
+    fig = draw(game.draw, ("infrared", "visible", "neither"), targets, belief, {"third": -np.log(1 - belief)}, caption="a caption")
+    bars, line = fig.axes[:2], fig.axes[-1]
+    assert [p.get_height() for p in bars[1].patches] == [0, 0, 1, 0, 0, 1]
+    assert np.nanmax(line.lines[0].get_ydata()) <= 8 and "belief" in line.get_xlabel()
