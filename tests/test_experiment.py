@@ -95,6 +95,21 @@ def test_the_image_protocols_run_end_to_end_on_embedded_sets(layout, directions,
     assert all(scores["n_valid"] > 50 for scores in result.record.scores.values())
 
 
+def test_other_readings_of_a_trained_method_are_measured_and_undone(tiny, tiny_root, monkeypatch):
+    from vvi.methods import mitml
+
+    monkeypatch.setattr(mitml.Model, "readings", {"no order": {"config": mitml.Config(backbone="micro", frames=3, shuffle="both")}})
+    config = preset("tiny", "mitml")
+    result = tiny(config)
+    found = experiment.dataset(config.data, tiny_root)
+    method, reader = experiment.trained(config, len(found.labels)), experiment.frames(config.data, found, progress=False)
+    plain = evaluate.evaluate(method, found, reader, 3)["ir2vis"].metrics()
+    assert plain.rank(1) == result.metrics("ir2vis").rank(1)  # what a reading sets is gone afterwards
+    method.config = mitml.Config(backbone="micro", frames=3, shuffle="both")
+    hidden = evaluate.evaluate(method, found, reader, 3)["ir2vis"].metrics()
+    assert result.probe("reading no order").value == pytest.approx(hidden.rank(1) - plain.rank(1))
+
+
 def test_golden_values_of_a_tiny_run(tiny):
     """Catches a change of what the generator, the loop or the baseline computes that forgot to raise its VERSION (and then these numbers are written anew)."""
     history = tiny().history

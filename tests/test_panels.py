@@ -98,3 +98,21 @@ def test_a_kept_figure_names_its_runs(shown, tmp_path, monkeypatch):
     assert panels.keep(fig, "test/cmc", shown[0], "curves") is fig
     side = json.loads((tmp_path / "test/cmc.json").read_text())
     assert side["runs"] == [r.run_id for r in shown[0]] and side["data"] == "synthetic"
+
+
+def test_a_claim_is_seen_only_where_its_interval_leaves_out_zero(shown, remembering, monkeypatch):
+    from vvi.probes import Score
+
+    table = panels.verdicts({"nothing beats itself": (shown[0], shown[0])}, shown[1])
+    assert table.loc["nothing beats itself", "on this data"] == "not seen" and table.loc["nothing beats itself", "seeds"] == 2
+    for low, high, word in ((0.5, 3.0, "seen"), (-3.0, -0.5, "the opposite")):
+        monkeypatch.setattr(panels, "difference", lambda *_, score=Score(0.5 * (low + high), low, high, 0.0, 9): score)
+        assert panels.verdicts({"claim": (shown[0], shown[0])}, shown[1]).loc["claim", "on this data"] == word
+
+
+def test_the_inside_of_a_method_is_drawn_with_its_frames(shown, remembering):
+    from vvi.plots import weights
+
+    assert isinstance(panels.inside(remembering, shown[1], "gate", weights.gates), Figure)
+    with pytest.raises(ValueError, match="mitml shows no such thing of itself"):
+        panels.inside(remembering, shown[1], "attention", weights.gates)

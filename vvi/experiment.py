@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -222,6 +223,10 @@ def probe(
     for name, change in (("shuffled", probes.shuffled()), ("occluded", probes.occluded())):
         altered = evaluate.evaluate(method, found, reader, settings.data.frames, change=change)["ir2vis"]
         scores[name] = probes.robustness(side.metrics(), altered.metrics(), groups=ids)
+    for name, attributes in method.readings.items():
+        with _set(method, attributes):
+            altered = evaluate.evaluate(method, found, reader, settings.data.frames)["ir2vis"]
+        scores[f"reading {name}"] = probes.robustness(side.metrics(), altered.metrics(), groups=ids)
     scores, arrays = scores | inside[0], inside[1]
     if settings.data.synthetic:
         groups = synthetic.read_factors(found.root).look_alike_group.to_dict()
@@ -234,6 +239,18 @@ def probe(
             if maps.any():  # a network of a few steps may have maps without any energy, and a share of nothing is no number
                 scores[f"body share {modality}"] = probes.body_share(maps, masks)
     return {name: asdict(score) for name, score in scores.items()}, arrays
+
+
+@contextmanager
+def _set(method: Method, attributes: Mapping[str, Any]) -> Iterator[None]:
+    before = {name: getattr(method, name) for name in attributes}
+    try:
+        for name, value in attributes.items():
+            setattr(method, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(method, name, value)
 
 
 def _inside(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,9 +59,9 @@ def scene(settings: RunConfig, data: str | Path | None = None) -> Scene:
 
 
 def keep(fig: Figure, name: str, results: Result | Sequence[Result], alt: str) -> Figure:
-    """Save a figure under figures/<name> with the runs behind it, and return it for the page to show. alt: what a reader who cannot see it needs."""
+    """Save a figure under figures/<name> with the runs behind it (none behind a drawing of ideas), and return it for the page. alt: what a reader who cannot see it needs."""
     results = [results] if isinstance(results, Result) else results
-    style.save(fig, name, run=[r.run_id for r in results], alt=alt, data=results[0].data_label)
+    style.save(fig, name, run=[r.run_id for r in results], alt=alt, data=results[0].data_label if results else "none")
     return fig
 
 
@@ -95,6 +95,20 @@ def differences(rows: Mapping[str, Sequence[Result]], base: str, view: Scene) ->
     return pd.DataFrame(found).T.rename_axis(f"rank-1 minus that of {base}, {view.label}")
 
 
+def verdicts(claims: Mapping[str, tuple[Sequence[Result], Sequence[Result]]], view: Scene) -> pd.DataFrame:
+    """Claims "the first runs beat the second" against the measured difference of rank-1: seen where its 95 % interval over identities lies above zero."""
+    found = {}
+    for claim, (better, worse) in claims.items():
+        score = difference(better, worse, view)
+        word = "seen" if score.low > 0 else "the opposite" if score.high < 0 else "not seen"
+        found[claim] = {
+            "points of rank-1": f"{score.value:+.1f} ({score.low:+.1f} to {score.high:+.1f})",
+            "seeds": min(len(better), len(worse)),
+            "on this data": word,
+        }
+    return pd.DataFrame(found).T.rename_axis(f"{view.label} data")
+
+
 def compare(rows: Mapping[str, Sequence[Result]], names: Sequence[str]) -> pd.DataFrame:
     """Probes row by row: mean over the runs and, in brackets, the 95 % interval of the first; a dash where a row has no such probe."""
     found = {}
@@ -102,6 +116,17 @@ def compare(rows: Mapping[str, Sequence[Result]], names: Sequence[str]) -> pd.Da
         scores = {n: [r.probe(n) for r in runs if n in r.record.probes] for n in names}
         found[label] = {n: f"{np.mean([s.value for s in of]):.2f} ({of[0].low:.2f} to {of[0].high:.2f})" if of else "–" for n, of in scores.items()}
     return pd.DataFrame(found).T.rename_axis(f"{next(iter(rows.values()))[0].data_label} data")
+
+
+def inside(result: Result, view: Scene, name: str, draw: Callable[..., Figure], caption: str = "") -> Figure:
+    """What a method shows of itself, (T, ...) for each clip that its record keeps, drawn with their frames: `draw(frames, values, titles, caption=...)`."""
+    frames, values, titles = [], [], []
+    for modality, side in zip(MODALITIES, reversed(view.sides("ir2vis")), strict=True):
+        for row, value in zip(_stored(result, f"inside/{modality}_rows"), _stored(result, f"inside/{modality}/{name}"), strict=True):
+            frames.append(view.large.images(side[row], test_frames(len(side[row]), result.config.data.frames)))
+            values.append(value.astype(np.float64))
+            titles.append(f"{modality}\nid {side[row].identity}")
+    return draw(frames, values, titles, caption=caption or f"{view.label} data, run {result.run_id}")
 
 
 def weighed(result: Result, view: Scene) -> Figure:

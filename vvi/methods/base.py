@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,12 +47,14 @@ class Output:
 class Method(nn.Module, ABC):
     """Base of every method: `phases`, `forward`, `losses`, `embed`.
 
-    `slow` names the parts, or parts of parts ("trunk.stems"), that learn at the recipe's lower rate; `maps` the layer whose maps a heat map explains.
+    `slow` names the parts, or parts of parts ("trunk.stems"), that learn at the recipe's lower rate; `maps` the layer whose maps a heat map explains;
+    `readings` other ways to embed with the same trained weights, name -> attributes of the method to set, each of them measured beside the usual one.
     """
 
     phases: tuple[Phase, ...]
     slow: tuple[str, ...] = ()
     maps: str = "trunk.layer4"
+    readings: Mapping[str, Mapping[str, Any]] = {}
 
     @abstractmethod
     def forward(self, batch: Batch) -> Output:

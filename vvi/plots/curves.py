@@ -26,7 +26,7 @@ def cmc(curves: Mapping[str, np.ndarray], top: int = 20, title: str = "", captio
 
 
 @style.drawn
-def losses(history: Mapping[str, Sequence[float]], title: str = "", caption: str = "", smooth: int = 1, unit: str = "epoch") -> Figure:
+def losses(history: Mapping[str, Sequence[float]], title: str = "", caption: str = "", smooth: int = 1, unit: str = "epoch", ylabel: str = "loss") -> Figure:
     """Every term of a run. history: term -> one value per `unit`, NaN where the term was off; smooth: length of a running mean, the raw line stays pale."""
     fig, axes = style.figure(height=3.0, width=5.4)
     ax = axes[0, 0]
@@ -37,7 +37,7 @@ def losses(history: Mapping[str, Sequence[float]], title: str = "", caption: str
             ax.plot(epochs, values, color=look["color"], alpha=0.25, linewidth=0.8)
         # a lone value is a dot: a line of one point would not be seen
         ax.plot(epochs, running_mean(values, smooth), label=label, **(look | {"marker": "o" if len(values) == 1 else None}))
-    ax.set(xlabel=unit, ylabel="loss", title=title)
+    ax.set(xlabel=unit, ylabel=ylabel, title=title)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return _finish(fig, ax, caption)
 
