@@ -26,6 +26,12 @@ def test_a_table_becomes_one_config_per_row_and_seed():
         ablate.configs("baseline", "Table 9")
 
 
+def test_a_table_of_trials_runs_on_ten_seeds_and_one_of_the_paper_keeps_its_schedule():
+    assert [c.seed for c in ablate.configs("di2l", "RegDB (images)", "standard")["DI2L"]] == list(range(10))
+    paper, standard = (ablate.configs("di2l", "RegDB (images)", size)["DI2L"][0].recipe for size in ("paper", "standard"))
+    assert (paper.epochs, paper.milestones) == (120, (20, 50)) and standard.milestones == (120, 170)
+
+
 def test_only_what_is_missing_is_trained_and_the_frame_holds_a_row_per_run(here):
     wanted = [preset("tiny", seed=s) for s in (0, 1)]
     experiment.run(wanted[0], device="cpu", progress=False)

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from vvi import evaluate, experiment
+from vvi import evaluate, experiment, trials
 from vvi.config import DataConfig, change, preset
 from vvi.metrics import retrieval_metrics
 
@@ -93,6 +93,17 @@ def test_the_image_protocols_run_end_to_end_on_embedded_sets(layout, directions,
     result = experiment.run(preset("tiny", layout=layout, frames=1), device="cpu", progress=False, keep=False)
     assert set(result.record.scores) == directions and result.data_label == "synthetic"
     assert all(scores["n_valid"] > 50 for scores in result.record.scores.values())
+    found = result.trials()
+    assert set(found) == (set(trials.SETTINGS) if layout == "sysu-mm01" else set())
+    for name, scores in found.items():
+        assert scores["rank1"] == pytest.approx(100 * result.arrays[f"{name}/trials"][:, 0].mean()) and 0 < scores["mAP"] <= 100
+
+
+def test_the_seed_of_a_run_names_its_trial_of_regdb(tmp_path, monkeypatch):
+    monkeypatch.setenv("VVI_CACHE", str(tmp_path))
+    data = preset("tiny", layout="regdb", frames=1).data
+    first, again, second = (experiment.dataset(data, progress=False, seed=s) for s in (0, 10, 1))
+    assert first.train == again.train and {t.identity for t in first.train} != {t.identity for t in second.train}
 
 
 def test_other_readings_of_a_trained_method_are_measured_and_undone(tiny, tiny_root, monkeypatch):

@@ -15,7 +15,7 @@ FLOORS = {
     2: ["data", "data.check", "data.loader", "methods.base", "optim", "store", "plots.style"],
     3: ["methods", "methods.*", "plots", "plots.*"],
     3.5: ["weights"],
-    4: ["train", "evaluate", "probes"],
+    4: ["train", "evaluate", "probes", "trials"],
     5: ["experiment"],
     6: ["ablate"],
     6.5: ["panels"],

@@ -15,7 +15,7 @@ from vvi.config import RunConfig, change, preset
 from vvi.experiment import Result
 from vvi.types import Direction
 
-NUMBERS = ("/ap", "/first_hit")  # arrays that metrics and tests of a difference are made of, by the end of their names
+NUMBERS = ("/ap", "/first_hit", "/trials")  # arrays that metrics and tests of a difference are made of, by the end of their names
 
 
 def rows(method: str, table: str) -> dict[str, dict]:
@@ -27,9 +27,14 @@ def rows(method: str, table: str) -> dict[str, dict]:
 
 
 def configs(method: str, table: str, size: str = "standard", seeds: Iterable[int] = (0, 1, 2)) -> dict[str, list[RunConfig]]:
-    """Row label -> one config per seed; a table that the method lists under `SWEEPS` runs on the first seed only."""
-    seeds = list(seeds)[:1] if table in methods.module(method).SWEEPS else list(seeds)
-    return {label: [change(preset(size, method, seed=seed), **changes) for seed in seeds] for label, changes in rows(method, table).items()}
+    """Row label -> one config per seed; a table that the method lists under `SWEEPS` runs on the first seed only, one under `TRIALS` on seeds 0 to 9.
+
+    At the size of the paper a table follows its own schedule where the method's `PAPER_RECIPE` names one.
+    """
+    module = methods.module(method)
+    seeds = list(seeds)[:1] if table in module.SWEEPS else list(range(10)) if table in getattr(module, "TRIALS", ()) else list(seeds)
+    recipe = getattr(module, "PAPER_RECIPE", {}).get(table, {}) if size == "paper" else {}
+    return {label: [change(preset(size, method, seed=seed), **recipe | changes) for seed in seeds] for label, changes in rows(method, table).items()}
 
 
 def missing(wanted: Iterable[RunConfig]) -> list[RunConfig]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
-from vvi import evaluate, methods, paths, probes, store, train
+from vvi import evaluate, methods, paths, probes, store, train, trials
 from vvi.config import DataConfig, RunConfig
 from vvi.data import open_dataset, synthetic
 from vvi.data.clips import test_frames
@@ -75,6 +75,11 @@ class Result:
         cmc = np.array([np.mean(hit[hit > 0] <= k) for k in range(1, 21)])
         return Metrics(cmc, scores["mAP"], scores["mINP"], scores["n_valid"], scores["n_skipped"], arrays[f"{direction}/ap"].astype(np.float64), hit)
 
+    def trials(self) -> dict[str, dict[str, float]]:
+        """SYSU-MM01: the mean over its ten galleries in each of the four settings, in per cent; empty for other layouts."""
+        suffix = "/trials"
+        return {k.removesuffix(suffix): {n: 100 * x for n, x in trials.mean(v).items()} for k, v in self.arrays.items() if k.endswith(suffix)}
+
     def row(self, direction: Direction) -> dict[str, float]:
         """Rank-1, 5, 10, 20, mAP and mINP in per cent."""
         scores = self.record.scores[direction]
@@ -130,15 +135,15 @@ def located(settings: RunConfig, data: str | Path | None = None) -> RunConfig:
     return replace(settings, data=replace(named, source=f"real:{hashlib.sha256(listed.encode()).hexdigest()[:8]}", layout=found.layout))
 
 
-def dataset(data: DataConfig, root: str | Path | None = None, progress: bool = True) -> Dataset:
-    """The data of a config: a folder given, `$VVI_DATA` for "real", else the embedded synthetic set, written on first use."""
+def dataset(data: DataConfig, root: str | Path | None = None, progress: bool = True, seed: int = 0) -> Dataset:
+    """The data of a config: a folder given, `$VVI_DATA` for "real", else the embedded synthetic set, written on first use. The seed of a run names its trial of RegDB."""
     if root is None and not data.synthetic:
         root = paths.real_data()
         if root is None:
             raise FileNotFoundError(f"this preset reads a licensed data set: put {data.layout} on disk and set VVI_DATA to its folder")
     if root is None:
         root = synthetic_root(data, progress)
-    options = {"min_seq_len": data.min_seq_len} if data.layout == "hitsz-vcm" else {}
+    options = {"min_seq_len": data.min_seq_len} if data.layout == "hitsz-vcm" else {"trial": trials.regdb_trial(seed)} if data.layout == "regdb" else {}
     return open_dataset(root, layout=data.layout, **options)
 
 
@@ -177,7 +182,7 @@ def trained(settings: RunConfig, num_ids: int) -> Method:
 
 
 def _train(settings: RunConfig, device: str, data: str | Path | None, progress: bool, pixels: Pixels) -> tuple[store.Record, Method]:
-    found = dataset(settings.data, data, progress)
+    found = dataset(settings.data, data, progress, settings.seed)
     engine = train.fabric(device, settings.recipe.precision)
     reader = frames(settings.data, found, progress, pixels, engine.device)
     method = build(settings, len(found.labels))
@@ -189,6 +194,9 @@ def _train(settings: RunConfig, device: str, data: str | Path | None, progress: 
     sides = evaluate.evaluate(method, found, reader, settings.data.frames, progress)
     scores, arrays = summary(sides)
     times.append(time.perf_counter())
+    if found.layout == "sysu-mm01":
+        scored = trials.sysu_scores(found.root, lambda wanted: evaluate.embed(method, wanted, reader, settings.data.frames))
+        arrays |= {f"{name}/trials": values.astype(np.float32) for name, values in scored.items()}
     known, maps = probe(method, found, reader, settings, sides)
     times.append(time.perf_counter())
     seconds = {name: round(after - before, 2) for name, before, after in zip(("train", "evaluate", "probe"), times, times[1:], strict=False)}

@@ -53,7 +53,7 @@ class Scene:
 def scene(settings: RunConfig, data: str | Path | None = None) -> Scene:
     """Open the data of a config, or the folder `data` in its place."""
     settings = experiment.located(settings, data)
-    found = experiment.dataset(settings.data, data)
+    found = experiment.dataset(settings.data, data, seed=settings.seed)
     reader = experiment.frames(settings.data, found)
     return Scene(settings, found, reader, Frames(*SIZE))
 
@@ -141,7 +141,7 @@ def weighed(result: Result, view: Scene) -> Figure:
             values.append(weight.astype(np.float64))
             titles.append(f"{modality}\nid {side[row].identity}")
             noisy.append(synthetic.read_faults(view.dataset.root, side[row])[which] != "none" if view.known else np.zeros(len(which), bool))
-    caption = f"AUC of a low weight against a noisy frame of the same clip, chance 0.50: {'; '.join(aucs)} ({view.label} data)." if aucs else ""
+    caption = "\n".join(["AUC of a low weight against a noisy frame", f"of the same clip, chance 0.50 ({view.label} data):", *aucs]) if aucs else ""
     return weights.strips(frames, np.array(values), np.array(noisy), titles, caption)
 
 

@@ -24,7 +24,7 @@ def strips(frames: np.ndarray, weights: np.ndarray, noisy: np.ndarray | None = N
     noisy = np.zeros(weights.shape, bool) if noisy is None else np.asarray(noisy, bool)
     cell = min((style.WIDTH - 0.85) / count, 0.8)
     row, low, left = cell * frames[0].shape[1] / frames[0].shape[2], 0.6, 0.8
-    fig, ax = style.board(max(4.5, left + count * cell + 0.05), 0.3 + clips * (row + low + 0.1) + (0.3 if caption else 0))
+    fig, ax = style.board(max(4.5, left + count * cell + 0.05), 0.3 + clips * (row + low + 0.1) + (0.15 + 0.16 * len(caption.splitlines()) if caption else 0))
     if noisy.any():
         style.sign(ax, "✗", (left, 0.04, 0.2, 0.2), style.WRONG)
         style.label(ax, left + 0.25, 0.06, "frame known to be noisy; its bar is hatched")
