@@ -233,10 +233,13 @@ def test_the_classifier_learns_at_its_own_constant_rate_while_the_encoder_follow
 
 
 def test_the_rate_groups_of_the_paper_slow_the_stems_only():
-    model = small(slow_stems_only=True)
+    model = small(rates="paper")
     groups = {g["factor"]: {id(p) for p in g["params"]} for g in model.groups(model.phases[-1], 0.1)}
     assert groups[0.1] == {id(p) for p in model.trunk.stems.parameters()}
     assert id(model.trunk.layer4[0].conv1.weight) in groups[1.0] and id(model.memory.fc.weight) in groups[1.0]
+    model = small(rates="memory")
+    groups = {g["factor"]: {id(p) for p in g["params"]} for g in model.groups(model.phases[-1], 0.1)}
+    assert groups[0.1] == {id(p) for p in model.memory.parameters()}
 
 
 def test_the_copy_of_the_last_stage_starts_equal_and_trains_apart():

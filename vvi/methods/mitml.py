@@ -27,6 +27,7 @@ from vvi.types import Batch, Modality
 VERSION = 1
 IR, VIS, NEITHER = 0, 1, 2  # classes of the modality classifier, in the order of the released code
 Adversary = Literal["none", "third", "flip", "uniform"]
+SLOW = {"released": ("trunk", "attention", "memory"), "paper": ("trunk.stems",), "memory": ("memory",)}
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Config:
 
     temporal: "mean" of the baseline or "tmr"; adversary: which target the encoder is given (Fig. 5); shuffle: "both" hides the order of frames in training and search; eta: what
     drives the gate of frame t, the LSTM's "own" output h^t (paper) or its "last", h^T (released); gate_half_outside: Eq. (2) as printed; adv_start: first epoch of the encoder's
-    adversarial loss (0 paper, 60 released); slow_stems_only: the paper's learning-rate groups, where only the stems learn at a tenth.
+    adversarial loss (0 paper, 60 released); rates: what learns at the recipe's lower rate, all but neck and classifiers ("released"), the stems ("paper") or the "memory" alone.
     """
 
     backbone: str = "resnet50"
@@ -48,13 +49,13 @@ class Config:
     eta: Literal["own", "last"] | None = None
     gate_half_outside: bool = False
     adv_start: float | None = None
-    slow_stems_only: bool = False
+    rates: Literal["released", "paper", "memory"] = "released"  # Paper: a full rate for the trunk risks its pretrained weights
     margin: float = 0.3
     reduction: int = 16
 
     def __post_init__(self):
         known = {"variant": ("paper", "released"), "temporal": ("mean", "tmr"), "adversary": ("none", "third", "flip", "uniform")}
-        known |= {"shuffle": ("none", "both"), "eta": (None, "own", "last")}
+        known |= {"shuffle": ("none", "both"), "eta": (None, "own", "last"), "rates": tuple(SLOW)}
         for name, allowed in known.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose from {', '.join(map(repr, allowed))}")
@@ -158,7 +159,7 @@ class Model(Method):
             parts += ["attention", "memory"]
         if config.adversary != "none":
             self.modal = ModalClassifier(dim, 3 if config.adversary == "third" else 2)
-        self.slow = ("trunk.stems",) if config.slow_stems_only else ("trunk", "attention", "memory")
+        self.slow = SLOW[config.rates]
         self.phases = self._phases(tuple(parts))
 
     def _phases(self, parts: tuple[str, ...]) -> tuple[Phase, ...]:
@@ -249,6 +250,11 @@ ABLATIONS: dict[str, dict[str, dict]] = {
         "released": {"variant": "released"},
         "half outside the gate (Eq. 2 as printed)": {"gate_half_outside": True},
         "crop and flip per clip": {"augment_per": "clip"},
+    },
+    "Slower memory": {
+        "Baseline + T": {"adversary": "none"},
+        "Baseline + T, memory at a tenth": {"adversary": "none", "rates": "memory", "slow": 0.1},
+        "Full method, memory at a tenth": {"rates": "memory", "slow": 0.1},
     },
 }
 SWEEPS = ("Fig. 6",)  # curves over a setting: run on the first seed only
