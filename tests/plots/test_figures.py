@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vvi.plots import curves, game, ranked, sheets, tables, tsne, weights
+from vvi.plots import curves, game, pull, ranked, sheets, tables, tsne, weights
 
 
 def draw(function, *args, **options):
@@ -271,3 +271,19 @@ def test_a_game_shows_both_targets_of_each_player_and_what_a_belief_costs():
     bars, line = fig.axes[:2], fig.axes[-1]
     assert [p.get_height() for p in bars[1].patches] == [0, 0, 1, 0, 0, 1]
     assert np.nanmax(line.lines[0].get_ydata()) <= 8 and "belief" in line.get_xlabel()
+
+
+def test_a_sweep_has_a_panel_for_each_setting_on_one_scale():
+    fig = draw(curves.sweeps, {"lambda 1": ([0.5, 1, 1.5], {"rank1": [30, 31, 29]}), "epoch": ([0, 20, 40], {"rank1": [28, 30, 31]})}, caption="a caption")
+    assert [ax.get_xlabel() for ax in fig.axes] == ["lambda 1", "epoch"] and fig.axes[0].get_ylim() == fig.axes[1].get_ylim()
+    assert [t.get_text() for t in fig.axes[0].get_xticklabels()] == ["0.5", "1", "1.5"]
+
+
+def test_every_visible_clip_but_the_easy_one_is_pulled_to_it():
+    rng = np.random.default_rng(0)
+    vis, ir, ids = rng.normal(size=(5, 2)), rng.normal(size=(5, 2)), np.arange(501, 506)
+    fig = draw(pull.draw, vis, ir, ids, {"any identity": (0, 3), "same identity": (0, 0)})
+    for ax, found in zip(fig.axes, (3, 0), strict=True):
+        arrows = [t for t in ax.texts if t.arrow_patch is not None]
+        assert len(arrows) == 4 and all(np.allclose(a.xy, vis[found]) for a in arrows)
+    assert words(fig).count("easy sample") == 2

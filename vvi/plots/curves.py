@@ -84,6 +84,22 @@ def frames(
     return _finish(fig, ax, caption)
 
 
+@style.drawn
+def sweeps(panels: Mapping[str, tuple[Sequence[float], Mapping[str, Sequence[float]]]], caption: str = "", unit: str = "%") -> Figure:
+    """A metric against a setting, one small panel for each setting. panels: setting -> (its values (N,), metric -> (N,) in `unit`); one scale for all, so that slopes compare."""
+    fig, axes = style.figure(1, len(panels), height=2.6, sharey=True)
+    for ax, (setting, (values, metrics)) in zip(axes[0], panels.items(), strict=True):
+        for n, (name, found) in enumerate(metrics.items()):
+            ax.plot(values, found, marker=style.MARKERS[n % len(style.MARKERS)], label=name, **_look(n))
+        ax.set(xlabel=setting)
+        ax.set_xticks(list(values), [f"{v:g}" for v in values])
+        ax.grid(axis="y")
+    axes[0, 0].set_ylabel(unit)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=4, handlelength=3.2)
+    style.caption(fig, caption)
+    return fig
+
+
 def _band(ax: Axes, x: np.ndarray, values: np.ndarray, label: str, n: int, marker: str | None = None) -> None:
     look = _look(n)
     ax.plot(x, values.mean(0), label=label, marker=marker, **look)
