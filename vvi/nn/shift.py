@@ -1,0 +1,77 @@
+"""Temporal shift: each convolution of a residual branch also sees some channels of the frames next to it, without a weight or a multiplication more (TSM, ICCV 2019)."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck
+
+from vvi.nn.backbone import TwoStream
+from vvi.types import Modality
+
+
+def shift(maps: Tensor, frames: int, divisor: int = 8) -> Tensor:
+    """Move channels along time: (BT, C, h, w) -> (BT, C, h, w), T = `frames`.
+
+    With q = C // divisor, channels 0..q-1 take those of frame t+1, channels q..2q-1 those of frame t-1, the rest stay; past either end of a clip stand zeros. A clip of one frame
+    has no neighbours, so it is left as it is: the released code would blank a quarter of its channels.
+    """
+    if frames == 1:
+        return maps
+    fold, clips = maps.shape[1] // divisor, maps.unflatten(0, (-1, frames))
+    out = torch.zeros_like(clips)  # keeps the memory format, unlike torch.cat
+    out[:, :-1, :fold] = clips[:, 1:, :fold]
+    out[:, 1:, fold : 2 * fold] = clips[:, :-1, fold : 2 * fold]
+    out[:, :, 2 * fold :] = clips[:, :, 2 * fold :]
+    return out.flatten(0, 1)
+
+
+class Shifted(nn.Module):
+    """A layer on shifted maps; `net` is also its name in the checkpoints of TSM. `frames`: T of the clips that come next."""
+
+    def __init__(self, net: nn.Module, frames: int = 1):
+        super().__init__()
+        self.net, self.frames = net, frames
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.net(shift(maps, self.frames))
+
+
+class Stream(nn.Module):
+    """A whole trunk for one modality: a copy of the stem and of all stages, the first convolution of every residual branch shifted.
+
+    The other path of a block sees unshifted maps. `last_stride` is that of the last stage.
+    """
+
+    def __init__(self, trunk: TwoStream, modality: Modality, shifted: bool = True, last_stride: int = 1):
+        super().__init__()
+        self.stem = copy.deepcopy(trunk.stems[modality])
+        self.layer1, self.layer2, self.layer3, self.layer4 = (copy.deepcopy(getattr(trunk, f"layer{n}")) for n in (1, 2, 3, 4))
+        if last_stride != 1:
+            _set_stride(self.layer4[0], last_stride)
+        for block in (block for stage in self.stages for block in stage):
+            if shifted:
+                block.conv1 = Shifted(block.conv1)
+
+    @property
+    def stages(self) -> tuple[nn.Sequential, ...]:
+        return self.layer1, self.layer2, self.layer3, self.layer4
+
+    def forward(self, clips: Tensor) -> list[Tensor]:
+        """Clips (B, T, 3, H, W) -> the maps of the stem and of the four stages, each (BT, C, h, w)."""
+        for part in self.modules():
+            if isinstance(part, Shifted):
+                part.frames = clips.shape[1]
+        maps = [self.stem(clips.flatten(0, 1))]
+        for stage in self.stages:
+            maps.append(stage(maps[-1]))
+        return maps
+
+
+def _set_stride(block: nn.Module, stride: int) -> None:
+    if block.downsample is None:
+        raise ValueError(f"the last stage of this trunk keeps its width and has no projection to stride: last_stride={stride} needs one")
+    main = block.conv2 if isinstance(block, Bottleneck) else block.conv1
+    main.stride = block.downsample[0].stride = (stride, stride)
