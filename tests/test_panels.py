@@ -116,3 +116,11 @@ def test_the_inside_of_a_method_is_drawn_with_its_frames(shown, remembering):
     assert isinstance(panels.inside(remembering, shown[1], "gate", weights.gates), Figure)
     with pytest.raises(ValueError, match="mitml shows no such thing of itself"):
         panels.inside(remembering, shown[1], "attention", weights.gates)
+
+
+def test_lists_of_several_methods_are_of_the_same_queries(shown, remembering):
+    fig = panels.lists_beside({"baseline": shown[0][0], "mitml": remembering}, shown[1], count=2)
+    said = [t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))]
+    asked = [t.split("\n")[0] for t in said if t.startswith("id ")]
+    assert len(asked) == 4 and asked[:2] == asked[2:]
+    assert "baseline, ir2vis" in said and "mitml, ir2vis" in said

@@ -229,18 +229,25 @@ def heat(result: Result, view: Scene) -> Figure:
 
 def lists(result: Result, view: Scene, count: int = 3) -> Figure:
     """Ranked lists of both directions for queries spread evenly from the best found to the worst; a look-alike of the query is marked."""
-    groups = synthetic.read_factors(view.dataset.root).look_alike_group.to_dict() if view.known else None
-    panels = []
-    for direction in result.record.scores:
-        query, gallery = view.sides(direction)
-        hits = result.metrics(direction).first_hit
-        rows = ranked.choose(hits, count)
-        top = _stored(result, f"{direction}/top")[rows]
-        marks = ranked.compose(top, np.array([query[r].identity for r in rows]), np.array([t.identity for t in gallery]), groups)
-        items = [[ranked.load([gallery[i].paths], *SIZE)[0] if i >= 0 else None for i in line] for line in top]
-        notes = [f"id {query[r].identity}\nfirst hit\nat rank {hits[r]}" for r in rows]
-        panels.append(ranked.Panel(direction, ranked.load([query[r].paths for r in rows], *SIZE), items, marks, notes))
+    panels = [_list(direction, result, direction, ranked.choose(result.metrics(direction).first_hit, count), view) for direction in result.record.scores]
     return ranked.draw(panels, caption=f"Queries at even steps from the best found to the worst, none picked by hand ({view.label} data, run {result.run_id}).")
+
+
+def lists_beside(results: Mapping[str, Result], view: Scene, direction: Direction = "ir2vis", count: int = 3) -> Figure:
+    """Ranked lists of several methods for the same queries, which are spread evenly from the best found to the worst of the first."""
+    rows = ranked.choose(next(iter(results.values())).metrics(direction).first_hit, count)
+    panels = [_list(f"{name}, {direction}", result, direction, rows, view) for name, result in results.items()]
+    return ranked.draw(panels, caption=f"The same queries for all, at even steps from the best found to the worst of the first ({view.label} data).")
+
+
+def _list(title: str, result: Result, direction: Direction, rows: np.ndarray, view: Scene) -> ranked.Panel:
+    groups = synthetic.read_factors(view.dataset.root).look_alike_group.to_dict() if view.known else None
+    query, gallery = view.sides(direction)
+    top, hits = _stored(result, f"{direction}/top")[rows], result.metrics(direction).first_hit
+    marks = ranked.compose(top, np.array([query[r].identity for r in rows]), np.array([t.identity for t in gallery]), groups)
+    items = [[ranked.load([gallery[i].paths], *SIZE)[0] if i >= 0 else None for i in line] for line in top]
+    notes = [f"id {query[r].identity}\nfirst hit\nat rank {hits[r]}" for r in rows]
+    return ranked.Panel(title, ranked.load([query[r].paths for r in rows], *SIZE), items, marks, notes)
 
 
 def _stored(result: Result, name: str) -> np.ndarray:
