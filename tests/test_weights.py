@@ -157,7 +157,7 @@ def test_a_file_with_the_numpy_score_is_read_and_one_that_would_run_code_is_refu
         def __reduce__(self):
             return (print, ("this must not run",))
 
-    (tmp_path / "evil.t").write_bytes(pickle.dumps({"net": Evil()}))
+    (tmp_path / "evil.t").write_bytes(pickle.dumps({"net": Evil()}, protocol=2))
     torch.save({"net": Evil()}, tmp_path / "evil_zip.t")
     for name in ("evil.t", "evil_zip.t"):
         with pytest.raises(weights.CheckpointError, match=f"{name} is no checkpoint that can be read without executing"):
@@ -172,3 +172,9 @@ def test_what_is_no_checkpoint_says_so(tmp_path):
         weights.load_released("mitml", tmp_path / "list.t")
     with pytest.raises(weights.CheckpointError, match="no code of baseline was released"):
         weights.load_released("baseline", {})
+
+
+def test_convolutions_that_are_one_linear_map_become_one():
+    weight = torch.randn(4, 3)
+    for released in (weight[:, :, None, None, None], torch.stack((weight + 1, weight, weight + 2), 2)):
+        assert torch.equal(weights._linear(released), weight)

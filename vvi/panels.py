@@ -19,10 +19,13 @@ from vvi.data.loader import Frames
 from vvi.experiment import Result
 from vvi.plots import cam, curves, ranked, style, tables, tsne, weights
 from vvi.probes import Score, modality_gap, paired_bootstrap
-from vvi.types import MODALITIES, Dataset, Direction, Tracklet
+from vvi.types import MODALITIES, Dataset, Direction, Modality, Tracklet
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
+    from torch import Tensor
+
+    from vvi.methods.base import Method
 
 SIZE = (128, 64)  # frames in figures
 
@@ -205,6 +208,25 @@ def layout(result: Result, view: Scene) -> tuple[Figure, dict[str, Score]]:
         f"Gap (cross-modal over within-modal distance of one person): {gap['before'].value:.2f} before, {gap['after'].value:.2f} after ({view.label} data)."
     )
     return tsne.pair(*tsne.embed_pair(before, after), ids, modality, ("untrained", "trained"), caption=caption), gap
+
+
+def first_clips(result: Result, view: Scene, people: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Identities (P,) of some test people and embeddings of the first visible and the first infrared clip of each that a record keeps, (P, D) twice."""
+    found = []
+    for name, side in zip(("gallery", "query"), reversed(view.sides("ir2vis")), strict=True):
+        ids = np.array([side[i].identity for i in _stored(result, f"shown/{name}_rows")])
+        found.append((ids, _stored(result, f"shown/{name}_feat").astype(np.float32)))
+    chosen = np.intersect1d(*(ids for ids, _ in found))[:people]
+    return chosen, *(feat[[np.flatnonzero(ids == p)[0] for p in chosen]] for ids, feat in found)
+
+
+def flops(method: Method, clips: Tensor, modality: Modality = "ir") -> int:
+    """Operations of a search embedding of clips (B, T, 3, H, W), a multiply-add counted as two; exact for what torch counts (convolutions and products), also on `meta`."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        method.embed(clips, modality)
+    return counter.get_total_flops()
 
 
 def heat(result: Result, view: Scene) -> Figure:

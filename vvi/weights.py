@@ -58,14 +58,19 @@ def rename(tensors: Mapping[str, Tensor], keys: tuple[tuple, ...], ignored: tupl
 
 def _fill(method: Method, tensors: dict[str, Tensor]) -> None:
     own = method.state_dict()
-    # a convolution over a sequence of length one meets data with its centre tap only
-    tensors = {k: v[..., v.shape[-1] // 2] if k in own and v.ndim == 3 and own[k].ndim == 2 else v for k, v in tensors.items()}
+    tensors = {k: _linear(v) if k in own and v.ndim > own[k].ndim == 2 else v for k, v in tensors.items()}
     missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     wrong = [f"{k} {tuple(tensors[k].shape)} in place of {tuple(own[k].shape)}" for k in own.keys() & tensors.keys() if tensors[k].shape != own[k].shape]
     for problem, names in (("missing", missing), ("unknown", unknown), ("of another shape", sorted(wrong))):
         if names:
             raise CheckpointError(f"{problem}: {_some(names)}")
     method.load_state_dict(tensors)
+
+
+def _linear(weight: Tensor) -> Tensor:
+    """A convolution that is one linear map: of kernel one, or over a sequence of length one, where only the centre tap meets data."""
+    taps = weight.flatten(2)
+    return taps[..., taps.shape[-1] // 2]
 
 
 def _read(file: str | Path) -> Mapping[str, Any]:

@@ -61,3 +61,12 @@ def test_the_losses_are_identity_after_the_neck_and_triplet_before_it():
 def test_any_number_of_frames_is_taken_even_a_single_clip_of_one(frames):
     with torch.no_grad():
         assert small().eval().embed(torch.randn(1, frames, 3, 32, 16), "vis").shape == (1, 32)
+
+
+def test_a_baseline_of_anaglyphs_is_one_of_frames_that_is_shown_anaglyphs():
+    from vvi.data.transforms import anaglyph
+
+    plain, relief, clips = small().eval(), small(reads="anaglyphs").eval(), torch.randn(2, 3, 3, 32, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(relief.embed(clips, "ir"), plain.embed(anaglyph(clips, normalised=True), "ir"))
+        assert (relief.embed(clips, "ir") - plain.embed(clips, "ir")).abs().max() > 1e-3

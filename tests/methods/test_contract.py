@@ -99,6 +99,8 @@ def test_modules_define_what_the_book_reads(name):
     found = methods.module(name)
     assert isinstance(found.VERSION, int) and found.Config.__dataclass_params__.frozen and found.__doc__
     assert set(found.SWEEPS) <= set(found.ABLATIONS)
+    table, row = found.MAIN
+    assert row in found.ABLATIONS[table] and table not in found.SWEEPS
     for rows in found.ABLATIONS.values():
         assert rows and all(isinstance(changes, dict) for changes in rows.values())
 

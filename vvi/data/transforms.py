@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+GREY = (0.299, 0.587, 0.114)
 
 
 def normalise(frames: Tensor) -> Tensor:
@@ -39,6 +40,24 @@ def denormalise(frames: Tensor) -> Tensor:
     """The inverse of `normalise`, clipped: float (..., 3, H, W) -> uint8."""
     mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (MEAN, STD))
     return (frames * (255 * std) + 255 * mean).round().clamp(0, 255).to(torch.uint8)
+
+
+def anaglyph(frames: Tensor, variant: Literal["paper", "released"] = "paper", normalised: bool = False) -> Tensor:
+    """Lower right neighbour minus pixel of the grey image, plus 128, clipped to 0..255, in three equal channels: (..., 3, H, W) -> floats of the same shape. Eq. (1).
+
+    frames: 0..255, or `normalised` as networks see them, and so is what returns. "paper": the border is replicated; "released": grey is rounded, last row and column stay black.
+
+    Paper: neither names the edge operator nor gives the offset; both are from the released script, the border of "paper" is ours.
+    """
+    scale, shift = ([255 * v for v in STD], [255 * v for v in MEAN]) if normalised else ((1, 1, 1), (0, 0, 0))
+    grey = sum(channel.float() * (share * s) for channel, share, s in zip(frames.unbind(-3), GREY, scale, strict=True))
+    if variant == "released":
+        grey = (grey + sum(share * m for share, m in zip(GREY, shift, strict=True))).round()
+    flat = grey.reshape(-1, *grey.shape[-2:])
+    relief = (F.pad(flat, (0, 1, 0, 1), mode="replicate")[:, 1:, 1:] - flat + 128).clamp(0, 255)
+    if variant == "released":
+        relief = F.pad(relief[:, :-1, :-1], (0, 1, 0, 1))
+    return torch.stack([(relief - m) / s for s, m in zip(scale, shift, strict=True)], 1).view(frames.shape)
 
 
 def crop_and_flip(frames: Tensor | Sequence[np.ndarray], top: Tensor, left: Tensor, flip: Tensor, pad: int) -> Tensor:

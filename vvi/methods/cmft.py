@@ -305,4 +305,5 @@ _TABLES: dict[str, dict[str, dict]] = {
     "own": OWN,
 }
 ABLATIONS = {table: {label: PAIRS | changes for label, changes in rows.items()} for table, rows in _TABLES.items()}
+MAIN = ("own", "CMFT")  # the row that stands for the paper
 SWEEPS = ("Fig. 6", "Fig. 7", "Fig. 9")  # curves over a setting: run on the first seed only

@@ -310,6 +310,7 @@ ABLATIONS: dict[str, dict[str, dict]] = {
     "SYSU-MM01 (images)": {"AGW": SYSU | AGW, "Baseline": SYSU | CAJ, "Baseline+DPA": SYSU | {"id_loss": "ce"}, "Baseline+DPA+I2L": SYSU},
     "RegDB (images)": {"AGW": REGDB | AGW, "CAJ": REGDB | CAJ, "DI2L": REGDB},
 }
+MAIN = ("Table 2", "Baseline+DPA+I2L")  # the row that stands for the paper
 SWEEPS = ("Fig. 2(b)", "Number of parts")  # curves over a setting: run on the first seed only
 TRIALS = ("RegDB (images)",)  # ten trials, each a model of its own: seeds 0 to 9
 PAPER_RECIPE = {table: dict(epochs=120, milestones=(20, 50)) for table in ABLATIONS if "images" in table}  # the paper's schedule, at the size of the paper

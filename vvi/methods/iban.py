@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vvi.data.transforms import MEAN, STD, crop_and_flip, denormalise, normalise
+from vvi.data.transforms import anaglyph, crop_and_flip, denormalise, normalise
 from vvi.losses import batch_hard_triplet
 from vvi.methods.base import Method, Output, Phase, check_clips
 from vvi.nn import backbone
-from vvi.nn.bidirectional import Aggregation
+from vvi.nn.bidirectional import Aggregation, frame_weights, weighted_mean  # noqa: F401 - all parts of the paper by the name of its module
 from vvi.nn.guide import Guide, Layout, Query, Reconstruction, Scope
 from vvi.nn.neck import Neck
 from vvi.nn.pool import global_average, temporal_mean
@@ -28,7 +28,6 @@ from vvi.seed import torch_rng
 from vvi.types import Batch, Modality
 
 VERSION = 1
-GREY = (0.299, 0.587, 0.114)
 Variant = Literal["paper", "released"]
 Metric = Literal["cosine", "euclidean"]
 Reduction = Literal["sum", "mean"]
@@ -90,24 +89,6 @@ class Config:
                 object.__setattr__(self, name, both[self.variant == "released"])
 
 
-def anaglyph(frames: Tensor, variant: Variant = "paper", normalised: bool = False) -> Tensor:
-    """Lower right neighbour minus pixel of the grey image, plus 128, clipped to 0..255, in three equal channels: (..., 3, H, W) -> floats of the same shape. Eq. (1).
-
-    frames: 0..255, or `normalised` as networks see them, and so is what returns. "paper": the border is replicated; "released": grey is rounded, last row and column stay black.
-
-    Paper: neither names the edge operator nor gives the offset; both are from the released script, the border of "paper" is ours.
-    """
-    scale, shift = ([255 * v for v in STD], [255 * v for v in MEAN]) if normalised else ((1, 1, 1), (0, 0, 0))
-    grey = sum(channel.float() * (share * s) for channel, share, s in zip(frames.unbind(-3), GREY, scale, strict=True))
-    if variant == "released":
-        grey = (grey + sum(share * m for share, m in zip(GREY, shift, strict=True))).round()
-    flat = grey.reshape(-1, *grey.shape[-2:])
-    relief = (F.pad(flat, (0, 1, 0, 1), mode="replicate")[:, 1:, 1:] - flat + 128).clamp(0, 255)
-    if variant == "released":
-        relief = F.pad(relief[:, :-1, :-1], (0, 1, 0, 1))
-    return torch.stack([(relief - m) / s for s, m in zip(scale, shift, strict=True)], 1).view(frames.shape)
-
-
 def redrawn(clips: Tensor, modality: Modality, step: int) -> Tensor:
     """Normalised anaglyph clips (B, T, 3, H, W) with a crop and a mirror of their own for every frame, as the released loader draws them; a function of the step."""
     frames, draw = denormalise(clips).flatten(0, 1), torch_rng("anaglyph", modality, step)
@@ -122,8 +103,8 @@ def easy_sample_loss(vis: Tensor, ir: Tensor, ids: Tensor, same_id: bool = False
 
     The sum of 2 B^2 mean squared errors, or their mean. same_id: the nearest among clips of the same identity only; it still pulls every identity.
 
-    Paper: a sum, of vectors whose variance the neck fixes. That term outweighs all others a hundredfold and is least where each modality is one point, far from the other; so
-    it ends there and nothing is learned. `Config` takes the mean; the released code sums, before the neck, where vectors can shrink.
+    Paper: sums, after the neck, which fixes the variance. The term starts fifty times as large as the identity loss and is least where each modality is one point, far from the
+    other; training ends there and learns no identity. `Config` takes the mean. The released code sums before the neck, where vectors can shrink.
     """
     vis, ir = vis.float(), ir.float()
     with torch.no_grad():
@@ -217,11 +198,11 @@ class Model(Method):
 
     def embed(self, clips: Tensor, modality: Modality, anaglyphs: Tensor | None = None) -> Tensor:
         """(B, T, 3, H, W) -> (B, D), unit norm; anaglyphs: those of the clips, normalised, where they were computed before."""
-        return self.neck.embed(self.clip_feat(self.refine(*self._search(clips, modality, anaglyphs)), clips.shape[1])[0])
+        return self.neck.embed(self.clip_feat(self.refine(*self.read(clips, modality, anaglyphs)), clips.shape[1])[0])
 
     def inspect(self, clips: Tensor, modality: Modality) -> dict[str, Tensor]:
         """Cosine weights of frames (B, T); the attention that places after the third stage get, 1 on average, (B, T, h', w')."""
-        third, levels, frames = self._search(clips, modality)
+        third, levels, frames = self.read(clips, modality)
         found = {"frame weight": self.clip_feat(self.refine(third, levels, frames), frames)[1]} if self.config.bsta else {}
         return found | ({"guidance": self.guide3.received(third, levels[0], frames)} if levels else {})
 
@@ -241,8 +222,8 @@ class Model(Method):
         feat = global_average(maps).unflatten(0, (-1, frames))  # (N, T, D)
         return self.bsta(feat) if self.config.bsta else (temporal_mean(feat), None)
 
-    def _search(self, clips: Tensor, modality: Modality, anaglyphs: Tensor | None = None) -> tuple[Tensor, Levels | None, int]:
-        """What `refine` takes, for clips of one modality."""
+    def read(self, clips: Tensor, modality: Modality, anaglyphs: Tensor | None = None) -> tuple[Tensor, Levels | None, int]:
+        """Steps 1 and 2 of a search: clips of one modality -> what `refine` takes, levels as `at_test` tells."""
         check_clips(clips)
         if anaglyphs is not None and anaglyphs.shape != clips.shape:
             raise ValueError(f"anaglyphs {tuple(anaglyphs.shape)} must be of the shape of their clips, {tuple(clips.shape)}")
@@ -265,9 +246,11 @@ def _levels(trunk: backbone.TwoStream, stem: Tensor) -> Levels:
 
 
 _GRID = (0.5, 1, 1.5, 2, 2.5)
+_MEASURED = ("ig_query", "ig_layout", "plus_one", "esb_same_id", "esb_reduction")  # the differences thought to matter most, each alone
 _SWEPT = {"lambda_1": ("lambda_tri", 1.5, _GRID), "lambda_2": ("lambda_esb", 1.5, _GRID), "lambda_3": ("lambda_cr", 1, _GRID)}
 _SWEPT |= {"cr_start": ("cr_start", 40, (0, 20, 40, 60))}
 ABLATIONS: dict[str, dict[str, dict]] = {
+    "Fig. 1": {"frames": {"method": "baseline"}, "anaglyphs": {"method": "baseline", "reads": "anaglyphs"}},
     "Table I": {"IBAN*": {"bsta": False}, "IBAN": {}},
     "Table II": {
         "Baseline": {"ig": False, "bsta": False, "esb": False},
@@ -284,12 +267,12 @@ ABLATIONS: dict[str, dict[str, dict]] = {
     "Fig. 9": {"B+IG+BSTA": {"esb": False}},  # its other rows are those of Table II
     "own": {
         "paper": {},
-        **{f"{name}={both[1]}": {name: both[1]} for name, both in DIFFERENCES.items()},
-        "Eq. (4) as printed": {"ig_embed": False, "ig_scope": "frame"},
+        **{f"{name}={DIFFERENCES[name][1]}": {name: DIFFERENCES[name][1]} for name in _MEASURED},
         "released": {"variant": "released"},
     },
 }
-SWEEPS = ("Fig. 7", "own")  # curves and single differences: run on the first seed only
+MAIN = ("Table II", "Baseline+IG+ESB+BSTA")  # the row that stands for the paper
+SWEEPS = ("Fig. 7", "Fig. 9", "own")  # curves and single differences: run on the first seed only
 
 
 def released_config(tensors: dict[str, Tensor]) -> Config:

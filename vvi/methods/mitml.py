@@ -21,6 +21,7 @@ from vvi.losses import batch_hard_triplet
 from vvi.methods.base import Method, Output, Phase, check_clips
 from vvi.nn import backbone
 from vvi.nn.neck import Neck
+from vvi.nn.places import PerPlace
 from vvi.nn.pool import global_average, temporal_mean
 from vvi.types import Batch, Modality
 
@@ -59,20 +60,6 @@ class Config:
         for name, allowed in known.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose from {', '.join(map(repr, allowed))}")
-
-
-class PerPlace(nn.Module):
-    """One linear map for each of T places in a clip, all applied at once: (B, T, inside) -> (B, T, outside). Initialised as `nn.Linear`."""
-
-    def __init__(self, places: int, inside: int, outside: int, bias: bool):
-        super().__init__()
-        bound = 1 / math.sqrt(inside)
-        self.weight = nn.Parameter(torch.empty(places, outside, inside).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(places, outside).uniform_(-bound, bound)) if bias else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = torch.einsum("bti,toi->bto", x, self.weight)
-        return out if self.bias is None else out + self.bias
 
 
 class TemporalMemory(nn.Module):
@@ -257,6 +244,7 @@ ABLATIONS: dict[str, dict[str, dict]] = {
         "Full method, memory at a tenth": {"rates": "memory", "slow": 0.1},
     },
 }
+MAIN = ("Table 2", "Full method")  # the row that stands for the paper
 SWEEPS = ("Fig. 6",)  # curves over a setting: run on the first seed only
 
 

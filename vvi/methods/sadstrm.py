@@ -316,4 +316,5 @@ ABLATIONS: dict[str, dict[str, dict]] = {
         "Baseline+ASAM, the defender learns on in Step II": {"cmca": False, "stig": "none"},
     },
 }
+MAIN = ("Table 1", "Baseline+ASAM+ADM+FRM-STIG")  # the row that stands for the paper
 SWEEPS = ("Fig. 8", "own")  # curves over a setting: run on the first seed only
