@@ -244,22 +244,23 @@ def results() -> str:
         "| method (synthetic data) | direction | rank-1 | rank-10 | mAP | mINP | seeds |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in methods.names():
-        table = next(iter(methods.module(name).ABLATIONS))
-        for label, settings in ablate.configs(name, table).items():
-            if ablate.missing(settings):
-                continue
-            runs = [experiment.run(config) for config in settings]
-            for direction in runs[0].record.scores:
-                rows = [run.row(direction) for run in runs]
-                columns = [
-                    [row[key] for row in rows]
-                    for key in ("rank1", "rank10", "mAP", "mINP")
-                ]
-                cells = [f"{mean(c):.1f} ± {stdev(c):.1f}" for c in columns]
-                lines.append(
-                    f"| {label} | {direction} | {' | '.join(cells)} | {len(runs)} |"
-                )
+    names = sorted(methods.names(), key=lambda name: (name != "baseline", name))
+    for name in names:
+        table, row = methods.module(name).MAIN
+        settings = ablate.configs(name, table)[row]
+        if ablate.missing(settings):
+            continue
+        label = row if name == "baseline" else f"{name.upper()} ({row})"
+        runs = [experiment.run(config) for config in settings]
+        for direction in runs[0].record.scores:
+            rows = [run.row(direction) for run in runs]
+            columns = [
+                [row[key] for row in rows] for key in ("rank1", "rank10", "mAP", "mINP")
+            ]
+            cells = [f"{mean(c):.1f} ± {stdev(c):.1f}" for c in columns]
+            lines.append(
+                f"| {label} | {direction} | {' | '.join(cells)} | {len(runs)} |"
+            )
     return "\n".join(lines)
 
 

@@ -287,3 +287,10 @@ def test_every_visible_clip_but_the_easy_one_is_pulled_to_it():
         arrows = [t for t in ax.texts if t.arrow_patch is not None]
         assert len(arrows) == 4 and all(np.allclose(a.xy, vis[found]) for a in arrows)
     assert words(fig).count("easy sample") == 2
+
+
+def test_bars_of_negative_weights_stay_below_their_frames():
+    weights_ = np.array([[-0.5, 0.2, 0.4]])
+    fig = draw(weights.strips, people(1, 3), weights_)
+    heights = [abs(p.get_height()) for p in fig.axes[0].patches if abs(p.get_height()) < 0.5]
+    assert heights == sorted(heights) and heights[0] == 0 and "-0.50" in words(fig)

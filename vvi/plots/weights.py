@@ -16,11 +16,16 @@ HEAT = "cividis"  # brighter is more in grey print too
 
 @style.drawn
 def strips(frames: np.ndarray, weights: np.ndarray, noisy: np.ndarray | None = None, titles: Sequence[str] | None = None, caption: str = "") -> Figure:
-    """Strips of frames with a bar under each. frames: (N, T, H, W, 3) uint8; weights: (N, T) >= 0; noisy: (N, T) bool, known bad frames, marked and hatched."""
+    """Strips of frames with a bar under each. frames: (N, T, H, W, 3) uint8; weights: (N, T), bars start at 0 or at the lowest.
+
+    noisy: (N, T) bool, known bad frames, marked and hatched.
+    """
     weights = np.asarray(weights, dtype=float)
     clips, count = weights.shape
     if len(frames) != clips or len(frames[0]) != count:
         raise ValueError(f"{len(frames)} clips of {len(frames[0])} frames, weights {weights.shape}")
+    least = min(0.0, weights.min())
+    height = (weights - least) / max(weights.max() - least, 1e-9)
     noisy = np.zeros(weights.shape, bool) if noisy is None else np.asarray(noisy, bool)
     cell = min((style.WIDTH - 0.85) / count, 0.8)
     row, low, left = cell * frames[0].shape[1] / frames[0].shape[2], 0.6, 0.8
@@ -37,7 +42,7 @@ def strips(frames: np.ndarray, weights: np.ndarray, noisy: np.ndarray | None = N
             style.picture(ax, frames[n][t], place, outline=style.WRONG if noisy[n, t] else None)
             if noisy[n, t]:
                 style.sign(ax, "✗", place, style.WRONG)
-            _bar(ax, place[0], top + row + low, cell - 0.04, (low - 0.22) * weights[n, t] / weights.max(), noisy[n, t], f"{weights[n, t]:.2f}")
+            _bar(ax, place[0], top + row + low, cell - 0.04, (low - 0.22) * height[n, t], noisy[n, t], f"{weights[n, t]:.2f}")
     style.label(ax, 0.05, 0.32 + clips * (row + low + 0.1), caption)
     return fig
 
