@@ -56,3 +56,11 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, capsys, monke
     shown = capsys.readouterr()
     text = shown.err or shown.out
     assert message in text and "Traceback" not in text
+
+
+def test_ablate_trains_a_table_in_processes_and_finds_it_afterwards(tiny_root, capsys):
+    command = ["ablate", "baseline", "--tables", "Table 2", "--preset", "tiny", "--seeds", "0", "1", "--device", "cpu"]
+    assert main([*command, "--workers", "2", "--pixels", "cache"]) == 0
+    assert "2 runs trained, 2 wanted" in capsys.readouterr().out
+    assert main(command) == 0
+    assert "0 runs trained, 2 wanted" in capsys.readouterr().out

@@ -42,16 +42,19 @@ def missing(wanted: Iterable[RunConfig]) -> list[RunConfig]:
     return [c for c in {c.hash: c for c in wanted}.values() if store.find(c, experiment.versions(c))[0] is None]
 
 
-def fill(wanted: Iterable[RunConfig], executor: Executor | None = None, device: str = "auto") -> int:
-    """Train what is missing, here or on any `concurrent.futures` executor; returns how many runs. Killed in the middle, the same call goes on with what is left."""
-    todo = missing(wanted)
+def fill(wanted: Iterable[RunConfig], executor: Executor | None = None, **run) -> int:
+    """Train what is missing, here or on any `concurrent.futures` executor; returns how many runs. Killed in the middle, the same call goes on with what is left.
+
+    `run`: arguments of `experiment.run`, such as `device` and `pixels`.
+    """
+    todo, run = missing(wanted), {"progress": False} | run
     with tqdm(total=len(todo), desc="runs", unit="run") as bar:
         if executor is None:
             for config in todo:
-                experiment.run(config, device=device, progress=False)
+                experiment.run(config, **run)
                 bar.update()
         else:
-            for done in as_completed([executor.submit(experiment.run, config, device=device, progress=False) for config in todo]):
+            for done in as_completed([executor.submit(experiment.run, config, **run) for config in todo]):
                 done.result()
                 bar.update()
     return len(todo)
