@@ -84,3 +84,30 @@ def test_collected_records_are_verified_by_training_again(here, monkeypatch):
     record.scores["ir2vis"]["rank1"] += 0.02
     store.save_record(record, here / "records")
     assert not ablate.verify(1, device="cpu")[0].holds
+
+
+def test_a_stale_run_never_replaces_a_good_record(here, monkeypatch):
+    import json
+
+    monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Table 2": {"Baseline": {}}})
+    ablate.fill([preset("tiny")], device="cpu")
+    assert ablate.collect("baseline", "tiny", (0,)) == 1
+    kept = (here / "records" / preset("tiny").hash / "record.json").read_bytes()
+    file = paths.runs() / preset("tiny").hash / "record.json"
+    content = json.loads(file.read_text())
+    content["versions"]["method"] = 0
+    file.write_text(json.dumps(content))
+    assert ablate.collect("baseline", "tiny", (0,)) == 1
+    assert (here / "records" / preset("tiny").hash / "record.json").read_bytes() == kept
+    assert not ablate.missing([preset("tiny")])
+
+
+def test_runs_on_real_data_are_found_again_by_what_the_folder_holds(here, tiny_root, tmp_path, monkeypatch):
+    import shutil
+
+    real = shutil.copytree(tiny_root, tmp_path / "real")
+    (real / "manifest.json").unlink()
+    monkeypatch.setenv("VVI_DATA", str(real))
+    small = dict(backbone="micro", weights=None, height=32, width=16, frames=2, steps=1, identities=4)
+    wanted = [preset("paper", **small)]
+    assert ablate.fill(wanted, device="cpu") == 1 and ablate.fill(wanted, device="cpu") == 0

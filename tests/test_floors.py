@@ -17,8 +17,8 @@ FLOORS = {
     3.5: ["weights"],
     4: ["train", "evaluate", "probes", "trials"],
     5: ["experiment"],
-    6: ["ablate"],
-    6.5: ["panels"],
+    6: ["ablate", "panels"],
+    6.5: ["compare"],
     7: ["__main__"],
 }
 PACKAGES_SEEN_AS_ONE = ("nn", "data.synthetic")  # their modules may import each other

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from vvi import experiment, panels
+from vvi import compare, experiment, panels
 from vvi.config import preset
 
 
@@ -68,25 +68,28 @@ def test_frame_weights_are_shown_and_scored_against_noisy_frames(shown, remember
 
 def test_a_difference_is_zero_against_itself_and_its_sign_follows_the_better_runs(shown, remembering):
     runs, view = shown
-    same = panels.difference(runs, runs, view)
+    same = compare.difference(runs[:1], runs[:1], view)
     assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
-    first = panels.difference([remembering], runs[:1], view)
+    both = compare.difference(runs, runs, view)
+    assert both.value == 0.0 and both.low < 0 < both.high  # two seeds differ, and the interval knows
+    first = compare.difference([remembering], runs[:1], view)
     expected = remembering.row("ir2vis")["rank1"] - runs[0].row("ir2vis")["rank1"]
     assert first.value == pytest.approx(expected) and first.low <= first.value <= first.high
-    table = panels.differences({"base": runs[:1], "mitml": [remembering]}, "base", view)
+    table = compare.differences({"base": runs[:1], "mitml": [remembering]}, "base", view)
     assert list(table.index) == ["mitml"] and table.loc["mitml", "all queries"].startswith(f"{expected:+.1f} (")
     assert set(table.columns) == {"all queries", "look-alikes"}
 
 
 def test_probes_are_compared_row_by_row_with_a_dash_where_there_is_none(shown, remembering):
-    table = panels.compare({"base": shown[0], "mitml": [remembering]}, ["gap distance", "noisy frames vis"])
+    table = compare.probes({"base": shown[0], "mitml": [remembering]}, ["gap distance", "noisy frames vis"])
+    assert table.loc["reference", "noisy frames vis"] == "0.50" and table.loc["reference", "gap distance"] == "1.00"
     assert table.loc["base", "noisy frames vis"] == "–" and table.loc["mitml", "noisy frames vis"] != "–"
     mean = np.mean([r.probe("gap distance").value for r in shown[0]])
     assert table.loc["base", "gap distance"].startswith(f"{mean:.2f} (")
 
 
 def test_the_ablation_table_names_data_and_direction(shown):
-    text = panels.ablation({"Baseline": shown[0]}, caption="Table 2.", direction="vis2ir").to_html()
+    text = compare.table({"Baseline": shown[0]}, caption="Table 2.", direction="vis2ir").to_html()
     assert "Table 2. vis2ir, synthetic data." in text and "Baseline" in text
 
 
@@ -103,11 +106,12 @@ def test_a_kept_figure_names_its_runs(shown, tmp_path, monkeypatch):
 def test_a_claim_is_seen_only_where_its_interval_leaves_out_zero(shown, remembering, monkeypatch):
     from vvi.probes import Score
 
-    table = panels.verdicts({"nothing beats itself": (shown[0], shown[0])}, shown[1])
+    table = compare.verdicts({"nothing beats itself": (shown[0], shown[0]), "alone": (shown[0][:1], shown[0][:1])}, shown[1])
+    assert table.loc["alone", "on this data"] == "not seen, one seed"
     assert table.loc["nothing beats itself", "on this data"] == "not seen" and table.loc["nothing beats itself", "seeds"] == 2
     for low, high, word in ((0.5, 3.0, "seen"), (-3.0, -0.5, "the opposite")):
-        monkeypatch.setattr(panels, "difference", lambda *_, score=Score(0.5 * (low + high), low, high, 0.0, 9): score)
-        assert panels.verdicts({"claim": (shown[0], shown[0])}, shown[1]).loc["claim", "on this data"] == word
+        monkeypatch.setattr(compare, "difference", lambda *_, score=Score(0.5 * (low + high), low, high, 0.0, 9): score)
+        assert compare.verdicts({"claim": (shown[0], shown[0])}, shown[1]).loc["claim", "on this data"] == word
 
 
 def test_the_inside_of_a_method_is_drawn_with_its_frames(shown, remembering):
@@ -124,3 +128,12 @@ def test_lists_of_several_methods_are_of_the_same_queries(shown, remembering):
     asked = [t.split("\n")[0] for t in said if t.startswith("id ")]
     assert len(asked) == 4 and asked[:2] == asked[2:]
     assert "baseline, ir2vis" in said and "mitml, ir2vis" in said
+
+
+def test_a_term_that_changes_its_phase_is_one_line_and_two_at_once_are_two():
+    nan = float("nan")
+    terms = panels._terms(
+        {"early/id": [1, 2, nan], "late/id": [nan, nan, 3], "late/pull": [nan, nan, 5], "other/pull": [7, 7, 7], "watch/p": [1, 1, 1], "lr": [1, 1, 1]}
+    )
+    assert {k: np.asarray(v).tolist() for k, v in terms.items() if k == "id"} == {"id": [1, 2, 3]}
+    assert set(terms) == {"id", "pull", "other/pull"}

@@ -280,3 +280,28 @@ def test_shuffled_clips_keep_their_frames_in_another_order():
 
 def test_a_score_reads_as_a_sentence():
     assert str(probes.Score(0.61, 0.58, 0.64, 0.34, 120)) == "0.610 (0.580 to 0.640; reference 0.340; n = 120)"
+
+
+def test_runs_are_compared_over_people_and_over_runs():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 5)
+    before, after = rng.random((2, 100)) < 0.4, rng.random((3, 100)) < 0.6
+    found = probes.paired_runs(before, after, groups, n=4000)
+    assert found.value == pytest.approx(after.mean() - before.mean()) and found.count == 20
+    slow = []
+    for _ in range(4000):
+        people = rng.integers(0, 20, 20)
+        units = np.concatenate([np.flatnonzero(groups == p) for p in people])
+        sides = [np.mean([runs[r][units].mean() for r in rng.integers(0, len(runs), len(runs))]) for runs in (before, after)]
+        slow.append(sides[1] - sides[0])
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(slow, (2.5, 97.5))), abs=0.015)
+
+
+def test_runs_that_differ_among_themselves_widen_the_interval():
+    people = np.arange(50)
+    same, apart = np.full((3, 50), 0.5), np.array([[0.2] * 50, [0.5] * 50, [0.8] * 50])
+    assert probes.paired_runs(same, same, people).high == pytest.approx(0)
+    wide = probes.paired_runs(same, apart, people)
+    assert wide.value == pytest.approx(0) and wide.low == pytest.approx(-0.3) and wide.high == pytest.approx(0.3)
+    with pytest.raises(ValueError, match="not runs over the same 49 units"):
+        probes.paired_runs(same, apart, people[1:])

@@ -135,7 +135,7 @@ def test_the_centre_tap_classifier_is_the_released_stack_of_convolutions(mitml_c
         (lambda net: net.pop("temporal_feat_learning.c.bias"), r"memory.fc.bias: places \[0, 1, 3, 4, 5\]"),
         (lambda net: net.update(extra=torch.zeros(1)), "unknown keys: extra"),
         (lambda net: net.update({"bottleneck.weight": torch.zeros(7)}), r"of another shape: neck.norm.weight \(7,\) in place of \(2048,\)"),
-        (lambda net: net.update(epoch=3), "no tensors under epoch"),
+        (lambda net: net.update(epoch=3), "no tensors by name under epoch"),
     ],
 )
 def test_a_key_that_is_missing_unknown_or_misshapen_is_named(mitml_checkpoint, change, message):
@@ -178,3 +178,13 @@ def test_convolutions_that_are_one_linear_map_become_one():
     weight = torch.randn(4, 3)
     for released in (weight[:, :, None, None, None], torch.stack((weight + 1, weight, weight + 2), 2)):
         assert torch.equal(weights._linear(released), weight)
+
+
+def test_a_kernel_that_is_no_linear_map_and_places_of_two_shapes_are_refused():
+    with pytest.raises(weights.CheckpointError, match=r"\(4, 3, 3, 3\) is no linear map"):
+        weights._linear(torch.zeros(4, 3, 3, 3))
+    keys = (("a.", "fc.", 0), ("b.", "fc.", 1))
+    with pytest.raises(weights.CheckpointError, match="fc.weight: places of different shapes"):
+        weights.rename({"a.weight": torch.zeros(2, 2), "b.weight": torch.zeros(3, 2)}, keys, ())
+    with pytest.raises(weights.CheckpointError, match="no tensors by name under 3"):
+        weights.load_released("mitml", {"net": {3: torch.zeros(1)}})

@@ -60,8 +60,8 @@ def _eval(args) -> int:
     from vvi import evaluate, experiment
 
     for seed in args.seeds:
-        settings = _settings(args, seed)
-        found = experiment.dataset(settings.data, args.data)
+        settings = experiment.located(_settings(args, seed), args.data)
+        found = experiment.dataset(settings.data, args.data, seed=seed)
         method = experiment.trained(settings, len(found.labels))
         for direction, side in evaluate.evaluate(method, found, experiment.frames(settings.data, found), settings.data.frames, progress=True).items():
             print(f"seed {seed}  {direction}  {side.metrics()}")

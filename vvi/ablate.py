@@ -15,6 +15,7 @@ from vvi.config import RunConfig, change, preset
 from vvi.experiment import Result
 from vvi.types import Direction
 
+PICTURED = 0  # the seed whose records keep what pictures need
 NUMBERS = ("/ap", "/first_hit", "/trials")  # arrays that metrics and tests of a difference are made of, by the end of their names
 
 
@@ -39,7 +40,8 @@ def configs(method: str, table: str, size: str = "standard", seeds: Iterable[int
 
 def missing(wanted: Iterable[RunConfig]) -> list[RunConfig]:
     """The configs without a stored result of the present versions, each once."""
-    return [c for c in {c.hash: c for c in wanted}.values() if store.find(c, experiment.versions(c))[0] is None]
+    located = map(experiment.located, {c.hash: c for c in wanted}.values())
+    return [c for c in located if store.find(c, experiment.versions(c))[0] is None]
 
 
 def fill(wanted: Iterable[RunConfig], executor: Executor | None = None, **run) -> int:
@@ -86,18 +88,16 @@ def published(paper: str, table: str, direction: str = "ir2vis") -> pd.DataFrame
 def collect(method: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2)) -> int:
     """Copy the results of every table of a method from `$VVI_RUNS` into `book/records`; returns how many there are.
 
-    Weights stay behind, and what only a picture needs (embeddings, lists, maps) is kept of the first seed alone, whose pictures the chapters show.
+    Weights stay behind, what only a picture needs (embeddings, lists, maps) is kept of seed 0 alone, whose pictures the chapters show, and a record that is there stays as it is.
     """
     wanted = {c.hash: c for table in methods.module(method).ABLATIONS for settings in configs(method, table, size, seeds).values() for c in settings}
     count = 0
-    for config in wanted.values():
-        if store.find(config, experiment.versions(config))[0] is None:
-            continue
-        if (paths.runs() / config.hash / "record.json").is_file():
-            record = store.load_record(paths.runs() / config.hash)
-            arrays = record.arrays if config.seed == seeds[0] else {k: v for k, v in record.arrays.items() if k.endswith(NUMBERS)}
+    for config in map(experiment.located, wanted.values()):
+        versions = experiment.versions(config)
+        if store.current(paths.records() / config.hash, versions) is None and (record := store.current(paths.runs() / config.hash, versions)):
+            arrays = record.arrays if config.seed == PICTURED else {k: v for k, v in record.arrays.items() if k.endswith(NUMBERS)}
             store.save_record(replace(record, arrays=arrays), paths.records())
-        count += 1
+        count += store.current(paths.records() / config.hash, versions) is not None
     return count
 
 

@@ -17,6 +17,8 @@ from vvi.methods.base import Method
 from vvi.metrics import Metrics, ranked_lists, retrieval_metrics
 from vvi.types import Dataset, Direction, Modality, Tracklet
 
+VERSION = 1
+
 
 @torch.no_grad()
 def embed(

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,7 +117,7 @@ def run(
 
 def versions(settings: RunConfig) -> dict[str, int]:
     """Numeric versions of what makes a run: small integers in the code, bumped only when what they compute changes."""
-    found = {"loop": train.VERSION, "method": methods.module(settings.method).VERSION}
+    found = {"loop": train.VERSION, "method": methods.module(settings.method).VERSION, "evaluate": evaluate.VERSION, "probes": probes.VERSION}
     return found | ({"generator": synthetic.VERSION} if settings.data.synthetic else {})
 
 
@@ -130,9 +131,15 @@ def located(settings: RunConfig, data: str | Path | None = None) -> RunConfig:
         return settings
     if data is not None and named.synthetic and synthetic.is_complete(data, named.source, named.layout, named.seed):
         return settings
-    found = dataset(replace(named, source="real"), data)
+    digest, layout = _digest(DataConfig("real", layout=named.layout, min_seq_len=named.min_seq_len), data or paths.real_data())
+    return replace(settings, data=replace(named, source=f"real:{digest}", layout=layout))
+
+
+@lru_cache(maxsize=16)
+def _digest(data: DataConfig, root: str | Path | None) -> tuple[str, str]:
+    found = dataset(data, root)
     listed = "\n".join(f"{t.identity} {t.camera} {t.modality} {len(t)}" for side in (found.train, *found.sides["ir2vis"]) for t in side)
-    return replace(settings, data=replace(named, source=f"real:{hashlib.sha256(listed.encode()).hexdigest()[:8]}", layout=found.layout))
+    return hashlib.sha256(listed.encode()).hexdigest()[:8], found.layout
 
 
 def dataset(data: DataConfig, root: str | Path | None = None, progress: bool = True, seed: int = 0) -> Dataset:
@@ -277,7 +284,7 @@ def _inside(
         arrays |= {f"inside/{modality}/{name}": values.astype(np.float16) for name, values in seen.items()}
         if seen:
             arrays |= {f"inside/{modality}_rows": kept.astype(np.int32)}
-        if "frame weight" in seen and noisy.any():
+        if "frame weight" in seen and (noisy.any(1) & ~noisy.all(1)).any():
             weights = evaluate.inspect(method, side, reader, count, only="frame weight")["frame weight"]
             scores[f"noisy frames {modality}"] = probes.noisy_auc(weights, noisy, within_clip=True)
     return scores, arrays

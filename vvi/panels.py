@@ -11,18 +11,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vvi import ablate, evaluate, experiment
+from vvi import evaluate, experiment
 from vvi.config import RunConfig
 from vvi.data import synthetic
 from vvi.data.clips import test_frames
 from vvi.data.loader import Frames
 from vvi.experiment import Result
-from vvi.plots import cam, curves, ranked, style, tables, tsne, weights
-from vvi.probes import Score, modality_gap, paired_bootstrap
+from vvi.plots import cam, curves, ranked, style, tsne, weights
+from vvi.probes import Score, modality_gap
 from vvi.types import MODALITIES, Dataset, Direction, Modality, Tracklet
 
 if TYPE_CHECKING:
-    from pandas.io.formats.style import Styler
     from torch import Tensor
 
     from vvi.methods.base import Method
@@ -68,59 +67,6 @@ def keep(fig: Figure, name: str, results: Result | Sequence[Result], alt: str) -
     return fig
 
 
-def ablation(rows: Mapping[str, Sequence[Result]], printed: pd.DataFrame | None = None, caption: str = "", direction: Direction = "ir2vis") -> Styler:
-    """A table of the book: what the paper prints beside the mean and spread of ours, row by row; `printed` as `ablate.published` gives it."""
-    label = next(iter(rows.values()))[0].data_label
-    return tables.styled(tables.ablation(ablate.frame(rows, direction), printed, data=label), caption=f"{caption} {direction}, {label} data.".strip())
-
-
-def difference(ours: Sequence[Result], theirs: Sequence[Result], view: Scene, look_alikes: bool = False, direction: Direction = "ir2vis") -> Score:
-    """Rank-1 of some runs minus that of others over the same queries, in points: each query's hits averaged over seeds, interval by bootstrap over identities.
-
-    look_alikes: only queries whose person has a look-alike (drawn data only).
-    """
-    hits = [np.mean([r.metrics(direction).first_hit == 1 for r in runs], axis=0) for runs in (theirs, ours)]
-    ids = np.array([t.identity for t in view.sides(direction)[0]])
-    used = ours[0].metrics(direction).first_hit > 0
-    if look_alikes:
-        groups = synthetic.read_factors(view.dataset.root).look_alike_group
-        used &= groups.reindex(ids).to_numpy() >= 0
-    return paired_bootstrap(*(100 * h[used] for h in hits), groups=ids[used])
-
-
-def differences(rows: Mapping[str, Sequence[Result]], base: str, view: Scene) -> pd.DataFrame:
-    """Every row minus the row `base`: rank-1 over all queries and over those with a look-alike, in points with 95 % intervals."""
-    found = {}
-    for label, runs in rows.items():
-        scores = {"all queries": difference(runs, rows[base], view)} | ({"look-alikes": difference(runs, rows[base], view, True)} if view.known else {})
-        if label != base:
-            found[label] = {name: f"{s.value:+.1f} ({s.low:+.1f} to {s.high:+.1f})" for name, s in scores.items()}
-    return pd.DataFrame(found).T.rename_axis(f"rank-1 minus that of {base}, {view.label}")
-
-
-def verdicts(claims: Mapping[str, tuple[Sequence[Result], Sequence[Result]]], view: Scene) -> pd.DataFrame:
-    """Claims "the first runs beat the second" against the measured difference of rank-1: seen where its 95 % interval over identities lies above zero."""
-    found = {}
-    for claim, (better, worse) in claims.items():
-        score = difference(better, worse, view)
-        word = "seen" if score.low > 0 else "the opposite" if score.high < 0 else "not seen"
-        found[claim] = {
-            "points of rank-1": f"{score.value:+.1f} ({score.low:+.1f} to {score.high:+.1f})",
-            "seeds": min(len(better), len(worse)),
-            "on this data": word,
-        }
-    return pd.DataFrame(found).T.rename_axis(f"{view.label} data")
-
-
-def compare(rows: Mapping[str, Sequence[Result]], names: Sequence[str]) -> pd.DataFrame:
-    """Probes row by row: mean over the runs and, in brackets, the 95 % interval of the first; a dash where a row has no such probe."""
-    found = {}
-    for label, runs in rows.items():
-        scores = {n: [r.probe(n) for r in runs if n in r.record.probes] for n in names}
-        found[label] = {n: f"{np.mean([s.value for s in of]):.2f} ({of[0].low:.2f} to {of[0].high:.2f})" if of else "–" for n, of in scores.items()}
-    return pd.DataFrame(found).T.rename_axis(f"{next(iter(rows.values()))[0].data_label} data")
-
-
 def inside(result: Result, view: Scene, name: str, draw: Callable[..., Figure], caption: str = "") -> Figure:
     """What a method shows of itself, (T, ...) for each clip that its record keeps, drawn with their frames: `draw(frames, values, titles, caption=...)`."""
     frames, values, titles = [], [], []
@@ -151,10 +97,29 @@ def weighed(result: Result, view: Scene) -> Figure:
 def training(results: Sequence[Result], smooth: int = 20) -> Figure:
     """Loss terms of the first of some runs, step by step."""
     first = results[0]
-    history = {name: values for name, values in first.history.items() if name != "lr" and not name.startswith("watch/")}
     return curves.losses(
-        history, smooth=smooth, unit="step", caption=f"Run {first.run_id}, seed {first.config.seed} ({first.data_label} data); running mean of {smooth} steps."
+        _terms(first.history),
+        smooth=smooth,
+        unit="step",
+        caption=f"Run {first.run_id}, seed {first.config.seed} ({first.data_label} data); running mean of {smooth} steps.",
     )
+
+
+def _terms(history: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
+    """Loss terms of a run: one line for a term that changes its phase on the way, with the phase in its name only where two are active at once."""
+    found: dict[str, np.ndarray] = {}
+    for name, values in history.items():
+        phase, slash, term = name.partition("/")
+        values = np.asarray(values, dtype=float)
+        if not slash or phase == "watch":
+            continue
+        if term not in found:
+            found[term] = values
+        elif (np.isfinite(found[term]) & np.isfinite(values)).any():
+            found[name] = values
+        else:
+            found[term] = np.where(np.isfinite(values), values, found[term])
+    return found
 
 
 def cmc(results: Sequence[Result]) -> Figure:
@@ -250,16 +215,20 @@ def heat(result: Result, view: Scene) -> Figure:
 
 
 def lists(result: Result, view: Scene, count: int = 3) -> Figure:
-    """Ranked lists of both directions for queries spread evenly from the best found to the worst; a look-alike of the query is marked."""
+    """Ranked lists of both directions for the middle query of each of `count` parts of the order from best found to worst; a look-alike of the query is marked."""
     panels = [_list(direction, result, direction, ranked.choose(result.metrics(direction).first_hit, count), view) for direction in result.record.scores]
-    return ranked.draw(panels, caption=f"Queries at even steps from the best found to the worst, none picked by hand ({view.label} data, run {result.run_id}).")
+    return ranked.draw(
+        panels, caption=f"The middle query of each of {count} equal parts of the order from best found to worst ({view.label} data, run {result.run_id})."
+    )
 
 
 def lists_beside(results: Mapping[str, Result], view: Scene, direction: Direction = "ir2vis", count: int = 3) -> Figure:
-    """Ranked lists of several methods for the same queries, which are spread evenly from the best found to the worst of the first."""
+    """Ranked lists of several methods for the same queries, chosen as in `lists` by the first of them."""
     rows = ranked.choose(next(iter(results.values())).metrics(direction).first_hit, count)
     panels = [_list(f"{name}, {direction}", result, direction, rows, view) for name, result in results.items()]
-    return ranked.draw(panels, caption=f"The same queries for all, at even steps from the best found to the worst of the first ({view.label} data).")
+    return ranked.draw(
+        panels, caption=f"The same queries for all: the middle one of each of {count} equal parts of the first model's order ({view.label} data)."
+    )
 
 
 def _list(title: str, result: Result, direction: Direction, rows: np.ndarray, view: Scene) -> ranked.Panel:
@@ -274,7 +243,11 @@ def _list(title: str, result: Result, direction: Direction, rows: np.ndarray, vi
 
 def _stored(result: Result, name: str) -> np.ndarray:
     if name not in result.arrays:
-        kept = "only the first seed's record keeps what pictures need" if result.stored else f"{result.config.method} shows no such thing of itself"
+        kept = (
+            "records keep what pictures need of seed 0 alone: train it again, or begin `seeds` with 0"
+            if result.stored and result.config.seed
+            else f"{result.config.method} shows no such thing of itself"
+        )
         raise ValueError(f"run {result.run_id} (seed {result.config.seed}) holds no {name!r}: {kept}")
     return result.arrays[name]
 

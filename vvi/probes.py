@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+VERSION = 1
+
+
 @dataclass(frozen=True)
 class Score:
     """`value` with its 95 % interval, `reference` to read it against, and the `count` of units that it rests on."""
@@ -50,6 +53,23 @@ def paired_bootstrap(before: np.ndarray, after: np.ndarray, seed: int = 0, n: in
     if before.shape != after.shape:
         raise ValueError(f"before {before.shape} and after {after.shape} are not the same units")
     return bootstrap(after - before, seed, n, groups, reference=0.0)
+
+
+def paired_runs(before: np.ndarray, after: np.ndarray, groups: np.ndarray, seed: int = 0, n: int = 2000) -> Score:
+    """Mean of after - before, for S and R runs over the same Q units: (S, Q), (R, Q). Each resample draws whole groups (Q,) of units, and runs of either side: both vary.
+
+    With one run on a side what varies from run to run is not in the interval.
+    """
+    before, after = (np.atleast_2d(np.asarray(x, dtype=float)) for x in (before, after))
+    if before.shape[1] != after.shape[1] or before.shape[1] != len(groups):
+        raise ValueError(f"before {before.shape} and after {after.shape} are not runs over the same {len(groups)} units")
+    _, place = np.unique(np.asarray(groups), return_inverse=True)
+    sums = [np.stack([np.bincount(place, row) for row in runs]) for runs in (before, after)]  # (S, G), (R, G)
+    counts = np.bincount(place).astype(float)
+    drawn = np.concatenate(list(_draws(len(counts), seed, n)))
+    rng, size = np.random.default_rng([seed, 1]), drawn @ counts
+    low, high = ((drawn @ total.T / size[:, None])[np.arange(n)[:, None], rng.integers(0, len(total), (n, len(total)))].mean(1) for total in sums)
+    return Score(float(after.mean() - before.mean()), *_interval(high - low), 0.0, len(counts))
 
 
 def body_share(maps: np.ndarray, masks: np.ndarray, seed: int = 0) -> Score:

@@ -57,15 +57,23 @@ def load_record(folder: Path) -> Record:
     return Record(settings, *parts, load_file(folder / "arrays.safetensors"))
 
 
+def current(folder: Path, versions: Mapping[str, int]) -> Record | None:
+    """The record of a folder when there is one and it is of these versions."""
+    if not (folder / "record.json").is_file():
+        return None
+    record = load_record(folder)
+    same = dict.fromkeys(versions, 1) | dict(record.versions) == dict(versions)  # a part that had no number yet is in its first version
+    return record if same else None
+
+
 def find(settings: config.RunConfig, versions: Mapping[str, int]) -> tuple[Record | None, list[str]]:
     """The stored record of a config, first under `$VVI_RUNS`, then `book/records`; and the notes on stale ones, which are never used."""
     notes = []
     for folder in (paths.runs() / settings.hash, paths.records() / settings.hash):
+        if record := current(folder, versions):
+            return record, notes
         if (folder / "record.json").is_file():
-            record = load_record(folder)
-            if dict(record.versions) == dict(versions):
-                return record, notes
-            notes.append(f"{folder} is stale: made by {dict(record.versions)}, this code is {dict(versions)}")
+            notes.append(f"{folder} is stale: made by {dict(load_record(folder).versions)}, this code is {dict(versions)}")
     return None, notes
 
 

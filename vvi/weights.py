@@ -22,7 +22,7 @@ def load_released(name: str, source: str | Path | Mapping[str, Any]) -> Method:
     """The method of a released checkpoint, `variant="released"`, in evaluation mode.
 
     source: the file, or what it holds once loaded: {"net": ..., optionally "net_modal_classifier": ..., "mAP", "epoch"} of tensors by their released names, or such a dict of
-    tensors itself. A file is read without executing anything. The trunk is the one whose shapes the tensors have; classes follow the authors' list of identities, which is not
+    tensors itself. A file is read without executing anything. The trunk is a ResNet-50; classes follow the authors' list of identities, which is not
     stored, so the classifier only counts them. CheckpointError names keys that are missing, unknown or of another shape.
     """
     module = methods.module(name)
@@ -52,6 +52,8 @@ def rename(tensors: Mapping[str, Tensor], keys: tuple[tuple, ...], ignored: tupl
     for key, values in rows.items():
         if sorted(values) != list(range(len(values))):
             raise CheckpointError(f"{key}: places {sorted(values)} are not 0 to {len(values) - 1}")
+        if len({v.shape for v in values.values()}) > 1:
+            raise CheckpointError(f"{key}: places of different shapes, {', '.join(str(tuple(v.shape)) for v in values.values())}")
         found[key] = torch.stack([values[t] for t in range(len(values))])
     return found
 
@@ -70,6 +72,8 @@ def _fill(method: Method, tensors: dict[str, Tensor]) -> None:
 def _linear(weight: Tensor) -> Tensor:
     """A convolution that is one linear map: of kernel one, or over a sequence of length one, where only the centre tap meets data."""
     taps = weight.flatten(2)
+    if weight.ndim > 3 and taps.shape[-1] > 1:
+        raise CheckpointError(f"a kernel of {tuple(weight.shape)} is no linear map")
     return taps[..., taps.shape[-1] // 2]
 
 
@@ -89,11 +93,11 @@ def _read(file: str | Path) -> Mapping[str, Any]:
 
 
 def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    parts = [part for key, part in content.items() if key.startswith("net") and isinstance(part, Mapping)] or [content]
+    parts = [part for key, part in content.items() if str(key).startswith("net") and isinstance(part, Mapping)] or [content]
     found = {key: value for part in parts for key, value in part.items()}
-    wrong = [key for key, value in found.items() if not isinstance(value, Tensor)]
+    wrong = [str(key) for key, value in found.items() if not isinstance(value, Tensor) or not isinstance(key, str)]
     if wrong or not found:
-        raise CheckpointError(f"no tensors under {_some(wrong) if wrong else 'net'}")
+        raise CheckpointError(f"no tensors by name under {_some(wrong) if wrong else 'net'}")
     return found
 
 

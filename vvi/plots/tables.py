@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ def styled(table: pd.DataFrame, caption: str = "") -> Styler:
         {"selector": "th.row_heading", "props": "text-align: left; font-weight: normal"},
         {"selector": "caption", "props": f"caption-side: bottom; text-align: left; background-color: {style.PAPER}; color: {style.INK}"},
     ]
-    page = text.style.apply(lambda _: bold, axis=None).set_table_styles(css).set_uuid("ablation")
+    page = text.style.apply(lambda _: bold, axis=None).set_table_styles(css).set_uuid(_name(table, caption))
     return page.set_caption(caption) if caption else page
 
 
@@ -79,6 +80,11 @@ def draw(table: pd.DataFrame, caption: str = "") -> Figure:
     fig.legend(handles, labels, loc="outside upper right", ncols=2)
     style.caption(fig, caption)
     return fig
+
+
+def _name(table: pd.DataFrame, caption: str) -> str:
+    """A name for the styles of a table, so that those of two on one page do not mix; the same for the same table."""
+    return f"table{zlib.crc32((caption + table.to_csv()).encode()):08x}"
 
 
 def _cells(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -49,18 +49,19 @@ def strips(frames: np.ndarray, weights: np.ndarray, noisy: np.ndarray | None = N
 
 @style.drawn
 def gates(frames: Sequence[np.ndarray], values: Sequence[np.ndarray], titles: Sequence[str] | None = None, caption: str = "") -> Figure:
-    """A line of channels beside each frame. frames: per clip (T, H, W, 3) uint8; values: per clip (T, D), drawn on one scale, channels sorted by their mean over the clip."""
+    """A line of channels beside each frame. frames: per clip (T, H, W, 3) uint8; values: per clip (T, D), drawn on one scale, channels in one order for all."""
     low, high = min(v.min() for v in values), max(v.max() for v in values)
     tall, cell, gap = 0.5, 0.27, 0.12
     fig, ax = style.board(style.WIDTH, 0.35 + sum(len(f) * tall + gap for f in frames) + (0.3 if caption else 0))
-    style.label(ax, 1.3, 0.03, "channels, sorted by their mean over the clip")
+    style.label(ax, 1.3, 0.03, "channels, sorted by their mean over all clips")
+    style.label(ax, 4.75, 0.03, "gate", ha="right")
     style.picture(ax, np.linspace(0, 1, 64)[None], (5.2, 0.07, 0.9, 0.12), cmap=HEAT)
     style.label(ax, 5.15, 0.03, f"{low:.2f}", ha="right")
     style.label(ax, 6.15, 0.03, f"{high:.2f}")
     top = 0.3
+    order = np.argsort(np.mean([v.mean(0) for v in values], axis=0))
     for n, (clip, gate) in enumerate(zip(frames, values, strict=True)):
         style.label(ax, 0.05, top + len(clip) * tall / 2, titles[n] if titles else f"clip {n + 1}", va="center")
-        order = np.argsort(gate.mean(0))
         for t, (frame, line) in enumerate(zip(clip, gate, strict=True)):
             style.picture(ax, frame, (0.95, top + t * tall, cell, tall - 0.03))
             style.picture(ax, ((line[order] - low) / max(high - low, 1e-9))[None], (1.3, top + t * tall, style.WIDTH - 1.35, tall - 0.03), cmap=HEAT)

@@ -1,0 +1,83 @@
+"""Rows of a paper's tables beside one another: what is printed, what we measured, and whether a difference is more than identities and seeds make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from vvi import ablate
+from vvi.data import synthetic
+from vvi.experiment import Result
+from vvi.plots import tables
+from vvi.probes import Score, paired_runs
+from vvi.types import Direction
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+    from vvi.panels import Scene
+
+
+def table(rows: Mapping[str, Sequence[Result]], printed: pd.DataFrame | None = None, caption: str = "", direction: Direction = "ir2vis") -> Styler:
+    """A table of the book: what the paper prints beside the mean and spread of ours, row by row; `printed` as `ablate.published` gives it."""
+    label = next(iter(rows.values()))[0].data_label
+    return tables.styled(tables.ablation(ablate.frame(rows, direction), printed, data=label), caption=f"{caption} {direction}, {label} data.".strip())
+
+
+def difference(ours: Sequence[Result], theirs: Sequence[Result], view: Scene, look_alikes: bool = False, direction: Direction = "ir2vis") -> Score:
+    """Rank-1 of some runs minus that of others over the same queries, in points; the interval is by bootstrap over identities and over seeds.
+
+    look_alikes: only queries whose person has a look-alike (drawn data only).
+    """
+    if view.dataset.layout == "regdb" and len({r.config.seed for r in (*ours, *theirs)}) > 1:
+        raise ValueError("seeds of RegDB are trials with other people: their queries cannot be compared one by one")
+    hits = [np.stack([r.metrics(direction).first_hit == 1 for r in runs]) for runs in (theirs, ours)]
+    ids = np.array([t.identity for t in view.sides(direction)[0]])
+    used = ours[0].metrics(direction).first_hit > 0
+    if look_alikes:
+        groups = synthetic.read_factors(view.dataset.root).look_alike_group
+        used &= groups.reindex(ids).to_numpy() >= 0
+    return paired_runs(*(100.0 * h[:, used] for h in hits), groups=ids[used])
+
+
+def differences(rows: Mapping[str, Sequence[Result]], base: str, view: Scene) -> pd.DataFrame:
+    """Every row minus the row `base`: rank-1 over all queries and over those with a look-alike, in points with 95 % intervals."""
+    found = {}
+    for label, runs in rows.items():
+        scores = {"all queries": difference(runs, rows[base], view)} | ({"look-alikes": difference(runs, rows[base], view, True)} if view.known else {})
+        if label != base:
+            found[label] = {name: f"{s.value:+.1f} ({s.low:+.1f} to {s.high:+.1f})" for name, s in scores.items()}
+    return pd.DataFrame(found).T.rename_axis(f"rank-1 minus that of {base} (95 %), {view.label}")
+
+
+def verdicts(claims: Mapping[str, tuple], view: Scene) -> pd.DataFrame:
+    """Claims "the first runs beat the second" against the measured difference of rank-1: seen where its 95 % interval lies above zero (over identities and seeds; with one
+    seed over identities alone, which is said).
+
+    claims: claim -> (better, worse), both sequences of results, or (better, worse, True) where only queries with a look-alike count.
+    """
+    found = {}
+    for claim, (better, worse, *look_alikes) in claims.items():
+        score = difference(better, worse, view, *look_alikes)
+        word = "seen" if score.low > 0 else "the opposite" if score.high < 0 else "not seen"
+        word += ", one seed" if min(len(better), len(worse)) == 1 else ""
+        found[claim] = {
+            "points of rank-1": f"{score.value:+.1f} ({score.low:+.1f} to {score.high:+.1f})",
+            "seeds": min(len(better), len(worse)),
+            "on this data": word,
+        }
+    return pd.DataFrame(found).T.rename_axis(f"{view.label} data")
+
+
+def probes(rows: Mapping[str, Sequence[Result]], names: Sequence[str]) -> pd.DataFrame:
+    """Probes row by row: mean over the runs and, in brackets, the 95 % interval of the first; a dash where a row has no such probe. The last row is what to read them against."""
+    found = {}
+    for label, runs in rows.items():
+        scores = {n: [r.probe(n) for r in runs if n in r.record.probes] for n in names}
+        found[label] = {n: f"{np.mean([s.value for s in of]):.2f} ({of[0].low:.2f} to {of[0].high:.2f})" if of else "–" for n, of in scores.items()}
+    first = {n: next((r.probe(n).reference for runs in rows.values() for r in runs if n in r.record.probes), np.nan) for n in names}
+    found["reference"] = {n: "–" if np.isnan(value) else f"{value:.2f}" for n, value in first.items()}
+    return pd.DataFrame(found).T.rename_axis(f"mean of the seeds (95 % of the first), {next(iter(rows.values()))[0].data_label}")
