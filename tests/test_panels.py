@@ -85,6 +85,8 @@ def test_probes_are_compared_row_by_row_with_a_dash_where_there_is_none(shown, r
     assert table.loc["reference", "noisy frames vis"] == "0.50" and table.loc["reference", "gap distance"] == "1.00"
     assert table.loc["base", "noisy frames vis"] == "–" and table.loc["mitml", "noisy frames vis"] != "–"
     mean = np.mean([r.probe("gap distance").value for r in shown[0]])
+    high = max(r.probe("gap distance").high for r in shown[0])
+    assert table.loc["base", "gap distance"].endswith(f"to {high:.2f})")
     assert table.loc["base", "gap distance"].startswith(f"{mean:.2f} (")
 
 

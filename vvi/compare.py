@@ -73,11 +73,15 @@ def verdicts(claims: Mapping[str, tuple], view: Scene) -> pd.DataFrame:
 
 
 def probes(rows: Mapping[str, Sequence[Result]], names: Sequence[str]) -> pd.DataFrame:
-    """Probes row by row: mean over the runs and, in brackets, the 95 % interval of the first; a dash where a row has no such probe. The last row is what to read them against."""
-    found = {}
+    """Probes row by row: mean over the runs and, in brackets, the outermost of their 95 % bounds; a dash where a row has no such probe. The last row is what to read them against."""
+    found, first = {}, {}
     for label, runs in rows.items():
         scores = {n: [r.probe(n) for r in runs if n in r.record.probes] for n in names}
-        found[label] = {n: f"{np.mean([s.value for s in of]):.2f} ({of[0].low:.2f} to {of[0].high:.2f})" if of else "–" for n, of in scores.items()}
-    first = {n: next((r.probe(n).reference for runs in rows.values() for r in runs if n in r.record.probes), np.nan) for n in names}
-    found["reference"] = {n: "–" if np.isnan(value) else f"{value:.2f}" for n, value in first.items()}
-    return pd.DataFrame(found).T.rename_axis(f"mean of the seeds (95 % of the first), {next(iter(rows.values()))[0].data_label}")
+        found[label] = {n: _bounds(of) if of else "–" for n, of in scores.items()}
+        first = {n: of[0].reference for n, of in scores.items() if of} | first
+    found["reference"] = {n: f"{first[n]:.2f}" if np.isfinite(first.get(n, np.nan)) else "–" for n in names}
+    return pd.DataFrame(found).T.rename_axis(f"mean of the runs (outermost 95 % bounds), {next(iter(rows.values()))[0].data_label}")
+
+
+def _bounds(scores: Sequence[Score]) -> str:
+    return f"{np.mean([s.value for s in scores]):.2f} ({min(s.low for s in scores):.2f} to {max(s.high for s in scores):.2f})"

@@ -394,7 +394,7 @@ def test_the_rows_of_the_tables_are_those_that_the_paper_prints():
     assert set(printed[printed.table == "Table II"].method) == set(iban.ABLATIONS["Table II"])
     assert set(iban.ABLATIONS["Table I"]) == {"IBAN*", "IBAN"} <= set(printed[printed.table == "Table I"].method)
     rows = iban.ABLATIONS["Fig. 7"]
-    assert {f"lambda_{n}={v}" for n in (1, 2, 3) for v in (0.5, 1, 1.5, 2, 2.5)} | {f"cr_start={e}" for e in (0, 20, 40, 60)} == set(rows)
+    assert {f"lambda_{n}={v}" for n, usual in ((1, 1.5), (2, 1.5), (3, 1)) for v in (0.5, usual, 2.5)} | {f"cr_start={e}" for e in (0, 20, 40, 60)} == set(rows)
     assert rows["lambda_2=1.5"] == rows["lambda_3=1"] == rows["cr_start=40"] == {}  # the paper's own setting is one run
     assert iban.ABLATIONS["own"]["ig_layout=raw_view"] == {"ig_layout": "raw_view"}
 

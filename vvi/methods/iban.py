@@ -245,9 +245,8 @@ def _levels(trunk: backbone.TwoStream, stem: Tensor) -> Levels:
     return third, trunk.layer4(third)  # Eq. (3), neither of them refined
 
 
-_GRID = (0.5, 1, 1.5, 2, 2.5)
 _MEASURED = ("ig_query", "ig_layout", "plus_one", "esb_same_id", "esb_reduction")  # the differences thought to matter most, each alone
-_SWEPT = {"lambda_1": ("lambda_tri", 1.5, _GRID), "lambda_2": ("lambda_esb", 1.5, _GRID), "lambda_3": ("lambda_cr", 1, _GRID)}
+_SWEPT = {"lambda_1": ("lambda_tri", 1.5, (0.5, 1.5, 2.5)), "lambda_2": ("lambda_esb", 1.5, (0.5, 1.5, 2.5)), "lambda_3": ("lambda_cr", 1, (0.5, 1, 2.5))}
 _SWEPT |= {"cr_start": ("cr_start", 40, (0, 20, 40, 60))}
 ABLATIONS: dict[str, dict[str, dict]] = {
     "Fig. 1": {"frames": {"method": "baseline"}, "anaglyphs": {"method": "baseline", "reads": "anaglyphs"}},
