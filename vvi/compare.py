@@ -73,7 +73,10 @@ def verdicts(claims: Mapping[str, tuple], view: Scene) -> pd.DataFrame:
 
 
 def probes(rows: Mapping[str, Sequence[Result]], names: Sequence[str]) -> pd.DataFrame:
-    """Probes row by row: mean over the runs and, in brackets, the outermost of their 95 % bounds; a dash where a row has no such probe. The last row is what to read them against."""
+    """Probes row by row: mean over the runs and, in brackets, the outermost of their 95 % bounds; a dash where a row has no such probe.
+
+    The last row is what to read them against.
+    """
     found, first = {}, {}
     for label, runs in rows.items():
         scores = {n: [r.probe(n) for r in runs if n in r.record.probes] for n in names}
