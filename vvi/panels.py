@@ -222,23 +222,23 @@ def lists(result: Result, view: Scene, count: int = 3) -> Figure:
     )
 
 
-def lists_beside(results: Mapping[str, Result], view: Scene, direction: Direction = "ir2vis", count: int = 3) -> Figure:
+def lists_beside(results: Mapping[str, Result], view: Scene, direction: Direction = "ir2vis", count: int = 2) -> Figure:
     """Ranked lists of several methods for the same queries, chosen as in `lists` by the first of them."""
     rows = ranked.choose(next(iter(results.values())).metrics(direction).first_hit, count)
-    panels = [_list(f"{name}, {direction}", result, direction, rows, view) for name, result in results.items()]
+    panels = [_list(f"{name}, {direction}", result, direction, rows, view, (96, 48)) for name, result in results.items()]
     return ranked.draw(
         panels, caption=f"The same queries for all: the middle one of each of {count} equal parts of the first model's order ({view.label} data)."
     )
 
 
-def _list(title: str, result: Result, direction: Direction, rows: np.ndarray, view: Scene) -> ranked.Panel:
+def _list(title: str, result: Result, direction: Direction, rows: np.ndarray, view: Scene, size: tuple[int, int] = SIZE) -> ranked.Panel:
     groups = synthetic.read_factors(view.dataset.root).look_alike_group.to_dict() if view.known else None
     query, gallery = view.sides(direction)
     top, hits = _stored(result, f"{direction}/top")[rows], result.metrics(direction).first_hit
     marks = ranked.compose(top, np.array([query[r].identity for r in rows]), np.array([t.identity for t in gallery]), groups)
-    items = [[ranked.load([gallery[i].paths], *SIZE)[0] if i >= 0 else None for i in line] for line in top]
+    items = [[ranked.load([gallery[i].paths], *size)[0] if i >= 0 else None for i in line] for line in top]
     notes = [f"id {query[r].identity}\nfirst hit\nat rank {hits[r]}" for r in rows]
-    return ranked.Panel(title, ranked.load([query[r].paths for r in rows], *SIZE), items, marks, notes)
+    return ranked.Panel(title, ranked.load([query[r].paths for r in rows], *size), items, marks, notes)
 
 
 def _stored(result: Result, name: str) -> np.ndarray:
