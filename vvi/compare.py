@@ -18,7 +18,7 @@ from vvi.types import Direction
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
-    from vvi.panels import Scene
+    from vvi import panels
 
 
 def table(rows: Mapping[str, Sequence[Result]], printed: pd.DataFrame | None = None, caption: str = "", direction: Direction = "ir2vis") -> Styler:
@@ -27,7 +27,7 @@ def table(rows: Mapping[str, Sequence[Result]], printed: pd.DataFrame | None = N
     return tables.styled(tables.ablation(ablate.frame(rows, direction), printed, data=label), caption=f"{caption} {direction}, {label} data.".strip())
 
 
-def difference(ours: Sequence[Result], theirs: Sequence[Result], view: Scene, look_alikes: bool = False, direction: Direction = "ir2vis") -> Score:
+def difference(ours: Sequence[Result], theirs: Sequence[Result], view: panels.Scene, look_alikes: bool = False, direction: Direction = "ir2vis") -> Score:
     """Rank-1 of some runs minus that of others over the same queries, in points; the interval is by bootstrap over identities and over seeds.
 
     look_alikes: only queries whose person has a look-alike (drawn data only).
@@ -43,7 +43,7 @@ def difference(ours: Sequence[Result], theirs: Sequence[Result], view: Scene, lo
     return paired_runs(*(100.0 * h[:, used] for h in hits), groups=ids[used])
 
 
-def differences(rows: Mapping[str, Sequence[Result]], base: str, view: Scene) -> pd.DataFrame:
+def differences(rows: Mapping[str, Sequence[Result]], base: str, view: panels.Scene) -> pd.DataFrame:
     """Every row minus the row `base`: rank-1 over all queries and over those with a look-alike, in points with 95 % intervals."""
     found = {}
     for label, runs in rows.items():
@@ -53,7 +53,7 @@ def differences(rows: Mapping[str, Sequence[Result]], base: str, view: Scene) ->
     return pd.DataFrame(found).T.rename_axis(f"rank-1 minus that of {base} (95 %), {view.label}")
 
 
-def verdicts(claims: Mapping[str, tuple], view: Scene) -> pd.DataFrame:
+def verdicts(claims: Mapping[str, tuple], view: panels.Scene) -> pd.DataFrame:
     """Claims "the first runs beat the second" against the measured difference of rank-1: seen where its 95 % interval lies above zero (over identities and seeds; with one
     seed over identities alone, which is said).
 

@@ -48,7 +48,7 @@ class CrossAttention(nn.Module):
 
 
 def fit(maps: Tensor, size: tuple[int, int], channels: int) -> Tensor:
-    """Maps (M, C, h, w) at another size and width, without a weight: (M, channels, *size).
+    """Maps (M, C, h, w) at another size and width, without a weight: (M, channels, h2, w2) where `size` is (h2, w2).
 
     Places are averaged over areas. Channels are repeated block by block until there are enough, then evenly spaced ones are kept: C -> 2C repeats the block, 2C -> C keeps every
     second.
