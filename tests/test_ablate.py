@@ -19,9 +19,10 @@ def here(tmp_path, monkeypatch, tiny_root):
 
 def test_a_table_becomes_one_config_per_row_and_seed():
     assert [c.seed for c in ablate.configs("baseline", "Table 2", "tiny", seeds=(0, 1))["Baseline"]] == [0, 1]
-    sweep = ablate.configs("baseline", "Fig. 6", "tiny", seeds=(4, 1))
-    assert list(sweep) == [f"n={n}" for n in range(1, 9)]
-    assert [c.seed for c in sweep["n=3"]] == [4] and {c.data.frames for c in sweep["n=3"]} == {3}
+    curve = ablate.configs("baseline", "Fig. 6", "tiny", seeds=(4, 1))
+    assert list(curve) == [f"n={n}" for n in range(1, 9)]
+    assert [c.seed for c in curve["n=3"]] == [4, 1] and {c.data.frames for c in curve["n=3"]} == {3}
+    assert [c.seed for c in ablate.configs("iban", "Fig. 7", "tiny", seeds=(4, 1))["cr_start=0"]] == [4]
     with pytest.raises(ValueError, match="no table 'Table 9'"):
         ablate.configs("baseline", "Table 9")
 
