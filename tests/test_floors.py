@@ -17,7 +17,7 @@ FLOORS = {
     3.5: ["weights"],
     4: ["train", "evaluate", "probes", "trials"],
     5: ["experiment"],
-    6: ["ablate", "panels"],
+    6: ["ablate", "panels", "stress"],
     6.5: ["compare"],
     7: ["__main__"],
 }

@@ -270,6 +270,32 @@ def test_an_occluding_bar_covers_its_share_of_every_frame_and_leaves_the_input()
         probes.occluded(1.5)
 
 
+def test_a_blur_spreads_each_pixel_and_leaves_flat_frames_and_the_input():
+    clips = torch.zeros(2, 3, 3, 41, 41, dtype=torch.uint8)
+    clips[..., 20, 20] = 255
+    changed = probes.blurred(2.0)(clips)
+    assert changed[0, 0, 0, 20, 20] == round(255 / (2 * np.pi * 4)) and changed[0, 0, 0, 20, 22] == round(255 / (2 * np.pi * 4) * np.exp(-0.5))
+    assert clips[..., 20, 20].eq(255).all() and changed.shape == clips.shape
+    flat = torch.full((1, 1, 3, 8, 8), 90, dtype=torch.uint8)
+    assert probes.blurred(1.0)(flat).eq(90).all()
+    with pytest.raises(ValueError, match="sigma 0"):
+        probes.blurred(0)
+
+
+def test_a_view_change_takes_away_right_clips_of_one_kind_and_nobody_else():
+    ids, views = np.array([1, 1, 2, 2]), np.array([0.0, 170, 10, -170])
+    similarity = np.array(
+        [[0.9, 0.1, 0.5, 0.2], [0.3, 0.2, 0.4, 0.6]]
+    )  # person 1 seen from 0: right from its own view only; person 2 from 175: wrong, then right
+    near, change = probes.view_change(similarity, np.array([1, 2]), ids, np.array([0.0, 175]), views)
+    assert near.value == 1.0 and change.value == -0.5 and near.count == 2 and near.reference == pytest.approx(1 / 3)
+    similarity[1, 3] = 0.1  # the clip from behind no longer beats the stranger, the other one (0.4) does
+    near, change = probes.view_change(similarity, np.array([1, 2]), ids, np.array([0.0, 175]), views)
+    assert near.value == 0.5 and change.value == 0.0
+    with pytest.raises(ValueError, match="no query"):
+        probes.view_change(similarity, np.array([1, 2]), ids, np.zeros(2), np.zeros(4))
+
+
 def test_shuffled_clips_keep_their_frames_in_another_order():
     frames = torch.arange(6.0)[None, :, None, None, None].expand(20, 6, 3, 4, 2)
     changed = probes.shuffled(seed=1)(frames)

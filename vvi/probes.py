@@ -215,6 +215,35 @@ def occluded(share: float = 0.3, seed: int = 0) -> Callable[[Tensor], Tensor]:
     return change
 
 
+def blurred(sigma: float) -> Callable[[Tensor], Tensor]:
+    """A change of clips (B, T, 3, H, W): a Gaussian blur of `sigma` pixels of the network's input, on every frame."""
+    from torchvision.transforms.v2.functional import gaussian_blur
+
+    if sigma <= 0:
+        raise ValueError(f"sigma {sigma}: must be positive")
+    return lambda clips: gaussian_blur(clips, [2 * round(3 * sigma) + 1] * 2, [sigma, sigma])
+
+
+def view_change(
+    similarity: np.ndarray, query_ids: np.ndarray, gallery_ids: np.ndarray, query_views: np.ndarray, gallery_views: np.ndarray, apart: float = 60, seed: int = 0
+) -> tuple[Score, Score]:
+    """Rank-1 when the gallery holds a person's clips from views like the query's alone, and the change when it holds those from other views alone.
+
+    similarity: (Q, G); ids and views (yaw in degrees): (Q,), (G,). A view is like another within `apart` degrees. Everybody else's clips stay in both galleries, and queries count
+    that have a right clip of either kind, so that nothing differs but the view.
+    """
+    same = query_ids[:, None] == gallery_ids
+    turn = np.abs((query_views[:, None] - gallery_views + 180) % 360 - 180)
+    like, other = same & (turn <= apart), same & (turn > apart)
+    rows = like.any(1) & other.any(1)
+    if not rows.any():
+        raise ValueError(f"no query has right clips within {apart} degrees and beyond")
+    stranger = np.where(same, -np.inf, similarity).max(1)
+    near, far = ((np.where(kind, similarity, -np.inf).max(1) > stranger)[rows].astype(float) for kind in (like, other))
+    groups, chance = query_ids[rows], (like.sum(1) / (~same | like).sum(1))[rows].mean()
+    return bootstrap(near, seed, groups=groups, reference=float(chance)), paired_bootstrap(near, far, seed, groups=groups)
+
+
 def shuffled(seed: int = 0) -> Callable[[Tensor], Tensor]:
     """A change of clips (B, T, 3, H, W): the frames of each clip in an order drawn for it."""
     import torch

@@ -1,0 +1,58 @@
+"""What disturbed clips cost a trained model: rank-1 against the strength of an occlusion, of a blur, and across views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from vvi import evaluate, experiment, paths, probes, store
+from vvi.data import synthetic
+from vvi.experiment import Result
+
+LEVELS = {"occluded": (0.15, 0.3, 0.45), "blurred": (1.0, 2.0, 4.0)}  # share of the height of a frame; pixels of the network's input
+CHANGES = {"occluded": probes.occluded, "blurred": probes.blurred}
+VIEWS = ("own view", "other views")  # rank-1; change of rank-1
+
+
+def measured(result: Result, data: str | Path | None = None) -> Result:
+    """The result with its change of rank-1 (ir2vis) under every disturbance of `LEVELS`, and on drawn people across views, as more probes of its record.
+
+    They are measured once, from the weights in the run folder, which FileNotFoundError asks for, and kept in the record there.
+    """
+    wanted = {f"{kind} {level:g}": CHANGES[kind](level) for kind, levels in LEVELS.items() for level in levels}
+    if set(result.record.probes) >= {*wanted, *(VIEWS if result.config.data.synthetic else ())}:
+        return result
+    settings = result.config
+    found = experiment.dataset(settings.data, data, seed=settings.seed)
+    method, reader = experiment.trained(settings, len(found.labels)), experiment.frames(settings.data, found)
+    clean = evaluate.evaluate(method, found, reader, settings.data.frames)["ir2vis"]
+    people = np.array([t.identity for t in clean.query])
+    scores = {}
+    for name, change in wanted.items():
+        altered = evaluate.evaluate(method, found, reader, settings.data.frames, change=change)["ir2vis"]
+        scores[name] = probes.robustness(clean.metrics(), altered.metrics(), groups=people)
+    if settings.data.synthetic:
+        yaw = synthetic.read_frames(found.root).set_index("path").view  # one view to a tracklet
+        views = [yaw[[t.paths[0].relative_to(found.root).as_posix() for t in side]].to_numpy() for side in (clean.query, clean.gallery)]
+        gallery = np.array([t.identity for t in clean.gallery])
+        scores |= dict(zip(VIEWS, probes.view_change(clean.query_feat @ clean.gallery_feat.T, people, gallery, *views), strict=True))
+    record = replace(result.record, probes={**result.record.probes, **{name: asdict(score) for name, score in scores.items()}})
+    store.save_record(record, paths.runs())
+    return Result(record, result.stored)
+
+
+def curves(rows: Mapping[str, Sequence[Result]]) -> dict[str, tuple[list[float], dict[str, list[float]]]]:
+    """For `plots.curves.sweeps`: disturbance -> its strengths, and per row the mean rank-1 over runs in per cent; results as `measured` gives them."""
+    panels = {}
+    for kind, levels in LEVELS.items():
+        lines = {
+            label: [
+                np.mean([100 * r.record.scores["ir2vis"]["rank1"] + 100 * (r.probe(f"{kind} {x:g}").value if x else 0) for r in runs]) for x in (0, *levels)
+            ]
+            for label, runs in rows.items()
+        }
+        panels[kind] = ([0, *levels], lines)
+    return panels
