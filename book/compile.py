@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -86,6 +87,8 @@ def execute(chapter: Path, output: Path, parameters: dict | None = None) -> str 
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    # Nobody can click in a page: vvi.workbench draws a figure where it has a panel.
+    os.environ["VVI_WIDGETS"] = "0"
     FAILED.mkdir(parents=True, exist_ok=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     attempt = FAILED / chapter.name
@@ -149,11 +152,22 @@ def gather() -> None:
     shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(*NOT_PAGES))
     for chapter in chapters():
         shutil.copy2(EXECUTED / chapter.name, SOURCE / chapter.name)
+    (SOURCE / "_toc.yml").write_text(contents())
     page = SOURCE / "api.md"
     page.write_text(page.read_text().replace("<!-- modules -->", modules()))
     figures = ROOT / "_build" / "figures"
     if not figures.is_symlink():
         figures.symlink_to(Path("..", "figures"), target_is_directory=True)
+
+
+def contents() -> str:
+    """`_toc.yml` with every numbered chapter in its first part."""
+    import yaml
+
+    toc = yaml.safe_load((BOOK / "_toc.yml").read_text())
+    numbered = [path.stem for path in chapters() if path.name[0].isdigit()]
+    toc["parts"][0]["chapters"] = [{"file": name} for name in numbered]
+    return yaml.safe_dump(toc, sort_keys=False)
 
 
 def modules() -> str:
