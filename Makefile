@@ -10,7 +10,7 @@ SAMPLE ?= 1
 KEY    := $(shell { cat requirements.lock; pwd; } | cksum | tr ' ' '-')
 STAMP  := .venv/.installed-$(KEY)
 
-.PHONY: help env lock data book chapter figures lab sync format test test-all test-real records readme verify-records bench clean
+.PHONY: help env lock data book chapter figures lab sync format test test-all test-real records readme verify-records reliability bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,9 @@ readme: env  ## the results table of README.md, from the stored records
 
 verify-records: env  ## train SAMPLE=1 of the stored results again and compare
 	@$(PY) -m vvi verify --sample $(SAMPLE)
+
+reliability: env  ## kill, fill the disk, race: what interruption survives, counted in book/records/reliability.json
+	@OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_interruption.py --reliability book/records/reliability.json
 
 bench: env  ## speed on this machine: every script in benchmarks/
 	@for script in benchmarks/*.py; do echo "$$script"; $(PY) $$script || exit 1; done

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from vvi import paths
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--reliability", metavar="FILE", help="write what the tests of interruption counted to this file (make reliability)")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -30,3 +36,27 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not root.exists():
             synthetic.write(root, preset="tiny")
     return root
+
+
+class Reliability:
+    """What tests of interruption survived: job -> kind -> how many."""
+
+    def __init__(self):
+        self.counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+
+    def add(self, job: str, kind: str, count: int) -> None:
+        self.counts[job][kind] += count
+
+
+@pytest.fixture(scope="session")
+def reliability(request: pytest.FixtureRequest):
+    """Counts of this session; written when `--reliability FILE` asks for it and no test failed."""
+    found = Reliability()
+    yield found
+    file = request.config.getoption("--reliability")
+    if file and not request.session.testsfailed:
+        from vvi import store
+
+        total = sum(n for kinds in found.counts.values() for kind, n in kinds.items() if kind.startswith("kills"))
+        where = store.environment()
+        Path(file).write_text(json.dumps({"kills survived": total, "by job": found.counts, "environment": where}, indent=1, sort_keys=True) + "\n")

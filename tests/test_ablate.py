@@ -73,6 +73,18 @@ def test_published_numbers_stand_under_their_row():
         ablate.published("mitml", "Table 77")
 
 
+def test_several_protocols_of_a_published_table_are_never_averaged():
+    with pytest.raises(ValueError, match="several protocols, say which: all-search;single-shot, all-search;multi-shot"):
+        ablate.published("di2l", "Table 2")
+    assert ablate.published("di2l", "Table 2", protocol="all-search;multi-shot").loc["Baseline", "rank1"] == 62.10
+    assert ablate.published("di2l", "Table 1", direction=None).loc["DI2L", "mAP"] == 81.76
+
+
+def test_trials_of_regdb_are_ten_seeds_but_for_the_tiny_size():
+    seeds = {size: [c.seed for c in ablate.configs("di2l", "RegDB (images)", size, (0, 1))["DI2L"]] for size in ("tiny", "standard")}
+    assert seeds == {"tiny": [0, 1], "standard": list(range(10))}
+
+
 def test_collected_records_are_verified_by_training_again(here, monkeypatch):
     monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Fig. 6": {"n=2": {"frames": 2}}})
     ablate.fill([c for cs in ablate.configs("baseline", "Fig. 6", "tiny", (0,)).values() for c in cs], device="cpu")

@@ -5,6 +5,7 @@ import pytest
 
 from vvi import evaluate, experiment, trials
 from vvi.config import DataConfig, change, preset
+from vvi.data import synthetic
 from vvi.metrics import retrieval_metrics
 
 
@@ -97,6 +98,23 @@ def test_the_image_protocols_run_end_to_end_on_embedded_sets(layout, directions,
     assert set(found) == (set(trials.SETTINGS) if layout == "sysu-mm01" else set())
     for name, scores in found.items():
         assert scores["rank1"] == pytest.approx(100 * result.arrays[f"{name}/trials"][:, 0].mean()) and 0 < scores["mAP"] <= 100
+
+
+def test_a_trial_without_look_alikes_has_no_probe_of_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("VVI_CACHE", str(tmp_path))
+    result = experiment.run(preset("tiny", layout="regdb", frames=1, steps=1, seed=1), device="cpu", progress=False, keep=False)
+    assert "gap probe" in result.record.probes and not {"look-alike pair", "look-alike rank1"} & set(result.record.probes)
+
+
+def test_one_folder_may_hold_several_real_sets(tiny_root, tmp_path, monkeypatch):
+    for name, layout in (("people", "sysu-mm01"), ("thermal", "regdb")):
+        synthetic.write(tmp_path / name, preset="tiny", layout=layout, progress=False)
+    (tmp_path / "video").symlink_to(tiny_root)
+    monkeypatch.setenv("VVI_DATA", str(tmp_path))
+    roots = {layout: experiment.dataset(DataConfig("real", layout=layout)).root.name for layout in ("hitsz-vcm", "sysu-mm01", "regdb")}
+    assert roots == {"hitsz-vcm": "video", "sysu-mm01": "people", "regdb": "thermal"}
+    monkeypatch.setenv("VVI_DATA", str(tmp_path / "thermal"))
+    assert experiment.dataset(DataConfig("real", layout="regdb")).layout == "regdb"
 
 
 def test_the_seed_of_a_run_names_its_trial_of_regdb(tmp_path, monkeypatch):

@@ -8,17 +8,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
-    0: ["vvi", "types", "paths", "seed"],
-    0.5: ["data.faults"],  # what the three readers share
-    1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.layout", "data.images", "data.synthetic", "data.clips"]
-    + ["data.transforms", "data.sampler"],
-    2: ["data", "data.check", "data.loader", "methods.base", "optim", "store", "plots.style"],
+    0: ["vvi", "types", "paths", "seed", "durable", "fields", "extras"],
+    0.5: ["data.faults", "data.video"],  # what the three readers share; what writes and reads videos
+    1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.layout", "data.images", "data.synthetic", "data.clips", "data.tracks"]
+    + ["data.transforms", "data.sampler", "printed", "executors", "nearest"],
+    2: ["data", "data.check", "data.loader", "methods.base", "optim", "store", "checkpoint", "shards", "plots.style", "data.sequences", "detectors"],
     3: ["methods", "methods.*", "plots", "plots.*"],
-    3.5: ["weights"],
-    4: ["train", "evaluate", "probes", "trials"],
-    5: ["experiment"],
+    3.5: ["weights", "detect"],
+    4: ["train", "evaluate", "probes", "trials", "choices"],
+    4.5: ["findings"],
+    5: ["experiment", "search"],
     6: ["ablate", "panels", "stress"],
-    6.5: ["compare"],
+    6.5: ["compare", "queries"],
+    6.6: ["standing"],
+    6.7: ["explorer"],
+    6.8: ["workbench"],
     7: ["__main__"],
 }
 PACKAGES_SEEN_AS_ONE = ("nn", "data.synthetic")  # their modules may import each other

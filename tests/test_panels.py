@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from vvi import compare, experiment, panels
+from vvi import ablate, compare, experiment, panels
 from vvi.config import preset
 
 
@@ -62,6 +62,7 @@ def test_frame_weights_are_shown_and_scored_against_noisy_frames(shown, remember
     said = " ".join(t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize")))
     assert "AUC of a low weight" in said and f"vis {remembering.probe('noisy frames vis').value:.2f}" in said
     assert remembering.arrays["inside/ir/gate"].shape[1:] == (3, 32)
+    assert isinstance(panels.overlaid(remembering, shown[1], "gate"), Figure)  # one value to a channel, drawn as if to a stripe
     with pytest.raises(ValueError, match="baseline shows no such thing of itself"):
         panels.weighed(shown[0][0], shown[1])
 
@@ -78,6 +79,39 @@ def test_a_difference_is_zero_against_itself_and_its_sign_follows_the_better_run
     table = compare.differences({"base": runs[:1], "mitml": [remembering]}, "base", view)
     assert list(table.index) == ["mitml"] and table.loc["mitml", "all queries"].startswith(f"{expected:+.1f} (")
     assert set(table.columns) == {"all queries", "look-alikes"}
+
+
+def test_a_term_settles_at_the_step_after_its_last_above_the_level(shown, monkeypatch):
+    run = shown[0][0]
+    monkeypatch.setitem(run.record.history, "made/up", [3.0, 1.0, 3.0, 1.0, 1.0])
+    found = [compare.settles({"row": [run]}, "made/up", level, smooth=1).loc["row", "seed 0"] for level in (2.0, 3.0, 0.5)]
+    assert found == [4, 1, 6]
+
+
+def test_trials_of_regdb_are_compared_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("VVI_CACHE", str(tmp_path))
+    settings = [preset("tiny", layout="regdb", frames=1, steps=1, seed=s) for s in (0, 1)]
+    view, runs = panels.scene(settings[0]), [experiment.run(c, device="cpu", progress=False, keep=False) for c in settings]
+    same = compare.difference(runs, runs, view)
+    assert (same.value, same.low, same.high, same.count) == (0.0, 0.0, 0.0, 2)
+    assert list(compare.differences({"base": runs, "again": runs}, "base", view).columns) == ["all queries"]
+    with pytest.raises(ValueError, match="of the same trials"):
+        compare.difference(runs, runs[:1], view)
+
+
+def test_the_gap_of_pixels_is_measured_after_each_change(shown):
+    view = shown[1]
+    grey = panels.pixel_gap(view, {"as it is": lambda x: x, "one channel": lambda x: x[:, :1].expand_as(x)})
+    assert float(grey.loc["as it is", "spread of the channels"]) > 1 and grey.loc["one channel", "spread of the channels"] == "0.0"
+    assert grey.loc["as it is", "gap distance"] != grey.loc["one channel", "gap distance"]
+
+
+def test_a_setting_of_sysu_is_the_mean_over_its_galleries(tmp_path, monkeypatch):
+    monkeypatch.setenv("VVI_CACHE", str(tmp_path))
+    result = experiment.run(preset("tiny", layout="sysu-mm01", frames=1, steps=1), device="cpu", progress=False, keep=False)
+    setting = "indoor-search;single-shot"
+    assert ablate.frame({"row": [result]}, setting=setting).mAP.item() == result.trials()[setting]["mAP"]
+    assert f"Table 1. {setting}, synthetic data." in compare.table({"row": [result]}, caption="Table 1.", setting=setting).to_html()
 
 
 def test_probes_are_compared_row_by_row_with_a_dash_where_there_is_none(shown, remembering):
@@ -139,3 +173,18 @@ def test_a_term_that_changes_its_phase_is_one_line_and_two_at_once_are_two():
     )
     assert {k: np.asarray(v).tolist() for k, v in terms.items() if k == "id"} == {"id": [1, 2, 3]}
     assert set(terms) == {"id", "pull", "other/pull"}
+
+
+def test_where_training_ended_is_the_mean_of_the_last_active_steps(shown):
+    runs, _ = shown
+    table = compare.ends({"row": runs}, {"identity loss": "encoder/id", "none": "encoder/nothing"}, last=2)
+    assert table.loc["row", "identity loss"] == f"{np.mean([np.mean(r.history['encoder/id'][-2:]) for r in runs]):.3f}"
+    assert table.loc["row", "none"] == "–" and table.index.name == "mean of the last 2 steps, synthetic data"
+
+
+def test_sweeps_put_each_setting_into_a_panel(shown):
+    runs, _ = shown
+    fig = panels.sweeps({"a=1": runs, "a=2": runs[:1], "b=0.5": runs}, {"a": "weight a", "b": "weight b"})
+    assert [ax.get_xlabel() for ax in fig.axes] == ["weight a", "weight b"]
+    assert fig.axes[0].lines[0].get_xdata().tolist() == [1.0, 2.0]
+    assert fig.axes[0].lines[0].get_ydata()[1] == pytest.approx(runs[0].row("ir2vis")["rank1"])

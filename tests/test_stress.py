@@ -32,9 +32,11 @@ def test_a_record_without_weights_says_what_to_do(trained, tiny_root):
 
 def test_curves_begin_with_the_undisturbed_rank_one(trained, tiny_root):
     panels = stress.curves({"Baseline": [stress.measured(trained, tiny_root)]})
-    strengths, lines = panels["occluded"]
+    strengths, lines = panels["occluded, share of the height"]
     clean = trained.row("ir2vis")["rank1"]
     assert strengths == [0, 0.15, 0.3, 0.45] and lines["Baseline"][0] == pytest.approx(clean)
     assert lines["Baseline"][2] == pytest.approx(clean + 100 * trained.probe("occluded").value)
-    assert np.isfinite(panels["blurred"][1]["Baseline"]).all()
+    table = stress.kept({"Baseline": [stress.measured(trained, tiny_root)]})
+    assert table.loc["Baseline", "occluded 0.45"] == pytest.approx(lines["Baseline"][3] / clean, abs=0.005)
+    assert np.isfinite(panels["blurred, pixels"][1]["Baseline"]).all()
     assert len(curves.sweeps(panels).axes) == 2

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
+from typing import NoReturn
 
 _SIZES = ("tiny", "standard", "full", "paper")
 
@@ -17,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         if args.debug:
             raise
-        print(f"vvi {args.command}: {error}", file=sys.stderr)
+        print(f"vvi {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"vvi {args.command}: interrupted; the same command goes on where it can", file=sys.stderr)
@@ -42,14 +44,19 @@ def _check(args) -> int:
 def _settings(args, seed: int):
     from vvi.config import preset
 
-    return preset(args.preset, args.method, seed=seed, **dict(args.set or []))
+    changes = dict(args.set or [])
+    if taken := changes.keys() & {"method", "preset", "seed"}:
+        raise ValueError(f"--set cannot change {min(taken)}: give it as METHOD, --preset or --seeds")
+    return preset(args.preset, args.method, seed=seed, **changes)
 
 
 def _train(args) -> int:
-    from vvi import experiment
+    from vvi import experiment, shards
 
     for seed in args.seeds:
         result = experiment.run(_settings(args, seed), retrain=args.retrain, device=args.device, data=args.data, pixels=args.pixels)
+        if not shards.first():
+            continue
         print(f"seed {seed}  run {result.run_id}{'  (stored)' if result.stored else ''}  {result.data_label + ' data'}")
         for direction in result.record.scores:
             print(f"  {direction}  {result.metrics(direction)}")
@@ -69,11 +76,12 @@ def _eval(args) -> int:
 
 
 def _ablate(args) -> int:
-    from vvi import ablate, methods
+    from vvi import ablate, executors, methods, paths
 
     tables = args.tables or list(methods.module(args.method).ABLATIONS)
     wanted = [c for table in tables for settings in ablate.configs(args.method, table, args.preset, args.seeds).values() for c in settings]
-    with _pool(args.workers) as pool:
+    where = args.executor or ("processes" if args.workers else "here")
+    with executors.connect(where, args.workers, paths.runs() / ".jobs", **dict(args.options or [])) as pool:
         print(f"{ablate.fill(wanted, pool, device=args.device, pixels=args.pixels)} runs trained, {len({c.hash for c in wanted})} wanted")
     if args.collect:
         print(f"{ablate.collect(args.method, args.preset, args.seeds)} records in book/records")
@@ -105,19 +113,32 @@ def _verify(args) -> int:
     return 0 if all(check.holds for check in checks) else 1
 
 
-def _pool(workers: int):
-    """That many processes of one thread each: on a CPU two such runs end sooner than one after the other on two threads."""
-    from concurrent.futures import ProcessPoolExecutor
-    from contextlib import nullcontext
-    from multiprocessing import get_context
+def _tracklets(args) -> int:
+    from vvi import detectors
+    from vvi.data.sequences import write_tracklets
+    from vvi.data.video import open_video
 
-    return ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread) if workers else nullcontext()
+    open_video(args.video)  # a bad file is told before a network is built
+    detect = detectors.load(args.detector, args.weights, args.device)
+    print(write_tracklets(args.video, args.out, args.camera, args.modality, detect))
+    return 0
 
 
-def _one_thread() -> None:
-    import torch
+def _from(least: int):
+    """What reads a whole number that is not below a least one."""
 
-    torch.set_num_threads(1)
+    def whole(text: str) -> int:
+        if not re.fullmatch(r"-?\d{1,18}", text, re.ASCII) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least}")
+        return int(text)
+
+    return whole
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as for any other mistake."""
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help)\n")
 
 
 def _field(text: str) -> tuple[str, object]:
@@ -131,7 +152,7 @@ def _field(text: str) -> tuple[str, object]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vvi", description="Video-based visible-infrared person re-identification: data, training, evaluation, records.")
+    parser = _Parser(prog="vvi", description="Video-based visible-infrared person re-identification: data, training, evaluation, records.")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -144,8 +165,8 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument("root")
     synth.add_argument("--preset", default="standard", choices=_SIZES[:3])
     synth.add_argument("--layout", default="hitsz-vcm", choices=("hitsz-vcm", "sysu-mm01", "regdb"))
-    synth.add_argument("--seed", type=int, default=0)
-    synth.add_argument("--workers", type=int, default=None)
+    synth.add_argument("--seed", type=_from(0), default=0)
+    synth.add_argument("--workers", type=_from(1), default=None)
     check = command("check", _check, "read a data set, print counts beside the expected ones and every problem found")
     check.add_argument("root")
     check.add_argument("--layout", default="auto", choices=("auto", "hitsz-vcm", "sysu-mm01", "regdb"))
@@ -161,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
         sub = command(name, do, text)
         sub.add_argument("method")
         sub.add_argument("--preset", default="standard", choices=_SIZES)
-        sub.add_argument("--seeds", type=int, nargs="+", default=[0])
+        sub.add_argument("--seeds", type=_from(0), nargs="+", default=[0])
         sub.add_argument("--set", type=_field, nargs="+", metavar="FIELD=VALUE", help="fields to change, e.g. frames=4 lr=0.001")
         sub.add_argument("--data", default=None, help="folder to read in place of the preset's")
         sub.add_argument("--device", default="auto")
@@ -172,14 +193,28 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("method")
     ablate.add_argument("--tables", nargs="+")
     ablate.add_argument("--preset", default="standard", choices=_SIZES)
-    ablate.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    ablate.add_argument("--seeds", type=_from(0), nargs="+", default=[0, 1, 2])
     ablate.add_argument("--device", default="auto")
     ablate.add_argument("--pixels", **pixels)
-    ablate.add_argument("--workers", type=int, default=0, help="processes of one thread each that train side by side (0: here, one run after the other)")
+    ablate.add_argument("--workers", type=_from(0), default=0, help="processes of one thread each that train side by side (0: here, one run after the other)")
+    ablate.add_argument("--executor", metavar="WHERE", help="here, processes, dask://host:port or slurm (the last two need the extra [cluster])")
+    ablate.add_argument("--options", type=_field, nargs="+", metavar="NAME=VALUE", help="parameters of slurm jobs, e.g. timeout_min=600 slurm_partition=gpu")
     ablate.add_argument("--collect", action="store_true", help="copy the results into book/records")
+    tracklets = command("tracklets", _tracklets, "cut the tracklets of one video: detect people, track them, write HITSZ-VCM layout")
+    tracklets.add_argument("video")
+    tracklets.add_argument("--out", required=True, metavar="ROOT", help="new folder, or one that this command made: further videos are added")
+    tracklets.add_argument("--camera", type=_from(1), required=True)
+    tracklets.add_argument("--modality", required=True, choices=("vis", "ir"))
+    tracklets.add_argument(
+        "--detector", default="fcos", help="fcos, retinanet or fasterrcnn (small, trained on synthetic scenes) or a detection network of torchvision"
+    )
+    tracklets.add_argument(
+        "--weights", default=None, help="file of its weights (default: the stored ones, or where torchvision keeps its own; nothing is downloaded)"
+    )
+    tracklets.add_argument("--device", default="cpu")
     command("runs", _runs, "list stored results")
     verify = command("verify", _verify, "train a sample of the committed records again and compare")
-    verify.add_argument("--sample", type=int, default=1)
+    verify.add_argument("--sample", type=_from(1), default=1)
     verify.add_argument("--device", default="auto")
     return parser
 

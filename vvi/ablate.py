@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, replace
@@ -13,8 +15,11 @@ from tqdm import tqdm
 from vvi import experiment, methods, paths, store
 from vvi.config import RunConfig, change, preset
 from vvi.experiment import Result
+from vvi.seed import share
 from vvi.types import Direction
 
+FOLDERS = ("VVI_RUNS", "VVI_CACHE", "VVI_DATA")
+_ONE = threading.Lock()
 PICTURED = 0  # the seed whose records keep what pictures need
 NUMBERS = ("/ap", "/first_hit", "/trials")  # arrays that metrics and tests of a difference are made of, by the end of their names
 
@@ -28,12 +33,13 @@ def rows(method: str, table: str) -> dict[str, dict]:
 
 
 def configs(method: str, table: str, size: str = "standard", seeds: Iterable[int] = (0, 1, 2)) -> dict[str, list[RunConfig]]:
-    """Row label -> one config per seed; a table that the method lists under `SWEEPS` runs on the first seed only, one under `TRIALS` on seeds 0 to 9.
+    """Row label -> one config per seed; a table that the method lists under `SWEEPS` runs on the first seed only, one under `TRIALS` on seeds 0 to 9 (at `tiny` on those given).
 
     At the size of the paper a table follows its own schedule where the method's `PAPER_RECIPE` names one.
     """
     module = methods.module(method)
-    seeds = list(seeds)[:1] if table in module.SWEEPS else list(range(10)) if table in getattr(module, "TRIALS", ()) else list(seeds)
+    trials = size != "tiny" and table in getattr(module, "TRIALS", ())
+    seeds = list(seeds)[:1] if table in module.SWEEPS else list(range(10)) if trials else list(seeds)
     recipe = getattr(module, "PAPER_RECIPE", {}).get(table, {}) if size == "paper" else {}
     return {label: [change(preset(size, method, seed=seed), **recipe | changes) for seed in seeds] for label, changes in rows(method, table).items()}
 
@@ -45,21 +51,46 @@ def missing(wanted: Iterable[RunConfig]) -> list[RunConfig]:
 
 
 def fill(wanted: Iterable[RunConfig], executor: Executor | None = None, **run) -> int:
-    """Train what is missing, here or on any `concurrent.futures` executor; returns how many runs. Killed in the middle, the same call goes on with what is left.
+    """Train what is missing, here or on any `concurrent.futures` executor (`vvi.executors`); returns how many runs. Killed in the middle, the same call goes on with what is left.
 
-    `run`: arguments of `experiment.run`, such as `device` and `pixels`.
+    `run`: arguments of `experiment.run`, such as `device` and `pixels`. On an executor a run that fails does not stop the others: RuntimeError at the end.
     """
-    todo, run = missing(wanted), {"progress": False} | run
+    if share()[1] > 1:
+        raise ValueError(
+            "a sweep trains runs side by side, torchrun trains one run on many processes: start the sweep without it, or the runs one by one with `vvi train`"
+        )
+    todo, run, failed = missing(wanted), {"progress": False} | run, {}
     with tqdm(total=len(todo), desc="runs", unit="run") as bar:
         if executor is None:
             for config in todo:
                 experiment.run(config, **run)
                 bar.update()
         else:
-            for done in as_completed([executor.submit(experiment.run, config, **run) for config in todo]):
-                done.result()
+            given = {name: os.environ[name] for name in FOLDERS if name in os.environ}
+            started = {executor.submit(_elsewhere, config, given, run): config for config in todo}
+            for done in as_completed(started):
+                if error := done.exception():
+                    failed[started[done].hash] = error
+                else:
+                    _bring(done.result(), started[done])
                 bar.update()
+    for name, error in failed.items():
+        raise RuntimeError(f"{len(failed)} of {len(todo)} runs failed, the others are stored; run {name}: {type(error).__name__}: {error}") from error
     return len(todo)
+
+
+def _elsewhere(config: RunConfig, given: Mapping[str, str], run: Mapping) -> Result:
+    """A run of a sweep where an executor puts it: folders as here unless that machine has its own, and one run at a time in a process, whose generators they would share."""
+    for name, folder in given.items():
+        os.environ.setdefault(name, folder)
+    with _ONE:
+        return experiment.run(config, **run)
+
+
+def _bring(result: Result, config: RunConfig) -> None:
+    """Store a result that was trained where this machine cannot see it; its weights stay there."""
+    if store.find(config, experiment.versions(config))[0] is None:
+        store.save_record(result.record, paths.runs())
 
 
 def results(method: str, table: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2), **run) -> dict[str, list[Result]]:
@@ -67,21 +98,35 @@ def results(method: str, table: str, size: str = "standard", seeds: Sequence[int
     return {label: [experiment.run(c, **run) for c in settings] for label, settings in configs(method, table, size, seeds).items()}
 
 
-def frame(rows: Mapping[str, Sequence[Result]], direction: Direction = "ir2vis") -> pd.DataFrame:
-    """One line per (label, seed) with the scores of a direction in per cent, the run and the seconds of its training."""
+def frame(rows: Mapping[str, Sequence[Result]], direction: Direction = "ir2vis", setting: str = "") -> pd.DataFrame:
+    """One line per (label, seed) with the scores of a direction in per cent, the run and the seconds of its training; with `setting` (one of `trials.SETTINGS`) the means over the
+    galleries of SYSU-MM01."""
     return pd.DataFrame(
-        {"row": label, "seed": r.config.seed, **r.row(direction), "run": r.run_id, "seconds": r.record.seconds["train"]}
+        {
+            "row": label,
+            "seed": r.config.seed,
+            **(r.trials()[setting] if setting else r.row(direction)),
+            "run": r.run_id,
+            "seconds": r.record.seconds["train"],
+        }
         for label, found in rows.items()
         for r in found
     )
 
 
-def published(paper: str, table: str, direction: str = "ir2vis") -> pd.DataFrame:
-    """What a paper prints in one of its tables: row label -> metric columns, from `book/published/<paper>.csv`."""
+def published(paper: str, table: str, direction: str | None = "ir2vis", protocol: str = "") -> pd.DataFrame:
+    """What a paper prints in one of its tables: row label -> metric columns, from `book/published/<paper>.csv`.
+
+    direction: None where the paper does not say which; protocol: needed where the table has several (the error names them).
+    """
     numbers = pd.read_csv(paths.published() / f"{paper}.csv")
-    chosen = numbers[(numbers.table == table) & (numbers.direction == direction)]
+    chosen = numbers[(numbers.table == table) & (numbers.direction == direction if direction else numbers.direction.isna())]
+    if protocol:
+        chosen = chosen[chosen.protocol == protocol]
     if chosen.empty:
-        raise ValueError(f"book/published/{paper}.csv has nothing for {table!r}, {direction}")
+        raise ValueError(f"book/published/{paper}.csv has nothing for {table!r}, {' '.join(filter(None, (direction or 'no direction', protocol)))}")
+    if chosen.duplicated(["method", "metric"]).any():
+        raise ValueError(f"{table!r} of {paper} has several protocols, say which: {', '.join(dict.fromkeys(chosen.protocol))}")
     return chosen.pivot_table(index="method", columns="metric", values="value", sort=False)
 
 
@@ -135,5 +180,5 @@ def _again(record: store.Record, device: str, elsewhere: float) -> Check:
         for direction, scores in record.scores.items()
         for name in ("rank1", "mAP")
     }
-    same = all(record.environment.get(k) == now.record.environment.get(k) for k in ("torch", "numpy", "processor", "threads", "device"))
+    same = all(record.environment.get(k) == now.record.environment.get(k) for k in ("torch", "numpy", "processor", "threads", "device", "processes"))
     return Check(record.config.hash, same, difference, 0.01 if same else elsewhere)

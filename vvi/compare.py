@@ -11,8 +11,8 @@ import pandas as pd
 from vvi import ablate
 from vvi.data import synthetic
 from vvi.experiment import Result
-from vvi.plots import tables
-from vvi.probes import Score, paired_runs
+from vvi.plots import curves, tables
+from vvi.probes import Score, paired_bootstrap, paired_runs
 from vvi.types import Direction
 
 if TYPE_CHECKING:
@@ -21,19 +21,26 @@ if TYPE_CHECKING:
     from vvi import panels
 
 
-def table(rows: Mapping[str, Sequence[Result]], printed: pd.DataFrame | None = None, caption: str = "", direction: Direction = "ir2vis") -> Styler:
-    """A table of the book: what the paper prints beside the mean and spread of ours, row by row; `printed` as `ablate.published` gives it."""
+def table(
+    rows: Mapping[str, Sequence[Result]], printed: pd.DataFrame | None = None, caption: str = "", direction: Direction = "ir2vis", setting: str = ""
+) -> Styler:
+    """A table of the book: what the paper prints beside the mean and spread of ours, row by row; `printed` as `ablate.published` gives it, `setting` as in `ablate.frame`."""
     label = next(iter(rows.values()))[0].data_label
-    return tables.styled(tables.ablation(ablate.frame(rows, direction), printed, data=label), caption=f"{caption} {direction}, {label} data.".strip())
+    note = " ".join(filter(None, (caption, f"{setting or direction}, {label} data.")))
+    return tables.styled(tables.ablation(ablate.frame(rows, direction, setting), printed, data=label), caption=note)
 
 
 def difference(ours: Sequence[Result], theirs: Sequence[Result], view: panels.Scene, look_alikes: bool = False, direction: Direction = "ir2vis") -> Score:
     """Rank-1 of some runs minus that of others over the same queries, in points; the interval is by bootstrap over identities and over seeds.
 
-    look_alikes: only queries whose person has a look-alike (drawn data only).
+    look_alikes: only queries whose person has a look-alike (drawn data only). Seeds of RegDB are trials with other people: there the difference is taken trial by trial and the
+    bootstrap is over trials.
     """
-    if view.dataset.layout == "regdb" and len({r.config.seed for r in (*ours, *theirs)}) > 1:
-        raise ValueError("seeds of RegDB are trials with other people: their queries cannot be compared one by one")
+    seeds = [[r.config.seed for r in runs] for runs in (theirs, ours)]
+    if view.dataset.layout == "regdb" and len({*seeds[0], *seeds[1]}) > 1:
+        if seeds[0] != seeds[1] or look_alikes:
+            raise ValueError("seeds of RegDB are trials with other people: compare all queries of the same trials")
+        return paired_bootstrap(*(100.0 * np.array([r.metrics(direction).rank(1) for r in runs]) for runs in (theirs, ours)))
     hits = [np.stack([r.metrics(direction).first_hit == 1 for r in runs]) for runs in (theirs, ours)]
     ids = np.array([t.identity for t in view.sides(direction)[0]])
     used = ours[0].metrics(direction).first_hit > 0
@@ -45,31 +52,57 @@ def difference(ours: Sequence[Result], theirs: Sequence[Result], view: panels.Sc
 
 def differences(rows: Mapping[str, Sequence[Result]], base: str, view: panels.Scene) -> pd.DataFrame:
     """Every row minus the row `base`: rank-1 over all queries and over those with a look-alike, in points with 95 % intervals."""
-    found = {}
+    found, alike = {}, view.known and view.dataset.layout != "regdb"  # few people of a trial have a look-alike
     for label, runs in rows.items():
-        scores = {"all queries": difference(runs, rows[base], view)} | ({"look-alikes": difference(runs, rows[base], view, True)} if view.known else {})
+        scores = {"all queries": difference(runs, rows[base], view)} | ({"look-alikes": difference(runs, rows[base], view, True)} if alike else {})
         if label != base:
             found[label] = {name: f"{s.value:+.1f} ({s.low:+.1f} to {s.high:+.1f})" for name, s in scores.items()}
     return pd.DataFrame(found).T.rename_axis(f"rank-1 minus that of {base} (95 %), {view.label}")
 
 
+def word(score: Score, more: bool = True) -> str:
+    """What an interval says of the claim that a difference lies above zero, or below it where not `more`."""
+    above, below = score.low > 0, score.high < 0
+    return "seen" if (above if more else below) else "the opposite" if above or below else "not seen"
+
+
 def verdicts(claims: Mapping[str, tuple], view: panels.Scene) -> pd.DataFrame:
     """Claims "the first runs beat the second" against the measured difference of rank-1: seen where its 95 % interval lies above zero (over identities and seeds; with one
-    seed over identities alone, which is said).
+    seed over identities alone, which is said; over the trials of RegDB).
 
     claims: claim -> (better, worse), both sequences of results, or (better, worse, True) where only queries with a look-alike count.
     """
     found = {}
     for claim, (better, worse, *look_alikes) in claims.items():
         score = difference(better, worse, view, *look_alikes)
-        word = "seen" if score.low > 0 else "the opposite" if score.high < 0 else "not seen"
-        word += ", one seed" if min(len(better), len(worse)) == 1 else ""
+        said = word(score) + (", one seed" if min(len(better), len(worse)) == 1 else "")
         found[claim] = {
             "points of rank-1": f"{score.value:+.1f} ({score.low:+.1f} to {score.high:+.1f})",
             "seeds": min(len(better), len(worse)),
-            "on this data": word,
+            "on this data": said,
         }
     return pd.DataFrame(found).T.rename_axis(f"{view.label} data")
+
+
+def ends(rows: Mapping[str, Sequence[Result]], terms: Mapping[str, str], last: int = 50) -> pd.DataFrame:
+    """Where training ended, row by row: mean over runs of the last steps in which each term of the history was active, and rank-1. terms: column -> term, such as "main/id"; a dash
+    where a row has no such term."""
+    found = {}
+    for label, runs in rows.items():
+        lines = {column: [np.array(r.history[term], dtype=float) for r in runs if term in r.history] for column, term in terms.items()}
+        found[label] = {c: f"{np.mean([v[np.isfinite(v)][-last:].mean() for v in of]):.3f}" if of else "–" for c, of in lines.items()}
+        found[label]["rank-1"] = f"{np.mean([r.row('ir2vis')['rank1'] for r in runs]):.1f}"
+    return pd.DataFrame(found).T.rename_axis(f"mean of the last {last} steps, {next(iter(rows.values()))[0].data_label} data")
+
+
+def settles(rows: Mapping[str, Sequence[Result]], term: str, level: float, smooth: int = 20) -> pd.DataFrame:
+    """The first step from which on the running mean of a term of the history stays at or below a level, run by run; one past the last where it does not."""
+    found = {}
+    for label, runs in rows.items():
+        above = [np.flatnonzero(curves.running_mean(np.array(r.history[term], dtype=float), smooth) > level) for r in runs]
+        found[label] = {f"seed {r.config.seed}": int(steps.max(initial=-1)) + 2 for r, steps in zip(runs, above, strict=True)}
+    steps = len(next(iter(rows.values()))[0].history[term])
+    return pd.DataFrame(found).T.astype("Int64").rename_axis(f"step of {steps}, {next(iter(rows.values()))[0].data_label} data")
 
 
 def probes(rows: Mapping[str, Sequence[Result]], names: Sequence[str]) -> pd.DataFrame:

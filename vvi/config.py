@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
+
+from vvi.fields import Bounds, check_fields, hints
 
 Preset = Literal["tiny", "standard", "full", "paper"]
 PRESETS: tuple[Preset, ...] = ("tiny", "standard", "full", "paper")
+_BOUNDS: Bounds = {
+    **dict.fromkeys(("height", "width", "frames", "identities", "tracklets", "epochs", "steps"), (1, math.inf)),
+    **dict.fromkeys(("pad", "lr", "slow", "momentum", "weight_decay", "warmup", "gamma"), (0, math.inf)),
+    "seed": (0, 2**63 - 1),
+    "flip": (0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,9 @@ class DataConfig:
     pad: int = 10
     flip: float = 0.5
     augment_per: Literal["frame", "clip"] = "frame"
+
+    def __post_init__(self):
+        check_fields(DataConfig, vars(self), _BOUNDS)
 
     @property
     def synthetic(self) -> bool:
@@ -59,6 +71,9 @@ class Recipe:
     gamma: float = 0.1
     precision: str = "32-true"
 
+    def __post_init__(self):
+        check_fields(Recipe, vars(self), _BOUNDS)
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -71,7 +86,10 @@ class RunConfig:
     backbone: str = "resnet50"
     weights: str | None = "imagenet"
     seed: int = 0
-    preset: str = "paper"
+    preset: Preset = "paper"
+
+    def __post_init__(self):
+        check_fields(RunConfig, vars(self), _BOUNDS)
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces."""
@@ -84,7 +102,7 @@ class RunConfig:
 
 
 def from_json(text: str) -> RunConfig:
-    """The inverse of `RunConfig.to_json`; unknown or missing-typed fields raise ValueError naming them."""
+    """The inverse of `RunConfig.to_json`; ValueError naming a field that is unknown or whose value does not fit."""
     return _build(RunConfig, json.loads(text))
 
 
@@ -92,7 +110,9 @@ def change(config: RunConfig, **changes: Any) -> RunConfig:
     """A copy with fields changed by name, wherever they live: `change(config, frames=4, lr=0.01, variant="released")`.
 
     Names of `RunConfig`, `DataConfig` and `Recipe` are looked up in this order; `data_seed` is `data.seed`; every other name is an option of the method.
+    A list becomes a tuple. ValueError naming a value that does not fit; options are looked at where the method is known (`methods.config`).
     """
+    changes = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
     own = {k: v for k, v in changes.items() if k in {f.name for f in fields(RunConfig)} - {"options", "data", "recipe"}}
     data = {
         "seed" if k == "data_seed" else k: v for k, v in changes.items() if k == "data_seed" or (k not in own and k in {f.name for f in fields(DataConfig)})
@@ -115,11 +135,13 @@ def preset(name: str, method: str = "baseline", seed: int = 0, **changes: Any) -
     return change(replace(_PRESETS[name], method=method, seed=seed, preset=name), **changes)
 
 
-def _build(kind: type, values: Mapping[str, Any]) -> Any:
-    hints = get_type_hints(kind)
-    if unknown := set(values) - set(hints):
+def _build(kind: type, values: Any) -> Any:
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{kind.__name__} is made of fields by name, not of {values!r}")
+    expected = hints(kind)
+    if unknown := set(values) - set(expected):
         raise ValueError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
-    read = {k: _build(hints[k], v) if is_dataclass(hints[k]) else tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    read = {k: _build(expected[k], v) if is_dataclass(expected[k]) else tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return kind(**read)
 
 

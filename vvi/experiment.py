@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from vvi import evaluate, methods, paths, probes, store, train, trials
+from vvi import checkpoint, durable, evaluate, findings, methods, paths, probes, shards, store, train, trials
 from vvi.config import DataConfig, RunConfig
 from vvi.data import open_dataset, synthetic
-from vvi.data.clips import test_frames
+from vvi.data.layout import holds
 from vvi.data.loader import Frames, TrainLoader
-from vvi.data.transforms import normalise
 from vvi.methods.base import Method
 from vvi.metrics import Metrics
-from vvi.plots import cam
-from vvi.seed import seed_everything
-from vvi.types import Dataset, Direction, Modality, Tracklet
+from vvi.seed import seed_everything, share
+from vvi.types import Dataset, Direction
 
-RANKS = (1, 5, 10, 20)
-SHOWN = 12  # test identities whose embeddings a record keeps, for t-SNE
 Pixels = Literal["files", "cache", "resident"]
-MAPPED, KEPT_MAPS = 32, 2  # test tracklets of each modality whose CAM is scored, and whose maps a record keeps
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ class Result:
     def row(self, direction: Direction) -> dict[str, float]:
         """Rank-1, 5, 10, 20, mAP and mINP in per cent."""
         scores = self.record.scores[direction]
-        return {name: 100 * scores[name] for name in (*(f"rank{k}" for k in RANKS), "mAP", "mINP")}
+        return {name: 100 * scores[name] for name in (*(f"rank{k}" for k in findings.RANKS), "mAP", "mINP")}
 
 
 def run(
@@ -95,23 +91,38 @@ def run(
     progress: bool = True,
     keep: bool = True,
     pixels: Pixels = "files",
+    on_step: train.OnStep | None = None,
+    every: float = checkpoint.EVERY,
 ) -> Result:
     """The result of a config: stored under `$VVI_RUNS` or `book/records`, else trained now and stored.
 
     retrain: train even when a stored result exists; data: a folder to read in place of the one that the config names; keep: store the result and the weights;
-    pixels: where frames come from while training (`frames`), which changes the speed and not the numbers.
-    A stored result of other numeric versions is reported in a warning and not used.
+    pixels: where frames come from while training (`frames`), which changes the speed and not the numbers;
+    on_step: called after every step of training with (done, total), may raise `train.Cancelled`: then nothing is stored;
+    every: seconds between two checkpoints of a run that is kept. Killed at any moment, the same call goes on from the last one to the same numbers; of two processes that want
+    one run, one trains and the other waits.
+    A stored result of other numeric versions is reported in a warning and not used. Under `torchrun` all processes train one run: the first looks, evaluates and writes, all
+    return it.
     """
-    settings = located(settings, data)
-    record, notes = (None, []) if retrain else store.find(settings, versions(settings))
+    settings, progress = located(settings, data), progress and share()[0] == 0
+    if share()[1] > 1:
+        train.fabric(device)  # joins the others before anything is decided
+    record, notes = (None, []) if retrain else shards.told(lambda: store.find(settings, versions(settings)))
     for note in notes:
         warnings.warn(note, stacklevel=2)
     if record:
+        checkpoint.tidy(paths.runs() / settings.hash)
         return Result(record, stored=True)
-    record, method = _train(settings, device, data, progress, pixels)
-    if keep:
-        folder = store.save_record(record, paths.runs())
-        store.write_atomic(folder / "model.safetensors", save({k: v.contiguous().cpu() for k, v in method.state_dict().items()}))
+    if not keep:
+        return Result(_train(settings, device, data, progress, pixels, on_step, None)[0], stored=False)
+    folder = paths.runs() / settings.hash
+    with durable.alone(folder) if shards.first() else contextlib.nullcontext():
+        if not retrain and (record := shards.told(lambda: store.current(folder, versions(settings)))):  # made by another process while this one waited
+            return Result(record, stored=True)
+        record, method = _train(settings, device, data, progress, pixels, on_step, every)
+        if shards.first():
+            store.save_record(record, paths.runs(), save({k: v.contiguous().cpu() for k, v in method.state_dict().items()}))
+            checkpoint.remove(folder)
     return Result(record, stored=False)
 
 
@@ -124,14 +135,15 @@ def versions(settings: RunConfig) -> dict[str, int]:
 def located(settings: RunConfig, data: str | Path | None = None) -> RunConfig:
     """The config of a run on the data that is really there: a folder of real data enters it by a digest, so that results on different folders never mix.
 
-    The embedded set that the config names keeps the config as it is, wherever it lies.
+    The embedded set that the config names keeps the config as it is, wherever it lies. ValueError, before any data are read or drawn, when the method refuses its options.
     """
+    methods.config(settings.method, **_options(settings))
     named = settings.data
     if data is None and named.synthetic:
         return settings
     if data is not None and named.synthetic and synthetic.is_complete(data, named.source, named.layout, named.seed):
         return settings
-    digest, layout = _digest(DataConfig("real", layout=named.layout, min_seq_len=named.min_seq_len), data or paths.real_data())
+    digest, layout = _digest(DataConfig("real", layout=named.layout, min_seq_len=named.min_seq_len), data or _real(named.layout))
     return replace(settings, data=replace(named, source=f"real:{digest}", layout=layout))
 
 
@@ -143,15 +155,22 @@ def _digest(data: DataConfig, root: str | Path | None) -> tuple[str, str]:
 
 
 def dataset(data: DataConfig, root: str | Path | None = None, progress: bool = True, seed: int = 0) -> Dataset:
-    """The data of a config: a folder given, `$VVI_DATA` for "real", else the embedded synthetic set, written on first use. The seed of a run names its trial of RegDB."""
+    """The data of a config: a folder given, what `$VVI_DATA` holds for "real", else the embedded set, written on first use. The seed of a run names its trial of RegDB."""
     if root is None and not data.synthetic:
-        root = paths.real_data()
+        root = _real(data.layout)
         if root is None:
             raise FileNotFoundError(f"this preset reads a licensed data set: put {data.layout} on disk and set VVI_DATA to its folder")
     if root is None:
         root = synthetic_root(data, progress)
     options = {"min_seq_len": data.min_seq_len} if data.layout == "hitsz-vcm" else {"trial": trials.regdb_trial(seed)} if data.layout == "regdb" else {}
     return open_dataset(root, layout=data.layout, **options)
+
+
+def _real(layout: str) -> Path | None:
+    """`$VVI_DATA`, or the first folder in it that holds this layout: the variable may name one set or the place of several."""
+    root = paths.real_data()
+    folders = [root, *sorted(f for f in root.iterdir() if f.is_dir())] if root and root.is_dir() else []
+    return next((f for f in folders if holds(f, layout)), root)
 
 
 def synthetic_root(data: DataConfig, progress: bool = True) -> Path:
@@ -162,6 +181,8 @@ def synthetic_root(data: DataConfig, progress: bool = True) -> Path:
 
 def frames(data: DataConfig, found: Dataset, progress: bool = True, pixels: Pixels = "files", device: str | torch.device = "cpu") -> Frames:
     """The reader of pixels at the config's size: from the image "files", from a memory-mapped "cache" of all decoded frames, or with that cache "resident" on a device."""
+    if pixels not in get_args(Pixels):
+        raise ValueError(f"pixels={pixels!r}: choose from {', '.join(get_args(Pixels))}")
     reader = Frames(data.height, data.width, paths.cache() / "decoded")
     if pixels != "files":
         test = dict.fromkeys(t for sides in found.sides.values() for side in sides for t in side)
@@ -174,140 +195,68 @@ def frames(data: DataConfig, found: Dataset, progress: bool = True, pixels: Pixe
 def build(settings: RunConfig, num_ids: int) -> Method:
     """The untrained method of a config, the same for the same seed."""
     seed_everything(settings.seed)
-    method = methods.load(settings.method, num_ids, backbone=settings.backbone, weights=settings.weights, frames=settings.data.frames, **settings.options)
+    method = methods.load(settings.method, num_ids, **_options(settings))
     return method.to(memory_format=torch.channels_last)  # convolutions run up to twice as fast so, on a CPU and on a GPU
 
 
+def _options(settings: RunConfig) -> dict[str, Any]:
+    return {"backbone": settings.backbone, "weights": settings.weights, "frames": settings.data.frames} | dict(settings.options)
+
+
 def trained(settings: RunConfig, num_ids: int) -> Method:
-    """The trained method of a config, from this machine's run folder; FileNotFoundError when the weights are not there (records hold none)."""
+    """The trained method of a config, from this machine's run folder; FileNotFoundError when the weights are not there (records hold none), ValueError when they are damaged."""
     file = paths.runs() / settings.hash / "model.safetensors"
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist: the weights of this run are not on this machine; run it with retrain=True")
     method = build(settings, num_ids)
-    method.load_state_dict(load_file(file))
+    try:
+        method.load_state_dict(load_file(file))
+    except (SafetensorError, RuntimeError) as error:  # no such file, or one of another model
+        raise ValueError(f"{file} does not hold the weights of this run ({str(error).splitlines()[-1].strip()}): run it with retrain=True") from error
     return method.eval()
 
 
-def _train(settings: RunConfig, device: str, data: str | Path | None, progress: bool, pixels: Pixels) -> tuple[store.Record, Method]:
-    found = dataset(settings.data, data, progress, settings.seed)
+def _train(
+    settings: RunConfig, device: str, data: str | Path | None, progress: bool, pixels: Pixels, on_step: train.OnStep | None, every: float | None
+) -> tuple[store.Record, Method]:
+    """The record and the trained method; without `every` no checkpoint is looked for or left."""
     engine = train.fabric(device, settings.recipe.precision)
+    found = dataset(settings.data, data, progress, settings.seed)
     reader = frames(settings.data, found, progress, pixels, engine.device)
     method = build(settings, len(found.labels))
-    loader = TrainLoader(found, reader, settings.data, settings.recipe, settings.seed)
+    loader = TrainLoader(found, reader, settings.data, settings.recipe, settings.seed, share())
     workers = 0 if reader.store is not None or settings.data.height <= 128 else min(8, torch.get_num_threads())
+    where = store.environment(str(engine.device) if engine.device.type == "cpu" else torch.cuda.get_device_name(engine.device)) | _together()
+    kept = None if every is None else _checkpoint(settings, engine.device, where, every)
+    start = time.perf_counter()
+    history = train.fit(method, loader, settings.recipe, engine, workers, progress, on_step, kept)
+    spent = kept.seconds if kept else time.perf_counter() - start  # by all processes that worked on this run, one after the other
+    scores, seconds, known, arrays = shards.told(lambda: _measure(settings, method, found, reader, progress))
+    return store.Record(settings, versions(settings), where, history, scores, {"train": round(spent, 2)} | seconds, known, arrays), method
+
+
+def _measure(settings: RunConfig, method: Method, found: Dataset, reader: Frames, progress: bool) -> tuple[dict, dict, dict, dict]:
+    """Scores, seconds that it took, probes and arrays of a trained method."""
     times = [time.perf_counter()]
-    history = train.fit(method, loader, settings.recipe, engine, workers, progress)
-    times.append(time.perf_counter())
     sides = evaluate.evaluate(method, found, reader, settings.data.frames, progress)
-    scores, arrays = summary(sides)
+    scores, arrays = findings.summary(sides)
     times.append(time.perf_counter())
     if found.layout == "sysu-mm01":
         scored = trials.sysu_scores(found.root, lambda wanted: evaluate.embed(method, wanted, reader, settings.data.frames))
         arrays |= {f"{name}/trials": values.astype(np.float32) for name, values in scored.items()}
-    known, maps = probe(method, found, reader, settings, sides)
+    known, maps = findings.probe(method, found, reader, settings, sides)
     times.append(time.perf_counter())
-    seconds = {name: round(after - before, 2) for name, before, after in zip(("train", "evaluate", "probe"), times, times[1:], strict=False)}
-    where = store.environment(str(engine.device) if engine.device.type == "cpu" else torch.cuda.get_device_name(engine.device))
-    return store.Record(settings, versions(settings), where, history, scores, seconds, known, arrays | maps), method
+    seconds = {name: round(after - before, 2) for name, before, after in zip(("evaluate", "probe"), times, times[1:], strict=False)}
+    return scores, seconds, known, arrays | maps
 
 
-def summary(sides: Mapping[Direction, evaluate.Side]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Scores by direction, and the arrays of a record: AP and first hit of every query, top-10 lists, embeddings of the first `SHOWN` identities."""
-    scores, arrays = {}, {}
-    for direction, side in sides.items():
-        found = side.metrics()
-        scores[direction] = {f"rank{k}": found.rank(k) for k in RANKS} | {name: getattr(found, name) for name in ("mAP", "mINP", "n_valid", "n_skipped")}
-        arrays[f"{direction}/ap"], arrays[f"{direction}/first_hit"] = found.ap.astype(np.float32), found.first_hit.astype(np.int32)
-        arrays[f"{direction}/top"] = side.ranked().astype(np.int16 if len(side.gallery) < 2**15 else np.int32)
-    side = sides["ir2vis"]
-    shown = sorted({t.identity for t in side.query})[:SHOWN]
-    for name, tracklets, feat in (("query", side.query, side.query_feat), ("gallery", side.gallery, side.gallery_feat)):
-        rows = np.array([i for i, t in enumerate(tracklets) if t.identity in shown])
-        arrays[f"shown/{name}_rows"], arrays[f"shown/{name}_feat"] = rows.astype(np.int32), feat[rows].astype(np.float16)
-    return scores, arrays
+def _together() -> dict[str, int]:
+    """How many processes train a run where it is more than one: each normalises its own clips, so numbers depend on it."""
+    return {"processes": share()[1]} if share()[1] > 1 else {}
 
 
-def probe(
-    method: Method, found: Dataset, reader: Frames, settings: RunConfig, sides: Mapping[Direction, evaluate.Side]
-) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
-    """The numbers behind the pictures, each with its interval, and the CAM maps that are shown. What needs known factors is measured on embedded data only."""
-    side, ids = sides["ir2vis"], np.array([t.identity for t in sides["ir2vis"].query])
-    gap = probes.modality_gap(side.gallery_feat, side.query_feat, np.array([t.identity for t in side.gallery]), ids)
-    scores = {"gap distance": gap.distance, "gap probe": gap.probe}
-    inside = _inside(method, found, reader, settings, {"vis": side.gallery, "ir": side.query})
-    for name, change in (("shuffled", probes.shuffled()), ("occluded", probes.occluded())):
-        altered = evaluate.evaluate(method, found, reader, settings.data.frames, change=change)["ir2vis"]
-        scores[name] = probes.robustness(side.metrics(), altered.metrics(), groups=ids)
-    for name, attributes in method.readings.items():
-        with _set(method, attributes):
-            altered = evaluate.evaluate(method, found, reader, settings.data.frames)["ir2vis"]
-        scores[f"reading {name}"] = probes.robustness(side.metrics(), altered.metrics(), groups=ids)
-    scores, arrays = scores | inside[0], inside[1]
-    if settings.data.synthetic:
-        groups = synthetic.read_factors(found.root).look_alike_group.to_dict()
-        alike = probes.look_alike_rank1(*side.protocol, groups=groups, rule=side.rule)
-        scores |= {"look-alike pair": alike.pair, "look-alike rank1": alike.rank1}
-        seen = {"vis": (side.gallery, side.gallery_feat), "ir": (side.query, side.query_feat)}
-        for modality, other in (("vis", "ir"), ("ir", "vis")):
-            rows, maps, masks = _maps(method, found, reader, settings, modality, seen[modality][0], *seen[other])
-            arrays |= {f"cam/{modality}_rows": rows[:KEPT_MAPS], f"cam/{modality}": np.round(255 * maps[:KEPT_MAPS, :, 2::4, 2::4]).astype(np.uint8)}
-            if maps.any():  # a network of a few steps may have maps without any energy, and a share of nothing is no number
-                scores[f"body share {modality}"] = probes.body_share(maps, masks)
-    return {name: asdict(score) for name, score in scores.items()}, arrays
-
-
-@contextmanager
-def _set(method: Method, attributes: Mapping[str, Any]) -> Iterator[None]:
-    before = {name: getattr(method, name) for name in attributes}
-    try:
-        for name, value in attributes.items():
-            setattr(method, name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(method, name, value)
-
-
-def _inside(
-    method: Method, found: Dataset, reader: Frames, settings: RunConfig, sides: Mapping[Modality, Sequence[Tracklet]]
-) -> tuple[dict[str, probes.Score], dict[str, np.ndarray]]:
-    """What the method shows of itself for `KEPT_MAPS` tracklets of each modality, evenly spaced among those with a frame known to be noisy; and how well its frame weights
-    find such frames in all of them."""
-    scores, arrays, count = {}, {}, settings.data.frames
-    for modality, side in sides.items():
-        noisy = np.zeros((len(side), count), bool)
-        if settings.data.synthetic:
-            noisy = np.stack([synthetic.read_faults(found.root, t)[test_frames(len(t), count)] != "none" for t in side])
-        usable = np.flatnonzero(noisy.any(1)) if noisy.any() else np.arange(len(side))
-        kept = usable[np.linspace(0, len(usable) - 1, KEPT_MAPS).astype(int)]
-        seen = evaluate.inspect(method, [side[i] for i in kept], reader, count)
-        arrays |= {f"inside/{modality}/{name}": values.astype(np.float16) for name, values in seen.items()}
-        if seen:
-            arrays |= {f"inside/{modality}_rows": kept.astype(np.int32)}
-        if "frame weight" in seen and (noisy.any(1) & ~noisy.all(1)).any():
-            weights = evaluate.inspect(method, side, reader, count, only="frame weight")["frame weight"]
-            scores[f"noisy frames {modality}"] = probes.noisy_auc(weights, noisy, within_clip=True)
-    return scores, arrays
-
-
-def _maps(
-    method: Method,
-    found: Dataset,
-    reader: Frames,
-    settings: RunConfig,
-    modality: Modality,
-    own: Sequence[Tracklet],
-    theirs: Sequence[Tracklet],
-    feat: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """CAM of evenly spaced tracklets against the mean embedding of the same person in the other modality: their rows, maps (N, T, H, W), person masks."""
-    identities = np.array([t.identity for t in theirs])
-    usable = [i for i, t in enumerate(own) if t.identity in identities]
-    rows = [usable[i] for i in np.linspace(0, len(usable) - 1, min(MAPPED, len(usable))).astype(int)]
-    which = [test_frames(len(own[i]), settings.data.frames) for i in rows]
-    clips = normalise(torch.stack([reader.read(own[i], w) for i, w in zip(rows, which, strict=True)]))
-    reference = torch.stack([torch.from_numpy(feat[identities == own[i].identity].mean(0)) for i in rows])
-    device = next(method.parameters()).device
-    maps = [cam.compute(method, method.maps, c.to(device), modality, r.to(device)) for c, r in zip(clips.split(8), reference.split(8), strict=True)]
-    masks = np.stack([synthetic.read_masks(found.root, own[i])[w] for i, w in zip(rows, which, strict=True)])
-    return np.array(rows, np.int32), np.concatenate(maps), masks
+def _checkpoint(settings: RunConfig, device: torch.device, where: Mapping[str, Any], every: float) -> checkpoint.Checkpoint:
+    """Of this run, and for what computes the same bits: a CPU's depend on its kind and on the number of threads."""
+    same = ("torch", "device", *(("processor", "threads") if device.type == "cpu" else ()))
+    run = {"config": settings.hash, "versions": versions(settings)} | _together()
+    return checkpoint.Checkpoint(paths.runs() / settings.hash, run, {name: where[name] for name in same}, every)

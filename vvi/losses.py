@@ -15,15 +15,25 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
         return squared.clamp_min(1e-12).sqrt()
 
 
+def same_identity(feat: Tensor, ids: Tensor, identities: int = 2) -> Tensor:
+    """Whether two rows are of one identity: feat (N, D), ids (N,) -> (N, N) bool. ValueError on other shapes and (on a CPU) on a batch of fewer than one or two `identities`."""
+    if feat.ndim != 2 or ids.shape != feat.shape[:1] or not len(ids):
+        raise ValueError(f"features must be (N, D) and identities (N,), N at least 1, got {tuple(feat.shape)} and {tuple(ids.shape)}")
+    same = ids[:, None] == ids[None, :]
+    if (
+        identities > 1 and feat.device.type == "cpu" and bool(same.all())
+    ):  # on a GPU the question would make the host wait; the sampler already draws two or more
+        raise ValueError(f"a triplet needs two identities in the batch, got only identity {int(ids[0])}")
+    return same
+
+
 def batch_hard_triplet(feat: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor:
     """Mean over anchors of [farthest positive - nearest negative + margin]_+, Euclidean: feat (N, D), ids (N,) -> scalar.
 
     Positives and negatives come from the whole batch, whatever the modality; the anchor is a legal positive. MITML, Sec. 4 (margin from the released code).
     ValueError (on a CPU) when the batch holds one identity only.
     """
-    same = ids[:, None] == ids[None, :]
-    if feat.device.type == "cpu" and bool(same.all()):  # on a GPU the question would make the host wait; the sampler already draws two identities or more
-        raise ValueError(f"a triplet needs two identities in the batch, got only identity {int(ids[0])}")
+    same = same_identity(feat, ids)
     dist = distances(feat, feat)
     far = dist.masked_fill(~same, -torch.inf).amax(1)
     near = dist.masked_fill(same, torch.inf).amin(1)
@@ -37,13 +47,10 @@ def weighted_distances(feat: Tensor, ids: Tensor, own: bool = False) -> tuple[Te
     own: whether an anchor is one of its own positives. The distances are those of the differences, in float32 whatever the precision of training.
     ValueError (on a CPU) when an anchor has no positive or no negative.
     """
-    same = ids[:, None] == ids[None, :]
+    same = same_identity(feat, ids)
     right = same if own else same & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device)
-    if feat.device.type == "cpu":  # on a GPU the question would make the host wait
-        if bool(same.all()):
-            raise ValueError(f"a triplet needs two identities in the batch, got only identity {int(ids[0])}")
-        if not bool(right.any(1).all()):
-            raise ValueError(f"a weighted triplet needs two clips of each identity, identity {int(ids[~right.any(1)][0])} has one")
+    if feat.device.type == "cpu" and not bool(right.any(1).all()):  # on a GPU the question would make the host wait
+        raise ValueError(f"a weighted triplet needs two clips of each identity, identity {int(ids[~right.any(1)][0])} has one")
     dist = torch.cdist(feat.float(), feat.float(), compute_mode="donot_use_mm_for_euclid_dist")
     far = (dist.masked_fill(~right, -torch.inf).softmax(1) * dist).sum(1)
     near = (dist.neg().masked_fill(same, -torch.inf).softmax(1) * dist).sum(1)

@@ -90,7 +90,6 @@ def from_similarity(similarity, query_ids, gallery_ids, query_cams, gallery_cams
 
 def ranked_lists(query, gallery, query_ids, gallery_ids, query_cams, gallery_cams, rule: Rule = "vcm", top: int = 10) -> np.ndarray:
     """The first `top` gallery items of every query, best first: (Q, top) int64 rows of the gallery, -1 where the kept gallery is shorter.
-
     Same features, rule and ties as `retrieval_metrics`; needs no right item.
 
     >>> ranked_lists([[1.0, 0.0]], [[1, 1], [1, 0], [1, 0]], [5], [6, 7, 5], [1], [1, 1, 1], top=3)
@@ -125,11 +124,11 @@ class _Protocol:
             raise ValueError(f"rule {rule!r}: it is one of {', '.join(get_args(Rule))}")
         if 0 in shape:
             raise ValueError(f"empty {'query' if shape[0] == 0 else 'gallery'} set: {shape[0]} queries x {shape[1]} gallery items")
-        names = ("query_ids", "gallery_ids", "query_cams", "gallery_cams")
-        labels = {name: np.asarray(_host(x)) for name, x in zip(names, (query_ids, gallery_ids, query_cams, gallery_cams), strict=True)}
+        given = dict(query_ids=query_ids, gallery_ids=gallery_ids, query_cams=query_cams, gallery_cams=gallery_cams)
+        labels = {name: np.asarray(_host(x)) for name, x in given.items()}
         for (name, value), count in zip(labels.items(), shape * 2, strict=True):
-            if value.shape != (count,):
-                raise ValueError(f"{name} has shape {value.shape}, the features or similarities need ({count},)")
+            if value.shape != (count,) or not (value.dtype.kind in "iub" or (value.dtype.kind == "f" and not (value % 1).any())):
+                raise ValueError(f"{name} must be whole numbers of shape ({count},), as the features or similarities have it; got {value.dtype} {value.shape}")
         order = np.argsort(labels["gallery_ids"], kind="stable")
         ordered = labels["gallery_ids"][order]
         start, stop = (np.searchsorted(ordered, labels["query_ids"], side=side) for side in ("left", "right"))
@@ -158,7 +157,6 @@ class _Protocol:
 
 def _products(query: Array, gallery: Array, chunk: int | None) -> Iterator[tuple[int, Array]]:
     """Slices of blocks of similarities of consecutive queries: cosine up to a positive factor per query, which no ranking sees.
-
     The gallery's norms divide the slice, so it is not copied and small integers keep exact ties; queries of extreme norm are scaled by a power of two.
     """
     if chunk is not None and chunk < 1:
@@ -297,6 +295,8 @@ def _plain(value: Any, name: str) -> Array:
         value = value if value.is_cuda else value.cpu().numpy()
     else:
         value = np.asarray(value)
+        if value.dtype.kind not in "fiub":
+            raise ValueError(f"{name}: expected real numbers, got {value.dtype}")
         value = value.astype(np.float32 if value.dtype in (np.float16, np.float32) else np.float64, copy=False)
     if value.ndim != 2:
         raise ValueError(f"{name}: expected 2 dimensions, got shape {tuple(value.shape)}")

@@ -78,6 +78,27 @@ def inside(result: Result, view: Scene, name: str, draw: Callable[..., Figure], 
     return draw(frames, values, titles, caption=caption or f"{view.label} data, run {result.run_id}")
 
 
+def overlaid(result: Result, view: Scene, name: str) -> Figure:
+    """Maps that a method shows of itself, (T, h, w) or one value to a stripe (T, K), over the frames of the clips that its record keeps; each clip on its own scale."""
+
+    def draw(frames: Sequence[np.ndarray], values: Sequence[np.ndarray], titles: Sequence[str], caption: str) -> Figure:
+        maps = [v if v.ndim == 3 else v[..., None] for v in values]
+        return cam.plot(frames, [(m - m.min()) / (m.max() - m.min() or 1) for m in maps], titles, caption=caption)
+
+    return inside(result, view, name, draw)
+
+
+def sweeps(rows: Mapping[str, Sequence[Result]], names: Mapping[str, str]) -> Figure:
+    """Rank-1 and mAP (ir2vis, mean over runs) against each setting. rows: labelled "name=value"; names: name -> what the figure calls it."""
+    first, drawn = next(iter(rows.values())), {}
+    for name, title in names.items():
+        found = {float(label.split("=")[1]): [r.row("ir2vis") for r in runs] for label, runs in rows.items() if label.split("=")[0] == name}
+        drawn[title] = (list(found), {m: [float(np.mean([r[m] for r in runs])) for runs in found.values()] for m in ("rank1", "mAP")})
+    return curves.sweeps(
+        drawn, caption=f"{'Seeds' if len(first) > 1 else 'Seed'} {', '.join(str(r.config.seed) for r in first)}, ir2vis, {first[0].data_label} data."
+    )
+
+
 def weighed(result: Result, view: Scene) -> Figure:
     """Frame weights of the clips that a record keeps, under their frames, noisy ones marked; the caption says how well low weights find noisy frames in all clips."""
     frames, values, noisy, titles, aucs = [], [], [], [], []
@@ -175,6 +196,25 @@ def layout(result: Result, view: Scene) -> tuple[Figure, dict[str, Score]]:
     return tsne.pair(*tsne.embed_pair(before, after), ids, modality, ("untrained", "trained"), caption=caption), gap
 
 
+def pixel_gap(view: Scene, changes: Mapping[str, Callable[[Tensor], Tensor]], size: tuple[int, int] = (32, 16)) -> pd.DataFrame:
+    """Modality gap of raw pixels, of one small frame of every test clip: visible ones after each change, uint8 (N, 3, h, w) -> the same shape, against infrared ones as they are.
+
+    Beside it how far the three channels of a pixel are spread, in grey levels.
+    """
+    import torch
+
+    small = Frames(*size)
+    ir, vis = (torch.stack([small.read(t, np.array([len(t) // 2]))[0] for t in side]) for side in view.sides("ir2vis"))
+    ir_ids, vis_ids = (np.array([t.identity for t in side]) for side in view.sides("ir2vis"))
+    found = {}
+    for name, change in changes.items():
+        changed = change(vis)
+        gap = modality_gap(*(x.flatten(1).double().numpy() for x in (changed, ir)), vis_ids, ir_ids)
+        found[name] = {f"gap {kind}": f"{s.value:.2f} ({s.low:.2f} to {s.high:.2f})" for kind, s in (("distance", gap.distance), ("probe", gap.probe))}
+        found[name]["spread of the channels"] = f"{changed.double().std(1, correction=0).mean():.1f}"
+    return pd.DataFrame(found).T.rename_axis(f"pixels against those of infrared (95 %), {view.label}")
+
+
 def first_clips(result: Result, view: Scene, people: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Identities (P,) of some test people and embeddings of the first visible and the first infrared clip of each that a record keeps, (P, D) twice."""
     found = []
@@ -208,7 +248,7 @@ def heat(result: Result, view: Scene) -> Figure:
             t = side[row]
             which = test_frames(len(t), result.config.data.frames)
             frames.append(view.large.images(t, which))
-            maps.append(_enlarge(values))
+            maps.append(enlarged(values))
             titles.append(f"{modality}\nid {t.identity}")
             masks.append(synthetic.read_masks(view.dataset.root, t)[which])
     return cam.plot(frames, maps, titles, masks, caption="\n".join([f"Share of map energy on the person ({view.label} data):", *shares]))
@@ -216,7 +256,7 @@ def heat(result: Result, view: Scene) -> Figure:
 
 def lists(result: Result, view: Scene, count: int = 3) -> Figure:
     """Ranked lists of both directions for the middle query of each of `count` parts of the order from best found to worst; a look-alike of the query is marked."""
-    panels = [_list(direction, result, direction, ranked.choose(result.metrics(direction).first_hit, count), view) for direction in result.record.scores]
+    panels = [listed(direction, result, direction, ranked.choose(result.metrics(direction).first_hit, count), view) for direction in result.record.scores]
     return ranked.draw(
         panels, caption=f"The middle query of each of {count} equal parts of the order from best found to worst ({view.label} data, run {result.run_id})."
     )
@@ -225,13 +265,15 @@ def lists(result: Result, view: Scene, count: int = 3) -> Figure:
 def lists_beside(results: Mapping[str, Result], view: Scene, direction: Direction = "ir2vis", count: int = 2) -> Figure:
     """Ranked lists of several methods for the same queries, chosen as in `lists` by the first of them."""
     rows = ranked.choose(next(iter(results.values())).metrics(direction).first_hit, count)
-    panels = [_list(f"{name}, {direction}", result, direction, rows, view, (96, 48)) for name, result in results.items()]
+    panels = [listed(f"{name}, {direction}", result, direction, rows, view, (96, 48)) for name, result in results.items()]
     return ranked.draw(
-        panels, caption=f"The same queries for all: the middle one of each of {count} equal parts of the first model's order ({view.label} data)."
+        panels,
+        caption=f"Same queries for all: the middle of {f'each of {count} equal parts of ' if count > 1 else ''}the first model's order ({view.label} data).",
     )
 
 
-def _list(title: str, result: Result, direction: Direction, rows: np.ndarray, view: Scene, size: tuple[int, int] = SIZE) -> ranked.Panel:
+def listed(title: str, result: Result, direction: Direction, rows: np.ndarray, view: Scene, size: tuple[int, int] = SIZE) -> ranked.Panel:
+    """Ranked lists of some queries, by their rows, ready to be drawn."""
     groups = synthetic.read_factors(view.dataset.root).look_alike_group.to_dict() if view.known else None
     query, gallery = view.sides(direction)
     top, hits = _stored(result, f"{direction}/top")[rows], result.metrics(direction).first_hit
@@ -252,7 +294,8 @@ def _stored(result: Result, name: str) -> np.ndarray:
     return result.arrays[name]
 
 
-def _enlarge(maps: np.ndarray) -> np.ndarray:
+def enlarged(maps: np.ndarray) -> np.ndarray:
+    """Maps (T, h, w) of 0..255 at the size of figures, (T, H, W) of 0..1."""
     import cv2
 
     return np.stack([cv2.resize(m.astype(np.float32) / 255, SIZE[::-1], interpolation=cv2.INTER_LINEAR) for m in maps])

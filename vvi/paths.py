@@ -11,6 +11,8 @@ from pathlib import Path
 def root() -> Path:
     """The repository: `$VVI_ROOT`, else the nearest folder with `_config.yml` and `vvi/` above this file or above the current folder."""
     if set_by_user := os.environ.get("VVI_ROOT"):
+        if not Path(set_by_user).is_dir():
+            raise FileNotFoundError(f"VVI_ROOT={set_by_user} is no folder: set it to the repository, or leave it unset")
         return Path(set_by_user).resolve()
     here = Path(__file__).resolve()
     for folder in (*here.parents, Path.cwd(), *Path.cwd().parents):
@@ -20,7 +22,7 @@ def root() -> Path:
 
 
 def real_data() -> Path | None:
-    """`$VVI_DATA`: the licensed data set, put there by the user; None when unset."""
+    """`$VVI_DATA`: the licensed data set, or a folder of several, put there by the user; None when unset."""
     value = os.environ.get("VVI_DATA")
     return Path(value).expanduser() if value else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import zlib
 from typing import TYPE_CHECKING
@@ -26,11 +27,18 @@ def rng(*parts: int | str) -> np.random.Generator:
     return np.random.default_rng(key(*parts))
 
 
+def share() -> tuple[int, int]:
+    """Which process of how many that train one run together, counted from 0, as `torchrun` and `fabric run` tell; (0, 1) for one that was started alone."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return 0, 1
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+
 def torch_rng(*parts: int | str) -> torch.Generator:
-    """A CPU torch generator for (seed, purpose, step, ...)."""
+    """A CPU torch generator for (seed, purpose, step, ...), another one on each further process of a run: what methods draw with for the clips that they are given."""
     import torch
 
-    state = np.random.SeedSequence(key(*parts)).generate_state(1, np.uint64)[0]
+    state = np.random.SeedSequence(key(*parts, *filter(None, share()[:1]))).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 

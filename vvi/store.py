@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from vvi import config, paths
+from vvi import config, durable, paths
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,15 @@ class Record:
     arrays: Mapping[str, np.ndarray] = field(repr=False, default_factory=dict)
 
 
-def save_record(record: Record, folder: Path) -> Path:
-    """Write `<folder>/<hash>/arrays.safetensors`, then `record.json`, each moved into place whole; a folder without record.json holds no record."""
+def save_record(record: Record, folder: Path, weights: bytes | None = None) -> Path:
+    """Write `<folder>/<hash>/`: model.safetensors where `weights` are given, arrays.safetensors, record.json, each moved into place whole and in this order; a folder without
+    record.json holds no record."""
     here = folder / record.config.hash
-    here.mkdir(parents=True, exist_ok=True)
-    write_atomic(here / "arrays.safetensors", save({k: np.ascontiguousarray(v) for k, v in sorted(record.arrays.items())}))
+    files = {"model.safetensors": weights} if weights is not None else {}
+    files["arrays.safetensors"] = save({k: np.ascontiguousarray(v) for k, v in sorted(record.arrays.items())})
     content = {k: dict(getattr(record, k)) for k in ("versions", "environment", "scores", "seconds", "probes")}
     content |= {"config": json.loads(record.config.to_json()), "history": {k: [float(f"{x:.5g}") for x in v] for k, v in record.history.items()}}
-    write_atomic(here / "record.json", (_lines(content) + "\n").encode())
+    durable.write_all(here, files | {"record.json": (_lines(content) + "\n").encode()})
     return here
 
 
@@ -49,12 +52,25 @@ def load_record(folder: Path) -> Record:
     try:
         content = json.loads(file.read_text())
         settings = config.from_json(json.dumps(content["config"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is no record of this version: {error}") from error
+        parts = [_part(content, name, kind) for name, kind in _PARTS.items()]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        why = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{file} is no record of this version: {why}") from error
     if settings.hash != folder.name:
         raise ValueError(f"{file} was changed by hand: its config hashes to {settings.hash}")
-    parts = (content[name] for name in ("versions", "environment", "history", "scores", "seconds", "probes"))
-    return Record(settings, *parts, load_file(folder / "arrays.safetensors"))
+    try:
+        return Record(settings, *parts, load_file(folder / "arrays.safetensors"))
+    except SafetensorError as error:
+        raise ValueError(f"{folder / 'arrays.safetensors'} is damaged ({error}): delete {folder} and run it again") from error
+
+
+_PARTS = {"versions": Real, "environment": object, "history": list, "scores": dict, "seconds": Real, "probes": dict}  # of what kind the values by name are
+
+
+def _part(content: Mapping[str, Any], name: str, kind: type) -> dict[str, Any]:
+    if not isinstance(content[name], dict) or not all(isinstance(value, kind) for value in content[name].values()):
+        raise ValueError(f"{name} does not hold {kind.__name__} values by name")
+    return content[name]
 
 
 def current(folder: Path, versions: Mapping[str, int]) -> Record | None:
@@ -83,13 +99,6 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     found = {name: version(name) for name in ("torch", "torchvision", "numpy", "lightning-fabric")}
     found["threads"] = _threads()
     return found | {"python": platform.python_version(), "device": device, "processor": _processor(), "commit": paths.commit()}
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.write_bytes(content)
-    os.replace(half, path)
 
 
 def _threads() -> int:

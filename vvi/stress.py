@@ -7,12 +7,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from vvi import evaluate, experiment, paths, probes, store
 from vvi.data import synthetic
 from vvi.experiment import Result
 
 LEVELS = {"occluded": (0.15, 0.3, 0.45), "blurred": (1.0, 2.0, 4.0)}  # share of the height of a frame; pixels of the network's input
+UNITS = {"occluded": "occluded, share of the height", "blurred": "blurred, pixels"}
 CHANGES = {"occluded": probes.occluded, "blurred": probes.blurred}
 VIEWS = ("own view", "other views")  # rank-1; change of rank-1
 
@@ -44,6 +46,17 @@ def measured(result: Result, data: str | Path | None = None) -> Result:
     return Result(record, result.stored)
 
 
+def kept(rows: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
+    """Share of their undisturbed rank-1 that rows keep under each disturbance: a model that finds few people cannot lose many."""
+    found = {
+        f"{kind} {x:g}": {k: line[n] / line[0] for k, line in lines.items()}
+        for kind, (levels, lines) in zip(LEVELS, curves(rows).values(), strict=True)
+        for n, x in enumerate(levels)
+        if n
+    }
+    return pd.DataFrame(found).round(2).rename_axis(f"share of rank-1 kept, {next(iter(rows.values()))[0].data_label} data")
+
+
 def curves(rows: Mapping[str, Sequence[Result]]) -> dict[str, tuple[list[float], dict[str, list[float]]]]:
     """For `plots.curves.sweeps`: disturbance -> its strengths, and per row the mean rank-1 over runs in per cent; results as `measured` gives them."""
     panels = {}
@@ -54,5 +67,5 @@ def curves(rows: Mapping[str, Sequence[Result]]) -> dict[str, tuple[list[float],
             ]
             for label, runs in rows.items()
         }
-        panels[kind] = ([0, *levels], lines)
+        panels[UNITS[kind]] = ([0, *levels], lines)
     return panels

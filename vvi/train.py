@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import re
 import sys
 from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import torch
 from tqdm import tqdm
 
-from vvi import optim
+from vvi import optim, shards
 from vvi.config import Recipe
 from vvi.data.loader import TrainLoader
 from vvi.methods.base import Method
+from vvi.seed import share
 from vvi.types import Batch
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from vvi.checkpoint import Checkpoint
+
 VERSION = 1
+OnStep = Callable[[int, int], None]  # told after every step: how many are done, of how many
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _CHECK_EVERY = 20  # steps between looks at the losses on a GPU: each look makes the host wait
 
@@ -28,18 +36,41 @@ class DivergedError(RuntimeError):
     """A loss became NaN or infinite; the message names step, phase and term."""
 
 
+class Cancelled(Exception):
+    """Raised by an `on_step` to end a run between two of its steps; it leaves no result."""
+
+
 def fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
-    """The engine under the loop: device, precision, and later many of them. device: "auto" (a GPU when there is one), "cpu", "cuda" or "cuda:1"."""
+    """The engine under the loop: device, precision, and with `torchrun` or `fabric run` many processes. device: "auto" (a GPU when there is one), "cpu", "cuda" or "cuda:1"."""
     from lightning_fabric import Fabric
 
     kind, _, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda"):
+    if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not re.fullmatch(r"\d{1,4}", number, re.ASCII))):
         raise ValueError(f"no device {device!r}: use auto, cpu, cuda or cuda:N")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError("device cuda was asked for and torch sees no GPU: use auto or cpu")
+    if number and int(number) >= torch.cuda.device_count():
+        raise ValueError(f"no device {device!r}: torch sees {torch.cuda.device_count()} GPU(s), counted from 0")
     keep_memory()
     accelerator = "cuda" if kind == "auto" and torch.cuda.is_available() else "cpu" if kind == "auto" else kind
+    if share()[1] > 1:
+        if number:
+            raise ValueError(f"device {device!r} is for one process: with several, say {kind}, and each takes a GPU of its own")
+        return _joined(accelerator, precision)
     return Fabric(accelerator=accelerator, devices=[int(number)] if number else 1, precision=precision)
+
+
+def _joined(accelerator: str, precision: str) -> Fabric:
+    """One of the processes that `torchrun` or `fabric run` started, each with a device of its own; the first call waits for all of them."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies import DDPStrategy
+
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    strategy = DDPStrategy(timeout=timedelta(days=1))  # others wait while the first evaluates; `torchrun` ends them when one dies
+    engine = Fabric(accelerator=accelerator, devices=here, num_nodes=share()[1] // here, strategy=strategy, precision=precision)
+    if "LT_CLI_USED" not in os.environ:  # `fabric run` joins them by itself
+        engine.launch()
+    return engine
 
 
 def keep_memory() -> None:
@@ -55,35 +86,56 @@ def total_steps(recipe: Recipe, loader: TrainLoader) -> int:
     return recipe.steps or recipe.epochs * loader.steps_per_epoch
 
 
-def fit(method: Method, loader: TrainLoader, recipe: Recipe, engine: Fabric, workers: int = 0, progress: bool = True) -> dict[str, list[float]]:
-    """Train in place; returns the history: "phase/term" -> value at every step (NaN where the phase was not active), "watch/name" for what
-    the method watches, plus "lr"."""
+def fit(
+    method: Method,
+    loader: TrainLoader,
+    recipe: Recipe,
+    engine: Fabric,
+    workers: int = 0,
+    progress: bool = True,
+    on_step: OnStep | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> dict[str, list[float]]:
+    """Train in place, each process of a run on its share of every batch; returns the history: "phase/term" -> value at every step (NaN where the phase was not active),
+    "watch/name" for what the method watches, plus "lr". An `on_step` may end the run by raising `Cancelled`. With a `checkpoint` training goes on from where it was left and is
+    kept now and then."""
     steps = total_steps(recipe, loader)
     engine.to_device(method)
     method.train()
     optimisers = optim.build(method, recipe)
-    history = _History(check_every=1 if engine.device.type == "cpu" else _CHECK_EVERY)
-    with tqdm(total=steps, desc="train", unit="step", disable=not progress, mininterval=1) as bar:
-        for batch in loader.batches(0, steps, engine.device, workers):
+    start, before = checkpoint.restore(method, optimisers) if checkpoint else (0, {})
+    if start != (theirs := shards.told(lambda: start)):
+        raise ValueError(f"the first process goes on from step {theirs}, process {share()[0]} from {start}: VVI_RUNS must be one folder that all nodes see")
+    history = _History(1 if engine.device.type == "cpu" else _CHECK_EVERY, start, before)
+    with tqdm(total=steps, initial=start, desc="train", unit="step", disable=not progress, mininterval=1) as bar:
+        for batch in loader.batches(start, steps, engine.device, workers):
             epoch = batch.step * recipe.epochs / steps
             terms = iteration(method, batch, optimisers, recipe, epoch, engine)
             history.add(batch.step, terms, optim.rate(recipe, epoch))
             bar.update()
+            if checkpoint and shards.first() and checkpoint.due(batch.step + 1, steps):
+                checkpoint.save(batch.step + 1, method, optimisers, history.flush())
+            if on_step:
+                on_step(batch.step + 1, steps)
     return history.close()
 
 
 def iteration(method: Method, batch: Batch, optimisers: dict, recipe: Recipe, epoch: float, engine: Fabric) -> dict[str, torch.Tensor]:
-    """One pass over the active phases: forward (shared unless a phase asks for a fresh one), losses, gradient for the phase's parts alone, step."""
+    """One pass over the active phases: forward (shared unless a phase asks for a fresh one), losses, gradient for the phase's parts alone, step.
+
+    Of several processes each forwards its share of the batch; the losses see all rows, the gradients are of the whole batch.
+    """
     active = [phase for phase in method.phases if phase.epochs[0] <= epoch < phase.epochs[1]]
-    out, terms = None, {}
+    whole, out, terms = shards.whole(batch), None, {}
     for i, phase in enumerate(active):
         params = method.parameters_of(phase)
         with engine.autocast():
             if out is None or phase.fresh:
-                out = method(batch)
-            losses = method.losses(out, batch, phase)
+                out = shards.gathered(method(batch), batch)
+            losses = method.losses(out, whole, phase)
         shared_later = i + 1 < len(active) and not active[i + 1].fresh
         engine.backward(sum(losses.values()), inputs=params, retain_graph=shared_later)
+        shards.average(params)
         optimiser = optimisers[phase.optimiser]
         optim.set_rate(optimiser, recipe, phase, epoch)
         optimiser.step()
@@ -96,16 +148,16 @@ def iteration(method: Method, batch: Batch, optimisers: dict, recipe: Recipe, ep
 class _History:
     """Keeps losses as tensors until they are looked at, so that a GPU need not wait for the host."""
 
-    def __init__(self, check_every: int):
-        self.check_every, self.pending, self.steps = check_every, [], 0
-        self.values: dict[str, list[float]] = defaultdict(list)
+    def __init__(self, check_every: int, steps: int = 0, values: Mapping[str, list[float]] | None = None):
+        self.check_every, self.pending, self.steps = check_every, [], steps
+        self.values: dict[str, list[float]] = defaultdict(list, values or {})
 
     def add(self, step: int, terms: dict[str, torch.Tensor], lr: float) -> None:
         self.pending.append((step, terms, lr))
         if len(self.pending) >= self.check_every:
             self.flush()
 
-    def flush(self) -> None:
+    def flush(self) -> dict[str, list[float]]:
         for step, terms, lr in self.pending:
             for name, tensor in terms.items():
                 value = float(tensor)
@@ -117,6 +169,7 @@ class _History:
             self.values["lr"].append(lr)
             self.steps += 1
         self.pending = []
+        return self.values
 
     def close(self) -> dict[str, list[float]]:
         self.flush()

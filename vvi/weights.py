@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def load_released(name: str, source: str | Path | Mapping[str, Any]) -> Method:
     if not hasattr(module, "RELEASED_KEYS"):
         raise CheckpointError(f"no code of {name} was released, so there is no checkpoint of it to read")
     content = _read(source) if isinstance(source, (str, Path)) else source
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"a {type(content).__name__} is neither a file nor a dict of tensors")
     renamed = rename(_tensors(content), module.RELEASED_KEYS, module.RELEASED_IGNORED)
     method = module.Model(module.released_config(renamed), len(_of(renamed, "neck.classifier.weight")))
     _fill(method, renamed)
@@ -63,7 +66,10 @@ def _fill(method: Method, tensors: dict[str, Tensor]) -> None:
     tensors = {k: _linear(v) if k in own and v.ndim > own[k].ndim == 2 else v for k, v in tensors.items()}
     missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     wrong = [f"{k} {tuple(tensors[k].shape)} in place of {tuple(own[k].shape)}" for k in own.keys() & tensors.keys() if tensors[k].shape != own[k].shape]
-    for problem, names in (("missing", missing), ("unknown", unknown), ("of another shape", sorted(wrong))):
+    odd = (
+        sorted(k for k, v in tensors.items() if v.is_floating_point() != own[k].is_floating_point() or not v.isfinite().all()) if not missing + unknown else []
+    )
+    for problem, names in (("missing", missing), ("unknown", unknown), ("of another shape", sorted(wrong)), ("of another type or not finite", odd)):
         if names:
             raise CheckpointError(f"{problem}: {_some(names)}")
     method.load_state_dict(tensors)
@@ -86,10 +92,16 @@ def _read(file: str | Path) -> Mapping[str, Any]:
         with torch.serialization.safe_globals(known):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip and runtime errors here
-        raise CheckpointError(f"{file} is no checkpoint that can be read without executing what it holds: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"{file} is no checkpoint that can be read without executing what it holds: {_reason(error)}") from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{file} holds a {type(content).__name__}, not a dict of tensors")
     return content
+
+
+def _reason(error: Exception) -> str:
+    """The cause in one line: what torch refused to call, else how it begins; torch goes on with advice on how to execute the file all the same."""
+    refused = re.search(r"GLOBAL (\S+)", str(error))
+    return f"it asks for {refused[1]}" if refused else str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
 
 
 def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -291,6 +291,7 @@ def test_importing_the_generator_stays_light():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
+@pytest.mark.filterwarnings("ignore:process .* works on")
 def test_two_runs_at_once_take_turns(whole: Path, tmp_path: Path):
     with ThreadPoolExecutor(2) as pool:
         roots = list(pool.map(lambda _: synthetic.write(tmp_path / "set", SMALL, workers=1, progress=False), range(2)))

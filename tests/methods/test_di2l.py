@@ -482,6 +482,13 @@ def test_what_it_shows_adds_up_to_its_refined_parts():
     assert small(dpa=False).eval().inspect(clips, "ir") == {}
 
 
+def test_shapes_at_the_size_of_the_paper_need_no_numbers():
+    with torch.device("meta"):
+        model = methods.load("di2l", num_ids=395, backbone="resnet50", frames=1).eval()
+        maps = model.maps_of(model.trunk.stem(torch.zeros(2, 3, 288, 144), "ir"))
+        assert model.parts_of(maps).shape == (2, 3, 2048) and all(x.shape == (2, 2048) for x in model.clip_feats(maps, 1))
+
+
 def test_the_image_protocol_scores_as_the_card_computes():
     near_first = [[0.9, 0.8, 0.7, 0.6, 0.5]]
     score = lambda camera, rule: from_similarity(near_first, [1], [2, 2, 3, 1, 1], [camera], [1, 4, 1, 2, 5], rule=rule)  # noqa: E731

@@ -108,3 +108,5 @@ def test_maps_are_drawn_under_their_frames_with_the_outline_of_the_person():
     assert len(ax.collections) == 2 * 5
     assert np.asarray(Image.open(io.BytesIO(fig._repr_png_())).convert("L"))[0, 0] == 255
     assert len(cam.plot([frames[0, :, :, :, 0]], [maps[0]], titles=["infrared"]).axes[0].images) == 6 * 3 + 1
+    named = cam.plot(frames, maps, heads=[f"part {n}" for n in range(6)])
+    assert {f"part {n}" for n in range(6)} <= {t.get_text() for t in named.axes[0].texts}

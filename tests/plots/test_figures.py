@@ -273,6 +273,14 @@ def test_a_game_shows_both_targets_of_each_player_and_what_a_belief_costs():
     assert np.nanmax(line.lines[0].get_ydata()) <= 8 and "belief" in line.get_xlabel()
 
 
+def test_runs_beside_one_another_share_one_scale_and_show_their_seeds():
+    seeds = np.random.default_rng(0).random((3, 50))
+    fig = draw(curves.beside, {"plain": {"vis": seeds, "ir": seeds + 1}, "focal": {"vis": seeds[0], "ir": seeds[1]}}, smooth=5, ylabel="p", caption="a caption")
+    assert [ax.get_title() for ax in fig.axes] == ["plain", "focal"] and fig.axes[0].get_ylim() == fig.axes[1].get_ylim()
+    assert [len(ax.collections) for ax in fig.axes] == [2, 0]  # a band where there are several seeds
+    np.testing.assert_allclose(fig.axes[0].lines[0].get_ydata()[-1], seeds[:, -5:].mean())
+
+
 def test_a_sweep_has_a_panel_for_each_setting_on_one_scale():
     fig = draw(curves.sweeps, {"lambda 1": ([0.5, 1, 1.5], {"rank1": [30, 31, 29]}), "epoch": ([0, 20, 40], {"rank1": [28, 30, 31]})}, caption="a caption")
     assert [ax.get_xlabel() for ax in fig.axes] == ["lambda 1", "epoch"] and fig.axes[0].get_ylim() == fig.axes[1].get_ylim()

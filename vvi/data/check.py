@@ -8,7 +8,7 @@ from pathlib import Path
 from vvi.data import regdb, sysu, vcm
 from vvi.data.faults import Survey
 from vvi.data.images import broken_images
-from vvi.data.layout import LAYOUTS, detect
+from vvi.data.layout import LAYOUTS, check_options, detect
 from vvi.types import MODALITIES, DataError
 
 VCM_MIN = 12  # the released drop rule, and what the expected counts were taken with
@@ -62,11 +62,12 @@ def report(root: str | Path, layout: str = "auto", images: bool = True, **option
         return Report(f"{err}\n1 error", (str(err),))
     if layout not in LAYOUTS:
         raise ValueError(f"unknown layout {layout!r}; known: auto, {', '.join(LAYOUTS)}")
+    check_options(layout, {"hitsz-vcm": vcm.survey, "sysu-mm01": sysu.survey, "regdb": regdb.survey}[layout], options)
     surveys, tables = {"hitsz-vcm": _vcm, "sysu-mm01": _sysu, "regdb": _regdb}[layout](root, options)
     errors = [e for s in surveys for e in s.faults.errors]
     warnings = [w for s in surveys for w in s.faults.warnings]
     if images:
-        errors += broken_images(t for s in surveys for part in s.listed.values() for t in part)
+        errors += broken_images((t for s in surveys for part in s.listed.values() for t in part), root)
     lines = [f"{layout} in {root}"]
     for table in tables:
         lines += table.lines
@@ -105,7 +106,7 @@ def _sysu(root: Path, options: dict) -> tuple[list[Survey], list[Table]]:
 def _regdb(root: Path, options: dict) -> tuple[list[Survey], list[Table]]:
     """Every trial that has at least one list, or the one asked for; one table for all trials with the same counts."""
     trials = [options["trial"]] if "trial" in options else [k for k in regdb.TRIALS if any(root.glob(f"idx/*_{k}.txt"))] or [1]
-    surveys = [regdb.survey(root, k) for k in trials]
+    surveys = [regdb.survey(root, k, options.get("strict", True)) for k in trials]
     alike: dict[tuple, list[int]] = {}
     for k, survey in zip(trials, surveys, strict=True):
         if survey.listed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,7 +73,21 @@ def existing_root(root: str | Path, strict: bool = True) -> tuple[Path, Faults]:
     faults = Faults(root, strict)
     if not root.is_dir():
         faults.error(root, "not a folder" if root.exists() else "no such folder")
+    if not isinstance(strict, bool):
+        faults.error(root, f"strict must be true or false, got {strict!r}")
     return root, faults
+
+
+def check_links(paths: Iterable[Path], faults: Faults) -> None:
+    """A link that leads out of the data folder is doubtful: what a list means lies in there."""
+    for path in paths:
+        if outside := leads_out(path, faults.root):
+            faults.doubt(path, outside)
+
+
+def leads_out(path: Path, root: Path) -> str | None:
+    """What is wrong with a path that is a link out of the data folder, which may itself be one; None for any other path."""
+    return f"a link that leaves the data folder, to {path.resolve()}" if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()) else None
 
 
 def read_lines(path: Path, faults: Faults) -> list[str]:

@@ -7,15 +7,16 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from vvi.data.faults import leads_out
 from vvi.types import Dataset, Tracklet
 
 
 def validate(dataset: Dataset, workers: int | None = None) -> list[str]:
-    """One line per listed image that is missing, empty or does not decode, in the order of the lists; [] when all is well."""
-    return broken_images([*dataset.train, *(t for sides in dataset.sides.values() for side in sides for t in side)], workers)
+    """One line per listed image that is missing, empty, does not decode or is a link out of the data folder, in the order of the lists; [] when all is well."""
+    return broken_images([*dataset.train, *(t for sides in dataset.sides.values() for side in sides for t in side)], dataset.root, workers)
 
 
-def broken_images(tracklets: Iterable[Tracklet], workers: int | None = None) -> list[str]:
+def broken_images(tracklets: Iterable[Tracklet], root: Path, workers: int | None = None) -> list[str]:
     """As `validate`, for tracklets; every file is decoded once (in threads: the decoder lets go of the interpreter)."""
     from tqdm import tqdm
 
@@ -23,17 +24,19 @@ def broken_images(tracklets: Iterable[Tracklet], workers: int | None = None) -> 
     paths, problems = list(owners), []
     chunks = [paths[start : start + 256] for start in range(0, len(paths), 256)]
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool, tqdm(total=len(paths), desc="images", unit="image", delay=2) as bar:
-        for chunk, faults in zip(chunks, pool.map(lambda chunk: [_fault(path) for path in chunk], chunks), strict=True):
+        for chunk, faults in zip(chunks, pool.map(lambda chunk: [_fault(path, root) for path in chunk], chunks), strict=True):
             bar.update(len(chunk))
             for path, t, what in ((path, owners[path], what) for path, what in zip(chunk, faults, strict=True) if what):
                 problems.append(f"{path}: {what} (identity {t.identity}, camera {t.camera}, {t.modality})")
     return problems
 
 
-def _fault(path: Path) -> str | None:
+def _fault(path: Path, root: Path) -> str | None:
     """What is wrong with an image file, None when nothing is."""
     from PIL import Image
 
+    if outside := leads_out(path, root):
+        return outside
     try:
         if path.stat().st_size == 0:
             return "zero-byte image"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from vvi.types import DataError
@@ -21,6 +23,11 @@ MARKERS = {
 LAYOUTS = tuple(MARKERS)
 
 
+def holds(folder: Path, layout: str) -> bool:
+    """Whether an entry at the top of a folder is one that tells this layout."""
+    return any((folder / marker).exists() for marker in MARKERS[layout])
+
+
 def detect(root: str | Path) -> str:
     """Name of the layout below `root`; `DataError` when it looks like none or like several."""
     root = Path(root).expanduser()
@@ -36,3 +43,14 @@ def detect(root: str | Path) -> str:
         )
     seen = "; ".join(f"{layout}: {', '.join(markers)}" for layout, markers in found.items())
     raise DataError(f"{root}: several layouts at once ({seen}); say which with layout=")
+
+
+class OptionError(ValueError, TypeError):
+    """An option that the reader of a layout does not have."""
+
+
+def check_options(layout: str, read: Callable, options: Iterable[str]) -> None:
+    """`OptionError` naming the first option that the reader (or survey) of a layout does not take."""
+    known = list(inspect.signature(read).parameters)[1:]
+    if unknown := [name for name in options if name not in known]:
+        raise OptionError(f"{layout} has no option {unknown[0]!r}; it has {', '.join(known)}")

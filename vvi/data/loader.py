@@ -1,12 +1,13 @@
 """From tracklets to tensors: decode (or read the decoded cache), cut clips, augment, normalise.
 
-Frames stay uint8 until the last step. A batch is a function of (seed, step), so any worker may make it, and a resumed run sees the batches that the interrupted one would have seen.
+Frames stay uint8 until the last step. A batch is a function of (seed, step), so any worker may make it, and a resumed run sees what the interrupted one would have seen.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from torchvision.io import ImageReadMode, decode_image, read_file
 from torchvision.transforms.v2 import functional as V
 from tqdm import tqdm
 
+from vvi import durable
 from vvi.config import DataConfig, Recipe
 from vvi.data import sysu
 from vvi.data.clips import test_frames, train_frames
@@ -28,6 +30,8 @@ from vvi.data.transforms import augment, normalise
 from vvi.seed import rng
 from vvi.types import Batch, DataError, Dataset, Tracklet
 
+CHUNK = 1024  # frames that are decoded and put on the disk at a time
+
 
 def decode(path: Path, height: int, width: int) -> Tensor:
     """One image as uint8 (3, height, width), resized with antialiased bilinear interpolation; DataError naming a file that is missing, empty or damaged.
@@ -35,9 +39,16 @@ def decode(path: Path, height: int, width: int) -> Tensor:
     A path `<file>.npy/<row>` is a row of the arrays that the released SYSU-MM01 preprocessing writes.
     """
     try:
-        image = _array_row(path) if path.parent.suffix == ".npy" else _bitmap(path) if path.suffix == ".bmp" else decode_image(read_file(str(path)), ImageReadMode.RGB)
-    except (RuntimeError, OSError) as error:
-        reason = "does not exist" if not path.exists() else "is empty" if not path.stat().st_size else "cannot be decoded: " + str(error).splitlines()[0]
+        image = (
+            _array_row(path)
+            if path.parent.suffix == ".npy"
+            else _bitmap(path)
+            if path.suffix == ".bmp"
+            else decode_image(read_file(str(path)), ImageReadMode.RGB)
+        )
+    except (RuntimeError, OSError, ValueError, IndexError) as error:
+        file = path.parent if path.parent.suffix == ".npy" else path
+        reason = "does not exist" if not file.exists() else "is empty" if not file.stat().st_size else "cannot be decoded: " + str(error).splitlines()[0]
         raise DataError(f"image {path} {reason}") from error
     return image if image.shape[1:] == (height, width) else V.resize(image, [height, width], antialias=True)
 
@@ -74,7 +85,8 @@ class Frames:
     def build(self, tracklets: Sequence[Tracklet], progress: bool = True) -> None:
         """Decode every frame once into `<cache>/<key>.u8`; a finished file of the same images is taken as it is.
 
-        The file is written under a temporary name and moved into place with its manifest last, so a killed build leaves nothing that reads as complete.
+        The file is written under a temporary name and moved into place with its manifest last, so a killed build leaves nothing that reads as complete; the next one goes on
+        from what was decoded. Of two processes that want one file, one decodes and the other waits.
         """
         if self.folder is None:
             raise ValueError("Frames has no cache folder to build in")
@@ -82,8 +94,12 @@ class Frames:
         shape = (len(paths), 3, *self.size)
         name = hashlib.sha256("\n".join(f"{p} {(p.parent if p.parent.suffix == '.npy' else p).stat().st_size}" for p in paths).encode()).hexdigest()[:16]
         file, manifest = self.folder / f"{name}-{self.size[0]}x{self.size[1]}.u8", self.folder / f"{name}-{self.size[0]}x{self.size[1]}.json"
-        if not manifest.exists() or json.loads(manifest.read_text()) != {"shape": list(shape), "bytes": file.stat().st_size if file.exists() else 0}:
-            self._write(paths, file, manifest, shape, progress)
+        said = json.dumps({"shape": list(shape), "bytes": math.prod(shape)})
+        if not _is_whole(file, manifest, said):
+            with durable.alone(file):
+                if not _is_whole(file, manifest, said):
+                    self._write(paths, file, progress)
+                    durable.write(manifest, said.encode())
         self.store = np.memmap(file, np.uint8, "r", shape=shape)
         starts = np.cumsum([0, *(len(t) for t in tracklets)])
         self.first = {t.paths: int(start) for t, start in zip(tracklets, starts, strict=False)}
@@ -94,43 +110,54 @@ class Frames:
             raise ValueError("build the cache before it is made resident")
         self.store = torch.from_numpy(np.array(self.store)).to(device)
 
-    def _write(self, paths: list[Path], file: Path, manifest: Path, shape: tuple[int, ...], progress: bool) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        half = file.with_suffix(f".{os.getpid()}.part")
-        out = np.memmap(half, np.uint8, "w+", shape=shape)
-        with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(paths), desc="decode", unit="frame", disable=not progress, mininterval=1) as bar:
-            for start in range(0, len(paths), 1024):
-                chunk = paths[start : start + 1024]
-                for i, image in enumerate(pool.map(lambda p: decode(p, *self.size), chunk)):
-                    out[start + i] = image.numpy()
-                bar.update(len(chunk))
-        out.flush()
-        del out
-        os.replace(half, file)
-        manifest.write_text(json.dumps({"shape": list(shape), "bytes": file.stat().st_size}))
+    def _write(self, paths: list[Path], file: Path, progress: bool) -> None:
+        half, each = file.with_suffix(durable.HALF), CHUNK * 3 * math.prod(self.size)
+        with durable.explained(half), open(half, "ab") as out:
+            kept = max(0, out.tell() // each - 1)  # chunks; of the last one only this process could say that it is on the disk
+            out.truncate(kept * each)
+            with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(paths), desc="decode", unit="frame", disable=not progress, mininterval=1) as bar:
+                bar.update(kept * CHUNK)
+                for start in range(kept * CHUNK, len(paths), CHUNK):
+                    chunk = paths[start : start + CHUNK]
+                    for image in pool.map(lambda p: decode(p, *self.size), chunk):
+                        out.write(image.numpy().tobytes())
+                    out.flush()
+                    os.fsync(out.fileno())
+                    bar.update(len(chunk))
+            os.replace(half, file)
+
+
+def _is_whole(file: Path, manifest: Path, said: str) -> bool:
+    return manifest.is_file() and manifest.read_text() == said and file.is_file() and file.stat().st_size == json.loads(said)["bytes"]
 
 
 @dataclass
 class TrainLoader:
-    """Step -> `Batch`: P x K x modality clips, cut, augmented and normalised."""
+    """Step -> `Batch`: P x K x modality clips, cut, augmented and normalised; of several processes (`share`: which of how many) each gets identities of its own, and together they
+    hold the clips of one."""
 
     dataset: Dataset
     frames: Frames
     data: DataConfig
     recipe: Recipe
     seed: int
+    share: tuple[int, int] = (0, 1)
 
     def __post_init__(self):
+        if self.recipe.identities % self.share[1]:
+            raise ValueError(f"a batch of {self.recipe.identities} identities cannot be shared evenly by {self.share[1]} processes")
         self.sampler = IdentitySampler(self.dataset.train, self.recipe.identities, self.recipe.tracklets, self.seed, self.dataset.labels)
         self.steps_per_epoch = self.sampler.steps_per_epoch
 
     def uint8(self, step: int) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray, np.ndarray]:
         """A batch before normalisation: vis and ir clips (B, T, 3, H, W) uint8, classes, places of the vis and of the ir tracklets."""
         draw, r = self.sampler.draw(step), rng(self.seed, "clips", step)
-        clips = [[self._clip(row, r) for row in rows] for rows in (draw.vis, draw.ir)]
+        mine = draw.share(*self.share)
+        drawn = [[(self.dataset.train[row], train_frames(len(self.dataset.train[row]), self.data.frames, r)) for row in rows] for rows in (draw.vis, draw.ir)]
+        clips = [[self.frames.views(*clip) for clip in part[mine]] for part in drawn]
         clips = [torch.stack(c) if isinstance(c[0], Tensor) else c for c in clips]
-        vis, ir = (augment(c, r, self.data.pad, self.data.flip, self.data.augment_per) for c in clips)
-        return vis, ir, draw.ids, draw.vis, draw.ir
+        vis, ir = (augment(c, r, self.data.pad, self.data.flip, self.data.augment_per, self.share) for c in clips)
+        return vis, ir, draw.ids[mine], draw.vis[mine], draw.ir[mine]
 
     def batches(self, start: int, stop: int, device: torch.device | str = "cpu", workers: int = 0) -> Iterator[Batch]:
         """Batches of steps start..stop-1 on a device, in order; with `workers`, made ahead in that many processes of one thread each."""
@@ -139,10 +166,6 @@ class TrainLoader:
         for step, (vis, ir, ids, rows_vis, rows_ir) in zip(steps, made, strict=True):
             vis, ir = (normalise(clips.to(device, non_blocking=True)) for clips in (vis, ir))
             yield Batch(vis, ir, *(torch.as_tensor(a).to(device) for a in (ids, rows_vis, rows_ir)), step=step)
-
-    def _clip(self, row: int, r: np.random.Generator) -> list[np.ndarray] | Tensor:
-        tracklet = self.dataset.train[row]
-        return self.frames.views(tracklet, train_frames(len(tracklet), self.data.frames, r))
 
 
 def test_clips(tracklets: Sequence[Tracklet], frames: Frames, count: int, batch: int = 64) -> Iterator[Tensor]:
@@ -173,6 +196,7 @@ def _ahead(loader: TrainLoader, steps: range, workers: int):
         collate_fn=None,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=lambda _: torch.set_num_threads(1),
+        generator=torch.Generator(),  # its own: with workers or without, and wherever a run goes on, the global one stays where it is
     )
 
 
@@ -183,5 +207,8 @@ def _array_row(path: Path) -> Tensor:
 def _bitmap(path: Path) -> Tensor:
     from PIL import Image
 
-    with Image.open(path) as image:
-        return V.pil_to_tensor(image.convert("RGB"))
+    try:
+        with Image.open(path) as image:
+            return V.pil_to_tensor(image.convert("RGB"))
+    except Image.DecompressionBombError as error:
+        raise OSError(str(error)) from error

@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vvi.data.faults import Faults, Survey, escapes, existing_root, quote, read_lines
+from vvi.data.faults import Faults, Survey, check_links, escapes, existing_root, quote, read_lines
 from vvi.types import MODALITIES, Dataset, Direction, Modality, Tracklet
 
 TRIALS = range(1, 11)
@@ -45,20 +45,23 @@ class Item:
     label: int
 
 
-def read(root: str | Path, trial: int = 1) -> Dataset:
+def read(root: str | Path, trial: int = 1, strict: bool = True) -> Dataset:
     """One trial: training images (visible, then thermal) and both directions, in the order of the lists; `DataError` on the first fault."""
-    return survey(root, trial).read()
+    return survey(root, trial, strict).read()
 
 
-def survey(root: str | Path, trial: int = 1) -> Survey:
+def survey(root: str | Path, trial: int = 1, strict: bool = True) -> Survey:
     """As `read`, with every fault instead of the first."""
-    root, faults = existing_root(root)
-    if trial not in TRIALS:
+    root, faults = existing_root(root, strict)
+    if trial not in TRIALS or isinstance(trial, (bool, float)):
         faults.error(root, f"trial must be in 1..10, got {trial}")
     files = {(split, modality): f"idx/{split}_{WORD[modality]}_{trial}.txt" for split in SPLITS for modality in MODALITIES}
     if faults.errors or not faults.require(root, list(files.values())):
         return Survey(None, faults)
+    check_links([root / "idx", *(root / name for name in files.values()), *(root / name for name in FOLDER.values())], faults)
     items = {key: _items(root / name, key[1], faults) for key, name in files.items()}
+    images = [root / item.path for listed in items.values() for item in listed]
+    check_links([*dict.fromkeys(image.parent for image in images), *images], faults)
     whole = not faults.errors  # a line that could not be read leaves a hole in the labels that is none
     classes = {split: _classes(root, split, files, items, whole, faults) for split in SPLITS}
     both = {item.identity: item for item in reversed(items["train", "vis"] + items["train", "ir"])}

@@ -19,6 +19,11 @@ class Draw:
     vis: np.ndarray
     ir: np.ndarray
 
+    def share(self, part: int, parts: int) -> slice:
+        """Entries of one of several equal parts: identities of its own, and the parts one after the other are the batch."""
+        size = len(self.ids) // parts
+        return slice(part * size, (part + 1) * size)
+
 
 class IdentitySampler:
     """Step number -> `Draw` of `identities` x `tracklets` clips per modality.

@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from vvi.data.faults import Faults, Survey, existing_root, quote, read_lines
+from vvi.data.faults import Faults, Survey, check_links, existing_root, quote, read_lines
 from vvi.types import MODALITIES, Dataset, Modality, Tracklet
 
 CAMERAS = {"vis": (1, 2, 4, 5), "ir": (3, 6)}
@@ -51,11 +51,12 @@ def survey(root: str | Path, mode: str = "all", shots: int = 1, trial: int = 0, 
     """As `read`, with every fault instead of the first."""
     root, faults = existing_root(root, strict)
     for (name, allowed), value in zip(OPTIONS.items(), (mode, shots, trial, gallery, train), strict=True):
-        if value not in allowed or isinstance(value, bool):
+        if value not in allowed or isinstance(value, (bool, float)):
             faults.error(root, f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
     if faults.errors:
         return Survey(None, faults)
     base = data_folder(root)
+    check_links([base, base / "exp", *(base / f"cam{c}" for cameras in CAMERAS.values() for c in cameras)], faults)
     parts = _parts(base / "exp", faults)
     images = _images(base, faults)
     if parts is None or images is None:
@@ -98,6 +99,7 @@ def _parts(folder: Path, faults: Faults) -> dict[str, list[int]] | None:
     if missing := [f"{part}_id.txt" for part, path in files.items() if path is None]:
         faults.error(folder, f"missing {len(missing)} of {len(PARTS)} required files: {', '.join(missing)} (or .mat)")
         return None
+    check_links(files.values(), faults)
     parts = {part: _ids_mat(path, faults) if path.suffix == ".mat" else _ids_text(path, faults) for part, path in files.items()}
     owner: dict[int, str] = {}
     for part, ids in parts.items():
@@ -162,11 +164,12 @@ def _images(base: Path, faults: Faults) -> Images | None:
 def _entries(folder: Path, pattern: str, expected: str, folders: bool, faults: Faults) -> list[Path]:
     """Entries of a folder by name; one that is not as expected is doubtful and left out."""
     with os.scandir(folder) as scan:
-        found = sorted((entry.name, entry.is_dir()) for entry in scan if not entry.name.startswith("."))
+        found = sorted((entry.name, entry.is_dir(), entry.is_symlink()) for entry in scan if not entry.name.startswith("."))
     right = []
-    for name, is_dir in found:
+    for name, is_dir, is_link in found:
         if re.fullmatch(pattern, name, re.ASCII) and is_dir == folders:
             right.append(folder / name)
+            check_links([folder / name] if is_link else [], faults)
         else:
             faults.doubt(folder, f"{quote(name)} is not {expected}")
     return right

@@ -90,16 +90,24 @@ def _gathered(frames: Tensor, top: Tensor, left: Tensor, flip: Tensor, pad: int)
 
 
 def augment(
-    clips: Tensor | Sequence[Sequence[np.ndarray]], rng: np.random.Generator, pad: int, flip: float, per: Literal["frame", "clip"] = "frame"
+    clips: Tensor | Sequence[Sequence[np.ndarray]],
+    rng: np.random.Generator,
+    pad: int,
+    flip: float,
+    per: Literal["frame", "clip"] = "frame",
+    share: tuple[int, int] = (0, 1),
 ) -> Tensor:
     """Random crop after zero padding and random mirror, drawn for each frame or once for each clip: B clips of T frames uint8 (3, H, W) -> (B, T, 3, H, W).
+
+    share: the clips are one of several equal parts of a batch, number and count, and get what is drawn for them in the whole.
 
     Paper: MITML names crop, padding and flip and is silent on the unit; the released code draws per frame, so one clip holds mirrored and unmirrored frames.
     """
     b, t = len(clips), len(clips[0])
-    draws = (b, t) if per == "frame" else (b, 1)
-    top, left = (np.broadcast_to(rng.integers(0, 2 * pad + 1, size=draws), (b, t)) for _ in range(2))
-    mirror = np.broadcast_to(rng.random(draws) < flip, (b, t))
+    part, parts = share
+    draws, mine = (b * parts, t if per == "frame" else 1), slice(part * b, (part + 1) * b)
+    top, left = (np.broadcast_to(rng.integers(0, 2 * pad + 1, size=draws)[mine], (b, t)) for _ in range(2))
+    mirror = np.broadcast_to(rng.random(draws)[mine] < flip, (b, t))
     frames = clips.flatten(0, 1) if isinstance(clips, Tensor) else [frame for clip in clips for frame in clip]
     where = clips.device if isinstance(clips, Tensor) else "cpu"
     flat = (torch.from_numpy(np.array(a)).flatten().to(where) for a in (top, left, mirror))

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from vvi.data.faults import Faults, Survey, escapes, existing_root, quote, read_lines
+from vvi.data.faults import Faults, Survey, check_links, escapes, existing_root, quote, read_lines
 from vvi.types import MODALITIES, Dataset, Direction, Modality, Tracklet
 
 LISTS = ["train_name.txt", "test_name.txt", "track_train_info.txt", "track_test_info.txt", "query_IDX.txt"]
@@ -36,31 +36,39 @@ class Row(NamedTuple):
     camera: int
 
 
-def read(root: str | Path, min_seq_len: int = 12, strict: bool = True) -> Dataset:
-    """Tracklets of at least `min_seq_len` images, in the order of the lists; `DataError` on the first malformed line."""
-    return survey(root, min_seq_len, strict).read()
+def read(root: str | Path, min_seq_len: int = 12, strict: bool = True, part: str = "all") -> Dataset:
+    """Tracklets of at least `min_seq_len` images, in the order of the lists; `DataError` on the first malformed line.
+
+    part="test": a set without training lists, such as tracklets cut from videos; either modality may then be absent.
+    """
+    return survey(root, min_seq_len, strict, part).read()
 
 
-def survey(root: str | Path, min_seq_len: int = 12, strict: bool = True) -> Survey:
+def survey(root: str | Path, min_seq_len: int = 12, strict: bool = True, part: str = "all") -> Survey:
     """As `read`, with every fault instead of the first; `listed` holds all tracklets of "train" and "test"."""
     root, faults = existing_root(root, strict)
-    if min_seq_len < 1:
-        faults.error(root, f"min_seq_len must be at least 1, got {min_seq_len}")
+    if part not in ("all", "test"):
+        raise ValueError(f"no part {part!r} of hitsz-vcm; there are all, test")
+    splits = SPLITS if part == "all" else ("test",)
+    if not isinstance(min_seq_len, int) or min_seq_len < 1:
+        faults.error(root, f"min_seq_len must be {'at least 1' if isinstance(min_seq_len, int) else 'a whole number'}, got {min_seq_len!r}")
     lists = root / "info" if (root / "info").is_dir() else root
-    if faults.errors or not faults.require(lists, LISTS):
+    if faults.errors or not faults.require(lists, [name for name in LISTS if part == "all" or "train" not in name]):
         return Survey(None, faults)
     bases = image_folders(root, faults)
-    rows, listed = {}, {}
-    for split in SPLITS:
+    check_links([lists, *(lists / name for name in LISTS), *dict.fromkeys(bases.values())], faults)
+    rows, listed = {split: [] for split in SPLITS}, {split: [] for split in SPLITS}
+    for split in splits:
         names_file, rows_file = lists / f"{split}_name.txt", lists / f"track_{split}_info.txt"
         frames = _frames(names_file, faults)
         rows[split] = _rows(rows_file, len(frames), faults)
         _check_ranges(rows_file, rows[split], len(frames), faults)
         listed[split] = _tracklets(rows_file, names_file, rows[split], frames, bases[split], faults)
     _check_disjoint(lists, rows, faults)
-    query = _query(lists / "query_IDX.txt", rows["test"], faults)
+    searching = part == "all" or any(row and row.modality == "ir" for row in rows["test"]) or (lists / "query_IDX.txt").stat().st_size
+    query = _query(lists / "query_IDX.txt", rows["test"], faults) if searching else []
     kept = {split: [t if t and len(t) >= min_seq_len else None for t in listed[split]] for split in SPLITS}
-    if not faults.errors:
+    if not faults.errors and part == "all":
         _check_kept(lists, rows, listed, kept, min_seq_len, faults)
     found = {split: tuple(t for t in listed[split] if t) for split in SPLITS}
     return Survey(_dataset(root, listed, kept, query, faults), faults, found)
@@ -176,6 +184,7 @@ def _tracklets(path: Path, names: Path, rows: list[Row | None], frames: list[Fra
             folders[key] = base / key[0] / FOLDER[key[1]] / f"D{key[2]}"
         paths = tuple([folders[frame[:3]] / f"{frame[4]}.{frame[5]}" for frame in own])
         tracklets.append(Tracklet(paths, row.identity, row.camera, row.modality))
+    check_links(dict.fromkeys(place for folder in folders.values() for place in (folder.parent.parent, folder.parent, folder)), faults)
     return tracklets
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import pkgutil
 from importlib import import_module
+from numbers import Integral
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from vvi.fields import check_fields
 
 if TYPE_CHECKING:
     from vvi.methods.base import Method
@@ -23,9 +27,19 @@ def module(name: str) -> ModuleType:
     return import_module(f"vvi.methods.{name}")
 
 
-def load(name: str, num_ids: int, **config: Any) -> Method:
+def config(name: str, **chosen: Any) -> Any:
+    """The `Config` of a method; ValueError naming an option that it does not have or a value that does not fit."""
+    kind = module(name).Config
+    if unknown := set(chosen) - set(kind.__dataclass_fields__):
+        raise ValueError(f"{name} has no option {', '.join(sorted(unknown))}; it has {', '.join(kind.__dataclass_fields__)}")
+    made = kind(**chosen)
+    check_fields(kind, vars(made), {"frames": (1, math.inf)})
+    return made
+
+
+def load(name: str, num_ids: int, **chosen: Any) -> Method:
     """Build a method: `load("baseline", num_ids=500, backbone="resnet50", frames=6)`. Keyword arguments are fields of the method's `Config`."""
-    found = module(name)
-    if unknown := set(config) - set(found.Config.__dataclass_fields__):
-        raise ValueError(f"{name} has no option {', '.join(sorted(unknown))}; it has {', '.join(found.Config.__dataclass_fields__)}")
-    return found.Model(found.Config(**config), num_ids)
+    made = config(name, **chosen)
+    if not isinstance(num_ids, Integral) or num_ids < 1:
+        raise ValueError(f"num_ids={num_ids!r}: a method is trained on at least one identity")
+    return module(name).Model(made, num_ids)

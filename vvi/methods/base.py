@@ -35,13 +35,15 @@ class Phase:
 class Output:
     """What forward hands to the losses: clip features before the neck (2B, D), class scores (2B, C), both visible first; `extra` holds what one paper alone needs.
 
-    `watch`: scalars that the history keeps beside the losses and nothing minimises, such as how sure a classifier is.
+    `watch`: scalars that the history keeps beside the losses and nothing minimises, such as how sure a classifier is. `streams`: how many blocks of B clips stand one after the
+    other; a tensor here has B rows, one for each pair, or the same number for every clip of every stream, so that processes that share a batch can put theirs together.
     """
 
     feat: Tensor
     logits: Tensor
     extra: dict[str, Any] = field(default_factory=dict)
     watch: dict[str, Tensor] = field(default_factory=dict)
+    streams: int = 2
 
 
 class Method(nn.Module, ABC):

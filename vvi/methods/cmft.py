@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vvi.losses import batch_hard_triplet, weighted_triplet
+from vvi.losses import batch_hard_triplet, same_identity, weighted_triplet
 from vvi.methods.base import Method, Output, Phase, check_clips
 from vvi.nn import backbone
 from vvi.nn.fusion import Cascade, FusedHead, Gate
@@ -103,8 +103,8 @@ def refinement_loss(vis: Tensor, ir: Tensor, fused: Tensor | None, ids: Tensor, 
     "cosine": distances 1 - cos, meant for features after the neck; "pmt": the loss it was made from, which compares with the distance to the other modality and needs no `fused`.
     Paper: Eqs. (11)-(13) lack the condition of one identity and divide K - 1 terms by K; Eq. (14) leaves the outer distance open, here a squared difference.
     """
+    same = same_identity(vis, ids, 1) & same_identity(ir, ids, 1)
     need_partners(ids)
-    same = ids[:, None] == ids
     others = same & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device)
     dist = _cosine if metric == "cosine" else _gaps
     own = [_mean(dist(feat, feat), others) for feat in (vis, ir)]
@@ -118,8 +118,8 @@ def discriminative_loss(vis: Tensor, ir: Tensor, ids: Tensor, negatives: Negativ
     negatives: those not farther from a centre than they are on average ("dyn"), "all", or the closest alone ("hard"). Gradient flows through centres and distances.
     Paper: Eq. (16) prints (P - 1) outside the fraction, the condition of Eq. (17) is garbled; the loss it was taken from compares with "<", which can leave no negative at all.
     """
-    ids = ids.repeat(2)
-    same, feat = ids[:, None] == ids, torch.cat((vis, ir))
+    ids, feat = ids.repeat(2), torch.cat((vis, ir))
+    same = same_identity(feat, ids)
     dist = _gaps(_centres(feat, ids), feat)  # row j: from the centre of identity y_j to everything
     other, weight = ~same, 1 / same.sum(1)
     if negatives != "all":

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vvi.data.transforms import anaglyph, crop_and_flip, denormalise, normalise
-from vvi.losses import batch_hard_triplet
+from vvi.losses import batch_hard_triplet, same_identity
 from vvi.methods.base import Method, Output, Phase, check_clips
 from vvi.nn import backbone
 from vvi.nn.bidirectional import Aggregation, frame_weights, weighted_mean  # noqa: F401 - all parts of the paper by the name of its module
@@ -106,11 +106,11 @@ def easy_sample_loss(vis: Tensor, ir: Tensor, ids: Tensor, same_id: bool = False
     Paper: sums, after the neck, which fixes the variance. The term starts fifty times as large as the identity loss and is least where each modality is one point, far from the
     other; training ends there and learns no identity. `Config` takes the mean. The released code sums before the neck, where vectors can shrink.
     """
-    vis, ir = vis.float(), ir.float()
+    vis, ir, same = vis.float(), ir.float(), same_identity(vis, ids, 1) & same_identity(ir, ids, 1)
     with torch.no_grad():
         apart = -F.cosine_similarity(vis[:, None], ir, 2) if metric == "cosine" else (vis[:, None] - ir).square().sum(2)  # (B, B)
         if same_id:
-            apart = apart.masked_fill(ids[:, None] != ids, torch.inf)
+            apart = apart.masked_fill(~same, torch.inf)
         of_vis, of_ir = ir[apart.argmin(1)], vis[apart.argmin(0)]
     pairs = torch.stack(((vis[:, None] - of_ir).square().mean(2), (ir[:, None] - of_vis).square().mean(2)))
     return pairs.sum() if reduction == "sum" else pairs.mean()

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vvi.losses import batch_hard_triplet
+from vvi.losses import batch_hard_triplet, same_identity
 from vvi.methods.base import Method, Output, Phase, check_clips
 from vvi.nn import backbone
 from vvi.nn.neck import Neck
@@ -150,7 +150,7 @@ def two_modality_ce(vis: Tensor, ir: Tensor, ids: Tensor) -> Tensor:
 
 def squared_triplet(feat: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor:
     """Eq. (10) as printed, with squared distances, hardest positive and negative of each anchor: feat (N, D), ids (N,) -> scalar."""
-    same = ids[:, None] == ids[None, :]
+    same = same_identity(feat, ids)
     dist = torch.cdist(feat.float(), feat.float(), compute_mode="donot_use_mm_for_euclid_dist").square()
     return (dist.masked_fill(~same, -torch.inf).amax(1) - dist.masked_fill(same, torch.inf).amin(1) + margin).relu().mean()
 
@@ -295,8 +295,7 @@ def _clip_mean(maps: Tensor, frames: int) -> Tensor:
     return temporal_mean(global_average(maps).unflatten(0, (-1, frames)))
 
 
-# the ends of the axes of Fig. 8 and the optima that the text names
-_GRID = {"lambda_1": (0.1, 1, 9), "lambda_2": (0.01, 0.1, 0.5, 4), "lambda_3": (0.1, 0.5, 5)}
+_GRID = {"lambda_1": (0.1, 1, 9), "lambda_2": (0.01, 0.1, 0.5, 4), "lambda_3": (0.1, 0.5, 5)}  # Fig. 8: ends of its axes, optima that the text names
 ABLATIONS: dict[str, dict[str, dict]] = {
     "Table 1": {
         "Baseline": {"asam": False, "cmca": False, "stig": "none"},

@@ -45,6 +45,8 @@ class TwoStream(nn.Module):
 
     def stem(self, frames: Tensor, modality: Modality) -> Tensor:
         """Frames of one modality through its own stem: (N, 3, H, W) -> (N, C0, h0, w0)."""
+        if modality not in MODALITIES:
+            raise ValueError(f"no modality {modality!r}: choose from {', '.join(MODALITIES)}")
         return self.stems[modality](frames)
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -90,10 +90,12 @@ def plot(
     titles: Sequence[str] = ("visible", "infrared"),
     masks: Sequence[np.ndarray] | None = None,
     caption: str = "",
+    heads: Sequence[str] = (),
 ) -> Figure:
     """Maps over frames: one pair of rows (frame, map) for each clip, one column per frame.
 
     frames: per clip (T, H, W, 3) or (T, H, W), uint8; maps: per clip (T, H, W) in 0..1; masks: per clip (T, H, W) bool, drawn as the outline of the person.
+    heads: what stands above the columns, by default the number of the frame.
     """
     count, (tall, wide) = max(len(f) for f in frames), np.asarray(frames[0]).shape[1:3]
     cell = min((style.WIDTH - 1.5) / count, 0.75)
@@ -101,7 +103,7 @@ def plot(
     width = max(4.2, left + count * cell + 0.75)
     fig, ax = style.board(width, 0.25 + len(frames) * (2 * row + 0.14) + (0.15 + 0.16 * len(caption.splitlines()) if caption else 0))
     for t in range(count):
-        style.label(ax, left + (t + 0.5) * cell, 0.05, f"frame {t + 1}" if cell > 0.6 else str(t + 1), ha="center")
+        style.label(ax, left + (t + 0.5) * cell, 0.05, heads[t] if heads else f"frame {t + 1}" if cell > 0.6 else str(t + 1), ha="center")
     top = 0.25
     for clip, heat, title, people in zip(frames, maps, titles, masks if masks is not None else [None] * len(frames), strict=True):
         style.label(ax, 0.05, top + row / 2, title, va="center")

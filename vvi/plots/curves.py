@@ -42,6 +42,23 @@ def losses(history: Mapping[str, Sequence[float]], title: str = "", caption: str
     return _finish(fig, ax, caption)
 
 
+@style.drawn
+def beside(panels: Mapping[str, Mapping[str, Sequence[float]]], smooth: int = 1, unit: str = "step", ylabel: str = "", caption: str = "") -> Figure:
+    """The same terms of several runs, one panel for each run, on one scale. panels: title -> term -> one value per `unit`, or (S, N) for S seeds, drawn as mean and range."""
+    fig, axes = style.figure(1, len(panels), height=2.7, sharey=True)
+    for ax, (title, history) in zip(axes[0], panels.items(), strict=True):
+        for n, (label, values) in enumerate(history.items()):
+            values = np.stack([running_mean(row, smooth) for row in np.atleast_2d(np.asarray(values, dtype=float))])
+            _band(ax, np.arange(1, values.shape[1] + 1), values, label, n)
+        ax.set(xlabel=unit, title=title)
+        ax.grid(axis="y")
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes[0, 0].set_ylabel(ylabel)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=4, handlelength=3.2)
+    style.caption(fig, caption)
+    return fig
+
+
 def running_mean(values: np.ndarray, length: int) -> np.ndarray:
     """Mean of the last `length` values at each place, of those there are; NaN stays out of every mean and stays NaN itself."""
     known = np.isfinite(values)
@@ -86,12 +103,16 @@ def frames(
 
 @style.drawn
 def sweeps(panels: Mapping[str, tuple[Sequence[float], Mapping[str, Sequence[float]]]], caption: str = "", unit: str = "%") -> Figure:
-    """A metric against a setting, one small panel for each setting. panels: setting -> (its values (N,), metric -> (N,) in `unit`); one scale for all, so that slopes compare."""
+    """A metric against a setting, one small panel for each setting. panels: setting -> (its values (N,), metric -> (N,) in `unit`); one scale of y for all, so that slopes compare;
+    that of x is logarithmic where values span more than a decade."""
     fig, axes = style.figure(1, len(panels), height=2.6, sharey=True)
     for ax, (setting, (values, metrics)) in zip(axes[0], panels.items(), strict=True):
         for n, (name, found) in enumerate(metrics.items()):
             ax.plot(values, found, marker=style.MARKERS[n % len(style.MARKERS)], label=name, **_look(n))
         ax.set(xlabel=setting)
+        if min(values) > 0 and max(values) >= 20 * min(values):
+            ax.set_xscale("log")
+            ax.minorticks_off()
         ax.set_xticks(list(values), [f"{v:g}" for v in values])
         ax.grid(axis="y")
     axes[0, 0].set_ylabel(unit)

@@ -197,13 +197,14 @@ def _beside(label: str, way: np.ndarray, taken: np.ndarray) -> np.ndarray:
 
 @style.drawn
 def draw(boxes: str | Sequence[Box | tuple], arrows: str | Sequence[tuple] = (), caption: str = "", notes: Sequence[str] = ()) -> Figure:
-    """A diagram above the legend of its kinds. boxes: Box, or tuples of its fields, or the text of a whole diagram; arrows: (from, to[, label]), or lines of such a text."""
+    """A diagram, and a legend of several kinds. boxes: Box, or tuples of its fields, or the text of a whole diagram; arrows: (from, to[, label]), or lines of such a text."""
     boxes, told = read(boxes) if isinstance(boxes, str) else ([b if isinstance(b, Box) else Box(*b) for b in boxes], [])
     arrows = [*told, *(read(arrows)[1] if isinstance(arrows, str) else [(*a, "")[:3] for a in arrows])]
     rects, ways = plan(boxes, arrows)
     bottom, taken, x = max(points[:, 1].max() for points in (*rects.values(), *ways)) + 0.12, list(rects.values()), EDGE
     below = [row for text in (*notes, caption) for row in textwrap.wrap(text, 110)]
-    fig, ax = style.board(style.WIDTH, bottom + 0.25 + LINE * len(below))
+    kinds = [k for k in LOOKS if any(k in b.kind.split() for b in boxes)]
+    fig, ax = style.board(style.WIDTH, bottom + 0.25 * (len(kinds) > 1 or len(below) > 0) + LINE * len(below))
     quiet = {b.name for b in boxes if {"train", "loss"} & set(b.kind.split())}
     for (start, end, label), way in zip(arrows, ways, strict=True):
         _arrow(ax, way, linestyle="--" if quiet & {start, end} else "-", gid=f"arrow {start} {end}")
@@ -212,7 +213,7 @@ def draw(boxes: str | Sequence[Box | tuple], arrows: str | Sequence[tuple] = (),
             style.label(ax, *taken[-1].mean(0), label, ha="center", va="center", gid=f"label {start} {end}")
     for box in boxes:
         _box(ax, box, rects[box.name])
-    for kind in (k for k in LOOKS if any(k in b.kind.split() for b in boxes)):
+    for kind in kinds if len(kinds) > 1 else ():
         _outline(ax, kind, np.array([[x, bottom], [x + 0.26, bottom + 0.14]]))
         style.label(ax, x + 0.32, bottom + 0.115, LOOKS[kind][0], va="baseline")
         x += 0.57 + _size(LOOKS[kind][0])[0]

@@ -7,7 +7,9 @@ import io
 import json
 import platform
 import re
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,16 @@ RC = {
 }
 
 
+_TURN = threading.RLock()  # matplotlib's settings belong to the process, and a panel draws from a thread of its own
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """The settings of all figures, one thread at a time."""
+    with _TURN, mpl.rc_context(RC):
+        yield
+
+
 class Drawing(Figure):
     """A Figure that shows itself as the last value of a notebook cell without pyplot, hence without state that lasts; `drawn_by` names its function."""
 
@@ -72,7 +84,7 @@ class Drawing(Figure):
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        with mpl.rc_context(RC):
+        with look():
             self.savefig(buffer, format="png", dpi=RC["figure.dpi"], metadata={"Software": None})
         return buffer.getvalue()
 
@@ -82,7 +94,7 @@ def drawn(function: Callable[..., Figure]) -> Callable[..., Figure]:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **options: Any) -> Figure:
-        with mpl.rc_context(RC):
+        with look():
             fig = function(*args, **options)
         fig.drawn_by = f"{function.__module__}.{function.__qualname__}"
         return fig
@@ -146,7 +158,7 @@ def save(fig: Figure, name: str, *, run: str | Sequence[str] = (), alt: str, dat
         raise ValueError(f"figure {name}: say in `alt` what it shows and in `data` which data made it")
     stem = paths.figures() / name
     stem.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(RC):
+    with look():
         fig.savefig(stem.with_suffix(".png"), metadata={"Software": None, "Description": alt})
         fig.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Subject": alt})
     runs = [run] if isinstance(run, str) else list(run)

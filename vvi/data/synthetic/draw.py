@@ -14,6 +14,7 @@ from vvi.data.synthetic.body import View
 from vvi.data.synthetic.factors import Identity
 from vvi.data.synthetic.filming import Walk
 from vvi.data.synthetic.scene import ONE, Scene
+from vvi.types import Modality
 
 SHIFT = 4  # bits behind the point of a corner
 FINE = 2  # supersampling
@@ -24,18 +25,18 @@ def sequence(who: Identity, walk: Walk, scene: Scene, height: int, width: int) -
     view = View(walk.yaw(scene.camera), scene.camera.pitch)
     joints = body.joints(who, walk.phase)
     shapes = dress.figure(who, joints, view)
-    figures = _rasterise(shapes, _colours(who, walk, scene), _corners(who, walk, shapes, height, width), height, width)
+    figures = rasterise(shapes, colours(who, walk.film.modality, scene), _corners(who, walk, shapes, height, width), height, width)
     infrared = walk.film.modality == "ir"
     cover, figures = figures[..., 3], figures[..., : 1 if infrared else 3]
-    frames = _composite(figures, cover, _backgrounds(who, walk, scene, view, joints.advance, height, width))
+    frames = composite(figures, cover, _backgrounds(who, walk, scene, view, joints.advance, height, width))
     masks = cover >= 128
     _occlude(frames, masks, walk, height, width)
-    frames = _lit(frames, walk, scene)
-    return _sensed(frames, walk, scene), masks
+    return sensed(lit(frames, walk.light, scene), walk.noise_at, walk.blurs, scene), masks
 
 
-def _colours(who: Identity, walk: Walk, scene: Scene) -> dict[str, np.ndarray]:
-    infrared = walk.film.modality == "ir"
+def colours(who: Identity, modality: Modality, scene: Scene) -> dict[str, np.ndarray]:
+    """Material -> its colour under this camera."""
+    infrared = modality == "ir"
     return dress.palette(who, infrared, (scene.camera.ir_gain,) if infrared else scene.camera.cast)
 
 
@@ -48,7 +49,7 @@ def _corners(who: Identity, walk: Walk, shapes: list[body.Shape], height: int, w
     return np.split(fixed, np.cumsum([shape.points.shape[1] for shape in shapes])[:-1], 1)
 
 
-def _rasterise(shapes: list[body.Shape], colours: dict[str, np.ndarray], corners: list[np.ndarray], height: int, width: int) -> np.ndarray:
+def rasterise(shapes: list[body.Shape], colours: dict[str, np.ndarray], corners: list[np.ndarray], height: int, width: int) -> np.ndarray:
     """(T, H, W, 4) uint8: blue, green, red times cover, and cover (255: all of the pixel)."""
     count = len(corners[0])
     paints = [(*np.clip(np.rint(colours[s.material] * (s.shade / 256)), 0, 255).tolist(), 255) for s in shapes]
@@ -80,7 +81,7 @@ def _backgrounds(who: Identity, walk: Walk, scene: Scene, view: View, advance: n
     return frames
 
 
-def _composite(figures: np.ndarray, cover: np.ndarray, backgrounds: np.ndarray) -> np.ndarray:
+def composite(figures: np.ndarray, cover: np.ndarray, backgrounds: np.ndarray) -> np.ndarray:
     """The person, already weighted by cover, over the rest of the scenery: uint8 in, uint16 out."""
     rest = (256 - cover.astype(np.uint16) - (cover >> 7))[..., None]
     return figures + (backgrounds * rest >> 8)
@@ -96,21 +97,21 @@ def _occlude(frames: np.ndarray, masks: np.ndarray, walk: Walk, height: int, wid
         masks[t, top:bottom, left:right] = False
 
 
-def _lit(frames: np.ndarray, walk: Walk, scene: Scene) -> np.ndarray:
-    """Light of the hour and of the lamp: uint16 in, uint8 out."""
-    light = np.rint(ONE * walk.light).astype(np.uint16)[:, None, None, None]
+def lit(frames: np.ndarray, light: np.ndarray, scene: Scene) -> np.ndarray:
+    """Light (T,) of the hour and of the lamp: uint16 in, uint8 out."""
+    light = np.rint(ONE * light).astype(np.uint16)[:, None, None, None]
     level = np.minimum(light * scene.fall // ONE, 257)  # 255 * 257 still fits 16 bits
     return np.minimum(frames * level >> 7, 255).astype(np.uint8)
 
 
-def _sensed(frames: np.ndarray, walk: Walk, scene: Scene) -> np.ndarray:
-    """Blur of the lens and of the movement, and grain."""
+def sensed(frames: np.ndarray, noise_at: np.ndarray, blurs: np.ndarray, scene: Scene) -> np.ndarray:
+    """Blur of the lens and of the movement (T,), and grain from the corners (T, 2) of the noise tile."""
     height, width = frames.shape[1:3]
     if scene.camera.blur:
         frames = _soft(frames, scene.camera.blur)
-    for t in np.flatnonzero(walk.blurs):
-        frames[t] = smear(frames[t], int(walk.blurs[t]))
-    for frame, (row, column) in zip(frames, walk.noise_at.tolist(), strict=True):
+    for t in np.flatnonzero(blurs):
+        frames[t] = smear(frames[t], int(blurs[t]))
+    for frame, (row, column) in zip(frames, noise_at.tolist(), strict=True):
         window = (slice(row, row + height), slice(column, column + width))
         grainy = cv2.subtract(cv2.add(frame, scene.brighter[window]), scene.darker[window])
         frame[:] = grainy.reshape(frame.shape)

@@ -8,17 +8,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from vvi.data.faults import escapes, quote
 from vvi.types import DataError, Tracklet
+
+FACTORS = ("identity", "split", "look_alike_group")
+FRAMES = ("path", "split", "identity", "modality", "camera", "tracklet", "frame", "fault", "direction", "phase", "view", "light", "mask", "place")
 
 
 def read_factors(root: Path | str) -> pd.DataFrame:
     """One row per identity (the index): split, look_alike_group (-1: none), body, garments, gait, colours in both modalities."""
-    return pd.read_csv(_table(root, "factors.csv"), keep_default_na=False, index_col="identity")
+    return _rows(_table(root, "factors.csv"), FACTORS).set_index("identity")
 
 
 def read_frames(root: Path | str) -> pd.DataFrame:
     """One row per frame, in the order of the list files: path, split, identity, modality, camera, tracklet, frame, fault, direction, phase, view, light, mask, place."""
-    return pd.read_csv(_table(root, "frames.csv"), keep_default_na=False)
+    return _rows(_table(root, "frames.csv"), FRAMES)
 
 
 def read_faults(root: Path | str, tracklet: Tracklet) -> np.ndarray:
@@ -60,8 +64,21 @@ def _faults(root: Path, changed: int) -> dict[str, str]:
 def _places(root: Path, changed: int) -> dict[str, tuple[str, int, int]]:
     """Relative path of a frame -> its strip, its place in the strip, and how many places the strip has."""
     frames = read_frames(root)
+    if bad := [name for name in frames["mask"].unique() if escapes(str(name))]:
+        raise DataError(f"{_table(root, 'frames.csv')}: mask {quote(str(bad[0]))} leaves the data folder")
     lengths = frames["mask"].map(frames["mask"].value_counts())
     return dict(zip(frames.path, zip(frames["mask"], frames.place, lengths, strict=True), strict=True))
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A table with at least these columns; DataError when it is damaged or lacks one."""
+    try:
+        table = pd.read_csv(path, keep_default_na=False)
+    except ValueError as error:  # no columns, a row of another length, text that is not UTF-8
+        raise DataError(f"{path} is no table: {str(error).strip()}") from error
+    if missing := [name for name in columns if name not in table]:
+        raise DataError(f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+    return table
 
 
 def _table(root: Path | str, name: str) -> Path:

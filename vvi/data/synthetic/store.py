@@ -5,7 +5,6 @@ A killed run leaves finished identities in `.parts/`, from which the same call g
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -22,10 +21,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from vvi import durable
 from vvi.data.synthetic import draw, filming, layouts
 from vvi.data.synthetic.factors import Identity
 from vvi.data.synthetic.presets import Film, Preset
 from vvi.data.synthetic.scene import scene
+from vvi.types import DataError
 
 QUALITY = 90
 WORTH_A_POOL = 10_000  # frames; fewer are drawn sooner than processes start
@@ -51,8 +52,10 @@ class Job:
 
 def write(root: Path, job: Job, workers: int | None, progress: bool) -> Path:
     """Complete the set in `root`, from wherever an earlier run of the same job stopped."""
-    root.mkdir(parents=True, exist_ok=True)
-    with _alone(root):
+    if is_complete(root, job.request()) and not (root / PARTS).exists():
+        return root
+    with durable.alone(root), durable.explained(root):
+        root.mkdir(parents=True, exist_ok=True)
         if not _claim(root, job):
             _fill(root, job, workers, progress)
             _finish(root, job)
@@ -65,8 +68,19 @@ def is_complete(root: Path, request: dict[str, object]) -> bool:
     manifest = root / MANIFEST
     if not manifest.is_file():
         return False
-    said = json.loads(manifest.read_text())
+    said = _said(manifest)
     return all(said.get(key) == value for key, value in request.items())
+
+
+def _said(marker: Path) -> dict[str, object]:
+    """What a manifest or a request says; DataError when it is damaged."""
+    try:
+        said = json.loads(marker.read_text())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{marker} is damaged ({error}): delete the folder and write the set again") from error
+    if not isinstance(said, dict):
+        raise DataError(f"{marker} is no manifest of a synthetic set: it holds a {type(said).__name__}, not names with values")
+    return said
 
 
 def content_hash(root: Path) -> str:
@@ -83,19 +97,6 @@ def _sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-@contextlib.contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """One process at a time per root; the system frees the lock when its holder dies."""
-    import fcntl
-
-    handle = os.open(root, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 def _claim(root: Path, job: Job) -> bool:
     """True when the set is already complete; an error when the folder holds anything else than this job's set or an unfinished part of it."""
     wanted, found = job.request(), sorted(p.name for p in root.iterdir())
@@ -103,7 +104,7 @@ def _claim(root: Path, job: Job) -> bool:
         return True
     marker = next((path for path in (root / MANIFEST, root / PARTS / REQUEST) if path.is_file()), None)
     if marker is not None:
-        other = json.loads(marker.read_text())
+        other = _said(marker)
         if differing := [f"{key} {other.get(key)!r}, not {value!r}" for key, value in wanted.items() if key != "plan" and other.get(key) != value]:
             raise ValueError(f"{root} holds another synthetic set ({'; '.join(differing)}): choose another folder or delete it")
         if other.get("plan") != wanted["plan"]:

@@ -1,0 +1,94 @@
+"""Video files in and out, and what is said of files that are none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vvi.data.video import open_video, write_video
+
+RAMP = np.linspace(0, 255, 64).astype(np.uint8)
+
+
+def pictures(count: int) -> list[np.ndarray]:
+    """Soft pictures that differ: a ramp that moves, brighter to the right."""
+    return [np.repeat(np.repeat(np.roll(RAMP, 5 * k)[None, :, None], 48, 0), 3, 2) for k in range(count)]
+
+
+def test_frames_come_back_in_order_at_their_rate(tmp_path):
+    frames = pictures(30)
+    video = open_video(write_video(tmp_path / "a.mp4", frames, rate=12, quality=5))
+    assert (video.rate, video.height, video.width) == (12.0, 48, 64)
+    seen = list(video)
+    assert len(seen) == 30 and all(frame.shape == (48, 64, 3) and frame.dtype == np.uint8 for frame in seen)
+    for k, frame in enumerate(seen):  # nearest to itself: no frame is lost, doubled or out of place
+        assert np.argmin([np.abs(frame.astype(int) - other).mean() for other in frames]) == k
+    assert len(list(video)) == 30, "a video can be read twice"
+
+
+def test_colours_keep_their_channels(tmp_path):
+    red = np.zeros((32, 32, 3), np.uint8)
+    red[..., 0] = 200
+    (seen,) = open_video(write_video(tmp_path / "red.mp4", [red], quality=5))
+    assert seen[..., 0].mean() > 180 and seen[..., 1:].mean() < 20
+
+
+def broken(path, kind: str):
+    """A file of each kind that cannot be read as a video."""
+    whole = write_video(path.with_name("whole.mp4"), [np.random.default_rng(k).integers(0, 256, (48, 64, 3), np.uint8) for k in range(40)]).read_bytes()
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("this is no video\n" * 40)
+    elif kind == "cut":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif kind == "noise inside":
+        middle = len(whole) // 4
+        path.write_bytes(whole[:middle] + np.random.default_rng(0).bytes(middle) + whole[2 * middle :])
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "sound":
+        _write_sound(path)
+    return path
+
+
+def _write_sound(path) -> None:
+    import av
+
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("aac", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "says"),
+    [
+        ("missing", FileNotFoundError, "does not exist"),
+        ("empty", ValueError, "is empty"),
+        ("text", ValueError, "cannot be opened: invalid data"),
+        ("cut", ValueError, "cannot be opened: invalid data"),
+        ("noise inside", ValueError, "is damaged|is cut off"),
+        ("folder", ValueError, "is a folder"),
+        ("sound", ValueError, "holds no pictures, only audio"),
+    ],
+)
+def test_a_file_that_is_no_video_is_named_with_its_cause(tmp_path, kind, error, says):
+    path = broken(tmp_path / "bad.mp4", kind)
+    with pytest.raises(error, match=says) as caught:
+        list(open_video(path))
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path):
+    def some():
+        yield from pictures(3)
+        raise ValueError("the camera broke")
+
+    with pytest.raises(ValueError, match="the camera broke"):
+        write_video(tmp_path / "a.mp4", some())
+    with pytest.raises(ValueError, match="no frames"):
+        write_video(tmp_path / "a.mp4", [])
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,797 @@
+"""The bad input campaign: whatever is wrong with a file, an option or an array, every public entry says so in one line that names the cause, and leaves nothing half-written.
+
+`CASES` go through Python, `COMMANDS` through the command line. What is wrong inside the lists of a data set is in tests/data/test_malformed.py. A case makes its bad input in a
+folder and returns the call that must fail (for a command: the arguments), beside the words that the message must hold.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import struct
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent / "data"))
+import toys
+
+from vvi import ablate, checkpoint, experiment, losses, methods, metrics, store, train, weights
+from vvi.__main__ import main
+from vvi.config import DataConfig, Recipe, from_json, preset
+from vvi.data import open_dataset, regdb, synthetic, sysu, validate, vcm
+from vvi.data.check import report
+from vvi.data.loader import Frames, TrainLoader, decode
+from vvi.methods import cmft, di2l, iban, mitml, sadstrm
+from vvi.types import DataError
+from vvi.weights import CheckpointError
+
+CASES, COMMANDS = [], []
+
+
+def case(entry, name, error, *words):
+    def keep(make):
+        CASES.append(pytest.param(make, error, words, id=f"{entry}, {name}"))
+        return make
+
+    return keep
+
+
+def call(entry, name, error, words, function, *args, **options):
+    """A case that needs no file."""
+    case(entry, name, error, *words)(lambda folder: partial(function, *args, **options))
+
+
+def command(name, code, *words):
+    def keep(make):
+        COMMANDS.append(pytest.param(make, code, words, id=name))
+        return make
+
+    return keep
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    for name in ("runs", "cache"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(f"VVI_{name.upper()}", str(tmp_path / name))
+    for name in ("DATA", "ROOT"):
+        monkeypatch.setenv(f"VVI_{name}", "")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def listing(folder):
+    """Every entry below a folder, with its content."""
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else p.is_symlink() for p in sorted(folder.rglob("*"))}
+
+
+@pytest.mark.parametrize(("make", "error", "words"), CASES)
+def test_python_refuses(folder, make, error, words):
+    bad = make(folder)
+    before = listing(folder)
+    with pytest.raises(error) as raised:
+        bad()
+    said = str(raised.value)
+    assert "\n" not in said and all(word in said for word in words), said
+    assert listing(folder) == before
+
+
+@pytest.mark.parametrize(("make", "code", "words"), COMMANDS)
+def test_the_command_line_refuses(folder, tiny_root, capsys, make, code, words):
+    arguments = [str(a) for a in make(folder, tiny_root)]
+    before = listing(folder)
+    try:
+        ended = main(arguments)
+    except SystemExit as end:  # of the parser of arguments
+        ended = end.code
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines() if code == 1 else shown.err.splitlines()  # a check that finds errors prints them in its report
+    said = next((line for line in lines if line.startswith("error")), lines[0])
+    assert ended == code and (code == 1 or len(lines) == 1) and all(word in said for word in words), shown
+    assert listing(folder) == before
+
+
+def test_a_mistake_seen_from_the_shell_is_one_line_and_a_code(tmp_path):
+    for arguments in (["check", "--layout", "nope", "x"], ["train", "nope", "--preset", "tiny"], ["synth", str(tmp_path), "--preset", "tiny", "--seed", "-1"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "vvi", *arguments], capture_output=True, text=True, check=False, env=os.environ | {"VVI_RUNS": str(tmp_path)}
+        )
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and not done.stdout and "Traceback" not in done.stderr, done
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_campaign_is_large_and_names_no_case_twice():
+    names = [case.id for case in CASES + COMMANDS]
+    assert len(CASES) + len(COMMANDS) >= 150 and len(set(names)) == len(names)
+
+
+# readers ----------------------------------------------------------------------------------------------------------------------------------------------------------------------
+MAKE = {"vcm": partial(toys.vcm, images=True), "sysu": toys.sysu, "regdb": toys.regdb}
+READ = {"vcm": partial(vcm.read, min_seq_len=2), "sysu": sysu.read, "regdb": regdb.read}
+for kind, entry in (
+    ("vcm", "info"),
+    ("vcm", "info/train_name.txt"),
+    ("vcm", "0001"),
+    ("vcm", "0001/rgb/D3"),
+    ("sysu", "exp/test_id.txt"),
+    ("sysu", "cam3"),
+    ("sysu", "cam1/0006"),
+    ("sysu", "cam1/0006/0001.jpg"),
+    ("regdb", "idx/train_visible_1.txt"),
+    ("regdb", "Thermal"),
+    ("regdb", "Visible/285/male_back_v_00010_285.bmp"),
+):
+
+    @case(kind, f"{entry} is a link out of the root", DataError, Path(entry).name, "a link that leaves the data folder", "elsewhere")
+    def _(folder, kind=kind, entry=entry):
+        root = MAKE[kind](folder / "root")
+        shutil.move(root / entry, folder / "elsewhere")
+        (root / entry).symlink_to(folder / "elsewhere")
+        return lambda: READ[kind](root)
+
+
+for kind, options, *words in (
+    ("vcm", {"min_seq_len": "2"}, "min_seq_len must be a whole number, got '2'"),
+    ("vcm", {"min_seq_len": None}, "min_seq_len must be a whole number, got None"),
+    ("vcm", {"strict": "no"}, "strict must be true or false, got 'no'"),
+    ("sysu", {"strict": 1}, "strict must be true or false, got 1"),
+    ("sysu", {"trial": 1.0}, "trial must be one of 0, 1,", "got 1.0"),
+    ("sysu", {"trial": True}, "trial must be one of 0, 1,", "got True"),
+    ("regdb", {"trial": True}, "trial must be in 1..10, got True"),
+    ("regdb", {"trial": 1.0}, "trial must be in 1..10, got 1.0"),
+    ("regdb", {"trial": "1"}, "trial must be in 1..10, got 1"),
+):
+
+    @case(kind, f"{options}", DataError, *words)
+    def _(folder, kind=kind, options=options):
+        root = MAKE[kind](folder / "root")
+        return lambda: READ[kind](root, **options)
+
+
+@case("open_dataset", "unknown layout", ValueError, "unknown layout 'voc'", "hitsz-vcm")
+def _(folder):
+    root = toys.regdb(folder / "root", images=False)
+    return lambda: open_dataset(root, layout="voc")
+
+
+@case("open_dataset", "option of another layout", ValueError, "regdb has no option 'mode'; it has trial")
+def _(folder):
+    root = toys.regdb(folder / "root", images=False)
+    return lambda: open_dataset(root, mode="indoor")
+
+
+@case("open_dataset", "unknown direction", ValueError, "sysu-mm01 has no direction 'vis2ir'; it has ir2vis")
+def _(folder):
+    found = open_dataset(toys.sysu(folder / "root"))
+    return lambda: found.query("vis2ir")
+
+
+@case("check", "option that no reader has", ValueError, "hitsz-vcm has no option 'colour'")
+def _(folder):
+    root = toys.vcm(folder / "root")
+    return lambda: report(root, colour=1)
+
+
+@case("sysu arrays", "a pickled object in place of an array", DataError, "train_rgb_resized_label.npy", "unreadable array")
+def _(folder):
+    root = toys.sysu(folder / "root")
+    for name in ("rgb", "ir"):
+        np.save(root / f"train_{name}_resized_img.npy", np.zeros((1, 288, 144, 3), np.uint8))
+        np.save(root / f"train_{name}_resized_label.npy", np.array([Trap(folder / "sprung")], object), allow_pickle=True)
+    return lambda: sysu.read(root, train="arrays")
+
+
+@case("sysu arrays", "array cut off", DataError, "train_rgb_resized_img.npy", "unreadable array")
+def _(folder):
+    root = toys.sysu(folder / "root")
+    for name in ("rgb", "ir"):
+        np.save(root / f"train_{name}_resized_img.npy", np.zeros((1, 288, 144, 3), np.uint8))
+        np.save(root / f"train_{name}_resized_label.npy", np.zeros(1, int))
+    file = root / "train_rgb_resized_img.npy"
+    file.write_bytes(file.read_bytes()[:1000])
+    return lambda: sysu.read(root, train="arrays")
+
+
+@case("sampler", "more identities than there are", DataError, "a batch needs 5 identities, the training set has 2")
+def _(folder):
+    found = vcm.read(toys.vcm(folder / "root"), min_seq_len=2)
+    return lambda: TrainLoader(found, Frames(32, 16), DataConfig(), Recipe(identities=5), 0)
+
+
+@case("frames", "no folder for the cache", ValueError, "Frames has no cache folder")
+def _(folder):
+    return lambda: Frames(32, 16).build([])
+
+
+@case("frames", "an image vanished", DataError, "1.jpg", "does not exist")
+def _(folder):
+    found = vcm.read(toys.vcm(folder / "root"), min_seq_len=2)
+    return lambda: Frames(32, 16).read(found.train[0], np.arange(2))
+
+
+# images ------------------------------------------------------------------------------------------------------------------------------------------------------------------------
+def jpeg(folder, cut=None):
+    toys.write_image(folder / "a.jpg")
+    (folder / "a.jpg").write_bytes((folder / "a.jpg").read_bytes()[:cut])
+    return folder / "a.jpg"
+
+
+def bitmap(folder, width=None, height=None, cut=None):
+    toys.write_image(folder / "a.bmp")
+    content = (folder / "a.bmp").read_bytes()
+    size = content[18:26] if width is None else struct.pack("<ii", width, height)
+    (folder / "a.bmp").write_bytes((content[:18] + size + content[26:])[:cut])
+    return folder / "a.bmp"
+
+
+def text(folder, name="a.jpg", content=b"no image at all, but long enough for a header"):
+    (folder / name).write_bytes(content)
+    return folder / name
+
+
+def array(folder, row):
+    np.save(folder / "a.npy", np.zeros((2, 288, 144, 3), np.uint8))
+    return folder / "a.npy" / row
+
+
+for name, make, *words in (
+    ("missing", lambda folder: folder / "a.jpg", "a.jpg does not exist"),
+    ("empty", partial(jpeg, cut=0), "a.jpg is empty"),
+    ("JPEG cut in its header", partial(jpeg, cut=20), "a.jpg cannot be decoded", "truncated"),
+    ("JPEG cut in its pixels", partial(jpeg, cut=600), "a.jpg cannot be decoded", "truncated"),
+    ("JPEG without its last byte", partial(jpeg, cut=-2), "a.jpg cannot be decoded", "truncated"),
+    ("text", text, "a.jpg cannot be decoded", "Unsupported image file"),
+    ("head of a GIF", partial(text, content=b"GIF89a" + bytes(50)), "a.jpg cannot be decoded"),
+    ("folder", lambda folder: (folder / "a.jpg").mkdir() or folder / "a.jpg", "a.jpg cannot be decoded"),
+    ("bitmap cut off", partial(bitmap, cut=200), "a.bmp cannot be decoded", "truncated"),
+    ("bitmap of no pixels", partial(bitmap, width=0, height=0), "a.bmp cannot be decoded"),
+    ("bitmap of no width", partial(bitmap, width=0, height=5), "a.bmp cannot be decoded"),
+    ("bitmap of 10 gigapixels", partial(bitmap, width=100_000, height=100_000), "a.bmp cannot be decoded", "exceeds limit"),
+    ("row beyond an array", partial(array, row="9"), "a.npy/9 cannot be decoded", "out of bounds"),
+    ("row that is no number", partial(array, row="x"), "a.npy/x cannot be decoded"),
+    ("row of no array", lambda folder: folder / "a.npy" / "1", "a.npy/1 does not exist"),
+):
+
+    @case("image", name, DataError, *words)
+    def _(folder, make=make):
+        path = make(folder)
+        return lambda: decode(path, 32, 16)
+
+
+def test_validate_names_an_image_that_is_a_link_out_of_the_root(tmp_path):
+    root = toys.vcm(tmp_path / "root", images=True)
+    image = root / "0001" / "rgb" / "D3" / "1.jpg"
+    shutil.move(image, tmp_path / "elsewhere.jpg")
+    image.symlink_to(tmp_path / "elsewhere.jpg")
+    assert "1.jpg: a link that leaves the data folder" in validate(vcm.read(root, min_seq_len=2))[0]
+    assert "a link that leaves" in report(root, min_seq_len=2).errors[0]
+
+
+def test_links_inside_the_root_and_a_root_that_is_a_link_are_fine(tmp_path):
+    root = toys.vcm(tmp_path / "root", images=True)
+    shutil.move(root / "0001", root / "moved")
+    (root / "0001").symlink_to("moved")
+    (tmp_path / "link").symlink_to(root)
+    assert validate(vcm.read(tmp_path / "link", min_seq_len=2)) == []
+
+
+def test_a_link_out_of_the_root_is_read_when_it_is_wanted(tmp_path):
+    root = toys.regdb(tmp_path / "root", images=False)
+    shutil.move(root / "idx", tmp_path / "lists")
+    (root / "idx").symlink_to(tmp_path / "lists")
+    assert "leaves the data folder" in regdb.read(root, strict=False).problems[0]
+
+
+# the embedded set ---------------------------------------------------------------------------------------------------------------------------------------------------------------
+call("synthetic", "unknown preset", ValueError, ["no synthetic preset 'huge'", "tiny, standard, full"], synthetic.write, "x", preset="huge")
+call("synthetic", "unknown layout", ValueError, ["no layout 'voc' to write", "hitsz-vcm"], synthetic.write, "x", preset="tiny", layout="voc")
+for seed in (-1, 1.5, "x", True):
+    call("synthetic", f"seed {seed!r}", ValueError, [f"seed={seed!r}", "whole number from 0"], synthetic.write, "x", preset="tiny", seed=seed)
+for name, content, *words in (
+    ("cut off", b'{"preset": "ti', "manifest.json is damaged"),
+    ("not UTF-8", b"\xff\xfe", "manifest.json is damaged", "utf-8"),
+    ("a list", b"[1]", "manifest.json is no manifest", "a list"),
+    ("nested too deep", b"[" * 100_000, "manifest.json is damaged", "recursion"),
+):
+
+    @case("synthetic", f"manifest {name}", DataError, *words)
+    def _(folder, content=content):
+        (folder / "set").mkdir()
+        text(folder / "set", "manifest.json", content)
+        return lambda: synthetic.write(folder / "set", preset="tiny")
+
+
+HEAD = "path,split,identity,modality,camera,tracklet,frame,fault,direction,phase,view,light,mask,place"
+for name, table, content, *words in (
+    ("frames without their faults", "frames.csv", HEAD.replace(",fault", "") + "\n", "frames.csv lacks the column(s) fault; it has path, split"),
+    ("frames of another file", "frames.csv", "a,b\n1,2\n", "frames.csv lacks the column(s) path, split"),
+    ("frames empty", "frames.csv", "", "frames.csv is no table", "No columns"),
+    ("frames ragged", "frames.csv", "a,b\n1,2\n1,2,3,4\n", "frames.csv is no table", "line 3"),
+    ("frames not UTF-8", "frames.csv", b"a,\xff\n1,2\n", "frames.csv is no table", "utf-8"),
+    (
+        "mask outside of the set",
+        "frames.csv",
+        HEAD + "\na,train,1,vis,1,1,1,none,0,0,0,0,../../etc/passwd,0\n",
+        "frames.csv: mask '../../etc/passwd' leaves the data folder",
+    ),
+    (
+        "mask of an absolute path",
+        "frames.csv",
+        HEAD + "\na,train,1,vis,1,1,1,none,0,0,0,0,/etc/passwd,0\n",
+        "frames.csv: mask '/etc/passwd' leaves the data folder",
+    ),
+    ("frames missing", "other.csv", "", "frames.csv is missing", "no synthetic set"),
+    ("factors without identities", "factors.csv", "split,height\ntrain,1\n", "factors.csv lacks the column(s) identity, look_alike_group"),
+    ("factors empty", "factors.csv", "", "factors.csv is no table"),
+):
+
+    @case("synthetic", name, DataError, *words)
+    def _(folder, name=name, table=table, content=content):
+        (folder / "info").mkdir()
+        text(folder / "info", table, content if isinstance(content, bytes) else content.encode())
+        shown = vcm.read(toys.vcm(folder / "toy"), min_seq_len=2).train[0]
+        return partial(synthetic.read_factors, folder) if "factors" in name else partial(synthetic.read_masks, folder, shown)
+
+
+# configs and methods ----------------------------------------------------------------------------------------------------------------------------------------------------------
+for changes, *words in (
+    ({"steps": 0}, "steps=0 does not fit: it is at least 1"),
+    ({"steps": -5}, "steps=-5 does not fit: it is at least 1"),
+    ({"steps": "many"}, "steps='many' does not fit: it is a whole number or nothing"),
+    ({"epochs": 0}, "epochs=0", "at least 1"),
+    ({"frames": 0}, "frames=0", "at least 1"),
+    ({"frames": 1.5}, "frames=1.5", "a whole number"),
+    ({"frames": True}, "frames=True", "a whole number"),
+    ({"height": -5}, "height=-5", "at least 1"),
+    ({"pad": -1}, "pad=-1", "at least 0"),
+    ({"flip": 7}, "flip=7", "at least 0 and at most 1"),
+    ({"lr": float("nan")}, "lr=nan", "a finite number"),
+    ({"lr": float("inf")}, "lr=inf", "a finite number"),
+    ({"lr": None}, "lr=None", "a finite number"),
+    ({"lr": -1}, "lr=-1", "at least 0"),
+    ({"identities": 0}, "identities=0", "at least 1"),
+    ({"tracklets": 0}, "tracklets=0", "at least 1"),
+    ({"warmup": -1}, "warmup=-1", "at least 0"),
+    ({"gamma": "x"}, "gamma='x'", "a finite number"),
+    ({"milestones": 5}, "milestones=5", "a list of whole numbers"),
+    ({"milestones": ["a"]}, "milestones=('a',)", "a list of whole numbers"),
+    ({"optimiser": "lbfgs"}, "optimiser='lbfgs'", "one of 'sgd', 'adamw'"),
+    ({"augment_per": "video"}, "augment_per='video'", "one of 'frame', 'clip'"),
+    ({"seed": -1}, "seed=-1", "at least 0"),
+    ({"seed": 2**64}, f"seed={2**64}", "at most"),
+    ({"data_seed": -3}, "seed=-3", "at least 0"),
+    ({"backbone": 3}, "backbone=3", "a word"),
+):
+
+    @case("config", str(changes), ValueError, *words)
+    def _(folder, changes=changes):
+        return lambda: preset("tiny", **changes)
+
+
+call("config", "unknown preset", ValueError, ["no preset 'huge'", "tiny, standard, full, paper"], preset, "huge")
+for content, *words in (
+    ("[]", "RunConfig is made of fields by name, not of []"),
+    ("null", "RunConfig is made of fields by name, not of None"),
+    ('{"data": 3}', "DataConfig is made of fields by name, not of 3"),
+    ('{"recipe": {"colour": 1}}', "Recipe has no field colour"),
+    ('{"seed": "x"}', "seed='x'", "a whole number"),
+    ('{"options": 3}', "options=3", "values by name"),
+    ('{"method": 3}', "method=3", "a word"),
+    ('{"preset": "mine"}', "preset='mine'", "one of 'tiny', 'standard'"),
+    ('{"recipe": {"lr": NaN}}', "lr=nan", "a finite number"),
+    ("{", "line 1 column 2"),
+):
+    call("config", f"JSON {content}", ValueError, words, from_json, content)
+
+load = partial(methods.load, backbone="micro", frames=3)
+call("methods", "unknown method", ValueError, ["no method 'resnet': choose from baseline"], load, "resnet", 4)
+call("methods", "unknown option", ValueError, ["baseline has no option colour; it has backbone"], load, "baseline", 4, colour=1)
+call("methods", "unknown trunk", ValueError, ["no trunk 'vit': choose from resnet50"], methods.load, "baseline", 4, backbone="vit")
+call("methods", "unknown weights", ValueError, ["no weights 'coco' for resnet50"], methods.load, "baseline", 4, weights="coco")
+call("methods", "no frames", ValueError, ["frames=0", "at least 1"], methods.load, "baseline", 4, frames=0)
+call("methods", "a word for a number", ValueError, ["margin='wide'", "a finite number"], load, "baseline", 4, margin="wide")
+call("methods", "a choice that is none", ValueError, ["reads='sounds'", "one of 'frames', 'anaglyphs'"], load, "baseline", 4, reads="sounds")
+for num_ids in (0, -1, 1.5, "x"):
+    call("methods", f"{num_ids!r} identities", ValueError, [f"num_ids={num_ids!r}", "at least one identity"], load, "baseline", num_ids)
+for name, clips, modality, *words in (
+    ("frames without time", torch.zeros(2, 3, 32, 16), "vis", "clips must be (B, T, 3, H, W)", "(2, 3, 32, 16)"),
+    ("no clips", torch.zeros(0, 3, 3, 32, 16), "vis", "no empty side"),
+    ("one channel", torch.zeros(2, 3, 1, 32, 16), "vis", "(2, 3, 1, 32, 16)"),
+    ("bytes", torch.zeros(2, 3, 3, 32, 16, dtype=torch.uint8), "ir", "normalised floats, got torch.uint8"),
+    ("an unknown modality", torch.zeros(2, 3, 3, 32, 16), "thermal", "no modality 'thermal': choose from vis, ir"),
+):
+    case("embed", name, ValueError, *words)(lambda folder, clips=clips, modality=modality: partial(load("baseline", 4).eval().embed, clips, modality))
+call("tables", "unknown table", ValueError, ["baseline has no table 'Table 99': choose from Table 2"], ablate.rows, "baseline", "Table 99")
+call("tables", "unpublished", ValueError, ["mitml.csv has nothing for 'Table 99'"], ablate.published, "mitml", "Table 99")
+for device, *words in (
+    ("tpu", "no device 'tpu': use auto, cpu, cuda"),
+    ("cpu:3", "no device 'cpu:3'"),
+    ("cpu:x", "no device 'cpu:x'"),
+    ("cuda:one", "no device 'cuda:one'"),
+    ("cuda", "device cuda was asked for and torch sees no GPU"),
+    ("cuda:1", "torch sees no GPU"),
+    ("", "no device ''"),
+):
+    call("device", repr(device), ValueError, words, train.fabric, device)
+call("device", "unknown precision", ValueError, ["'8-bit'"], train.fabric, "cpu", "8-bit")
+
+
+# features and scores ----------------------------------------------------------------------------------------------------------------------------------------------------------
+RNG = np.random.default_rng(0)
+GOOD = dict(
+    query=RNG.normal(size=(3, 4)), gallery=RNG.normal(size=(5, 4)), query_ids=[1, 2, 3], gallery_ids=[1, 2, 3, 1, 2], query_cams=[1] * 3, gallery_cams=[2] * 5
+)
+for name, changes, *words in (
+    ("one NaN", {"query": np.where(np.eye(3, 4) > 0, np.nan, 1.0)}, "query features: NaN or infinity", "3 row(s): 0, 1, 2"),
+    ("infinity in the gallery", {"gallery": np.full((5, 4), np.inf)}, "gallery features: NaN or infinity", "5 row(s)"),
+    ("numbers too large to square", {"query": np.full((3, 4), 1e300)}, "query features", "overflow"),
+    ("words", {"query": [["a"] * 4] * 3}, "query features: expected real numbers, got <U1"),
+    ("complex numbers", {"gallery": np.ones((5, 4)) * 1j}, "gallery features: expected real numbers, got complex128"),
+    ("None", {"query": np.full((3, 4), None)}, "query features: expected real numbers, got object"),
+    ("one row", {"query": np.ones(4)}, "query features: expected 2 dimensions, got shape (4,)"),
+    ("other width", {"query": np.ones((3, 5))}, "query features (3, 5) and gallery features (5, 4) do not share a width"),
+    ("no width", {"query": np.ones((3, 0)), "gallery": np.ones((5, 0))}, "do not share a width D > 0"),
+    ("no query", {"query": np.ones((0, 4)), "query_ids": [], "query_cams": []}, "empty query set"),
+    ("no gallery", {"gallery": np.ones((0, 4)), "gallery_ids": [], "gallery_cams": []}, "empty gallery set"),
+    ("identities too few", {"query_ids": [1, 2]}, "query_ids must be whole numbers of shape (3,)", "(2,)"),
+    ("identities half", {"gallery_ids": [1.5, 2, 3, 4, 5]}, "gallery_ids must be whole numbers", "float64"),
+    ("identities undefined", {"query_ids": [1, np.nan, 3]}, "query_ids must be whole numbers"),
+    ("identities by name", {"query_ids": ["a", "b", "c"]}, "query_ids must be whole numbers", "<U1"),
+    ("cameras in a table", {"gallery_cams": np.ones((5, 1), int)}, "gallery_cams must be whole numbers of shape (5,)", "(5, 1)"),
+    ("no camera", {"query_cams": None}, "query_cams must be whole numbers", "object"),
+    ("nobody to be found", {"query_ids": [7, 8, 9]}, "no query has a match left in the gallery under rule 'vcm'"),
+    ("unknown rule", {"rule": "market"}, "rule 'market': it is one of vcm, sysu, none"),
+    ("empty blocks", {"chunk": 0}, "chunk 0: at least one query per block"),
+):
+    call("metrics", name, ValueError, words, metrics.retrieval_metrics, **(GOOD | changes))
+call(
+    "metrics",
+    "NaN similarity",
+    ValueError,
+    ["similarity: NaN or infinity in row(s) 0, 1"],
+    metrics.from_similarity,
+    np.full((2, 2), np.nan),
+    [1, 2],
+    [1, 2],
+    [1, 1],
+    [2, 2],
+)
+call("metrics", "similarity of one query", ValueError, ["similarity: expected 2 dimensions"], metrics.from_similarity, [1.0, 2.0], [1], [1, 2], [1], [2, 2])
+call("metrics", "rank 0", ValueError, ["rank 0: ranks start at 1"], metrics.retrieval_metrics(**GOOD).rank, 0)
+
+# losses -------------------------------------------------------------------------------------------------------------------------------------------------------------------------
+FEAT, ONE, TWO = torch.arange(20.0).view(4, 5), torch.full((4,), 7), torch.tensor([0, 0, 1, 1])
+ALONE = {  # losses of one set of features
+    "batch-hard triplet": losses.batch_hard_triplet,
+    "weighted triplet": losses.weighted_triplet,
+    "squared triplet": sadstrm.squared_triplet,
+    "released triplet": di2l.released_triplet,
+}
+PAIRS = {  # losses of both modalities
+    "cross-modal": lambda vis, ir, ids: cmft.cross_modal_loss(vis, ir, vis, ids),
+    "discriminative": cmft.discriminative_loss,
+    "refinement": lambda vis, ir, ids: cmft.refinement_loss(vis, ir, vis, ids),
+    "easy sample": iban.easy_sample_loss,
+}
+COMPARE = [*ALONE, "cross-modal", "discriminative"]  # refinement and easy sample do not ask for a second identity
+for name, loss in (ALONE | {n: lambda feat, ids, f=f: f(feat, feat, ids) for n, f in PAIRS.items()}).items():
+    if name in COMPARE:
+        call("losses", f"{name}, one identity", ValueError, ["a triplet needs two identities in the batch, got only identity 7"], loss, FEAT, ONE)
+    call("losses", f"{name}, no clips", ValueError, ["features must be (N, D) and identities (N,)", "(0, 5)"], loss, FEAT[:0], TWO[:0])
+    call("losses", f"{name}, too few identities", ValueError, ["features must be (N, D) and identities (N,)"], loss, FEAT, TWO[:3])
+    call("losses", f"{name}, frames in place of clips", ValueError, ["features must be (N, D)"], loss, FEAT[:, None], TWO)
+call("losses", "weighted triplet, an identity with one clip", ValueError, ["identity 1 has one"], losses.weighted_triplet, FEAT[:3], TWO[:3])
+call("losses", "refinement, an identity with one clip", ValueError, ["MSRL needs two clips", "tracklets=2"], PAIRS["refinement"], FEAT[:3], FEAT[:3], TWO[:3])
+call("losses", "confusion, unknown adversary", ValueError, ["no adversary 'fourth': choose from third"], mitml.confusion_loss, FEAT, FEAT, "fourth")
+call("losses", "focal, negative gamma", ValueError, ["gamma=-1.0: it must not be negative"], di2l.focal_loss, FEAT, TWO, -1.0)
+
+
+@case("losses", "NaN pixels end a training with the names of step and term", train.DivergedError, "step 0", "encoder/id is nan")
+def _(folder):
+    class Broken:
+        steps_per_epoch = 1
+
+        def batches(self, start, stop, device, workers):
+            from vvi.types import Batch
+
+            clips, rows = torch.full((4, 3, 3, 32, 16), torch.nan), torch.arange(4)
+            yield from (Batch(clips, clips, TWO, rows, rows, step) for step in range(start, stop))
+
+    return lambda: train.fit(load("baseline", 2), Broken(), Recipe(steps=2), train.fabric("cpu"), 0, progress=False)
+
+
+# checkpoints and records --------------------------------------------------------------------------------------------------------------------------------------------------------
+class Trap:
+    """What creates a file when it is unpickled."""
+
+    def __init__(self, file):
+        self.file = str(file)
+
+    def __reduce__(self):
+        return open, (self.file, "w")
+
+
+def saved(folder, content):
+    torch.save(content, folder / "a.pt")
+    return folder / "a.pt"
+
+
+def cut(folder):
+    file = saved(folder, {"net": {"a": torch.zeros(99)}})
+    file.write_bytes(file.read_bytes()[:300])
+    return file
+
+
+def object_array(folder):
+    np.savez(folder / "a.npz", net=np.array([Trap(folder / "sprung")], object))
+    return folder / "a.npz"
+
+
+for name, make, *words in (
+    ("a trap", lambda folder: saved(folder, {"net": {"a": Trap(folder / "sprung")}}), "a.pt", "without executing", "it asks for"),
+    ("a trap as plain pickle", lambda folder: text(folder, "a.pt", pickle.dumps({"net": Trap(folder / "sprung")}, 2)), "a.pt", "without executing"),
+    ("a trap in an array", object_array, "a.npz", "without executing"),
+    ("a whole module", lambda folder: saved(folder, torch.nn.Linear(2, 2)), "a.pt", "without executing", "it asks for torch.nn"),
+    ("a list", lambda folder: saved(folder, [1, 2]), "a.pt holds a list, not a dict of tensors"),
+    ("numbers", lambda folder: saved(folder, {"net": {"a": 3}}), "no tensors by name under a"),
+    ("nothing inside", lambda folder: saved(folder, {"net": {}}), "no tensors by name under net"),
+    ("another network", lambda folder: saved(folder, {"net": {"fc.weight": torch.zeros(2, 2)}}), "unknown keys: fc.weight"),
+    ("cut off", cut, "a.pt", "without executing", "zip archive"),
+    ("empty", lambda folder: text(folder, "a.pt", b""), "a.pt", "without executing"),
+    ("text", lambda folder: text(folder, "a.pt"), "a.pt", "without executing"),
+    ("a number for a file", lambda folder: 3, "a int is neither a file nor a dict of tensors"),
+):
+
+    @case("released weights", name, CheckpointError, *words)
+    def _(folder, make=make):
+        source = make(folder)
+        return lambda: weights.load_released("mitml", source)
+
+
+call("released weights", "missing", FileNotFoundError, ["there is no checkpoint nowhere.pt"], weights.load_released, "mitml", "nowhere.pt")
+call("released weights", "of a method without any", CheckpointError, ["no code of sadstrm was released"], weights.load_released, "sadstrm", {"net": {}})
+for name, change in (("NaN", lambda v: v * torch.nan), ("whole numbers", lambda v: v.long())):
+
+    @case("released weights", f"{name} in place of weights", CheckpointError, "of another type or not finite: neck.classifier.weight")
+    def _(folder, change=change):
+        method = load("baseline", 4)
+        tensors = {k: change(v) if k == "neck.classifier.weight" else v for k, v in method.state_dict().items()}
+        return lambda: weights._fill(method, tensors)
+
+
+def record(folder):
+    arrays = {"ir2vis/ap": np.linspace(0, 1, 5, dtype=np.float32)}
+    made = store.Record(preset("tiny", seed=4), {"loop": 1}, {}, {"x": [1.0]}, {"ir2vis": {"rank1": 0.5}}, {"train": 1.0}, {}, arrays)
+    return store.save_record(made, folder / "runs")
+
+
+def odd(**changes):
+    return lambda content: json.dumps(json.loads(content) | changes).encode()
+
+
+def without(name):
+    return lambda content: json.dumps({k: v for k, v in json.loads(content).items() if k != name}).encode()
+
+
+def huge_header(content):
+    return struct.pack("<Q", 2**40) + content[8:]
+
+
+for file, name, change, *words in (
+    ("record.json", "empty", lambda c: b"", "is no record of this version"),
+    ("record.json", "cut off", lambda c: c[:-20], "is no record of this version"),
+    ("record.json", "not UTF-8", lambda c: b"\xff" + c, "is no record of this version", "utf-8"),
+    ("record.json", "a list", lambda c: b"[1]", "is no record of this version"),
+    ("record.json", "NaN", lambda c: b"NaN", "is no record of this version"),
+    ("record.json", "nested too deep", lambda c: b"[" * 100_000, "is no record of this version", "recursion"),
+    ("record.json", "a pickle", lambda c: pickle.dumps({"config": 1}), "is no record of this version"),
+    ("record.json", "no scores", without("scores"), "it has no 'scores'"),
+    ("record.json", "no config", without("config"), "it has no 'config'"),
+    ("record.json", "config null", odd(config=None), "RunConfig is made of fields by name"),
+    ("record.json", "config of another run", odd(config={"method": "mitml"}), "was changed by hand"),
+    ("record.json", "config of words", odd(config={"seed": "four"}), "seed='four'"),
+    ("record.json", "scores in a list", odd(scores=[1]), "scores does not hold dict values by name"),
+    ("record.json", "a score alone", odd(scores={"ir2vis": 0.5}), "scores does not hold dict values by name"),
+    ("record.json", "history in words", odd(history={"x": "abc"}), "history does not hold list values by name"),
+    ("record.json", "versions in words", odd(versions={"loop": "one"}), "versions does not hold"),
+    ("arrays.safetensors", "empty", lambda c: b"", "is damaged", "header too small", "delete"),
+    ("arrays.safetensors", "cut off", lambda c: c[:-5], "is damaged"),
+    ("arrays.safetensors", "a header of a terabyte", huge_header, "is damaged", "header too large"),
+    ("arrays.safetensors", "a pickle", lambda c: pickle.dumps({"ap": 1}), "is damaged"),
+):
+
+    @case(file, name, ValueError, file, *words)
+    def _(folder, file=file, change=change):
+        here = record(folder)
+        (here / file).write_bytes(change((here / file).read_bytes()))
+        return lambda: store.load_record(here)
+
+
+@case("record.json", "missing", FileNotFoundError, "record.json")
+def _(folder):
+    return lambda: store.load_record(folder / "runs" / "0123456789ab")
+
+
+@case("arrays.safetensors", "missing", FileNotFoundError, "arrays.safetensors")
+def _(folder):
+    here = record(folder)
+    (here / "arrays.safetensors").unlink()
+    return lambda: store.load_record(here)
+
+
+for name, content, *words in (
+    ("cut off", b"12345678", "header too large"),
+    ("empty", b"", "header too small"),
+    ("a pickle", pickle.dumps({"net": 1}), "header too large"),
+    ("of another model", None, "retrain=True"),
+):
+
+    @case("model.safetensors", name, ValueError, "model.safetensors does not hold the weights of this run", *words)
+    def _(folder, content=content):
+        from safetensors.torch import save
+
+        settings = preset("tiny")
+        (folder / "runs" / settings.hash).mkdir()
+        text(folder / "runs" / settings.hash, "model.safetensors", save({"a": torch.zeros(2)}) if content is None else content)
+        return lambda: experiment.trained(settings, 4)
+
+
+for name, content in (
+    ("cut off", b"12345678"),
+    ("a pickle", pickle.dumps({"about": 1})),
+    ("without a head", None),
+    ("with an odd head", "[1]"),
+    ("with a head of words", '{"format": "x"}'),
+):
+
+    @case("checkpoint", name, UserWarning, "checkpoint.safetensors", "training starts from the first step")
+    def _(folder, content=content):
+        from safetensors.torch import save
+
+        kept = checkpoint.Checkpoint(folder, {"config": "x"}, {})
+        head = {"about": content} if isinstance(content, str) else None
+        text(folder, checkpoint.FILE, content if isinstance(content, bytes) else save({"a": torch.zeros(2)}, head))
+        method = load("baseline", 4)
+
+        def restore():
+            import warnings
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                kept.restore(method, {})
+
+        return restore
+
+
+# the command line ---------------------------------------------------------------------------------------------------------------------------------------------------------------
+for name, arguments, *words in (
+    ("no command", [], "COMMAND"),
+    ("unknown command", ["fly"], "invalid choice: 'fly'"),
+    ("no method", ["train"], "required: method"),
+    ("unknown method", ["train", "resnet", "--preset", "tiny"], "no method 'resnet': choose from baseline"),
+    ("unknown method to evaluate", ["eval", "resnet", "--preset", "tiny"], "no method 'resnet': choose from baseline"),
+    ("unknown preset", ["train", "baseline", "--preset", "huge"], "--preset: invalid choice: 'huge'"),
+    ("negative seed", ["train", "baseline", "--seeds", "-1"], "--seeds: '-1' is no whole number from 0"),
+    ("half a seed", ["train", "baseline", "--seeds", "1.5"], "--seeds: '1.5' is no whole number"),
+    ("endless seed", ["train", "baseline", "--seeds", "9" * 30], "no whole number"),
+    ("a field without a value", ["train", "baseline", "--set", "lr"], "'lr' is not name=value"),
+    ("a seed among the fields", ["train", "baseline", "--preset", "tiny", "--set", "seed=3"], "--set cannot change seed"),
+    ("a method among the fields", ["train", "baseline", "--preset", "tiny", "--set", "method=mitml"], "--set cannot change method"),
+    ("unknown pixels", ["train", "baseline", "--pixels", "tape"], "--pixels: invalid choice: 'tape'"),
+    ("unknown option, found before data are drawn", ["train", "baseline", "--preset", "tiny", "--set", "colour=1"], "baseline has no option colour"),
+    ("a word for a number", ["train", "baseline", "--preset", "tiny", "--set", "margin=wide"], "margin='wide' does not fit"),
+    ("no steps", ["train", "baseline", "--preset", "tiny", "--set", "steps=0"], "steps=0 does not fit"),
+    ("no GPU, found before data are drawn", ["train", "baseline", "--preset", "tiny", "--device", "cuda"], "torch sees no GPU"),
+    ("a device of another kind", ["train", "baseline", "--preset", "tiny", "--device", "cpu:3"], "no device 'cpu:3'"),
+    ("no real data", ["train", "baseline", "--preset", "paper"], "set VVI_DATA"),
+    ("data nowhere", ["train", "baseline", "--preset", "tiny", "--data", "nowhere"], "nowhere: no such folder"),
+    ("no weights to evaluate", ["eval", "iban", "--preset", "tiny", "--data", "TINY"], "the weights of this run are not on this machine"),
+    ("unknown table", ["ablate", "baseline", "--tables", "Table 99"], "no table 'Table 99'"),
+    ("workers below none", ["ablate", "baseline", "--workers", "-1"], "--workers: '-1' is no whole number from 0"),
+    ("nothing to verify", ["verify", "--sample", "0"], "--sample: '0' is no whole number from 1"),
+    ("synthetic seed below 0", ["synth", "new", "--preset", "tiny", "--seed", "-1"], "--seed: '-1' is no whole number from 0"),
+    ("synthetic workers below 1", ["synth", "new", "--preset", "tiny", "--workers", "0"], "--workers: '0' is no whole number from 1"),
+    ("unknown layout to write", ["synth", "new", "--layout", "voc"], "--layout: invalid choice: 'voc'"),
+    ("the set of another seed", ["synth", "TINY", "--preset", "tiny", "--seed", "5"], "holds another synthetic set (seed 0, not 5)"),
+    ("a folder of something else", ["synth", ".", "--preset", "tiny"], "is not empty and holds no synthetic set (cache, runs)"),
+    ("unknown option of a reader", ["check", "TINY", "--set", "colour=1"], "hitsz-vcm has no option 'colour'"),
+):
+
+    @command(name, 2, *words)
+    def _(folder, tiny, arguments=arguments):
+        return [str(tiny) if a == "TINY" else a for a in arguments]
+
+
+@command("a file where the set goes", 2, "cannot write", "taken", "what was there is as it was")
+def _(folder, tiny):
+    return ["synth", text(folder, "taken"), "--preset", "tiny"]
+
+
+@command("a folder below a file", 2, "cannot write", "taken")
+def _(folder, tiny):
+    return ["synth", text(folder, "taken") / "set", "--preset", "tiny"]
+
+
+@command("a damaged manifest", 2, "manifest.json is damaged", "delete the folder")
+def _(folder, tiny):
+    (folder / "set").mkdir()
+    text(folder / "set", "manifest.json", b"{")
+    return ["synth", folder / "set", "--preset", "tiny"]
+
+
+@command("runs in a file", 2, "cannot write", "taken")
+def _(folder, tiny):
+    os.environ["VVI_RUNS"] = str(text(folder, "taken"))  # the fixture puts back what was there
+    return ["train", "baseline", "--preset", "tiny", "--data", tiny, "--device", "cpu"]
+
+
+@command("a repository that is nowhere", 2, "VVI_ROOT=nowhere is no folder")
+def _(folder, tiny):
+    os.environ["VVI_ROOT"] = "nowhere"
+    return ["verify"]
+
+
+@command("a damaged record among the runs", 2, "record.json is no record of this version")
+def _(folder, tiny):
+    (record(folder) / "record.json").write_text("{")
+    return ["runs"]
+
+
+@command("a set without its lists", 2, "missing 5 of 5 required files: train_name.txt")
+def _(folder, tiny):
+    (folder / "set").mkdir()
+    return ["train", "baseline", "--preset", "tiny", "--data", folder / "set", "--device", "cpu"]
+
+
+@command("a list that leaves the root", 2, "train_name.txt, line 4: '../../etc/passwd' leaves the data folder")
+def _(folder, tiny):
+    root = toys.vcm(folder / "set")
+    toys.replace_line(root / "info" / "train_name.txt", 4, "../../etc/passwd")
+    return ["train", "baseline", "--preset", "tiny", "--data", root, "--set", "min_seq_len=2"]
+
+
+@command("more identities than a set has", 2, "a batch needs 4 identities, the training set has 2")
+def _(folder, tiny):
+    return ["train", "baseline", "--preset", "tiny", "--data", toys.vcm(folder / "set", images=True), "--device", "cpu", "--set", "min_seq_len=2"]
+
+
+for name, make, options, *words in (
+    ("nothing there", lambda root: None, [], "no such folder"),
+    ("an empty folder", lambda root: root.mkdir(), [], "no known layout"),
+    ("a file", lambda root: root.write_text("x"), [], "not a folder"),
+    (
+        "a list that is not UTF-8",
+        lambda root: (toys.vcm(root) / "info" / "train_name.txt").write_bytes(b"a\n\xff\n"),
+        ["--set", "min_seq_len=2"],
+        "line 2: undecodable text",
+    ),
+    ("a minimum that is a word", lambda root: toys.vcm(root), ["--set", "min_seq_len=two"], "min_seq_len must be a whole number, got 'two'"),
+    ("a trial that is true", lambda root: toys.regdb(root), ["--set", "trial=true"], "trial must be in 1..10, got True"),
+    ("a truncated image", lambda root: truncated(toys.regdb(root)), [], "unreadable image: image file is truncated"),
+    ("an image linked to elsewhere", lambda root: astray(toys.vcm(root, images=True)), ["--set", "min_seq_len=2"], "1.jpg: a link that leaves the data folder"),
+):
+
+    @command(f"check, {name}", 1, *words)
+    def _(folder, tiny, make=make, options=options):
+        make(folder / "set")
+        return ["check", folder / "set", *options]
+
+
+def truncated(root):
+    image = next(root.rglob("*.bmp"))
+    image.write_bytes(image.read_bytes()[:200])
+
+
+def astray(root):
+    image = root / "0001" / "rgb" / "D3" / "1.jpg"
+    image.unlink()
+    image.symlink_to("/etc/passwd")

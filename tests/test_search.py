@@ -1,0 +1,68 @@
+"""From a raw video to ranked lists."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vvi import config, experiment, search
+from vvi.data import open_dataset, tracks
+from vvi.data.loader import decode
+from vvi.data.synthetic.crossing import Crossing, read_truth, write_crossing
+from vvi.data.tracks import CORNERS
+from vvi.data.transforms import normalise
+from vvi.plots import ranked
+
+SCENE = Crossing(people=(503, 505), camera=2, frames=120, height=180, width=280, preset="tiny")
+
+
+def known(truth):
+    """Boxes of the truth, frame after frame."""
+    state = iter(range(10**6))
+
+    def detect(frames):
+        tables = [truth[(truth.frame == next(state)) & (truth.visible > 0.5)] for _ in frames]
+        return [np.concatenate((t[CORNERS].to_numpy(float), np.full((len(t), 1), 0.9)), 1) for t in tables]
+
+    return detect
+
+
+@pytest.mark.parametrize(("modality", "other"), [("ir", "vis"), ("vis", "ir")])
+def test_a_video_is_searched_in_a_gallery_of_the_other_modality(tiny_root, tmp_path, modality, other):
+    settings = config.preset("tiny", "baseline")
+    dataset = open_dataset(tiny_root)
+    gallery = dataset.gallery("ir2vis" if modality == "ir" else "vis2ir")
+    method = experiment.build(settings, len(dataset.labels)).eval()
+    video = write_crossing(SCENE, modality, tmp_path / "scene.mp4")
+    truth = read_truth(video)
+    found = search.search(video, modality, gallery, method, settings.data, known(truth), tmp_path / "set", top=5)
+    assert {t.modality for t in found.query} == {modality} and {t.modality for t in found.gallery} == {other}
+    assert found.top.shape == found.similarity.shape == (len(found.query), 5)
+    _check_against_a_slow_search(found, method, settings.data, modality, other)
+    people = tracks.people(found.made.tracks, truth)
+    assert set(found.identities(people)) <= set(SCENE.people)
+    panel = found.panel("night", people)
+    assert panel.marks.shape == (len(set(found.identities(people))), 5) and set(panel.marks.flat) <= {"right", "wrong"}
+    ranked.draw([panel])
+
+
+def _check_against_a_slow_search(found, method, data, modality, other):
+    """The first tracklet's list, one clip at a time: T frames, the first of each of T equal parts, the last one repeated where a tracklet does not divide."""
+    import torch
+
+    def embedded(tracklet, name):
+        starts = [min(k * -(-len(tracklet) // data.frames), len(tracklet) - 1) for k in range(data.frames)]
+        clip = torch.stack([decode(tracklet.paths[k], data.height, data.width) for k in starts])[None]
+        with torch.no_grad():
+            return method.embed(normalise(clip), name)[0].numpy()
+
+    mine = embedded(found.query[0], modality)
+    cosines = np.array([mine @ embedded(t, other) for t in found.gallery])
+    np.testing.assert_allclose(found.similarity[0], np.sort(cosines)[::-1][:5], atol=1e-4)
+    np.testing.assert_allclose(cosines[found.top[0]], found.similarity[0], atol=1e-4)
+
+
+def test_an_empty_gallery_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="gallery is empty"):
+        search.search(tmp_path / "a.mp4", "ir", (), None, config.DataConfig(), None, tmp_path / "set")
+    assert not list(tmp_path.iterdir())

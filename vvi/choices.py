@@ -1,0 +1,118 @@
+"""Settings that a reader chooses: the switches of a method, from the fields and types of its Config, and the config of a run from what was chosen."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from vvi import methods
+from vvi.config import DataConfig, Recipe, RunConfig, change
+
+ELSEWHERE = ("backbone", "weights", "frames")  # fields of every Config that the size of a run decides
+FREE = {  # what `parse` takes, with its type: all of recipe and data but who is in the data
+    name: hint for kind in (Recipe, DataConfig) for name, hint in get_type_hints(kind).items() if name not in ("source", "seed", "layout", "min_seq_len")
+}
+COUNTS = ("steps", "epochs", "identities", "tracklets", "frames", "height", "width")
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One field of a method's Config: its name, type and default."""
+
+    name: str
+    hint: Any
+    default: Any
+
+    @property
+    def options(self) -> list:
+        """What there is to choose from; empty for a number."""
+        parts = (self.hint, *get_args(self.hint))
+        found = [value for part in parts if get_origin(part) is Literal for value in get_args(part)] or ([True, False] if bool in parts else [])
+        return [*found, None] if found and type(None) in parts else found
+
+    def word(self, value: Any) -> str:
+        """A value as a reader sees it; a default of None mostly follows another switch."""
+        return "default" if value is None and self.default is None else str(value)
+
+    def read(self, value: bool | str) -> Any:
+        """The value that a ticked box, a chosen word or a typed number stands for; ValueError naming the switch when it stands for none."""
+        if self.hint is bool:
+            return value
+        if self.options:
+            return next(option for option in self.options if self.word(option) == value)
+        if not value.strip() and type(None) in get_args(self.hint):
+            return None
+        try:
+            number = int(value) if value.strip().lstrip("+-").isdigit() else float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or (self.hint is int and type(number) is not int):
+            raise ValueError(f"{self.name}: {value!r} is no {'whole ' if self.hint is int else ''}number")
+        return number
+
+
+def switches(method: str) -> list[Switch]:
+    """The switches of a method, from the fields and types of its Config."""
+    kind = methods.module(method).Config
+    hints = get_type_hints(kind)
+    return [Switch(f.name, hints[f.name], f.default) for f in fields(kind) if f.name not in ELSEWHERE]
+
+
+def effective(config: RunConfig) -> Any:
+    """The method's Config of a run, in which what follows another switch has followed; ValueError when a setting is refused."""
+    return methods.module(config.method).Config(**config.options)
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Changes of recipe and data as a reader writes them; ValueError in one line for what cannot be read, is unknown or does not fit.
+
+    >>> parse("steps=100, lr=0.01")
+    {'steps': 100, 'lr': 0.01}
+    """
+    try:
+        call = ast.parse(f"dict({text})", mode="eval").body
+        found = {} if not isinstance(call, ast.Call) or call.args else {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError):
+        found = {}
+    if None in found or (text.strip() and not found):
+        raise ValueError(f"cannot read {text!r}: write name=value, name=value (words in quotes)")
+    for name, value in found.items():
+        if name not in FREE:
+            raise ValueError(f"no setting {name!r}: there are {', '.join(sorted(FREE))}")
+        if not _fits(value, FREE[name]) or (name in COUNTS and value is not None and value < 1):
+            raise ValueError(f"{name}={value!r} does not fit: it is {'a whole number from 1' if name in COUNTS else _said(FREE[name])}")
+    return found
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_args(hint) and get_origin(hint) is not tuple:
+        return any(_fits(value, part) for part in get_args(hint))
+    return type(value) is (get_origin(hint) or hint) or (hint is float and type(value) is int)
+
+
+def _said(hint: Any) -> str:
+    return "one of " + ", ".join(map(repr, get_args(hint))) if get_origin(hint) is Literal else getattr(hint, "__name__", str(hint))
+
+
+def chosen(start: RunConfig, wanted: Mapping[str, Any], more: Mapping[str, Any], known: Mapping[str, RunConfig]) -> tuple[str, RunConfig]:
+    """The run of some settings and its name: that of a known row where one computes the same, so that its stored result is found; else the changes, spelt in the shortest way."""
+    own, before = {s.name: s.default for s in switches(start.method)}, dict(start.options)
+    edits = {name: value for name, value in wanted.items() if value != before.get(name, own[name])}
+    options = {name: value for name, value in (before | edits).items() if name not in edits or value != own[name]}
+    config = change(replace(start, options=dict(sorted(options.items()))), **more)
+    for label, row in known.items():
+        if replace(row, options={}) == replace(config, options={}) and effective(row) == effective(config):
+            return label, row
+    return ", ".join(f"{name}={value}" for name, value in (edits | dict(more)).items()), config
+
+
+def flat(config: RunConfig) -> dict[str, str]:
+    """Everything a row may change, by name: settings of the method as they take effect, recipe and data."""
+    values = {"method": config.method} | {s.name: getattr(effective(config), s.name) for s in switches(config.method)}
+    values |= {f.name: getattr(part, f.name) for part in (config.recipe, config.data) for f in fields(part) if f.name in FREE and f.name not in values}
+    return {name: ("off", "on")[value] if isinstance(value, bool) else str(value) for name, value in values.items()}

@@ -1,0 +1,72 @@
+"""Whom does this video show? From a raw video of either modality and a gallery to ranked lists: detector, tracker, tracklets, reader, trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vvi import paths
+from vvi.config import DataConfig
+from vvi.data import open_dataset
+from vvi.data.loader import Frames
+from vvi.data.sequences import Detect, Made, write_tracklets
+from vvi.evaluate import embed
+from vvi.methods.base import Method
+from vvi.plots import ranked
+from vvi.types import Modality, Tracklet
+
+
+@dataclass(frozen=True)
+class Found:
+    """Tracklets of the video, the gallery, and for each tracklet its best gallery rows `top` (Q, K) with their cosine `similarity` (Q, K)."""
+
+    made: Made
+    query: tuple[Tracklet, ...]
+    gallery: tuple[Tracklet, ...]
+    top: np.ndarray
+    similarity: np.ndarray
+
+    def identities(self, people: Mapping[int, int]) -> np.ndarray:
+        """(Q,) who each tracklet shows, from who each track follows (`vvi.data.tracks.people`); -1 for nobody known."""
+        track = {identity: number for number, identity in self.made.identities.items()}
+        return np.array([people.get(track[t.identity], -1) for t in self.query])
+
+    def panel(self, title: str, people: Mapping[int, int], rows: Sequence[int] | None = None, height: int = 128, width: int = 64) -> ranked.Panel:
+        """Ranked lists to draw with `vvi.plots.ranked.draw`, right and wrong marked by what is known of the scene. rows: tracklets to show, the first of each person by default."""
+        ids = self.identities(people)
+        rows = np.unique(ids, return_index=True)[1] if rows is None else np.asarray(rows)
+        items = [ranked.load([self.gallery[i].paths for i in line], height, width) for line in self.top[rows]]
+        marks = ranked.compose(self.top[rows], ids[rows], np.array([t.identity for t in self.gallery]))
+        notes = [f"id {ids[r]}\n{len(self.query[r])} frames" if ids[r] >= 0 else "nobody\nknown" for r in rows]
+        return ranked.Panel(title, ranked.load([self.query[r].paths for r in rows], height, width), items, marks, notes)
+
+
+def search(
+    video: str | Path,
+    modality: Modality,
+    gallery: Sequence[Tracklet],
+    method: Method,
+    data: DataConfig,
+    detect: Detect,
+    root: str | Path | None = None,
+    camera: int = 1,
+    top: int = 10,
+) -> Found:
+    """Ranked lists of the people in a video: its tracklets, written into `root` anew, are read back by the reader and compared with every tracklet of the gallery.
+
+    data: the size and number of frames that the method was trained with; root: by default a folder of the cache named like the video.
+    """
+    if not gallery:
+        raise ValueError("the gallery is empty: there is nobody to search among")
+    root = paths.cache() / "sequences" / Path(video).stem if root is None else root
+    made = write_tracklets(video, root, camera, modality, detect, again=True)
+    opened = open_dataset(made.root, layout="hitsz-vcm", part="test")
+    query = opened.query("ir2vis" if modality == "ir" else "vis2ir")
+    frames = Frames(data.height, data.width)
+    mine, theirs = (embed(method, side, frames, data.frames) for side in (query, gallery))
+    similarity = mine @ theirs.T
+    order = np.argsort(-similarity, axis=1, kind="stable")[:, :top]
+    return Found(made, query, tuple(gallery), order, np.take_along_axis(similarity, order, 1))
