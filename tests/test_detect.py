@@ -11,7 +11,7 @@ import torch
 
 from vvi import detect, detectors
 from vvi.data import tracks
-from vvi.detect import Moments, Recipe
+from vvi.detect import DetectorRecipe, Moments
 from vvi.detectors import NAMES, Detector
 
 
@@ -72,7 +72,7 @@ def test_the_printed_rows_of_table_1_are_harmonic_means():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_small_detector_takes_a_step_and_gives_boxes_of_the_frame(name):
-    recipe = Recipe(name, height=48, steps=2, batch=2)
+    recipe = DetectorRecipe(name, height=48, steps=2, batch=2)
     detector, history = detect.train(recipe, blobs(4, 0), "cpu")
     assert len(history) == 2 and np.isfinite(history).all()
     (found,) = replace(detector, least=0.0)(np.zeros((1, 96, 192, 3), np.uint8))
@@ -81,7 +81,7 @@ def test_every_small_detector_takes_a_step_and_gives_boxes_of_the_frame(name):
 
 
 def test_a_small_detector_learns_bright_boxes_in_seconds():
-    detector, _ = detect.train(Recipe("fcos", height=48, steps=60, batch=4), blobs(60, 0))
+    detector, _ = detect.train(DetectorRecipe("fcos", height=48, steps=60, batch=4), blobs(60, 0))
     found = detect.scores(detector, blobs(20, 1))
     assert found["day"]["f1"] > 0.8 and found["night"]["f1"] > 0.8
 
@@ -97,7 +97,7 @@ def test_a_record_comes_back_with_its_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("VVI_RUNS", str(tmp_path))
     monkeypatch.setattr(detect, "follow", lambda detector: {light: {"MOTA": 0.5, "IDF1": 0.5, "switches": 1} for light in ("day", "night")})
     monkeypatch.setattr(detect, "speed", lambda detector: 10.0)
-    recipe = Recipe("fcos", height=48, steps=3, batch=2)
+    recipe = DetectorRecipe("fcos", height=48, steps=3, batch=2)
     record = detect.run(recipe, known=(blobs(4, 0), blobs(4, 1)))
     assert detect.find(recipe) == record and detect.run(recipe) == record, "the stored record is used"
     assert detect.find(replace(recipe, steps=4)) is None
@@ -112,7 +112,7 @@ def test_a_record_comes_back_with_its_weights(tmp_path, monkeypatch):
 
 def test_the_stored_records_are_of_this_version_and_complete():
     for name in NAMES:
-        record = detect.find(Recipe(name))
+        record = detect.find(DetectorRecipe(name))
         assert record is not None, f"book/records/detectors/{name}.json is missing or of another version: vvi.detect.records(), then collect()"
         for light in ("day", "night"):
             row = record.scores[light]
@@ -120,7 +120,7 @@ def test_the_stored_records_are_of_this_version_and_complete():
             followed = record.following[light]
             wrong = followed["switches"] + followed["misses"] + followed["false"]
             assert followed["MOTA"] == pytest.approx(1 - wrong / followed["boxes"])
-    assert isinstance(detect.table({name: detect.find(Recipe(name)) for name in NAMES}), pd.DataFrame)
+    assert isinstance(detect.table({name: detect.find(DetectorRecipe(name)) for name in NAMES}), pd.DataFrame)
 
 
 def test_weights_that_are_not_there_are_never_fetched(tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ HIDDEN = 0.3  # true boxes of which less is seen are neither asked for nor false
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DetectorRecipe:
     """How a small detector learns: pictures of that height, `steps` batches, one-cycle rate."""
 
     name: str = "fcos"
@@ -71,7 +71,7 @@ def moments(count: int, split: str, height: int, seed: int = 0, each: int = 4) -
     return Moments(np.stack(pictures), tuple(light), boxes, (scene.height, scene.width))
 
 
-def train(recipe: Recipe, known: Moments, device: str = "cpu") -> tuple[Detector, list[float]]:
+def train(recipe: DetectorRecipe, known: Moments, device: str = "cpu") -> tuple[Detector, list[float]]:
     """A small detector from scratch, and its loss at every step. Pictures are mirrored at random; people of whom nearly nothing is seen are not asked for."""
     seed_everything(recipe.seed)
     network = build(recipe.name, recipe.height).to(device).train()
@@ -151,7 +151,7 @@ def rates(right: int, false: int, missed: int) -> dict[str, float]:
 class Record:
     """What a small detector reached on synthetic crossings, where, and in what time; `scores` has "day" and "night", `following` what ByteTrack makes of its boxes."""
 
-    recipe: Recipe
+    recipe: DetectorRecipe
     versions: dict[str, int]
     environment: dict[str, Any]
     seconds: dict[str, float]
@@ -165,7 +165,7 @@ def versions() -> dict[str, int]:
     return {"detect": VERSION, "generator": synthetic.VERSION}
 
 
-def run(recipe: Recipe, retrain: bool = False, device: str = "cpu", known: tuple[Moments, Moments] | None = None) -> Record:
+def run(recipe: DetectorRecipe, retrain: bool = False, device: str = "cpu", known: tuple[Moments, Moments] | None = None) -> Record:
     """The record of a recipe: stored under `$VVI_RUNS/detectors` or `book/records/detectors`, else made now and stored with the weights in half precision.
 
     known: frames to learn from and to be scored on; drawn anew when not given.
@@ -191,10 +191,10 @@ def run(recipe: Recipe, retrain: bool = False, device: str = "cpu", known: tuple
 
 def records(names: Sequence[str] = NAMES, retrain: bool = False, device: str = "cpu") -> dict[str, Record]:
     """The records of several small detectors by name, all scored on the same frames; what is stored is used, the rest is made now."""
-    found = {name: None if retrain else find(Recipe(name)) for name in names}
+    found = {name: None if retrain else find(DetectorRecipe(name)) for name in names}
     if missing := [name for name in names if found[name] is None]:
-        known = tuple(moments(count, split, HEIGHT) for count, split in ((Recipe().pictures // 2, "train"), (ASKED, "test")))
-        found |= {name: run(Recipe(name), True, device, known) for name in missing}
+        known = tuple(moments(count, split, HEIGHT) for count, split in ((DetectorRecipe().pictures // 2, "train"), (ASKED, "test")))
+        found |= {name: run(DetectorRecipe(name), True, device, known) for name in missing}
     return found
 
 
@@ -219,7 +219,7 @@ def table(found: Mapping[str, Record]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index(["detector", "light"])
 
 
-def find(recipe: Recipe) -> Record | None:
+def find(recipe: DetectorRecipe) -> Record | None:
     """The stored record of a recipe, made by this version of the code; None when there is none."""
     return next((record for record in map(_read, stored(recipe.name)) if record.versions == versions() and record.recipe == recipe), None)
 
@@ -227,7 +227,7 @@ def find(recipe: Recipe) -> Record | None:
 def _read(file: Path) -> Record:
     try:
         content = json.loads(file.read_text())
-        return Record(**content | {"recipe": Recipe(**content["recipe"])})
+        return Record(**content | {"recipe": DetectorRecipe(**content["recipe"])})
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is no record of this version: {error}") from error
 

@@ -105,7 +105,7 @@ def load(name: str = "fcos", weights: str | Path | None = None, device: str = "c
         file = Path(weights) if weights is not None else next((record.with_suffix(".safetensors") for record in stored(name)), None)
         if file is None or not file.is_file():
             raise FileNotFoundError(
-                f"no weights of the small detector {name!r}{f' at {file}' if file else ''}: train it with vvi.detect.run(detect.Recipe({name!r}))"
+                f"no weights of the small detector {name!r}{f' at {file}' if file else ''}: train it with vvi.detect.run(detect.DetectorRecipe({name!r}))"
             )
         network = _filled(build(name), file, load_file)
         return Detector(network.to(device).eval(), HEIGHT)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.distributed as dist
@@ -21,8 +21,6 @@ from vvi.types import Batch
 
 if TYPE_CHECKING:
     from vvi.methods.base import Output
-
-T = TypeVar("T")
 
 
 def joined() -> bool:
@@ -35,7 +33,7 @@ def first() -> bool:
     return not joined() or dist.get_rank() == 0
 
 
-def told(compute: Callable[[], T]) -> T:
+def told(compute: Callable[[], Any]) -> Any:
     """What the first process computes, told to all; without other processes a plain call."""
     if not joined():
         return compute()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,9 +16,6 @@ from vvi.experiment import Result
 from vvi.plots import cam, matrix
 from vvi.probes import Score
 from vvi.types import MODALITIES, Direction
-
-if TYPE_CHECKING:
-    from vvi.panels import Scene
 
 BASE = "baseline"  # the method under all papers
 IDENTITIES = 500  # of HITSZ-VCM, to train on
@@ -65,7 +61,7 @@ def _fields(result: Result) -> dict:
     return {"backbone": c.backbone, "weights": c.weights} | vars(c.data) | vars(c.recipe)
 
 
-def gains(rows: Mapping[str, Sequence[Result]], own: Mapping[str, Sequence[Result]], view: Scene) -> pd.DataFrame:
+def gains(rows: Mapping[str, Sequence[Result]], own: Mapping[str, Sequence[Result]], view: panels.Scene) -> pd.DataFrame:
     """Each method minus its own baseline over the same queries, in points of rank-1 with 95 % intervals, and what its paper prints for the same two rows (ir2vis)."""
     told, found = printed.numbers(), {}
     for t, base in own.items():
@@ -84,7 +80,7 @@ def _points(score: Score) -> str:
     return f"{score.value:+.1f} ({score.low:+.1f} to {score.high:+.1f})"
 
 
-def pairs(rows: Mapping[str, Sequence[Result]], view: Scene, direction: Direction = "ir2vis") -> dict[str, dict[str, Score]]:
+def pairs(rows: Mapping[str, Sequence[Result]], view: panels.Scene, direction: Direction = "ir2vis") -> dict[str, dict[str, Score]]:
     """Row -> column -> rank-1 of the row minus that of the column over the same queries, in points (`compare.difference`)."""
     labels, found = list(rows), {label: {} for label in rows}
     for n, one in enumerate(labels):
@@ -199,7 +195,7 @@ def draw_claims(found: Mapping[str, Mapping[str, tuple[str, Score | None]]], cap
     return matrix.draw(cells, caption=caption, corner="claim")
 
 
-def heat_beside(results: Mapping[str, Result], view: Scene) -> Figure:
+def heat_beside(results: Mapping[str, Result], view: panels.Scene) -> Figure:
     """Heat maps of several methods for the same frame, one column for each method: the middle frame of the first clip of either modality that the records keep maps of."""
     frames, maps, titles, masks = [], [], [], []
     for modality, side in zip(MODALITIES, reversed(view.sides("ir2vis")), strict=True):
