@@ -124,6 +124,17 @@ def test_the_seed_of_a_run_names_its_trial_of_regdb(tmp_path, monkeypatch):
     assert first.train == again.train and {t.identity for t in first.train} != {t.identity for t in second.train}
 
 
+def test_runs_that_differ_in_the_search_alone_share_their_weights(tiny, monkeypatch):
+    plain, settings = preset("tiny", "cmft"), change(preset("tiny", "cmft"), test_embedding="self_pair")
+    trained = tiny(settings, keep=False)
+    first = tiny(plain)
+    monkeypatch.setattr("vvi.train.fit", lambda *_: pytest.fail("trained what is already there"))
+    shared = tiny(settings)
+    for name, values in trained.history.items():
+        np.testing.assert_allclose(shared.history[name], values, rtol=1e-4, err_msg=name)  # stored with five digits
+    assert shared.row("ir2vis") == trained.row("ir2vis") != first.row("ir2vis")
+
+
 def test_other_readings_of_a_trained_method_are_measured_and_undone(tiny, tiny_root, monkeypatch):
     from vvi.methods import mitml
 

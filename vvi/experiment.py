@@ -28,6 +28,7 @@ from vvi.seed import seed_everything, share
 from vvi.types import Dataset, Direction
 
 Pixels = Literal["files", "cache", "resident"]
+WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def run(
     with durable.alone(folder) if shards.first() else contextlib.nullcontext():
         if not retrain and (record := shards.told(lambda: store.current(folder, versions(settings)))):  # made by another process while this one waited
             return Result(record, stored=True)
-        record, method = _train(settings, device, data, progress, pixels, on_step, every)
+        learned = None if retrain else shards.told(lambda: _twin(settings))
+        record, method = _train(settings, device, data, progress, pixels, on_step, every, learned)
         if shards.first():
             store.save_record(record, paths.runs(), save({k: v.contiguous().cpu() for k, v in method.state_dict().items()}))
             checkpoint.remove(folder)
@@ -205,21 +207,33 @@ def _options(settings: RunConfig) -> dict[str, Any]:
 
 def trained(settings: RunConfig, num_ids: int) -> Method:
     """The trained method of a config, from this machine's run folder; FileNotFoundError when the weights are not there (records hold none), ValueError when they are damaged."""
-    file = paths.runs() / settings.hash / "model.safetensors"
+    method = build(settings, num_ids)
+    _load(method, settings)
+    return method
+
+
+def _load(method: Method, settings: RunConfig) -> None:
+    file = paths.runs() / settings.hash / WEIGHTS
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist: the weights of this run are not on this machine; run it with retrain=True")
-    method = build(settings, num_ids)
     try:
         method.load_state_dict(load_file(file))
     except (SafetensorError, RuntimeError) as error:  # no such file, or one of another model
         raise ValueError(f"{file} does not hold the weights of this run ({str(error).splitlines()[-1].strip()}): run it with retrain=True") from error
-    return method.eval()
+    method.eval()
 
 
 def _train(
-    settings: RunConfig, device: str, data: str | Path | None, progress: bool, pixels: Pixels, on_step: train.OnStep | None, every: float | None
+    settings: RunConfig,
+    device: str,
+    data: str | Path | None,
+    progress: bool,
+    pixels: Pixels,
+    on_step: train.OnStep | None,
+    every: float | None,
+    learned: store.Record | None = None,
 ) -> tuple[store.Record, Method]:
-    """The record and the trained method; without `every` no checkpoint is looked for or left."""
+    """The record and the trained method; without `every` no checkpoint is looked for or left. learned: the run whose training this would repeat (`_twin`)."""
     engine = train.fabric(device, settings.recipe.precision)
     found = dataset(settings.data, data, progress, settings.seed)
     reader = frames(settings.data, found, progress, pixels, engine.device)
@@ -228,11 +242,24 @@ def _train(
     workers = 0 if reader.store is not None or settings.data.height <= 128 else min(8, torch.get_num_threads())
     where = store.environment(str(engine.device) if engine.device.type == "cpu" else torch.cuda.get_device_name(engine.device)) | _together()
     kept = None if every is None else _checkpoint(settings, engine.device, where, every)
-    start = time.perf_counter()
-    history = train.fit(method, loader, settings.recipe, engine, workers, progress, on_step, kept)
-    spent = kept.seconds if kept else time.perf_counter() - start  # by all processes that worked on this run, one after the other
+    if learned:
+        history, spent = learned.history, learned.seconds["train"]
+        _load(method, learned.config)
+        method.to(engine.device)
+    else:
+        start = time.perf_counter()
+        history = train.fit(method, loader, settings.recipe, engine, workers, progress, on_step, kept)
+        spent = kept.seconds if kept else time.perf_counter() - start  # by all processes that worked on this run, one after the other
     scores, seconds, known, arrays = shards.told(lambda: _measure(settings, method, found, reader, progress))
     return store.Record(settings, versions(settings), where, history, scores, {"train": round(spent, 2)} | seconds, known, arrays), method
+
+
+def _twin(settings: RunConfig) -> store.Record | None:
+    """A stored run, with weights on this machine, that differs in nothing but what training does not see (`AT_SEARCH` of the method)."""
+    unseen = getattr(methods.module(settings.method), "AT_SEARCH", ())
+    plain = replace(settings, options={k: v for k, v in settings.options.items() if k not in unseen})
+    folder = paths.runs() / plain.hash
+    return store.current(folder, versions(plain)) if plain != settings and (folder / WEIGHTS).is_file() else None
 
 
 def _measure(settings: RunConfig, method: Method, found: Dataset, reader: Frames, progress: bool) -> tuple[dict, dict, dict, dict]:

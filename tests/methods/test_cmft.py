@@ -492,7 +492,7 @@ def test_rows_stand_under_the_labels_of_the_published_tables():
     for n in (2, 3, 4, 5):
         assert list(cmft.ABLATIONS[f"Table {n}"]) == list(printed[printed.table == f"Table {n}"].method.unique())
     assert set(cmft.ABLATIONS["Table 6"]) <= set(printed[printed.table == "Table 6"].method)
-    assert list(cmft.ABLATIONS["Fig. 9"]) == list(printed[printed.table.str.startswith("Fig. 9")].method.unique())
+    assert set(cmft.ABLATIONS["Fig. 9"]) <= set(printed[printed.table.str.startswith("Fig. 9")].method.unique())
 
 
 def test_equal_rows_share_one_run_and_all_draw_two_pairs_of_an_identity():
@@ -500,7 +500,8 @@ def test_equal_rows_share_one_run_and_all_draw_two_pairs_of_an_identity():
     default = configs["own", "CMFT"].hash
     same = {key for key, c in configs.items() if c.hash == default}
     assert {("Table 3", "CMFT_S5"), ("Table 4", "L_Cross (CMFT)"), ("Table 5", "MSRL_euclidean+MDL_dyn")} < same
-    assert {("Fig. 6", "lambda1=0.3"), ("Fig. 7", "lambda2=0.7"), ("Fig. 9", "CMFT n=4"), ("Table 6", "CMFT")} < same and len(same) == 8
+    assert {("Fig. 6", "lambda1=0.3"), ("Fig. 7", "lambda2=0.7"), ("Fig. 9", "CMFT n=4"), ("Table 6", "CMFT"), ("Same batches", "CMFT")} < same
+    assert len(same) == 9
     assert configs["Table 2", "CMFT_D6F"].hash == configs["Table 3", "CMFT_S6"].hash
     assert all((c.recipe.identities, c.recipe.tracklets) == (8, 2) for c in configs.values())
 

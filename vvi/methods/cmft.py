@@ -279,7 +279,6 @@ LOSSES = {
     "MSRL_euclidean+MDL_dyn": {},
 }
 OWN = {
-    "baseline, same batches": {"method": "baseline"},
     "CMFT": {},
     "neither MSRL nor MDL": {"msrl": None, "mdl": None},
     "stage 1 to the end": {"switch": 200},
@@ -299,11 +298,13 @@ _TABLES: dict[str, dict[str, dict]] = {
     "Table 4": {"L_CMT": {"cross": "cmt"}, "WRT": {"cross": "wrt"}, "HCT": {"cross": "hct"}, "L_Cross (CMFT)": {}},
     "Table 5": LOSSES,
     "Table 6": {"CMFT": {}},
-    "Fig. 6": {f"lambda1={n / 10}": {} if n == 3 else {"lambda1": n / 10} for n in range(1, 10)},
-    "Fig. 7": {f"lambda2={n / 10}": {} if n == 7 else {"lambda2": n / 10} for n in range(1, 10)},
-    "Fig. 9": {f"CMFT n={n}": {"frames": n} for n in range(1, 10)},
+    "Same batches": {"Baseline": {"method": "baseline"}, "CMFT": {}},
+    "Fig. 6": {f"lambda1={n / 10}": {} if n == 3 else {"lambda1": n / 10} for n in (1, 3, 5, 7, 9)},
+    "Fig. 7": {f"lambda2={n / 10}": {} if n == 7 else {"lambda2": n / 10} for n in (1, 3, 5, 7, 9)},
+    "Fig. 9": {f"CMFT n={n}": {"frames": n} for n in (1, 2, 3, 4, 6, 8)},
     "own": OWN,
 }
 ABLATIONS = {table: {label: PAIRS | changes for label, changes in rows.items()} for table, rows in _TABLES.items()}
-MAIN = ("own", "CMFT")  # the row that stands for the paper
-SWEEPS = ("Fig. 6", "Fig. 7", "Fig. 9")  # curves over a setting: run on the first seed only
+MAIN = ("Same batches", "CMFT")  # the row that stands for the paper, beside the plain network on batches of the same kind
+SWEEPS = ("own", "Fig. 6", "Fig. 7", "Fig. 9")  # rows of our own and curves over a setting: run on the first seed only
+AT_SEARCH = ("test_embedding", "tta")  # options that training does not see: runs that differ in nothing else share their weights
