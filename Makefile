@@ -10,7 +10,7 @@ SAMPLE ?= 1
 KEY    := $(shell { cat requirements.lock; pwd; } | cksum | tr ' ' '-')
 STAMP  := .venv/.installed-$(KEY)
 
-.PHONY: help env lock data book chapter figures lab sync format test test-all test-real records readme verify-records reliability bench clean
+.PHONY: help env lock data book chapter figures lab sync format test coverage print test-all test-real records readme verify-records reliability bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,9 @@ env: $(STAMP)  ## .venv with exactly what requirements.lock says (done by the ot
 $(STAMP):
 	@.ci/environment $@
 
+print: env  ## the book as one page and a PDF of it (with Chromium, when there is one), from the chapters that `make book` ran
+	@$(PY) book/compile.py print
+
 book: env  ## run the chapters that changed, build the pages with warnings as errors, print the path of index.html
 	@$(PY) book/compile.py book
 
@@ -27,6 +30,10 @@ test: env  ## lint, floors, fast tests, doctests, every chapter at the tiny pres
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal
+
+coverage: env  ## the fast tests, and which lines of the package they never reached
+	@rm -f .coverage .coverage.*
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term
 
 test-all: env  ## the same and the slow tests
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal -m "not real"
@@ -63,8 +70,8 @@ readme: env  ## the results table of README.md, from the stored records
 verify-records: env  ## train SAMPLE=1 of the stored results again and compare
 	@$(PY) -m vvi verify --sample $(SAMPLE)
 
-reliability: env  ## kill, fill the disk, race: what interruption survives, counted in book/records/reliability.json
-	@OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_interruption.py --reliability book/records/reliability.json
+reliability: env  ## kill, fill the disk, race, feed nonsense: what is survived and refused, counted in book/records/reliability.json
+	@OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_interruption.py tests/test_bad_input.py tests/data/test_malformed.py tests/test_executors.py --reliability book/records/reliability.json
 
 bench: env  ## speed on this machine: every script in benchmarks/
 	@for script in benchmarks/*.py; do echo "$$script"; $(PY) $$script || exit 1; done

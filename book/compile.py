@@ -5,6 +5,7 @@
     python book/compile.py chapter NAME [key=value ...]     run one, into _build/chapters/
     python book/compile.py data                     the embedded data, when missing
     python book/compile.py readme                   the results table of README.md, from records
+    python book/compile.py print                    all pages as one, and as a PDF
     python book/compile.py sync                     pair book/text/*.md and book/*.ipynb
 
 Chapters are executed into `_build/executed/`, never in place. An executed copy is used
@@ -31,6 +32,7 @@ BOOK = ROOT / "book"
 TWINS = BOOK / "text"
 EXECUTED = ROOT / "_build" / "executed"
 FAILED = ROOT / "_build" / "failed"
+RELIABILITY = BOOK / "records" / "reliability.json"
 # What Jupyter Book compiles: it looks upwards for _config.yml, puts _build/html beside it.
 SOURCE = ROOT / "_build" / "book"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -148,13 +150,26 @@ def gather() -> None:
 
     A link beside it lets `../figures/` mean the same there as in `book/`.
     """
+    import nbformat
+    import pages
+
+    from vvi import store
+
     shutil.rmtree(SOURCE, ignore_errors=True)
     shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(*NOT_PAGES))
+    words = pages.terms((BOOK / "glossary.md").read_text())
+    where = store.environment()
     for chapter in chapters():
-        shutil.copy2(EXECUTED / chapter.name, SOURCE / chapter.name)
+        notebook = nbformat.read(EXECUTED / chapter.name, as_version=4)
+        pages.finish(notebook, words, where)
+        nbformat.write(notebook, SOURCE / chapter.name)
     (SOURCE / "_toc.yml").write_text(contents())
-    page = SOURCE / "api.md"
-    page.write_text(page.read_text().replace("<!-- modules -->", modules()))
+    parts = {"modules": modules(), "reliability": pages.reliability(RELIABILITY)}
+    for page in SOURCE.glob("*.md"):
+        text = page.read_text()
+        for name, part in parts.items():
+            text = text.replace(f"<!-- {name} -->", part)
+        page.write_text(text)
     figures = ROOT / "_build" / "figures"
     if not figures.is_symlink():
         figures.symlink_to(Path("..", "figures"), target_is_directory=True)
@@ -182,12 +197,38 @@ def modules() -> str:
 
 def site() -> Path:
     """Compile the pages with warnings as errors; the path of the first one."""
+    import pages
+
     gather()
     tool = str(Path(sys.executable).with_name("jupyter-book"))
     strict = ["--all", "-W", "-n", "--keep-going", "-q"]
     if subprocess.run([tool, "build", str(SOURCE), *strict], cwd=ROOT).returncode:
         raise SystemExit("[book] not built: each warning above counts as an error")
+    if dead := pages.broken(ROOT / "_build" / "html"):
+        raise SystemExit("\n".join(["[book] links that lead nowhere:", *dead]))
     return ROOT / "_build" / "html" / "index.html"
+
+
+def single() -> Path:
+    """All pages as one; where there is Chromium, a PDF of it too: the path of either."""
+    gather()
+    tool = str(Path(sys.executable).with_name("jupyter-book"))
+    build = [tool, "build", str(SOURCE), "--builder", "singlehtml", "--all", "-q"]
+    if subprocess.run(build, cwd=ROOT).returncode:
+        raise SystemExit("[book] the single page was not built")
+    made, goal = ROOT / "_build" / "singlehtml", ROOT / "_build" / "print"
+    shutil.rmtree(goal, ignore_errors=True)
+    made.replace(goal)
+    page, pdf = goal / "index.html", goal / "book.pdf"
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if browser is None:
+        print("[book] no Chromium here: print the page from any browser", flush=True)
+        return page
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
+    options += ["--virtual-time-budget=60000", f"--print-to-pdf={pdf}"]
+    subprocess.run([browser, *options, page.as_uri()], check=True, capture_output=True)
+    return pdf
 
 
 def sync() -> None:
@@ -292,6 +333,7 @@ def main() -> None:
     commands.add_parser("readme", help="write the table of results into README.md")
     commands.add_parser("data", help="write the embedded data when it is missing")
     commands.add_parser("book", help="run what changed and build the site")
+    commands.add_parser("print", help="run what changed and build one page, and a PDF")
     commands.add_parser("sync", help="pair notebooks and text twins")
     every = commands.add_parser("run", help="run the chapters only")
     every.add_argument(
@@ -307,8 +349,8 @@ def main() -> None:
         chapter(given.name, given.settings)
     else:
         run(again=given.command == "run" and given.again)
-        if given.command == "book":
-            print(site())
+        if given.command in ("book", "print"):
+            print(site() if given.command == "book" else single())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from vvi import paths
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--reliability", metavar="FILE", help="write what the tests of interruption counted to this file (make reliability)")
+    parser.addoption("--reliability", metavar="FILE", help="write what the tests of reliability counted to this file (make reliability)")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -39,13 +39,18 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Reliability:
-    """What tests of interruption survived: job -> kind -> how many."""
+    """What tests of reliability survived or refused: job -> kind -> how many."""
+
+    TOTALS = ("kills survived", "bad inputs refused", "workers killed")
 
     def __init__(self):
         self.counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self.totals = dict.fromkeys(self.TOTALS, 0)
 
-    def add(self, job: str, kind: str, count: int) -> None:
+    def add(self, job: str, kind: str, count: int, total: str | None = None) -> None:
         self.counts[job][kind] += count
+        if total:
+            self.totals[total] += count
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +62,5 @@ def reliability(request: pytest.FixtureRequest):
     if file and not request.session.testsfailed:
         from vvi import store
 
-        total = sum(n for kinds in found.counts.values() for kind, n in kinds.items() if kind.startswith("kills"))
-        where = store.environment()
-        Path(file).write_text(json.dumps({"kills survived": total, "by job": found.counts, "environment": where}, indent=1, sort_keys=True) + "\n")
+        content = found.totals | {"by job": found.counts, "environment": store.environment()}
+        Path(file).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")

@@ -75,7 +75,7 @@ def listing(folder):
 
 
 @pytest.mark.parametrize(("make", "error", "words"), CASES)
-def test_python_refuses(folder, make, error, words):
+def test_python_refuses(folder, reliability, make, error, words):
     bad = make(folder)
     before = listing(folder)
     with pytest.raises(error) as raised:
@@ -83,10 +83,11 @@ def test_python_refuses(folder, make, error, words):
     said = str(raised.value)
     assert "\n" not in said and all(word in said for word in words), said
     assert listing(folder) == before
+    reliability.add("bad input", "to a function", 1, "bad inputs refused")
 
 
 @pytest.mark.parametrize(("make", "code", "words"), COMMANDS)
-def test_the_command_line_refuses(folder, tiny_root, capsys, make, code, words):
+def test_the_command_line_refuses(folder, tiny_root, reliability, capsys, make, code, words):
     arguments = [str(a) for a in make(folder, tiny_root)]
     before = listing(folder)
     try:
@@ -98,6 +99,7 @@ def test_the_command_line_refuses(folder, tiny_root, capsys, make, code, words):
     said = next((line for line in lines if line.startswith("error")), lines[0])
     assert ended == code and (code == 1 or len(lines) == 1) and all(word in said for word in words), shown
     assert listing(folder) == before
+    reliability.add("bad input", "on the command line", 1, "bad inputs refused")
 
 
 def test_a_mistake_seen_from_the_shell_is_one_line_and_a_code(tmp_path):

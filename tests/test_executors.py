@@ -32,7 +32,7 @@ def working() -> dict[int, str]:
     return found
 
 
-def test_a_dask_worker_killed_in_the_middle_of_a_sweep_loses_nothing(here):
+def test_a_dask_worker_killed_in_the_middle_of_a_sweep_loses_nothing(here, reliability):
     from distributed import LocalCluster
 
     wanted, killed, trained = [preset("tiny", seed=seed, steps=30) for seed in range(3)], {}, []
@@ -58,6 +58,8 @@ def test_a_dask_worker_killed_in_the_middle_of_a_sweep_loses_nothing(here):
         alone = experiment.run(of[run], retrain=True, device="cpu", progress=False, keep=False)
         assert store.load_record(paths.runs() / run).history == {k: [float(f"{x:.5g}") for x in v] for k, v in alone.history.items()}
     assert ablate.missing(wanted) == []
+    reliability.add("a sweep on dask", "runs finished", trained[0])
+    reliability.add("a sweep on dask", "workers killed in the middle of a run", len(killed), "workers killed")
 
 
 def test_workers_that_would_train_two_runs_in_one_process_are_refused(here):

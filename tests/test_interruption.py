@@ -1,7 +1,7 @@
 """`kill -9`, full disks, folders that cannot be written, two processes at once: the same command ends with the same bytes.
 
-A kill comes at an event (before and after every rename, sync and removal, in the middle of a file, after a step) or at a random moment. `make reliability` runs this file and keeps
-its figures in `book/records/reliability.json`.
+A kill comes at an event (before and after every rename, sync and removal, in the middle of a file, after a step) or at a random moment. `make reliability` runs this file with
+those of bad input and of lost workers, and keeps the figures in `book/records/reliability.json`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def test_killed_at_event_after_event_a_job_ends_with_the_same_bytes(name, whole,
         assert kills <= events + 9, "no progress"
     assert content(tmp_path / "here") == wanted
     assert kills >= 3
-    reliability.add(name, "kills at an event", kills)
+    reliability.add(name, "kills at an event", kills, "kills survived")
 
 
 @pytest.mark.parametrize("name", ["training, AdamW", "generation"])
@@ -66,7 +66,7 @@ def test_killed_at_random_moments_a_job_ends_with_the_same_bytes(name, whole, ti
         kills += run(JOBS[name][0], tmp_path / "here", Fault(after=seconds * draw.uniform(0.05, 0.6)), **options(name, tiny_root)) is None
     assert run(JOBS[name][0], tmp_path / "here", **options(name, tiny_root))["error"] is None
     assert content(tmp_path / "here") == wanted
-    reliability.add(name, "kills at a random moment", kills)
+    reliability.add(name, "kills at a random moment", kills, "kills survived")
 
 
 @pytest.mark.parametrize("name", ["training, AdamW", "generation", "decoding", "recording"])

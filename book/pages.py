@@ -1,0 +1,138 @@
+"""What the built pages get that the chapters do not hold.
+
+Links to the glossary, a line that says when and where a chapter ran, the parts of prose
+pages that are written from files; and a check that every local link leads somewhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterable
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+
+# In a sentence these mean something else more often than what the glossary says.
+COMMON = {"reading", "direction", "trial", "phase", "record"}
+# Code, headings, formulas, roles, links and directives keep their words.
+PROTECTED = re.compile(
+    r"^```.*?^```|^#[^\n]*|^:[^\n]*|\$\$.*?\$\$|\$[^$\n]+\$|\{[\w:-]+\}`[^`]*`|`[^`]*`"
+    r"|!?\[[^\]]*\]\([^)]*\)|<[^>\n]*>|\{[\w:-]+\}",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def terms(glossary: str) -> list[str]:
+    """Terms of the glossary page, longest first: no word of one is linked alone."""
+    block = re.search(
+        r"^```\{glossary\}\n(.*?)^```", glossary, re.DOTALL | re.MULTILINE
+    )
+    found = re.findall(r"^(?! )(\S.*)$", block[1], re.MULTILINE)
+    return sorted(set(found) - COMMON, key=len, reverse=True)
+
+
+def link_terms(text: str, unseen: list[str]) -> str:
+    """The first occurrence of each term as a link; what is linked leaves `unseen`."""
+    for term in list(unseen):
+        case = re.IGNORECASE if term.islower() else 0
+        word = re.compile(rf"(?<![\w-]){re.escape(term)}(?:s|es)?(?![\w-])", case)
+        for start, end in _open(text):
+            if found := word.search(text, start, end):
+                role = f"{{term}}`{found[0]} <{term}>`"
+                text = text[: found.start()] + role + text[found.end() :]
+                unseen.remove(term)
+                break
+    return text
+
+
+def _open(text: str) -> Iterable[tuple[int, int]]:
+    """Spans of a text in which words may become links."""
+    at = 0
+    for kept in PROTECTED.finditer(text):
+        yield at, kept.start()
+        at = kept.end()
+    yield at, len(text)
+
+
+def finish(notebook: NotebookNode, glossary: list[str], where: dict) -> None:
+    """Link the words of an executed chapter, and say at its end when and where it ran."""
+    unseen = list(glossary)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = link_terms(cell.source, unseen)
+    notebook.cells.append(new_markdown_cell(stamp(notebook, where)))
+
+
+def stamp(notebook: NotebookNode, where: dict) -> str:
+    """One line: time and duration (of papermill), parameters, commit, versions, device."""
+    ran = notebook.metadata["papermill"]
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    asked = {n.target.id: ast.unparse(n.value) for n in ast.parse(first.source).body}
+    asked |= {name: repr(value) for name, value in ran["parameters"].items()}
+    given = ", ".join(f"{name}={value}" for name, value in asked.items())
+    versions = ", ".join(f"{n} {where[n]}" for n in ("python", "torch", "torchvision"))
+    return (
+        f":::{{div}} executed\nThis page was executed on {ran['start_time'][:10]} in "
+        f"{ran['duration']:.0f} s: `{given}`; commit `{where['commit']}`, {versions}, "
+        f"{where['device']} ({where['processor']}). Figures and tables name the runs "
+        "they show; where and when a run was trained stands in its record.\n:::"
+    )
+
+
+def table(counts: dict[str, dict[str, int]]) -> str:
+    """What the tests of reliability counted, kind by kind."""
+    lines = ["| what | kind | how many |", "|---|---|---|"]
+    for job, kinds in counts.items():
+        lines += [f"| {job} | {kind} | {n:,} |" for kind, n in kinds.items()]
+    return "\n".join(lines)
+
+
+def reliability(file: Path) -> str:
+    """The part of the page on reliability that comes from its stored counts."""
+    found = json.loads(file.read_text())
+    where = found["environment"]
+    total = {k: v for k, v in found.items() if isinstance(v, int)}
+    head = "; ".join(f"**{n:,} {kind}**" for kind, n in total.items())
+    where = (
+        f"commit `{where['commit']}`, Python {where['python']}, {where['processor']}"
+    )
+    return f"{head}. Nothing was lost. Counted at {where}.\n\n{table(found['by job'])}"
+
+
+class Page(HTMLParser):
+    """Links of a page, and the places in it that a link may name."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.links, self.places = set(), set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        """Keep what an element is called and what it refers to."""
+        found = dict(attrs)
+        self.places |= {found[name] for name in ("id", "name") if found.get(name)}
+        self.links |= {found[name] for name in ("href", "src") if found.get(name)}
+
+
+def broken(site: Path) -> list[str]:
+    """`page: link` for each link of a built site that leads to no file or place in it."""
+    pages = {path.resolve(): Page(path.read_text()) for path in site.rglob("*.html")}
+    found = []
+    for path, page in pages.items():
+        for link in sorted(page.links):
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            goal = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            there = goal.exists() and (
+                not parts.fragment
+                or goal not in pages
+                or unquote(parts.fragment) in pages[goal].places
+            )
+            found += [] if there else [f"{path.relative_to(site.resolve())}: {link}"]
+    return found

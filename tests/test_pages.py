@@ -1,0 +1,86 @@
+"""What pages get beside their chapters: links to the glossary, a stamp, counts from files; and the check of links."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def pages():
+    spec = importlib.util.spec_from_file_location("pages", ROOT / "book" / "pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_first_time_that_a_term_stands_in_a_sentence_it_is_a_link(pages):
+    unseen = ["modality gap", "modality", "clip"]
+    assert pages.link_terms("The modality gap of Clips, and a modality.", unseen) == (
+        "The {term}`modality gap <modality gap>` of {term}`Clips <clip>`, and a {term}`modality <modality>`."
+    )
+    assert unseen == [] and pages.link_terms("A clip.", unseen) == "A clip."
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "# A gate",
+        "`gate`",
+        "$gate$",
+        "$$\ngate\n$$ (eq-gate)",
+        "[gate](x)",
+        "{eq}`gate`",
+        "```\na gate\n```",
+        "<a gate>",
+        "![gate](gate.png)",
+        ":alt: a gate",
+        "investigate",
+        "gate-like",
+    ],
+)
+def test_code_formulas_headings_links_and_parts_of_words_stay(pages, kept):
+    assert pages.link_terms(kept, ["gate"]) == kept
+    assert pages.link_terms(f"{kept}\n\nA gate.", ["gate"]) == f"{kept}\n\nA {{term}}`gate <gate>`."
+
+
+def test_a_term_in_capitals_is_no_small_word(pages):
+    assert pages.link_terms("a map, the mAP", ["mAP"]) == "a map, the {term}`mAP <mAP>`"
+
+
+def test_terms_are_those_of_the_glossary_of_the_book(pages):
+    found = pages.terms((ROOT / "book" / "glossary.md").read_text())
+    assert {"modality gap", "rank-k", "rank-1", "mAP"} <= set(found) and not pages.COMMON & set(found)
+    assert found.index("modality gap") < found.index("modality")
+
+
+def test_a_page_ends_with_when_where_and_how_it_ran(pages):
+    cells = [new_markdown_cell("A clip."), new_code_cell('preset: str = "standard"  # size\nseeds: list = [0, 1]  # runs')]
+    notebook = new_notebook(cells=cells)
+    notebook.metadata["papermill"] = {"start_time": "2026-01-02T03:04:05+00:00", "duration": 61.7, "parameters": {"seeds": [7]}}
+    where = {"python": "3.11", "torch": "2.1", "torchvision": "0.1", "device": "cpu", "processor": "2 x X", "commit": "abc+"}
+    pages.finish(notebook, ["clip"], where)
+    assert notebook.cells[0].source == "A {term}`clip <clip>`."
+    last = notebook.cells[-1].source
+    assert "2026-01-02 in 62 s: `preset='standard', seeds=[7]`; commit `abc+`, python 3.11, torch 2.1, torchvision 0.1, cpu (2 x X)" in last
+
+
+def test_counts_of_reliability_come_from_their_file(pages, tmp_path):
+    content = {"kills survived": 3, "by job": {"training": {"kills": 3}}, "environment": {"commit": "abc", "python": "3.11", "processor": "X"}}
+    (tmp_path / "r.json").write_text(json.dumps(content))
+    text = pages.reliability(tmp_path / "r.json")
+    assert text.startswith("**3 kills survived**") and "| training | kills | 3 |" in text
+
+
+def test_links_that_lead_nowhere_are_found(pages, tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "a.html").write_text('<a href="b.html#there">x</a><a href="https://far.example/x">x</a><img src="none.png"><a href="#me"></a><p id="me">')
+    (tmp_path / "b.html").write_text('<p id="there"></p><a href="a.html#gone"></a><a href="deep/c.html">c</a>')
+    (tmp_path / "deep" / "c.html").write_text('<a href="../b.html">up</a><a href="../b%2Fc.html">no</a>')
+    assert sorted(pages.broken(tmp_path)) == ["a.html: none.png", "b.html: a.html#gone", "deep/c.html: ../b%2Fc.html"]
