@@ -133,14 +133,18 @@ def published(paper: str, table: str, direction: str | None = "ir2vis", protocol
 def collect(method: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2)) -> int:
     """Copy the results of every table of a method from `$VVI_RUNS` into `book/records`; returns how many there are.
 
-    Weights stay behind, what only a picture needs (embeddings, lists, maps) is kept of seed 0 alone, whose pictures the chapters show, and a record that is there stays as it is.
+    Weights stay behind, and a record that is there stays as it is. What only a picture needs (embeddings, lists, maps) is kept of seed 0 alone, whose pictures the chapters show, and
+    not of rows that are no more than a point of a curve.
     """
-    wanted = {c.hash: c for table in methods.module(method).ABLATIONS for settings in configs(method, table, size, seeds).values() for c in settings}
+    curves = [table for table in methods.module(method).SWEEPS if table.startswith("Fig.")]
+    tables = {table: [c for found in configs(method, table, size, seeds).values() for c in found] for table in methods.module(method).ABLATIONS}
+    wanted = {c.hash: c for found in tables.values() for c in found}
+    pictured = {c.hash for table, found in tables.items() if table not in curves for c in found if c.seed == PICTURED}
     count = 0
     for config in map(experiment.located, wanted.values()):
         versions = experiment.versions(config)
         if store.current(paths.records() / config.hash, versions) is None and (record := store.current(paths.runs() / config.hash, versions)):
-            arrays = record.arrays if config.seed == PICTURED else {k: v for k, v in record.arrays.items() if k.endswith(NUMBERS)}
+            arrays = record.arrays if config.hash in pictured else {k: v for k, v in record.arrays.items() if k.endswith(NUMBERS)}
             store.save_record(replace(record, arrays=arrays), paths.records())
         count += store.current(paths.records() / config.hash, versions) is not None
     return count
