@@ -10,7 +10,7 @@ SAMPLE ?= 1
 KEY    := $(shell { cat requirements.lock; pwd; } | cksum | tr ' ' '-')
 STAMP  := .venv/.installed-$(KEY)
 
-.PHONY: help env lock data book chapter figures lab sync format test coverage print test-all test-real records readme verify-records reliability bench clean
+.PHONY: help env lock data book chapter figures lab sync format test coverage print test-all test-real records readme verify-records reliability bench bench-step bench-gpu clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -29,11 +29,10 @@ book: env  ## run the chapters that changed, build the pages with warnings as er
 test: env  ## lint, floors, fast tests, doctests, every chapter at the tiny preset
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal $(COVER)
 
-coverage: env  ## the fast tests, and which lines of the package they never reached
-	@rm -f .coverage .coverage.*
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term
+coverage:  ## the same, and which lines of the package it never reached (chapters run in processes of their own and do not count)
+	@$(MAKE) test COVER="--cov --cov-report=term"
 
 test-all: env  ## the same and the slow tests
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal -m "not real"
@@ -73,8 +72,15 @@ verify-records: env  ## train SAMPLE=1 of the stored results again and compare
 reliability: env  ## kill, fill the disk, race, feed nonsense: what is survived and refused, counted in book/records/reliability.json
 	@OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_interruption.py tests/test_bad_input.py tests/data/test_malformed.py tests/test_executors.py --reliability book/records/reliability.json
 
-bench: env  ## speed on this machine: every script in benchmarks/
-	@for script in benchmarks/*.py; do echo "$$script"; $(PY) $$script || exit 1; done
+bench: env  ## speed on this machine: every script in benchmarks/ but that of the GPU
+	@for script in $(filter-out benchmarks/gpu.py benchmarks/usual.py,$(wildcard benchmarks/*.py)); do echo "$$script"; $(PY) $$script || exit 1; done
+
+bench-step: env  ## a training step of every method at paper size against the usual way, on one thread: M="mitml iban" for some
+	@OMP_NUM_THREADS=1 $(PY) benchmarks/step.py $(if $(M),--methods $(M))
+	@$(PY) benchmarks/operators.py
+
+bench-gpu: env  ## the same with the batches of the papers on a GPU; fails where there is none
+	@$(PY) benchmarks/gpu.py $(if $(M),--methods $(M))
 
 lock: env  ## requirements.lock anew from requirements.in (hashed, names no host)
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv

@@ -134,4 +134,11 @@ def test_the_citation_names_the_version_of_the_package():
 
 def test_continuous_integration_calls_make_test():
     script = ROOT / ".ci" / "run"
-    assert script.stat().st_mode & 0o111 and "make test" in script.read_text()
+    assert script.stat().st_mode & 0o111 and script.read_text().endswith("\nexec make coverage\n")
+    assert "$(MAKE) test" in (ROOT / "Makefile").read_text()
+
+
+def test_the_nightly_run_calls_targets_that_exist():
+    steps = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text())["jobs"]["book"]["steps"]
+    called = {step["run"].removeprefix("make ") for step in steps if "run" in step}
+    assert {"book", "test-all", "coverage"} <= called <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

@@ -14,7 +14,7 @@ import ipywidgets as widgets
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vvi import queries
+from vvi import panels, queries
 from vvi.experiment import Result
 from vvi.panels import Scene
 
@@ -27,12 +27,13 @@ def live() -> bool:
     return told == "1" or (not told and "JPY_SESSION_NAME" in os.environ)
 
 
-def show(result: Result, view: Scene) -> Explorer | Figure:
-    """The queries of a run one by one: ranked list, known factors, heat map; where nobody can click, the list of the query in the middle."""
+def show(result: Result, view: Scene, name: str = "") -> Explorer | Figure:
+    """The queries of a run one by one: ranked list, known factors, heat map; where nobody can click, the list of the query in the middle, kept as figures/<name> if it has one."""
     if live():
         return Explorer(result, view)
     rows = queries.order(result, "ir2vis")
-    return queries.ranked_list(result, view, "ir2vis", int(rows[len(rows) // 2]))
+    fig = queries.ranked_list(result, view, "ir2vis", int(rows[len(rows) // 2]))
+    return panels.keep(fig, name, result, "The first items of the gallery for one query, right and wrong marked.") if name else fig
 
 
 def picture(fig: Figure, alt: str) -> str:
