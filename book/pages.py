@@ -120,10 +120,16 @@ class Page(HTMLParser):
 
 
 def broken(site: Path) -> list[str]:
-    """`page: link` for each link of a built site that leads to no file or place in it."""
-    pages = {path.resolve(): Page(path.read_text()) for path in site.rglob("*.html")}
+    """`page: link` for each link of a built site that leads to no file or place in it.
+
+    Folders that begin with `_` are the theme's and the sources': only links to them count.
+    """
+    site = site.resolve()
+    pages = {path: Page(path.read_text()) for path in site.rglob("*.html")}
     found = []
     for path, page in pages.items():
+        if path.relative_to(site).parts[0].startswith("_"):
+            continue
         for link in sorted(page.links):
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
@@ -134,5 +140,5 @@ def broken(site: Path) -> list[str]:
                 or goal not in pages
                 or unquote(parts.fragment) in pages[goal].places
             )
-            found += [] if there else [f"{path.relative_to(site.resolve())}: {link}"]
+            found += [] if there else [f"{path.relative_to(site)}: {link}"]
     return found

@@ -82,5 +82,7 @@ def test_links_that_lead_nowhere_are_found(pages, tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "a.html").write_text('<a href="b.html#there">x</a><a href="https://far.example/x">x</a><img src="none.png"><a href="#me"></a><p id="me">')
     (tmp_path / "b.html").write_text('<p id="there"></p><a href="a.html#gone"></a><a href="deep/c.html">c</a>')
+    (tmp_path / "_static").mkdir()
+    (tmp_path / "_static" / "d.html").write_text('<a href="gone.html">of the theme</a>')
     (tmp_path / "deep" / "c.html").write_text('<a href="../b.html">up</a><a href="../b%2Fc.html">no</a>')
     assert sorted(pages.broken(tmp_path)) == ["a.html: none.png", "b.html: a.html#gone", "deep/c.html: ../b%2Fc.html"]
