@@ -204,6 +204,7 @@ def site() -> Path:
     strict = ["--all", "-W", "-n", "--keep-going", "-q"]
     if subprocess.run([tool, "build", str(SOURCE), *strict], cwd=ROOT).returncode:
         raise SystemExit("[book] not built: each warning above counts as an error")
+    pages.caption_figures(ROOT / "_build" / "html")
     if dead := pages.broken(ROOT / "_build" / "html"):
         raise SystemExit("\n".join(["[book] links that lead nowhere:", *dead]))
     return ROOT / "_build" / "html" / "index.html"
@@ -211,6 +212,8 @@ def site() -> Path:
 
 def single() -> Path:
     """All pages as one; where there is Chromium, a PDF of it too: the path of either."""
+    import pages
+
     gather()
     tool = str(Path(sys.executable).with_name("jupyter-book"))
     build = [tool, "build", str(SOURCE), "--builder", "singlehtml", "--all", "-q"]
@@ -219,6 +222,7 @@ def single() -> Path:
     made, goal = ROOT / "_build" / "singlehtml", ROOT / "_build" / "print"
     shutil.rmtree(goal, ignore_errors=True)
     made.replace(goal)
+    pages.caption_figures(goal)
     page, pdf = goal / "index.html", goal / "book.pdf"
     names = ("chromium", "chromium-browser", "google-chrome")
     browser = next(filter(None, map(shutil.which, names)), None)

@@ -10,12 +10,14 @@ import ast
 import json
 import re
 from collections.abc import Iterable
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
+from PIL import Image
 
 # In a sentence these mean something else more often than what the glossary says.
 COMMON = {"reading", "direction", "trial", "phase", "record"}
@@ -102,6 +104,38 @@ def reliability(file: Path) -> str:
         f"commit `{where['commit']}`, Python {where['python']}, {where['processor']}"
     )
     return f"{head}. Nothing was lost. Counted at {where}.\n\n{table(found['by job'])}"
+
+
+DRAWN = re.compile(r'<img alt="(_images/[^"]+\.png)" src="\1"[^>]*>')
+
+
+def caption_figures(site: Path) -> int:
+    """Give each figure that a chapter drew its number and its words; returns how many.
+
+    The words are the alternative text that the figure carries inside its file: read out
+    to who cannot see it, and shown below it. SystemExit names a figure without them.
+    """
+    silent, count = [], 0
+    for path in sorted(site.glob("*.html")):
+        chapter = re.match(r"(\d+)_", path.name)
+        prefix, seen = f"{int(chapter[1])}." if chapter else "", [0]
+
+        def numbered(found: re.Match, prefix=prefix, seen=seen, page=path.name) -> str:
+            seen[0] += 1
+            words = Image.open(site / found[1]).text.get("Description", "")
+            silent.extend([] if words else [f"{page}: {found[1]}"])
+            number, words = f"{prefix}{seen[0]}", escape(words)
+            return (
+                f'<figure class="drawn" id="figure-{number}"><img alt="{words}" '
+                f'src="{found[1]}"><figcaption><a href="#figure-{number}">Figure '
+                f"{number}.</a> {words}</figcaption></figure>"
+            )
+
+        path.write_text(DRAWN.sub(numbered, path.read_text()))
+        count += seen[0]
+    if silent:
+        raise SystemExit("\n".join(["[book] figures without words:", *silent]))
+    return count
 
 
 class Page(HTMLParser):

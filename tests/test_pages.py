@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from vvi import panels
+from vvi.plots import style
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -76,6 +79,33 @@ def test_counts_of_reliability_come_from_their_file(pages, tmp_path):
     (tmp_path / "r.json").write_text(json.dumps(content))
     text = pages.reliability(tmp_path / "r.json")
     assert text.startswith("**3 kills survived**") and "| training | kills | 3 |" in text
+
+
+def page_with(site, name, *figures):
+    (site / "_images").mkdir(exist_ok=True)
+    for file, fig in figures:
+        (site / "_images" / file).write_bytes(fig._repr_png_())
+    images = "".join(f'<img alt="_images/{file}" src="_images/{file}" />' for file, _ in figures)
+    (site / name).write_text(f'<p>{images}<img alt="a logo" src="_static/logo.png"></p>')
+
+
+def test_figures_are_numbered_and_say_what_they_carry(pages, tmp_path, monkeypatch):
+    monkeypatch.setenv("VVI_FIGURES", str(tmp_path / "figures"))
+    fig, _ = style.figure()
+    panels.keep(fig, "data/line", (), 'A line, "straight" & thin.')
+    page_with(tmp_path, "05_x.html", ("a.png", fig), ("b.png", fig))
+    page_with(tmp_path, "index.html", ("a.png", fig))
+    assert pages.caption_figures(tmp_path) == 3
+    text = (tmp_path / "05_x.html").read_text()
+    assert 'id="figure-5.2"><img alt="A line, &quot;straight&quot; &amp; thin." src="_images/b.png">' in text and 'alt="a logo"' in text
+    assert 'id="figure-1"' in (tmp_path / "index.html").read_text()
+    assert pages.caption_figures(tmp_path) == 0
+
+
+def test_a_figure_without_words_stops_the_build(pages, tmp_path):
+    page_with(tmp_path, "05_x.html", ("a.png", style.figure()[0]))
+    with pytest.raises(SystemExit, match=r"without words:\n05_x.html: _images/a.png"):
+        pages.caption_figures(tmp_path)
 
 
 def test_links_that_lead_nowhere_are_found(pages, tmp_path):

@@ -78,14 +78,17 @@ def look() -> Iterator[None]:
 
 
 class Drawing(Figure):
-    """A Figure that shows itself as the last value of a notebook cell without pyplot, hence without state that lasts; `drawn_by` names its function."""
+    """A Figure that shows itself as the last value of a notebook cell without pyplot, hence without state that lasts; `drawn_by` names its function.
 
-    drawn_by = ""
+    `alt`: what a reader who cannot see it needs, told by `save`. It travels inside the image, from where the built page takes it.
+    """
+
+    drawn_by = alt = ""
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
         with look():
-            self.savefig(buffer, format="png", dpi=RC["figure.dpi"], metadata={"Software": None})
+            self.savefig(buffer, format="png", dpi=RC["figure.dpi"], metadata={"Software": None} | ({"Description": self.alt} if self.alt else {}))
         return buffer.getvalue()
 
 
@@ -156,6 +159,7 @@ def save(fig: Figure, name: str, *, run: str | Sequence[str] = (), alt: str, dat
         raise ValueError(f"figure name {name!r}: it is <chapter>/<figure>, in small letters, digits and _")
     if not alt.strip() or not data.strip():
         raise ValueError(f"figure {name}: say in `alt` what it shows and in `data` which data made it")
+    fig.alt = alt
     stem = paths.figures() / name
     stem.parent.mkdir(parents=True, exist_ok=True)
     with look():
