@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from vvi import evaluate, experiment, trials
 from vvi.config import DataConfig, change, preset
@@ -72,6 +73,15 @@ def test_one_result_is_kept_without_the_pixels_of_anybody(tiny, runs):
 def test_weights_that_are_not_here_are_named(runs):
     with pytest.raises(FileNotFoundError, match="retrain=True"):
         experiment.trained(preset("tiny"), 8)
+
+
+def test_weights_that_are_not_here_are_trained_once(tiny, tiny_root, runs):
+    settings, ids = preset("tiny"), len(experiment.dataset(preset("tiny").data, tiny_root).labels)
+    first = experiment.ready(settings, ids, data=tiny_root, device="cpu", progress=False).state_dict()
+    written = (runs / settings.hash / experiment.WEIGHTS).stat().st_mtime_ns
+    again = experiment.ready(settings, ids).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert (runs / settings.hash / experiment.WEIGHTS).stat().st_mtime_ns == written
 
 
 def test_real_data_that_is_not_set_up_says_which_variable_to_set(monkeypatch):

@@ -36,3 +36,24 @@ def test_phases_of_one_optimiser_with_two_rates_are_refused():
     method.phases = (Phase("a", ("trunk",), lr=0.1), Phase("b", ("neck",)))
     with pytest.raises(ValueError, match="phases a, b share the optimiser 'main'"):
         optim.build(method, Recipe())
+
+
+def test_one_kernel_moves_all_weights_but_in_float32_on_a_cpu_whose_results_are_stored():
+    for recipe, expected in ((Recipe(), None), (Recipe(precision="bf16-mixed"), True), (preset("standard").recipe, None), (preset("full").recipe, True)):
+        built = optim.build(methods.load("mitml", num_ids=5, backbone="micro"), recipe)
+        assert {group["fused"] for optimiser in built.values() for group in optimiser.param_groups} == {expected}
+
+
+def test_the_one_kernel_computes_what_the_loop_does():
+    ends = []
+    for precision in ("32-true", "bf16-mixed"):
+        torch.manual_seed(0)
+        method = methods.load("mitml", num_ids=5, backbone="micro")
+        for optimiser in optim.build(method, Recipe(precision=precision)).values():
+            for _ in range(3):
+                for group in optimiser.param_groups:
+                    for p in group["params"]:
+                        p.grad = p.detach().sin()
+                optimiser.step()
+        ends.append(torch.cat([p.detach().flatten() for p in method.parameters()]))
+    torch.testing.assert_close(*ends)

@@ -1,9 +1,12 @@
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from vvi import ablate, compare, experiment, panels
 from vvi.config import preset
+from vvi.nn.fusion import Cascade
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +191,49 @@ def test_sweeps_put_each_setting_into_a_panel(shown):
     assert [ax.get_xlabel() for ax in fig.axes] == ["weight a", "weight b"]
     assert fig.axes[0].lines[0].get_xdata().tolist() == [1.0, 2.0]
     assert fig.axes[0].lines[0].get_ydata()[1] == pytest.approx(runs[0].row("ir2vis")["rank1"])
+
+
+def test_metrics_of_sweeps_lengths_and_tables_are_chosen(shown):
+    runs, _ = shown
+    fig = panels.sweeps({"a=1": runs, "a=2": runs[:1]}, {"a": "weight a"}, ("mINP",))
+    assert [line.get_label() for line in fig.axes[0].lines] == ["mINP"]
+    printed = pd.DataFrame({"rank1": {"n=1": 10.0, "n=7": 20.0}, "mAP": {"n=1": np.nan, "n=7": 5.0}})
+    fig = panels.lengths({"n=1": runs[:1], "n=6": runs[1:]}, printed, ("rank1", "mAP", "mINP"))
+    dots = {line.get_label(): list(line.get_xdata()) for line in fig.axes[0].lines if "paper" in line.get_label()}
+    assert dots == {"rank1 (paper)": [1, 7], "mAP (paper)": [7]}
+    page = compare.table({"row": runs}, metrics=("mINP",)).to_html()
+    assert "mINP" in page and "Rank-1" not in page
+
+
+def test_people_are_searched_within_a_modality_as_by_the_metric_itself(shown):
+    runs, view = shown
+    table, arrays = compare.within({"row": runs}, view), runs[0].arrays
+    side = view.sides("ir2vis")[0]
+    clips = [side[i] for i in arrays["shown/query_rows"]]
+    feat = arrays["shown/query_feat"].astype(np.float64)
+    hits = []
+    for q, query in enumerate(clips):
+        others = [k for k, t in enumerate(clips) if (t.identity, t.camera) != (query.identity, query.camera)]
+        if any(clips[k].identity == query.identity for k in others):
+            cosines = feat[others] @ feat[q] / np.linalg.norm(feat[others], axis=1)
+            hits.append(clips[others[cosines.argmax()]].identity == query.identity)
+    assert table.loc["row", "ir in ir"] == f"{100 * np.mean(hits):.1f}"
+
+
+def test_operations_are_those_of_a_pencil():
+    with torch.device("meta"):
+        block, maps = Cascade((8, 16, 32, 64, 64), start=5), [torch.zeros(1, c, 2, 3) for c in (8, 16, 32, 64, 64)]
+        found, n, wide = panels.operations(block, maps, maps), 6, 64
+    assert found["parameters"] == sum(p.numel() for p in block.parameters())
+    weights = n * (2 * 4 * wide**2 + (2 * wide) ** 2)  # stage 5: two attentions of four maps each, and one map of both together
+    weights += n * (2 * 64 * 32 + 2 * 4 * 32**2 + 64**2)  # stage 6: both modalities to half their width first
+    padded = 16 * 8  # heads of 4 channels are computed as 16; those of stage 5 have 8
+    assert found["of weights"] == weights and found["in all"] == weights + 2 * 2 * n * n * (padded + padded)
+
+
+def test_partners_chosen_by_identity_give_the_answer_away(shown):
+    view = shown[1]
+    untrained = experiment.build(preset("tiny", "cmft"), len(view.dataset.labels))
+    table = compare.leak(untrained, view)
+    assert list(table.index) == ["clip alone", "oracle (label leak)"]
+    assert table.rank1.iloc[1] > 50 > table.rank1.iloc[0]

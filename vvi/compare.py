@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from vvi import ablate
+from vvi import ablate, evaluate
 from vvi.data import synthetic
+from vvi.data.loader import test_clips
+from vvi.data.transforms import normalise
 from vvi.experiment import Result
+from vvi.metrics import retrieval_metrics
 from vvi.plots import curves, tables
 from vvi.probes import Score, paired_bootstrap, paired_runs
 from vvi.types import Direction
@@ -19,15 +23,21 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
     from vvi import panels
+    from vvi.methods.base import Method
 
 
 def table(
-    rows: Mapping[str, Sequence[Result]], printed: pd.DataFrame | None = None, caption: str = "", direction: Direction = "ir2vis", setting: str = ""
+    rows: Mapping[str, Sequence[Result]],
+    printed: pd.DataFrame | None = None,
+    caption: str = "",
+    direction: Direction = "ir2vis",
+    setting: str = "",
+    metrics: Sequence[str] = ("rank1", "mAP"),
 ) -> Styler:
     """A table of the book: what the paper prints beside the mean and spread of ours, row by row; `printed` as `ablate.published` gives it, `setting` as in `ablate.frame`."""
     label = next(iter(rows.values()))[0].data_label
     note = " ".join(filter(None, (caption, f"{setting or direction}, {label} data.")))
-    return tables.styled(tables.ablation(ablate.frame(rows, direction, setting), printed, data=label), caption=note)
+    return tables.styled(tables.ablation(ablate.frame(rows, direction, setting), printed, metrics, label), caption=note)
 
 
 def difference(ours: Sequence[Result], theirs: Sequence[Result], view: panels.Scene, look_alikes: bool = False, direction: Direction = "ir2vis") -> Score:
@@ -117,6 +127,48 @@ def probes(rows: Mapping[str, Sequence[Result]], names: Sequence[str]) -> pd.Dat
         first = {n: of[0].reference for n, of in scores.items() if of} | first
     found["reference"] = {n: f"{first[n]:.2f}" if np.isfinite(first.get(n, np.nan)) else "–" for n in names}
     return pd.DataFrame(found).T.rename_axis(f"mean of the runs (outermost 95 % bounds), {next(iter(rows.values()))[0].data_label}")
+
+
+def within(rows: Mapping[str, Sequence[Result]], view: panels.Scene) -> pd.DataFrame:
+    """Rank-1 of the clips that the first record of each row keeps, searched for inside their own modality and in the other: can a network tell these people at all?"""
+    found = {}
+    for label, (first, *_) in rows.items():
+        kept = {}
+        for modality, name, side in zip(("ir", "vis"), ("query", "gallery"), view.sides("ir2vis"), strict=True):
+            clips = [side[i] for i in first.arrays[f"shown/{name}_rows"]]
+            feat = first.arrays[f"shown/{name}_feat"].astype(np.float32)
+            kept[modality] = feat, np.array([t.identity for t in clips]), np.array([t.camera for t in clips])
+        found[label] = {}
+        for a, b in (("ir", "ir"), ("vis", "vis"), ("ir", "vis"), ("vis", "ir")):
+            metrics = retrieval_metrics(*(part for pair in zip(kept[a], kept[b], strict=True) for part in pair))
+            found[label][f"{a} in {b}"] = f"{100 * metrics.rank(1):.1f}"
+    people = len(np.unique(kept["ir"][1]))
+    return pd.DataFrame(found).T.rename_axis(f"rank-1 among {people} people, seed {first.config.seed}, {view.label} data")
+
+
+def leak(method: Method, view: panels.Scene, people: int = 24, seed: int = 0) -> pd.DataFrame:
+    """What partners chosen by their identity give away: rank-1, mAP and mINP (ir2vis, in per cent) of a method with an `oracle_pair`, over some test people.
+
+    First row: each clip alone; second: its fusion with a clip of the same person in the other modality, under the stamp of `oracle_pair`. That row is no result of the method.
+    """
+    import torch
+
+    rng, count = np.random.default_rng(seed), view.settings.data.frames
+    some = sorted({t.identity for t in view.sides("ir2vis")[0]})[:people]
+    sides = [[t for t in side if t.identity in some] for side in view.sides("ir2vis")]
+    ids, cams = [np.array([t.identity for t in s]) for s in sides], [np.array([t.camera for t in s]) for s in sides]
+    clips = [normalise(torch.cat(list(test_clips(s, view.reader, count)))) for s in sides]
+    alone, fused, stamp = [evaluate.embed(method, s, view.reader, count) for s in sides], [], ""
+    for own, other, modality in ((0, 1, "ir"), (1, 0, "vis")):
+        partners = clips[other][[int(rng.choice(np.flatnonzero(ids[other] == i))) for i in ids[own]]]
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the name of this function and the stamp say it
+            parts = [method.oracle_pair(*pair, modality) for pair in zip(clips[own].split(64), partners.split(64), strict=True)]
+        fused.append(np.concatenate([part.feat.numpy() for part in parts]))
+        stamp = parts[0].protocol
+    found = {name: retrieval_metrics(*feats, *ids, *cams) for name, feats in (("clip alone", alone), (stamp, fused))}
+    table = {name: {"rank1": m.rank(1), "mAP": m.mAP, "mINP": m.mINP} for name, m in found.items()}
+    return (100 * pd.DataFrame(table).T).round(1).rename_axis(f"{len(some)} people, {view.label} data")
 
 
 def _bounds(scores: Sequence[Score]) -> str:

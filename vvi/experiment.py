@@ -212,6 +212,15 @@ def trained(settings: RunConfig, num_ids: int) -> Method:
     return method
 
 
+def ready(settings: RunConfig, num_ids: int, **options) -> Method:
+    """The trained method of a config; where its weights are not on this machine it is trained here first, with the arguments `options` of `experiment.run`."""
+    try:
+        return trained(settings, num_ids)
+    except FileNotFoundError:
+        run(settings, **options | {"retrain": True})
+        return trained(settings, num_ids)
+
+
 def _load(method: Method, settings: RunConfig) -> None:
     file = paths.runs() / settings.hash / WEIGHTS
     if not file.is_file():

@@ -33,7 +33,11 @@ def batch_hard_triplet(feat: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor
     Positives and negatives come from the whole batch, whatever the modality; the anchor is a legal positive. MITML, Sec. 4 (margin from the released code).
     ValueError (on a CPU) when the batch holds one identity only.
     """
-    same = same_identity(feat, ids)
+    return hard_hinge(feat, same_identity(feat, ids), margin)
+
+
+def hard_hinge(feat: Tensor, same: Tensor, margin: float) -> Tensor:
+    """What `batch_hard_triplet` computes once it is known which rows are of one identity: feat (N, D), same (N, N) bool -> scalar."""
     dist = distances(feat, feat)
     far = dist.masked_fill(~same, -torch.inf).amax(1)
     near = dist.masked_fill(same, torch.inf).amin(1)

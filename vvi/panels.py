@@ -22,7 +22,7 @@ from vvi.probes import Score, modality_gap
 from vvi.types import MODALITIES, Dataset, Direction, Modality, Tracklet
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from vvi.methods.base import Method
 
@@ -88,15 +88,23 @@ def overlaid(result: Result, view: Scene, name: str) -> Figure:
     return inside(result, view, name, draw)
 
 
-def sweeps(rows: Mapping[str, Sequence[Result]], names: Mapping[str, str]) -> Figure:
-    """Rank-1 and mAP (ir2vis, mean over runs) against each setting. rows: labelled "name=value"; names: name -> what the figure calls it."""
+def sweeps(rows: Mapping[str, Sequence[Result]], names: Mapping[str, str], metrics: Sequence[str] = ("rank1", "mAP")) -> Figure:
+    """Metrics (ir2vis, mean over runs) against each setting. rows: labelled "name=value"; names: name -> what the figure calls it."""
     first, drawn = next(iter(rows.values())), {}
     for name, title in names.items():
         found = {float(label.split("=")[1]): [r.row("ir2vis") for r in runs] for label, runs in rows.items() if label.split("=")[0] == name}
-        drawn[title] = (list(found), {m: [float(np.mean([r[m] for r in runs])) for runs in found.values()] for m in ("rank1", "mAP")})
-    return curves.sweeps(
-        drawn, caption=f"{'Seeds' if len(first) > 1 else 'Seed'} {', '.join(str(r.config.seed) for r in first)}, ir2vis, {first[0].data_label} data."
-    )
+        drawn[title] = (list(found), {m: [float(np.mean([r[m] for r in runs])) for runs in found.values()] for m in metrics})
+    seeds = f"Seed{'s' if len(first) > 1 else ''} {', '.join(str(r.config.seed) for r in first)}"
+    return curves.sweeps(drawn, caption=f"{seeds}, ir2vis, {first[0].data_label} data.")
+
+
+def lengths(rows: Mapping[str, Sequence[Result]], printed: pd.DataFrame, metrics: Sequence[str] = ("rank1", "mAP")) -> Figure:
+    """Metrics (ir2vis) against the number of frames in a clip. rows, and those that a paper prints: labelled "name n=frames"."""
+    first, counts = next(iter(rows.values())), [int(label.split("=")[1]) for label in rows]
+    values = {m: np.array([[r.row("ir2vis")[m] for r in runs] for runs in rows.values()]) for m in metrics}
+    known = {m: {int(label.split("=")[1]): value for label, value in printed[m].dropna().items()} for m in metrics if m in printed}
+    note = f"mean and range of {len(first)} runs" if len(first) > 1 else f"seed {first[0].config.seed}"
+    return curves.frames(counts, values, known, caption=f"ir2vis, {note}; the paper's points are of real data.", ours=f"ours, {first[0].data_label}")
 
 
 def weighed(result: Result, view: Scene) -> Figure:
@@ -232,6 +240,17 @@ def flops(method: Method, clips: Tensor, modality: Modality = "ir") -> int:
     with FlopCounterMode(display=False) as counter:
         method.embed(clips, modality)
     return counter.get_total_flops()
+
+
+def operations(module: nn.Module, *inputs: object) -> dict[str, int]:
+    """Parameters of a module and multiply-adds of one call on the `meta` device, where torch counts all: of weights, and in all (attention multiplies what it is given, too)."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        module(*inputs)
+    counts = {str(name): count // 2 for name, count in counter.get_flop_counts()["Global"].items()}
+    total, products = sum(counts.values()), sum(count for name, count in counts.items() if "bmm" in name or "dot_product" in name)
+    return {"parameters": sum(p.numel() for p in module.parameters()), "of weights": total - products, "in all": total}
 
 
 def heat(result: Result, view: Scene) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import re
 import sys
@@ -158,10 +159,11 @@ class _History:
             self.flush()
 
     def flush(self) -> dict[str, list[float]]:
+        seen = [tensor for _, terms, _ in self.pending for tensor in terms.values()]
+        values = iter(torch.stack([tensor.double() for tensor in seen]).tolist() if seen else ())  # one wait for all
         for step, terms, lr in self.pending:
-            for name, tensor in terms.items():
-                value = float(tensor)
-                if not torch.isfinite(tensor):
+            for name in terms:
+                if not math.isfinite(value := next(values)):
                     raise DivergedError(f"step {step}: the loss {name} is {value}; last finite values: {self._last()}")
                 column = self.values[name]
                 column.extend([float("nan")] * (self.steps - len(column)))

@@ -196,9 +196,9 @@ def test_every_start_runs_at_the_size_of_the_paper_and_at_that_of_the_book(start
 
 
 def options():
-    """Every distinct set of the method's own switches in its tables, weights aside; `micro` has no last stage to stride."""
+    """Every distinct set of the method's own switches in its tables, weights aside."""
     rows = [r for table, rows in cmft.ABLATIONS.items() for r in rows.values() if r.get("method", "cmft") == "cmft" and table not in ("Fig. 6", "Fig. 7")]
-    own = [{k: v for k, v in r.items() if k in cmft.Config.__dataclass_fields__} for r in rows if "last_stride" not in r]
+    own = [{k: v for k, v in r.items() if k in cmft.Config.__dataclass_fields__} for r in rows]
     return [json.loads(text) for text in dict.fromkeys(json.dumps(o, sort_keys=True) for o in own)]
 
 
@@ -349,7 +349,6 @@ def test_a_batch_of_single_pairs_is_refused_at_the_first_step_unless_msrl_is_off
         ({"start": 7}, "start=7"),
         ({"msrl": "squared"}, "choose from 'euclidean'.*None"),
         ({"fusion": "score_avg"}, "set msrl=None"),
-        ({"last_stride": 2}, "no projection"),
         ({"variant": "released"}, "no option variant"),
     ],
 )

@@ -75,6 +75,18 @@ def test_the_phases_together_move_every_trainable_parameter(name):
     assert all(id(p) in reached for p in method.parameters() if p.requires_grad)
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("name", methods.names())
+def test_a_step_gives_every_parameter_of_its_phases_a_gradient_in_either_precision(name, precision, monkeypatch):
+    method, engine = build(name).train(), train.fabric("cpu", precision)
+    for phase in method.phases:
+        monkeypatch.setattr(method, "phases", (phase,))
+        optimisers, reached = optim.build(method, RECIPE), []
+        optimisers[phase.optimiser].register_step_pre_hook(lambda *_, seen=reached, phase=phase: seen.extend(p.grad for p in method.parameters_of(phase)))
+        train.iteration(method, batch(0), optimisers, RECIPE, phase.epochs[0], engine)
+        assert reached and all(grad is not None and grad.dtype == torch.float32 and torch.isfinite(grad).all() for grad in reached)
+
+
 @pytest.mark.parametrize("name", methods.names())
 def test_losses_are_finite_named_scalars(name):
     terms = iterate(build(name).train(), 1)[0]

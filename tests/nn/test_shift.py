@@ -71,7 +71,7 @@ def test_the_number_of_frames_is_that_of_the_clips_at_hand():
         assert torch.equal(stream(clips)[-1], plain(clips)[-1])  # one frame: nothing to shift
 
 
-@pytest.mark.parametrize("name", ["small", "resnet50"])
+@pytest.mark.parametrize("name", ["micro", "small", "resnet50"])
 def test_a_strided_last_stage_halves_the_last_map(name):
     with torch.device("meta"):
         trunk, clips = backbone.build(name), torch.zeros(1, 2, 3, 128, 64)
@@ -79,6 +79,6 @@ def test_a_strided_last_stage_halves_the_last_map(name):
     assert one[:2] == two[:2] and (one[2], one[3]) == (2 * two[2], 2 * two[3])
 
 
-def test_a_stage_that_cannot_stride_says_so():
-    with pytest.raises(ValueError, match="no projection"):
-        Stream(backbone.build("micro"), "vis", last_stride=2)
+def test_a_stage_that_keeps_its_width_strides_without_a_weight():
+    one, two = (Stream(backbone.build("micro"), "vis", last_stride=stride) for stride in (1, 2))
+    assert one.state_dict().keys() == two.state_dict().keys()

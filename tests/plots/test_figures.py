@@ -243,6 +243,14 @@ def test_a_contact_sheet_shows_every_frame_and_names_the_modality():
     assert "infrared" in words(fig)
 
 
+def test_followed_people_have_a_numbered_box_where_they_are_seen():
+    boxes = pd.DataFrame({"frame": [3, 3, 9], "track": [1, 12, 1], "x1": [2.0, -4, 1], "y1": [5.0, 0, 1], "x2": [9.0, 6, 5], "y2": [30.0, 99, 9]})
+    fig = draw(sheets.followed, dict(zip((3, 9), people(2), strict=True)), boxes, caption="made up")
+    (ax,) = fig.axes
+    assert len(ax.images) == 2 and len(ax.patches) == 3
+    assert all(word in words(fig) for word in ("frame 3", "frame 9", "12", "made up"))
+
+
 def test_histograms_take_numbers_and_words():
     fig = draw(sheets.histograms, {"height": np.random.default_rng(0).normal(size=99), "bag": ["none", "back", "none"], "rate": [1.0, 2], "hat": [True, False]})
     assert [ax.get_title() for ax in fig.axes] == ["height", "bag", "rate", "hat"]

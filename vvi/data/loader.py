@@ -164,8 +164,8 @@ class TrainLoader:
         steps = range(start, stop)
         made = _ahead(self, steps, workers) if workers else map(self.uint8, steps)
         for step, (vis, ir, ids, rows_vis, rows_ir) in zip(steps, made, strict=True):
-            vis, ir = (normalise(clips.to(device, non_blocking=True)) for clips in (vis, ir))
-            yield Batch(vis, ir, *(torch.as_tensor(a).to(device) for a in (ids, rows_vis, rows_ir)), step=step)
+            vis, ir = (normalise(_onto(clips, device)) for clips in (vis, ir))
+            yield Batch(vis, ir, *(_onto(a, device) for a in (ids, rows_vis, rows_ir)), step=step)
 
 
 def test_clips(tracklets: Sequence[Tracklet], frames: Frames, count: int, batch: int = 64) -> Iterator[Tensor]:
@@ -175,6 +175,14 @@ def test_clips(tracklets: Sequence[Tracklet], frames: Frames, count: int, batch:
 
 
 test_clips.__test__ = False
+
+
+def _onto(values: Tensor | np.ndarray, device: torch.device | str) -> Tensor:
+    """A tensor on a device; a GPU fetches it while the host goes on, for which the memory must be pinned."""
+    values = torch.as_tensor(values)
+    if torch.device(device).type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
 
 
 class _Steps(torch.utils.data.Dataset):

@@ -14,6 +14,11 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY = (0.299, 0.587, 0.114)
 
 
+def constant(values: Sequence, device: torch.device) -> Tensor:
+    """Numbers as a tensor on a device, without making the host wait until a GPU has done what it was given before."""
+    return torch.tensor(values).to(device, non_blocking=True)
+
+
 def normalise(frames: Tensor) -> Tensor:
     """uint8 (..., 3, H, W) -> float32 of the same shape with the mean and spread of ImageNet.
 
@@ -32,13 +37,13 @@ def normalise(frames: Tensor) -> Tensor:
 
 
 def _arithmetic(frames: Tensor) -> Tensor:
-    mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (MEAN, STD))
+    mean, std = (constant(v, frames.device).view(3, 1, 1) for v in (MEAN, STD))
     return frames.float().sub_(255 * mean).div_(255 * std)
 
 
 def denormalise(frames: Tensor) -> Tensor:
     """The inverse of `normalise`, clipped: float (..., 3, H, W) -> uint8."""
-    mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (MEAN, STD))
+    mean, std = (constant(v, frames.device).view(3, 1, 1) for v in (MEAN, STD))
     return (frames * (255 * std) + 255 * mean).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -110,5 +115,5 @@ def augment(
     mirror = np.broadcast_to(rng.random(draws)[mine] < flip, (b, t))
     frames = clips.flatten(0, 1) if isinstance(clips, Tensor) else [frame for clip in clips for frame in clip]
     where = clips.device if isinstance(clips, Tensor) else "cpu"
-    flat = (torch.from_numpy(np.array(a)).flatten().to(where) for a in (top, left, mirror))
+    flat = (torch.from_numpy(np.array(a)).flatten().to(where, non_blocking=True) for a in (top, left, mirror))
     return crop_and_flip(frames, *flat, pad=pad).unflatten(0, (b, t))

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vvi.data.transforms import MEAN, STD
+from vvi.data.transforms import MEAN, STD, constant
 from vvi.losses import batch_hard_triplet, distances, same_identity, weighted_distances, weighted_triplet
 from vvi.methods.base import Method, Output, Phase, check_clips
 from vvi.nn import backbone
@@ -79,14 +79,14 @@ class Config:
 
 def one_channel(clips: Tensor, channel: Tensor) -> Tensor:
     """Random channel augmentation, Eq. (1): normalised clips (B, T, 3, H, W), the channel 0..2 that each shows (B,) -> the same shape, as if changed before normalising."""
-    mean, std = (torch.tensor(v, device=clips.device).view(3, 1, 1) for v in (MEAN, STD))
+    mean, std = (constant(v, clips.device).view(3, 1, 1) for v in (MEAN, STD))
     raw = ((clips * std + mean) * F.one_hot(channel, 3)[:, None, :, None, None]).sum(2, keepdim=True)
     return (raw - mean) / std
 
 
 def one_channel_released(clips: Tensor, choice: Tensor) -> Tensor:
     """The same as released, on normalised values: choice (B,) 0..2 copies R, G or B, 3 the grey of all, 4 leaves the clip as it is."""
-    weights = torch.tensor(((1, 0, 0), (0, 1, 0), (0, 0, 1), (0.2989, 0.5870, 0.1140)), device=clips.device)[choice.clamp(max=3)]
+    weights = constant(((1, 0, 0), (0, 1, 0), (0, 0, 1), (0.2989, 0.5870, 0.1140)), clips.device)[choice.clamp(max=3)]
     return torch.where((choice == 4)[:, None, None, None, None], clips, (clips * weights[:, None, :, None, None]).sum(2, keepdim=True))
 
 
@@ -102,7 +102,8 @@ def erased(clips: Tensor, probability: float, fill: tuple[float, ...], draw: tor
     rows, columns = ((torch.arange(n) - (p * (n - side + 1)).floor()) / side for n, p, side in ((height, place[0], tall), (width, place[1], wide)))
     chosen = (place[2] < probability) & fits.any(1, keepdim=True)
     inside = ((rows >= 0) & (rows < 1) & chosen)[:, :, None] & ((columns >= 0) & (columns < 1))[:, None, :]
-    return torch.where(inside.view(*clips.shape[:2], 1, height, width).to(clips.device), torch.tensor(fill, device=clips.device).view(3, 1, 1), clips)
+    inside = inside.view(*clips.shape[:2], 1, height, width).to(clips.device, non_blocking=True)
+    return torch.where(inside, constant(fill, clips.device).view(3, 1, 1), clips)
 
 
 class NonLocal(nn.Module):
@@ -255,7 +256,7 @@ class Model(Method):
         """Visible, augmented (unless `rca` is off) and infrared clips, (B, T, 3, H, W) each, as training sees them: the same for the same seed and step. A clip
         shows one channel in all its frames. Paper: the copy would be cropped and mirrored anew; ours is of the visible clip as the loader cut it."""
         config, draw = self.config, torch_rng(self.seed, "di2l", batch.step)
-        pick = lambda options: torch.tensor(options)[torch.randint(len(options), (len(batch.vis),), generator=draw)].to(batch.vis.device)  # noqa: E731
+        pick = lambda options: torch.tensor(options)[torch.randint(len(options), (len(batch.vis),), generator=draw)].to(batch.vis.device, non_blocking=True)  # noqa: E731
         clips = [batch.vis, batch.ir] if config.rca == "off" else [batch.vis, batch.vis, batch.ir]
         if config.rca == "rgb":
             clips[1] = one_channel(batch.vis, pick((0, 1, 2)))

@@ -95,7 +95,7 @@ def redrawn(clips: Tensor, modality: Modality, step: int) -> Tensor:
     pad = round(clips.shape[-2] / 28.8)  # 10 of 288
     top, left = (torch.randint(2 * pad + 1, (len(frames),), generator=draw) for _ in range(2))
     mirror = torch.rand(len(frames), generator=draw) < 0.5
-    return normalise(crop_and_flip(frames, *(x.to(clips.device) for x in (top, left, mirror)), pad=pad)).view(clips.shape)
+    return normalise(crop_and_flip(frames, *(x.to(clips.device, non_blocking=True) for x in (top, left, mirror)), pad=pad)).view(clips.shape)
 
 
 def easy_sample_loss(vis: Tensor, ir: Tensor, ids: Tensor, same_id: bool = False, metric: Metric = "cosine", reduction: Reduction = "sum") -> Tensor:

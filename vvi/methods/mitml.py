@@ -23,6 +23,7 @@ from vvi.nn import backbone
 from vvi.nn.neck import Neck
 from vvi.nn.places import PerPlace
 from vvi.nn.pool import global_average, temporal_mean
+from vvi.nn.recurrent import FloatLSTM
 from vvi.types import Batch, Modality
 
 VERSION = 1
@@ -68,7 +69,7 @@ class TemporalMemory(nn.Module):
     def __init__(self, dim: int, frames: int, eta: Literal["own", "last"] = "own", half_outside: bool = False, reduction: int = 16):
         super().__init__()
         self.eta, self.half_outside = eta, half_outside
-        self.lstm = nn.LSTM(dim, dim, num_layers=2, batch_first=True)
+        self.lstm = FloatLSTM(dim, dim, num_layers=2, batch_first=True)
         self.fc = PerPlace(frames, dim, dim, bias=True)
         self.squeeze = PerPlace(frames, dim, dim // reduction, bias=False)
         self.excite = PerPlace(frames, dim // reduction, dim, bias=False)

@@ -23,6 +23,7 @@ from vvi.methods.base import Method, Output, Phase, check_clips
 from vvi.nn import backbone
 from vvi.nn.neck import Neck
 from vvi.nn.pool import global_average, temporal_mean
+from vvi.nn.recurrent import FloatLSTM
 from vvi.types import Batch, Modality
 
 VERSION = 1
@@ -105,9 +106,9 @@ class StripeRelations(nn.Module):
     def __init__(self, dim: int, config: Config):
         super().__init__()
         self.kind, self.parts = config.stig, config.parts
-        self.mot = nn.LSTM(dim, dim, config.lstm_layers, batch_first=True)
+        self.mot = FloatLSTM(dim, dim, config.lstm_layers, batch_first=True)
         if self.kind == "full":
-            self.spa = nn.LSTM(dim, dim, config.lstm_layers, batch_first=True)
+            self.spa = FloatLSTM(dim, dim, config.lstm_layers, batch_first=True)
         if self.kind != "fr_e_ti":
             hidden = max(8, dim // 16)  # Paper: gives no width
             self.lm1, self.lm2 = nn.Linear(2 * dim, hidden), nn.Linear(hidden, dim)
@@ -244,8 +245,7 @@ class Model(Method):
             log = F.log_softmax(scores.detach().float(), 1)
             out.watch[f"belief of {name}"] = log.exp().gather(1, batch.labels[:, None]).mean()
             out.watch[f"doubt of {name}"] = -(log.exp() * log).sum(1).mean() / math.log(log.shape[1])
-        attack, own = logits["W_def"].chunk(2), logits["W_att"].chunk(2)
-        return {"attack": attack_loss(*attack), "attack id": self.config.lambda_1 * two_modality_ce(*own, batch.ids)}
+        return {"attack": attack_loss(*logits["W_def"].chunk(2)), "attack id": self.config.lambda_1 * two_modality_ce(*logits["W_att"].chunk(2), batch.ids)}
 
     def embed(self, clips: Tensor, modality: Modality) -> Tensor:
         """(B, T, 3, H, W) -> (B, KD) of unit norm, the stripes j_d; without stripes f_d, (B, D). Only the stem of the clip's own modality is used, but for "cross_stem"."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vvi.nn.places import PerPlace
 from vvi.nn.pool import temporal_mean
+from vvi.nn.recurrent import FloatLSTM
 
 
 class Aggregation(nn.Module):
@@ -33,8 +34,8 @@ class Aggregation(nn.Module):
     ):
         super().__init__()
         self.frames, self.plus_one = frames, plus_one
-        self.forth = nn.LSTM(dim, dim, num_layers=2, batch_first=True) if temporal == "lstm" else None
-        self.back = nn.LSTM(dim, dim, num_layers=2, batch_first=True) if temporal == "lstm" and directions == "both" else None
+        self.forth = FloatLSTM(dim, dim, num_layers=2, batch_first=True) if temporal == "lstm" else None
+        self.back = FloatLSTM(dim, dim, num_layers=2, batch_first=True) if temporal == "lstm" and directions == "both" else None
         places, hidden = frames if gate == "per_place" else 1, max(8, dim // 16)
         self.fc = PerPlace(places, dim, dim, bias=True) if attention and gate == "per_place" else None
         self.squeeze, self.excite = (PerPlace(places, dim, hidden), PerPlace(places, hidden, dim)) if attention else (None, None)

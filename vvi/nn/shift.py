@@ -71,7 +71,9 @@ class Stream(nn.Module):
 
 
 def _set_stride(block: nn.Module, stride: int) -> None:
-    if block.downsample is None:
-        raise ValueError(f"the last stage of this trunk keeps its width and has no projection to stride: last_stride={stride} needs one")
     main = block.conv2 if isinstance(block, Bottleneck) else block.conv1
-    main.stride = block.downsample[0].stride = (stride, stride)
+    main.stride = (stride, stride)
+    if block.downsample is None:
+        block.downsample = nn.MaxPool2d(1, stride)  # a stage that keeps its width has no projection: every second place, and no weight
+    else:
+        block.downsample[0].stride = (stride, stride)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from vvi.plots import style
 from vvi.types import MODALITIES, Modality
@@ -27,6 +29,27 @@ def contact(tracklets: Sequence[np.ndarray], titles: Sequence[str], modality: Se
         for t, frame in enumerate(frames):
             style.picture(ax, frame, (left + t * cell, top, cell - 0.03, row))
     style.label(ax, 0.05, 0.1 + len(tracklets) * (row + 0.05), caption)
+    return fig
+
+
+@style.drawn
+def followed(pictures: Mapping[int, np.ndarray], tracks: pd.DataFrame, caption: str = "") -> Figure:
+    """Moments of a video beside one another with the boxes of its tracks. pictures: number of the frame -> (H, W, 3) uint8; tracks: a table of `vvi.data.tracks`."""
+    tall, wide = next(iter(pictures.values())).shape[:2]
+    cell = (style.WIDTH - 0.05) / len(pictures)
+    scale = (cell - 0.05) / wide
+    fig, ax = style.board(style.WIDTH, 0.3 + scale * tall + (0.35 if caption else 0.05))
+    for n, (moment, frame) in enumerate(pictures.items()):
+        left = 0.05 + n * cell
+        style.label(ax, left, 0.05, f"frame {moment}")
+        style.picture(ax, frame, (left, 0.25, cell - 0.05, scale * tall))
+        for box in tracks[tracks.frame == moment].itertuples():
+            corner = left + scale * max(box.x1, 0), 0.25 + scale * max(box.y1, 0)
+            size = scale * (min(box.x2, wide) - max(box.x1, 0)), scale * (min(box.y2, tall) - max(box.y1, 0))
+            colour = style.PALETTE[(box.track - 1) % len(style.PALETTE)]
+            ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=1.5))
+            style.label(ax, corner[0], max(corner[1], 0.4), str(box.track), color=colour, fontweight="bold", va="bottom")
+    style.label(ax, 0.05, 0.3 + scale * tall, caption)
     return fig
 
 
