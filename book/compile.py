@@ -32,6 +32,7 @@ BOOK = ROOT / "book"
 TWINS = BOOK / "text"
 EXECUTED = ROOT / "_build" / "executed"
 FAILED = ROOT / "_build" / "failed"
+STEP = ROOT / "benchmarks" / "results" / "step.json"
 RELIABILITY = BOOK / "records" / "reliability.json"
 # What Jupyter Book compiles: it looks upwards for _config.yml, puts _build/html beside it.
 SOURCE = ROOT / "_build" / "book"
@@ -165,6 +166,7 @@ def gather() -> None:
         nbformat.write(notebook, SOURCE / chapter.name)
     (SOURCE / "_toc.yml").write_text(contents())
     parts = {"modules": modules(), "reliability": pages.reliability(RELIABILITY)}
+    parts["speed"] = pages.speed(STEP)
     for page in SOURCE.glob("*.md"):
         text = page.read_text()
         for name, part in parts.items():

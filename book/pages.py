@@ -106,6 +106,50 @@ def reliability(file: Path) -> str:
     return f"{head}. Nothing was lost. Counted at {where}.\n\n{table(found['by job'])}"
 
 
+def span(found: dict, digits: int = 2) -> str:
+    """Median of the rounds, and their range where there is more than one."""
+    if len(found["rounds"]) == 1:
+        return f"{found['median']:.{digits}f}"
+    low, high = f"{found['min']:.{digits}f}", f"{found['max']:.{digits}f}"
+    return f"{found['median']:.{digits}f} ({low} to {high})"
+
+
+def speed(file: Path) -> str:
+    """The part of the page on speed that comes from the stored benchmark."""
+    found = json.loads(file.read_text())["methods"]
+    head = ["method", "way", "rounds", "CPU seconds", "of the usual", "memory (GB)"]
+    head += ["of the usual", "of the peak"]
+    lines = [f"| {' | '.join(head)} |", "|---|---|---|---|---|---|---|---|"]
+    for name, one in found.items():
+        for way, took in one["variants"].items():
+            ratio = {
+                k: one["ratios"].get(f"{way} / usual, {k}")
+                for k in ("seconds", "memory")
+            }
+            cells = [name.upper(), way, str(len(took["seconds"]["rounds"]))]
+            for what, digits in (("seconds", 1), ("memory", 1)):
+                cells += [
+                    span(took[what], digits),
+                    span(ratio[what]) if ratio[what] else "1",
+                ]
+            lines.append(f"| {' | '.join(cells)} | {took['fraction of peak']:.0%} |")
+    turns = {
+        name: one["in turn"]["bf16 / float32"]
+        for name, one in found.items()
+        if "in turn" in one
+    }
+    lines += [""] + [
+        f"{name.upper()}, bf16 against float32, steps in turn within one process: **{span(r)}** "
+        f"of the time, {len(r['rounds'])} pairs."
+        for name, r in turns.items()
+    ]
+    where = next(iter(found.values()))["environment"]
+    return "\n".join(lines) + (
+        f"\n\nMeasured on one thread of {where['processor']}, torch {where['torch']}, "
+        f"commit `{where['commit']}`."
+    )
+
+
 DRAWN = re.compile(r'<img alt="(_images/[^"]+\.png)" src="\1"[^>]*>')
 
 

@@ -81,6 +81,19 @@ def test_counts_of_reliability_come_from_their_file(pages, tmp_path):
     assert text.startswith("**3 kills survived**") and "| training | kills | 3 |" in text
 
 
+def test_the_table_of_speed_comes_from_the_stored_benchmark(pages, tmp_path):
+    times = {"median": 2.0, "min": 1.5, "max": 2.5, "rounds": [1.5, 2.0, 2.5]}
+    way = {"seconds": times, "memory": times | {"rounds": [2.0]}, "fraction of peak": 0.4}
+    ratios = {"bf16 / usual, seconds": times, "bf16 / usual, memory": times}
+    one = {"variants": {"usual": way, "bf16": way}, "ratios": ratios, "in turn": {"bf16 / float32": times}}
+    one["environment"] = {"processor": "X", "torch": "2", "commit": "abc"}
+    (tmp_path / "step.json").write_text(json.dumps({"methods": {"mitml": one}}))
+    text = pages.speed(tmp_path / "step.json")
+    assert "| MITML | usual | 3 | 2.0 (1.5 to 2.5) | 1 | 2.0 | 1 | 40% |" in text
+    assert "| MITML | bf16 | 3 | 2.0 (1.5 to 2.5) | 2.00 (1.50 to 2.50) | 2.0 | 2.00 (1.50 to 2.50) | 40% |" in text
+    assert "**2.00 (1.50 to 2.50)** of the time, 3 pairs" in text
+
+
 def page_with(site, name, *figures):
     (site / "_images").mkdir(exist_ok=True)
     for file, fig in figures:
