@@ -133,8 +133,8 @@ def published(paper: str, table: str, direction: str | None = "ir2vis", protocol
 def collect(method: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2)) -> int:
     """Copy the results of every table of a method from `$VVI_RUNS` into `book/records`; returns how many there are.
 
-    Weights stay behind, and a record that is there stays as it is. What only a picture needs (embeddings, lists, maps) is kept of seed 0 alone, whose pictures the chapters show, and
-    not of rows that are no more than a point of a curve.
+    Weights stay behind, and a record that is there stays as it is. What only a picture needs (embeddings, lists, maps) is kept of seed 0 alone, whose pictures the chapters show,
+    and not of rows that are no more than a point of a curve.
     """
     curves = [table for table in methods.module(method).SWEEPS if table.startswith("Fig.")]
     tables = {table: [c for found in configs(method, table, size, seeds).values() for c in found] for table in methods.module(method).ABLATIONS}
