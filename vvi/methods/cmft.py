@@ -284,6 +284,7 @@ OWN = {
     "neither MSRL nor MDL": {"msrl": None, "mdl": None},
     "stage 1 to the end": {"switch": 200},
     "triplets in stage 2 too": {"stage2_triplet": True},
+    "WRT in both stages": {"cross": "wrt", "stage2_triplet": True},
     "stage 2 of PMT": {"msrl": "pmt", "stage2_triplet": True, "lambda1": 0.5, "lambda2": 0.5},
     "frames not shifted": {"shift": False},
     "gate through a sigmoid": {"gate": "sigmoid"},
