@@ -285,11 +285,8 @@ OWN = {
     "stage 1 to the end": {"switch": 200},
     "triplets in stage 2 too": {"stage2_triplet": True},
     "WRT in both stages": {"cross": "wrt", "stage2_triplet": True},
-    "stage 2 of PMT": {"msrl": "pmt", "stage2_triplet": True, "lambda1": 0.5, "lambda2": 0.5},
     "frames not shifted": {"shift": False},
-    "gate through a sigmoid": {"gate": "sigmoid"},
     "self_pair": {"test_embedding": "self_pair"},
-    "self_pair, a quarter of the training pairs too": {"test_embedding": "self_pair", "self_pair_prob": 0.25},
 }
 _TABLES: dict[str, dict[str, dict]] = {
     "Table 2": FUSIONS,
