@@ -419,7 +419,7 @@ def test_what_is_watched_is_how_sure_each_stream_is():
 
 def test_gamma_zero_trains_as_cross_entropy():
     histories = []
-    for options in ({"id_loss": "ce"}, {"gamma": 0.0}):
+    for options in ({"id_loss": "ce"}, {"focal_gamma": 0.0}):
         model = small(**options).train()
         optimisers, engine = optim.build(model, RECIPE), train.fabric("cpu")
         histories.append([train.iteration(model, batch(step=k), optimisers, RECIPE, 0.0, engine)["encoder/id"].item() for k in range(3)])
@@ -548,7 +548,7 @@ def test_caj_and_agw_are_configurations_of_the_same_parts():
 def test_the_variant_settles_what_is_left_open_and_nothing_else():
     released = small(variant="released", non_local="paper").config
     assert (released.rca, released.non_local, released.id_on, released.tri_numerics, released.tta_flip) == ("rgb_released", "paper", "both", "released", True)
-    assert (small().config.rca, small().config.tta_flip, small().config.gamma) == ("rgb", False, 2.0)
+    assert (small().config.rca, small().config.tta_flip, small().config.focal_gamma) == ("rgb", False, 2.0)
 
 
 @pytest.mark.parametrize(("name", "value"), [("variant", "mine"), ("rca", "grey"), ("pool", "max"), ("pool", None), ("tri_loss", "soft"), ("id_on", "global")])

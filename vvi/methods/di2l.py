@@ -56,7 +56,7 @@ class Config:
     dpa_residual: Literal["bn_global", "none"] = "bn_global"
     dpa_weights: Literal["learned", "uniform"] = "learned"
     id_loss: Literal["focal", "ce"] = "focal"
-    gamma: float = 2.0
+    focal_gamma: float = 2.0
     id_on: Literal["final", "both"] | None = None
     tri_loss: Literal["hard", "wrt", "wrt_sq"] = "wrt_sq"
     tri_on: Literal["global", "final"] = "global"
@@ -201,7 +201,7 @@ class Model(Method):
         dim = self.trunk.channels[-1]
         self.neck = Neck(dim, num_ids)
         self.dpa = PartAttention(dim, config.parts, config.dpa_residual == "bn_global", config.dpa_weights == "learned") if config.dpa else None
-        self.gamma = config.gamma if config.id_loss == "focal" else 0.0
+        self.gamma = config.focal_gamma if config.id_loss == "focal" else 0.0
         self.phases = (Phase("encoder", ("trunk", "neck", *["non_local"] * any(counts.values()), *["dpa"] * config.dpa)),)
 
     def forward(self, batch: Batch) -> Output:
@@ -293,7 +293,7 @@ CAJ = dict(dpa=False, id_loss="ce")
 SYSU, REGDB = (dict(layout=layout, frames=1, identities=8, tracklets=4) for layout in ("sysu-mm01", "regdb"))  # the paper's batch: 8 x 4 images of each stream
 ABLATIONS: dict[str, dict[str, dict]] = {
     "Table 2": {"Baseline": CAJ, "Baseline+DPA": {"id_loss": "ce"}, "Baseline+DPA+I2L": {}},
-    "Fig. 2(b)": {f"gamma={g:g}": {} if g == 2 else {"gamma": float(g)} for g in (0, 0.5, 1, 2, 3, 5)},
+    "Fig. 2(b)": {f"gamma={g:g}": {} if g == 2 else {"focal_gamma": float(g)} for g in (0, 0.5, 1, 2, 3, 5)},
     "own": {
         "AGW": AGW,
         "CAJ": CAJ,
