@@ -1,5 +1,8 @@
+from dataclasses import fields
+
 import pytest
 
+from vvi import methods
 from vvi.config import PRESETS, DataConfig, Recipe, RunConfig, change, from_json, preset
 
 
@@ -35,3 +38,11 @@ def test_an_unknown_preset_and_an_unknown_field_are_named():
         preset("huge")
     with pytest.raises(ValueError, match="RunConfig has no field colour"):
         from_json('{"colour": 1}')
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_no_switch_of_a_method_is_called_like_a_field_of_the_run(method):
+    """`change` would set the field and leave the switch as it is."""
+    taken = {f.name for part in (RunConfig, DataConfig, Recipe) for f in fields(part)} - {"backbone", "weights", "frames"}
+    own = {f.name for f in fields(methods.module(method).Config)}
+    assert not own & taken

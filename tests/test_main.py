@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from vvi import __main__ as main_module
 from vvi.__main__ import main
 
 
@@ -64,3 +65,19 @@ def test_ablate_trains_a_table_in_processes_and_finds_it_afterwards(tiny_root, c
     assert "2 runs trained, 2 wanted" in capsys.readouterr().out
     assert main(command) == 0
     assert "0 runs trained, 2 wanted" in capsys.readouterr().out
+
+
+def test_a_value_may_be_spelt_as_in_python_and_a_named_default_makes_no_run_of_its_own():
+    def settings(*given):
+        args = main_module._parser().parse_args(["train", "iban", "--preset", "tiny", *given])
+        return main_module._settings(args, 0)
+
+    assert settings("--set", "plus_one=True").options == {"plus_one": True}
+    assert settings("--set", "temporal=lstm", "lambda_cr=1.0").hash == settings().hash
+
+
+def test_no_committed_record_is_called_stale(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path))
+    assert main_module.main(["runs"]) == 0
+    shown = capsys.readouterr().out
+    assert "records/" in shown and "STALE" not in shown

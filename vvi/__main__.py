@@ -42,11 +42,15 @@ def _check(args) -> int:
 
 
 def _settings(args, seed: int):
+    from vvi import choices, methods
     from vvi.config import preset
 
     changes = dict(args.set or [])
     if taken := changes.keys() & {"method", "preset", "seed"}:
         raise ValueError(f"--set cannot change {min(taken)}: give it as METHOD, --preset or --seeds")
+    if args.method in methods.names():  # a default that is named makes no run of its own
+        own = {s.name: s.default for s in choices.switches(args.method)}
+        changes = {name: value for name, value in changes.items() if name not in own or value != own[name]}
     return preset(args.preset, args.method, seed=seed, **changes)
 
 
@@ -94,7 +98,7 @@ def _runs(args) -> int:
     for folder in (paths.runs(), paths.records()):
         for file in sorted(folder.glob("*/record.json")):
             record = store.load_record(file.parent)
-            stale = "" if dict(record.versions) == experiment.versions(record.config) else "  STALE"
+            stale = "" if store.is_current(record, experiment.versions(record.config)) else "  STALE"
             numbers = "  ".join(f"{d} R1 {100 * s['rank1']:.2f} mAP {100 * s['mAP']:.2f}" for d, s in record.scores.items())
             c = record.config
             what = " ".join([c.preset, c.method, *(f"{k}={v}" for k, v in c.options.items()), f"T={c.data.frames}", f"seed {c.seed}"])
@@ -141,12 +145,15 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help)\n")
 
 
+PYTHON = {"True": "true", "False": "false", "None": "null"}  # as tables and pages write them
+
+
 def _field(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not name=value")
     try:
-        return name, json.loads(value)
+        return name, json.loads(PYTHON.get(value, value))
     except ValueError:
         return name, value
 
@@ -183,7 +190,13 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("method")
         sub.add_argument("--preset", default="standard", choices=_SIZES)
         sub.add_argument("--seeds", type=_from(0), nargs="+", default=[0])
-        sub.add_argument("--set", type=_field, nargs="+", metavar="FIELD=VALUE", help="fields to change, e.g. frames=4 lr=0.001")
+        sub.add_argument(
+            "--set",
+            type=_field,
+            nargs="+",
+            metavar="FIELD=VALUE",
+            help="fields to change, e.g. frames=4 lr=0.001, or switches of the method (a wrong name lists them)",
+        )
         sub.add_argument("--data", default=None, help="folder to read in place of the preset's")
         sub.add_argument("--device", default="auto")
         if name == "train":

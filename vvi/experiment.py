@@ -224,7 +224,9 @@ def ready(settings: RunConfig, num_ids: int, **options) -> Method:
 def _load(method: Method, settings: RunConfig) -> None:
     file = paths.runs() / settings.hash / WEIGHTS
     if not file.is_file():
-        raise FileNotFoundError(f"{file} does not exist: the weights of this run are not on this machine; run it with retrain=True")
+        raise FileNotFoundError(
+            f"{file} does not exist: the weights of this run are not on this machine; train it again (retrain=True, or vvi train --retrain)"
+        )
     try:
         method.load_state_dict(load_file(file))
     except (SafetensorError, RuntimeError) as error:  # no such file, or one of another model

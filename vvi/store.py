@@ -78,8 +78,12 @@ def current(folder: Path, versions: Mapping[str, int]) -> Record | None:
     if not (folder / "record.json").is_file():
         return None
     record = load_record(folder)
-    same = dict.fromkeys(versions, 1) | dict(record.versions) == dict(versions)  # a part that had no number yet is in its first version
-    return record if same else None
+    return record if is_current(record, versions) else None
+
+
+def is_current(record: Record, versions: Mapping[str, int]) -> bool:
+    """Whether a record was made by these versions; a part that had no number yet when it was made counts as in its first."""
+    return dict.fromkeys(versions, 1) | dict(record.versions) == dict(versions)
 
 
 def find(settings: config.RunConfig, versions: Mapping[str, int]) -> tuple[Record | None, list[str]]:
