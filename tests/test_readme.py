@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "book/index.md", "book/reproduce.md")
 # Commands of other programs that a page may show; none of them can be run in a test (network, another package manager, a server).
-FOREIGN = ("conda", "export", "uv", "pip", "git")
+FOREIGN = ("conda", "export", "uv", "pip", "git", ".")
 
 
 def blocks(page: str, language: str) -> list[str]:
