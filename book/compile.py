@@ -86,9 +86,12 @@ def fingerprint(chapter: Path) -> str:
 
 def execute(chapter: Path, output: Path, parameters: dict | None = None) -> str | None:
     """Run one chapter in `book/`: None, or the error of the cell that failed."""
+    import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+
+    from vvi import store, train
 
     # Nobody can click in a page: vvi.workbench draws a figure where it has a panel.
     os.environ["VVI_WIDGETS"] = "0"
@@ -115,6 +118,11 @@ def execute(chapter: Path, output: Path, parameters: dict | None = None) -> str 
         )
     except DeadKernelError as error:
         return f"[book] {chapter.name}: {error} (memory? a crash in native code?)"
+    notebook = nbformat.read(attempt, as_version=4)
+    device = (parameters or {}).get("device", "auto")
+    where = store.environment(train.device_name(train.fabric(device)))
+    notebook.metadata["executed"] = where
+    nbformat.write(notebook, attempt)
     attempt.replace(output)
     return None
 
@@ -154,15 +162,12 @@ def gather() -> None:
     import nbformat
     import pages
 
-    from vvi import store
-
     shutil.rmtree(SOURCE, ignore_errors=True)
     shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(*NOT_PAGES))
     words = pages.terms((BOOK / "glossary.md").read_text())
-    where = store.environment()
     for chapter in chapters():
         notebook = nbformat.read(EXECUTED / chapter.name, as_version=4)
-        pages.finish(notebook, words, where)
+        pages.finish(notebook, words)
         nbformat.write(notebook, SOURCE / chapter.name)
     (SOURCE / "_toc.yml").write_text(contents())
     parts = {"modules": modules(), "reliability": pages.reliability(RELIABILITY)}

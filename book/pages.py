@@ -61,18 +61,18 @@ def _open(text: str) -> Iterable[tuple[int, int]]:
     yield at, len(text)
 
 
-def finish(notebook: NotebookNode, glossary: list[str], where: dict) -> None:
+def finish(notebook: NotebookNode, glossary: list[str]) -> None:
     """Link the words of an executed chapter, and say at its end when and where it ran."""
     unseen = list(glossary)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = link_terms(cell.source, unseen)
-    notebook.cells.append(new_markdown_cell(stamp(notebook, where)))
+    notebook.cells.append(new_markdown_cell(stamp(notebook)))
 
 
-def stamp(notebook: NotebookNode, where: dict) -> str:
+def stamp(notebook: NotebookNode) -> str:
     """One line: time and duration (of papermill), parameters, commit, versions, device."""
-    ran = notebook.metadata["papermill"]
+    ran, where = notebook.metadata["papermill"], notebook.metadata["executed"]
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")
     asked = {n.target.id: ast.unparse(n.value) for n in ast.parse(first.source).body}
     asked |= {name: repr(value) for name, value in ran["parameters"].items()}

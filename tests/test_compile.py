@@ -65,6 +65,8 @@ def test_a_failing_chapter_is_named_with_its_error_and_the_others_still_run(runn
     assert not (runner.EXECUTED / "01_breaks.ipynb").exists()
     assert nbformat.read(runner.EXECUTED / "02_works.ipynb", 4).cells[0].outputs[0].data["text/plain"] == "42"
     assert (runner.EXECUTED / "02_works.key").read_text() == runner.fingerprint(runner.BOOK / "02_works.ipynb")
+    where = nbformat.read(runner.EXECUTED / "02_works.ipynb", 4).metadata["executed"]
+    assert {"python", "torch", "device", "commit"} <= set(where), "what the page's last line says"
 
 
 def test_a_kernel_that_dies_is_a_failed_chapter(runner, monkeypatch):

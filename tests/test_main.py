@@ -1,9 +1,13 @@
+import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from vvi import __main__ as main_module
+from vvi import ablate, choices, methods
 from vvi.__main__ import main
 
 
@@ -26,7 +30,7 @@ def test_train_prints_both_directions_and_eval_agrees_with_it(tiny_root, capsys)
     assert main(["eval", "baseline", "--preset", "tiny", "--data", str(tiny_root), "--set", "steps=2", "frames=2"]) == 0
     numbers = trained.split("Metrics(")[1].splitlines()[0]
     assert numbers in capsys.readouterr().out
-    assert main(["runs"]) == 0 and "T=2 seed 0" in capsys.readouterr().out
+    assert main(["runs"]) == 0 and "baseline, T=2" in capsys.readouterr().out
 
 
 def test_synth_then_check_is_clean(tmp_path, capsys):
@@ -70,10 +74,54 @@ def test_ablate_trains_a_table_in_processes_and_finds_it_afterwards(tiny_root, c
 def test_a_value_may_be_spelt_as_in_python_and_a_named_default_makes_no_run_of_its_own():
     def settings(*given):
         args = main_module._parser().parse_args(["train", "iban", "--preset", "tiny", *given])
-        return main_module._settings(args, 0)
+        return main_module._settings(args, 0)[0][1]
 
-    assert settings("--set", "plus_one=True").options == {"plus_one": True}
+    assert settings("--set", "temporal=mean", "plus_one=True").options == {"plus_one": True, "temporal": "mean"}
     assert settings("--set", "temporal=lstm", "lambda_cr=1.0").hash == settings().hash
+    assert settings("--set", "plus_one=False").hash == settings().hash, "the paper's variant adds nothing: the default by another name"
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_a_method_alone_is_its_main_row_and_settings_that_make_a_row_of_a_table_are_that_row(method):
+    known = ablate.known(method, "tiny")
+    args = main_module._parser().parse_args(["train", method, "--preset", "tiny"])
+    (name, config), (base, main) = main_module._settings(args, 0)
+    assert name == base and config == main == known[base]
+    for label, row in known.items():
+        changes = [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in row.options.items()] if row.method == method else []
+        if changes and replace(row, options={}) == replace(main, options={}):
+            args = main_module._parser().parse_args(["train", method, "--preset", "tiny", "--set", *changes])
+            found = main_module._settings(args, 0)[0]
+            assert choices.effective(found[1]) == choices.effective(row) and found[0] in known, label
+
+
+def test_a_run_of_ones_own_is_set_beside_the_main_row(tiny_root, capsys):
+    command = ["train", "baseline", "--preset", "tiny", "--data", str(tiny_root), "--device", "cpu"]
+    assert main([*command, "--set", "margin=0.5"]) == 0
+    shown = capsys.readouterr().out
+    assert (
+        "Table 2: Baseline, margin=0.5" in shown
+        and "to compare with Table 2: Baseline, train it: the same command without --set (1 of 1 seeds not stored)" in shown
+    )
+    assert main(command) == 0 and "minus" not in capsys.readouterr().out
+    assert main([*command, "--set", "margin=0.5"]) == 0
+    assert re.search(
+        r"\(stored\).*\n(.*\n)+rank-1 ir2vis minus Table 2: Baseline: [+-]\d+\.\d \(.* to .*, 95 % over identities, one seed\)", capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_switches_are_listed_with_their_choices_and_meaning(method, capsys):
+    assert main(["switches", method]) == 0
+    shown = capsys.readouterr().out
+    assert all(re.search(rf"^  {s.name} ", shown, re.MULTILINE) for s in choices.switches(method)) and "of every run: augment_per" in shown
+
+
+def test_stored_results_can_be_listed_by_method_and_say_which_row_they_are(capsys):
+    assert main(["runs", "cmft", "--preset", "standard"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.endswith("cmft, Same batches: CMFT") for line in lines) and not any("mitml" in line for line in lines)
+    assert main(["runs", "cmft", "--preset", "full"]) == 0 and not capsys.readouterr().out
 
 
 def test_no_committed_record_is_called_stale(monkeypatch, tmp_path, capsys):

@@ -67,11 +67,12 @@ def test_a_page_ends_with_when_where_and_how_it_ran(pages):
     cells = [new_markdown_cell("A clip."), new_code_cell('preset: str = "standard"  # size\nseeds: list = [0, 1]  # runs')]
     notebook = new_notebook(cells=cells)
     notebook.metadata["papermill"] = {"start_time": "2026-01-02T03:04:05+00:00", "duration": 61.7, "parameters": {"seeds": [7]}}
-    where = {"python": "3.11", "torch": "2.1", "torchvision": "0.1", "device": "cpu", "processor": "2 x X", "commit": "abc+"}
-    pages.finish(notebook, ["clip"], where)
+    where = {"python": "3.11", "torch": "2.1", "torchvision": "0.1", "device": "NVIDIA Y", "processor": "2 x X", "commit": "abc+"}
+    notebook.metadata["executed"] = where
+    pages.finish(notebook, ["clip"])
     assert notebook.cells[0].source == "A {term}`clip <clip>`."
     last = notebook.cells[-1].source
-    assert "2026-01-02 in 62 s: `preset='standard', seeds=[7]`; commit `abc+`, python 3.11, torch 2.1, torchvision 0.1, cpu (2 x X)" in last
+    assert "2026-01-02 in 62 s: `preset='standard', seeds=[7]`; commit `abc+`, python 3.11, torch 2.1, torchvision 0.1, NVIDIA Y (2 x X)" in last
 
 
 def test_counts_of_reliability_come_from_their_file(pages, tmp_path):

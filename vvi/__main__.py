@@ -42,28 +42,42 @@ def _check(args) -> int:
 
 
 def _settings(args, seed: int):
-    from vvi import choices, methods
-    from vvi.config import preset
+    """What `--set` makes of the main row of a method, as (name, config); and that row."""
+    from vvi import ablate, choices, methods
 
     changes = dict(args.set or [])
     if taken := changes.keys() & {"method", "preset", "seed"}:
         raise ValueError(f"--set cannot change {min(taken)}: give it as METHOD, --preset or --seeds")
-    if args.method in methods.names():  # a default that is named makes no run of its own
-        own = {s.name: s.default for s in choices.switches(args.method)}
-        changes = {name: value for name, value in changes.items() if name not in own or value != own[name]}
-    return preset(args.preset, args.method, seed=seed, **changes)
+    known = ablate.known(args.method, args.preset, seed)
+    base = ": ".join(methods.module(args.method).MAIN)
+    own = {switch.name for switch in choices.switches(args.method)}
+    wanted = {name: changes.pop(name) for name in own & changes.keys()}
+    name, config = choices.chosen(known[base], wanted, changes, known)
+    return (name if name in known else f"{base}, {name}", config), (base, known[base])
 
 
 def _train(args) -> int:
-    from vvi import experiment, shards
+    from vvi import ablate, compare, experiment, panels, shards
 
+    how = dict(device=args.device, data=args.data, pixels=args.pixels)
+    found, beside = [], []
     for seed in args.seeds:
-        result = experiment.run(_settings(args, seed), retrain=args.retrain, device=args.device, data=args.data, pixels=args.pixels)
+        (name, config), (base, main) = _settings(args, seed)
+        found.append(experiment.run(config, retrain=args.retrain, **how))
+        beside.append(main)
         if not shards.first():
             continue
-        print(f"seed {seed}  run {result.run_id}{'  (stored)' if result.stored else ''}  {result.data_label + ' data'}")
-        for direction in result.record.scores:
-            print(f"  {direction}  {result.metrics(direction)}")
+        print(f"seed {seed}  run {found[-1].run_id}{'  (stored)' if found[-1].stored else ''}  {found[-1].data_label} data  {name}")
+        for direction in found[-1].record.scores:
+            print(f"  {direction}  {found[-1].metrics(direction)}")
+    if not shards.first() or config == main:
+        return 0
+    if lacking := ablate.missing(experiment.located(main, args.data) for main in beside):
+        print(f"to compare with {base}, train it: the same command without --set ({len(lacking)} of {len(beside)} seeds not stored)")
+        return 0
+    apart = compare.difference(found, [experiment.run(main, **how) for main in beside], panels.scene(config, args.data))
+    over = f"identities and {len(found)} seeds" if len(found) > 1 else "identities, one seed"
+    print(f"rank-1 ir2vis minus {base}: {apart.value:+.1f} ({apart.low:+.1f} to {apart.high:+.1f}, 95 % over {over})")
     return 0
 
 
@@ -71,7 +85,7 @@ def _eval(args) -> int:
     from vvi import evaluate, experiment
 
     for seed in args.seeds:
-        settings = experiment.located(_settings(args, seed), args.data)
+        settings = experiment.located(_settings(args, seed)[0][1], args.data)
         found = experiment.dataset(settings.data, args.data, seed=seed)
         method = experiment.trained(settings, len(found.labels))
         for direction, side in evaluate.evaluate(method, found, experiment.frames(settings.data, found), settings.data.frames, progress=True).items():
@@ -92,17 +106,42 @@ def _ablate(args) -> int:
     return 0
 
 
+def _switches(args) -> int:
+    import inspect
+    import textwrap
+
+    from vvi import choices, methods
+
+    print(f"{args.method}: switch, default, what there is to choose from")
+    for switch in choices.switches(args.method):
+        print(f"  {switch.name:20s} {switch.word(switch.default):12s} {' | '.join(map(switch.word, switch.options)) or choices.kind(switch.hint)}")
+    for part in inspect.getdoc(methods.module(args.method).Config).split("\n\n"):
+        print("\n" + textwrap.fill(part, 120))
+    print("\n" + textwrap.fill(f"of every run: {', '.join(sorted(choices.FREE))}", 120))
+    return 0
+
+
 def _runs(args) -> int:
-    from vvi import experiment, paths, store
+    from functools import cache
+
+    from vvi import ablate, experiment, methods, paths, store
+
+    @cache
+    def names(preset: str, seed: int) -> dict[str, str]:
+        rows = [(config.hash, f"{method}, {label}") for method in methods.names() for label, config in ablate.known(method, preset, seed).items()]
+        return dict(reversed(rows))  # of rows that are one run the first is named
 
     for folder in (paths.runs(), paths.records()):
         for file in sorted(folder.glob("*/record.json")):
             record = store.load_record(file.parent)
+            if (args.methods and record.config.method not in args.methods) or args.preset not in (None, record.config.preset):
+                continue
             stale = "" if store.is_current(record, experiment.versions(record.config)) else "  STALE"
             numbers = "  ".join(f"{d} R1 {100 * s['rank1']:.2f} mAP {100 * s['mAP']:.2f}" for d, s in record.scores.items())
             c = record.config
-            what = " ".join([c.preset, c.method, *(f"{k}={v}" for k, v in c.options.items()), f"T={c.data.frames}", f"seed {c.seed}"])
-            print(f"{folder.name}/{file.parent.name}  {what}  {numbers}{stale}")
+            options = " ".join([f"{k}={v}" for k, v in c.options.items()] + [f"T={c.data.frames}"])
+            what = names(c.preset, c.seed).get(c.hash, f"{c.method}, {options}")
+            print(f"{folder.name}/{file.parent.name}  {c.preset:8s}  seed {c.seed}  {numbers}{stale}  {what}")
     return 0
 
 
@@ -183,7 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     pixels = {"default": "files", "choices": ("files", "cache", "resident"), "help": "where frames come from: changes the speed, not the numbers"}
     for name, do, text in (
-        ("train", _train, "train (or find) one run per seed and print its numbers"),
+        ("train", _train, "train (or find) the main row of a method, or what --set makes of it, and print its numbers"),
         ("eval", _eval, "evaluate the stored weights of a run again"),
     ):
         sub = command(name, do, text)
@@ -195,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
             type=_field,
             nargs="+",
             metavar="FIELD=VALUE",
-            help="fields to change, e.g. frames=4 lr=0.001, or switches of the method (a wrong name lists them)",
+            help="fields to change, e.g. frames=4 lr=0.001, or switches of the method (`vvi switches METHOD` lists them)",
         )
         sub.add_argument("--data", default=None, help="folder to read in place of the preset's")
         sub.add_argument("--device", default="auto")
@@ -225,7 +264,11 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", default=None, help="file of its weights (default: the stored ones, or where torchvision keeps its own; nothing is downloaded)"
     )
     tracklets.add_argument("--device", default="cpu")
-    command("runs", _runs, "list stored results")
+    switches = command("switches", _switches, "list the switches of a method, which `train --set` takes, with what they mean")
+    switches.add_argument("method")
+    runs = command("runs", _runs, "list stored results, each with the row of a table that it is")
+    runs.add_argument("methods", nargs="*", metavar="METHOD")
+    runs.add_argument("--preset", choices=_SIZES)
     verify = command("verify", _verify, "train a sample of the committed records again and compare")
     verify.add_argument("--sample", type=_from(1), default=1)
     verify.add_argument("--device", default="auto")

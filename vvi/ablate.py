@@ -44,6 +44,13 @@ def configs(method: str, table: str, size: str = "standard", seeds: Iterable[int
     return {label: [change(preset(size, method, seed=seed), **recipe | changes) for seed in seeds] for label, changes in rows(method, table).items()}
 
 
+def known(method: str, size: str = "standard", seed: int = 0) -> dict[str, RunConfig]:
+    """Every labelled row of a method's tables with one seed: "table: row" -> config; those of its main table come first."""
+    module = methods.module(method)
+    tables = sorted(module.ABLATIONS, key=lambda table: table != module.MAIN[0])
+    return {f"{table}: {label}": change(found[0], seed=seed) for table in tables for label, found in configs(method, table, size, [seed]).items()}
+
+
 def missing(wanted: Iterable[RunConfig]) -> list[RunConfig]:
     """The configs without a stored result of the present versions, each once."""
     located = map(experiment.located, {c.hash: c for c in wanted}.values())

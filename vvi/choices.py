@@ -63,7 +63,7 @@ def switches(method: str) -> list[Switch]:
 
 def effective(config: RunConfig) -> Any:
     """The method's Config of a run, in which what follows another switch has followed; ValueError when a setting is refused."""
-    return methods.module(config.method).Config(**config.options)
+    return methods.config(config.method, **config.options)
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def parse(text: str) -> dict[str, Any]:
         if name not in FREE:
             raise ValueError(f"no setting {name!r}: there are {', '.join(sorted(FREE))}")
         if not _fits(value, FREE[name]) or (name in COUNTS and value is not None and value < 1):
-            raise ValueError(f"{name}={value!r} does not fit: it is {'a whole number from 1' if name in COUNTS else _said(FREE[name])}")
+            raise ValueError(f"{name}={value!r} does not fit: it is {'a whole number from 1' if name in COUNTS else kind(FREE[name])}")
     return found
 
 
@@ -95,18 +95,21 @@ def _fits(value: Any, hint: Any) -> bool:
     return type(value) is (get_origin(hint) or hint) or (hint is float and type(value) is int)
 
 
-def _said(hint: Any) -> str:
+def kind(hint: Any) -> str:
+    """A type in words."""
     return "one of " + ", ".join(map(repr, get_args(hint))) if get_origin(hint) is Literal else getattr(hint, "__name__", str(hint))
 
 
 def chosen(start: RunConfig, wanted: Mapping[str, Any], more: Mapping[str, Any], known: Mapping[str, RunConfig]) -> tuple[str, RunConfig]:
-    """The run of some settings and its name: that of a known row where one computes the same, so that its stored result is found; else the changes, spelt in the shortest way."""
+    """The run of some settings and its name: that of a known row where one computes the same, so that its stored result is found; else the changes, spelt in the
+    shortest way. ValueError when the method refuses a setting."""
     own, before = {s.name: s.default for s in switches(start.method)}, dict(start.options)
     edits = {name: value for name, value in wanted.items() if value != before.get(name, own[name])}
     options = {name: value for name, value in (before | edits).items() if name not in edits or value != own[name]}
     config = change(replace(start, options=dict(sorted(options.items()))), **more)
+    computed = effective(config)
     for label, row in known.items():
-        if replace(row, options={}) == replace(config, options={}) and effective(row) == effective(config):
+        if replace(row, options={}) == replace(config, options={}) and effective(row) == computed:
             return label, row
     return ", ".join(f"{name}={value}" for name, value in (edits | dict(more)).items()), config
 

@@ -251,7 +251,7 @@ def _train(
     method = build(settings, len(found.labels))
     loader = TrainLoader(found, reader, settings.data, settings.recipe, settings.seed, share())
     workers = 0 if reader.store is not None or settings.data.height <= 128 else min(8, torch.get_num_threads())
-    where = store.environment(str(engine.device) if engine.device.type == "cpu" else torch.cuda.get_device_name(engine.device)) | _together()
+    where = store.environment(train.device_name(engine)) | _together()
     kept = None if every is None else _checkpoint(settings, engine.device, where, every)
     if learned:
         history, spent = learned.history, learned.seconds["train"]

@@ -61,6 +61,11 @@ def fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
     return Fabric(accelerator=accelerator, devices=[int(number)] if number else 1, precision=precision)
 
 
+def device_name(engine: Fabric) -> str:
+    """What records and pages call the device of an engine: "cpu", or the GPU by its product name."""
+    return str(engine.device) if engine.device.type == "cpu" else torch.cuda.get_device_name(engine.device)
+
+
 def _joined(accelerator: str, precision: str) -> Fabric:
     """One of the processes that `torchrun` or `fabric run` started, each with a device of its own; the first call waits for all of them."""
     from lightning_fabric import Fabric

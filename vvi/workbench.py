@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vvi import ablate, choices, compare, experiment, explorer, methods, panels, store, train
-from vvi.config import RunConfig, change
+from vvi.config import RunConfig
 from vvi.experiment import Result
 from vvi.panels import Scene
 from vvi.plots import switches
@@ -114,11 +114,9 @@ class Bench:
         return widgets.VBox([head, self.start, self.switches, others, self.meaning, buttons, self.status, self.lines_shown, self.which, looks])
 
     def known(self) -> dict[str, RunConfig]:
-        """The labelled rows of the method's tables at this size and seed; the one to start from, then those of its main table, come first."""
-        found, size, seed = {}, self.view.settings.preset, self.seed.value
-        for table in methods.module(self.method).ABLATIONS:
-            found |= {f"{table}: {label}": change(configs[0], seed=seed) for label, configs in ablate.configs(self.method, table, size, [seed]).items()}
-        return dict(sorted(found.items(), key=lambda row: (row[0] != self.start.value, not row[0].startswith(f"{self.table}: "))))
+        """The labelled rows of the method's tables at this size and seed; the one to start from comes first."""
+        found = ablate.known(self.method, self.view.settings.preset, self.seed.value)
+        return {self.start.value: found[self.start.value]} | found
 
     def settings(self) -> tuple[str, RunConfig]:
         """Name and config of what is chosen; ValueError in one line."""
@@ -126,7 +124,6 @@ class Bench:
         start = known[self.start.value]
         wanted = {s.name: s.read(self.controls[s.name].value) for s in choices.switches(start.method)}
         name, config = choices.chosen(start, wanted, choices.parse(self.more.value), known)
-        choices.effective(config)
         return name if name in known else f"{self.start.value}, {name}", config
 
     def run(self) -> None:
