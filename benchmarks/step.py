@@ -26,7 +26,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,6 @@ import usual
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from vvi import methods, optim, store, train
 from vvi.config import Recipe
@@ -182,7 +181,8 @@ class Bench:
         method = methods.load(size.method, NUM_IDS, backbone=size.backbone, frames=size.frames)
         self.method = method.to(self.device, memory_format=torch.channels_last if self.variant.channels_last else torch.contiguous_format).train()
         if self.variant.compiled:
-            _compile(self.method)
+            self.compiling = ExitStack()
+            self.compiling.enter_context(train.compiled(self.method))
         self.recipe = Recipe(precision=self.variant.precision)
         self.optimisers, self.batch = optim.build(self.method, self.recipe), noise(size, self.device)
 
@@ -246,13 +246,6 @@ def _engine(device: str, variant: Variant):
 
     kind, _, number = device.partition(":")
     return Fabric(accelerator=kind, devices=[int(number)] if number else 1, precision=variant.precision)
-
-
-def _compile(method: Method) -> None:
-    """The residual stages through `torch.compile`, in place: names of weights stay."""
-    for stage in method.modules():
-        if isinstance(stage, nn.Sequential) and len(stage) and all(isinstance(block, (BasicBlock, Bottleneck)) for block in stage):
-            stage.compile()
 
 
 def _lstm(seen: torch.Size, *rest: Any, **_: Any) -> int:

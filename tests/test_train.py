@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from vvi import optim, train
-from vvi.config import Recipe
+from vvi import experiment, methods, optim, train
+from vvi.config import Recipe, preset
 from vvi.methods.base import Method, Output, Phase
 from vvi.types import Batch
 
@@ -64,8 +64,6 @@ def test_phases_are_active_in_their_epochs_only():
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_term(tiny_root, monkeypatch):
-    from vvi import experiment
-    from vvi.config import preset
     from vvi.methods import baseline
 
     def poisoned(self, out, batch, phase):
@@ -82,3 +80,21 @@ def test_an_unknown_device_and_an_absent_gpu_are_named():
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="sees no GPU"):
             train.fabric("cuda")
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_stages_learn_the_same_and_are_what_they_were_afterwards(tiny_root, monkeypatch, backend):
+    seen, compile = [], torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function: seen.append(function) or compile(function, backend=backend))
+    plain = experiment.run(preset("tiny", steps=2), device="cpu", data=tiny_root, keep=False, progress=False)
+    assert not seen
+    quick = experiment.run(preset("tiny", steps=2), device="cpu", data=tiny_root, keep=False, progress=False, compiled=True)
+    assert len(seen) == 4, "one for each stage of the trunk"
+    assert quick.record.environment["compiled"] and "compiled" not in plain.record.environment
+    for term, values in plain.history.items():
+        assert quick.history[term] == pytest.approx(values, rel=1e-3), term
+    method = methods.load("baseline", num_ids=3, backbone="micro", frames=3)
+    names = list(method.state_dict())
+    with train.compiled(method):
+        assert list(method.state_dict()) == names and "forward" in vars(method.trunk.layer4)
+    assert "forward" not in vars(method.trunk.layer4)

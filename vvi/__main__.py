@@ -59,7 +59,7 @@ def _settings(args, seed: int):
 def _train(args) -> int:
     from vvi import ablate, compare, experiment, panels, shards
 
-    how = dict(device=args.device, data=args.data, pixels=args.pixels)
+    how = dict(device=args.device, data=args.data, pixels=args.pixels, compiled=args.compile)
     found, beside = [], []
     for seed in args.seeds:
         (name, config), (base, main) = _settings(args, seed)
@@ -100,7 +100,9 @@ def _ablate(args) -> int:
     wanted = [c for table in tables for settings in ablate.configs(args.method, table, args.preset, args.seeds).values() for c in settings]
     where = args.executor or ("processes" if args.workers else "here")
     with executors.connect(where, args.workers, paths.runs() / ".jobs", **dict(args.options or [])) as pool:
-        print(f"{ablate.fill(wanted, pool, device=args.device, pixels=args.pixels)} runs trained, {len({c.hash for c in wanted})} wanted")
+        print(
+            f"{ablate.fill(wanted, pool, device=args.device, pixels=args.pixels, compiled=args.compile)} runs trained, {len({c.hash for c in wanted})} wanted"
+        )
     if args.collect:
         print(f"{ablate.collect(args.method, args.preset, args.seeds)} records in book/records")
     return 0
@@ -221,6 +223,7 @@ def _parser() -> argparse.ArgumentParser:
         "--set", type=_field, nargs="+", metavar="OPTION=VALUE", help="options of the reader, e.g. strict=false min_seq_len=2 mode=indoor trial=3"
     )
     pixels = {"default": "files", "choices": ("files", "cache", "resident"), "help": "where frames come from: changes the speed, not the numbers"}
+    compiled = {"action": "store_true", "help": "train through torch.compile: needs a C++ compiler, a minute at the start, and changes numbers by rounding"}
     for name, do, text in (
         ("train", _train, "train (or find) the main row of a method, or what --set makes of it, and print its numbers"),
         ("eval", _eval, "evaluate the stored weights of a run again"),
@@ -241,6 +244,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "train":
             sub.add_argument("--retrain", action="store_true", help="train even when a stored result exists")
             sub.add_argument("--pixels", **pixels)
+            sub.add_argument("--compile", **compiled)
     ablate = command("ablate", _ablate, "train the runs that a method's tables miss")
     ablate.add_argument("method")
     ablate.add_argument("--tables", nargs="+")
@@ -248,6 +252,7 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--seeds", type=_from(0), nargs="+", default=[0, 1, 2])
     ablate.add_argument("--device", default="auto")
     ablate.add_argument("--pixels", **pixels)
+    ablate.add_argument("--compile", **compiled)
     ablate.add_argument("--workers", type=_from(0), default=0, help="processes of one thread each that train side by side (0: here, one run after the other)")
     ablate.add_argument("--executor", metavar="WHERE", help="here, processes, dask://host:port or slurm (the last two need the extra [cluster])")
     ablate.add_argument("--options", type=_field, nargs="+", metavar="NAME=VALUE", help="parameters of slurm jobs, e.g. timeout_min=600 slurm_partition=gpu")

@@ -94,6 +94,7 @@ def run(
     pixels: Pixels = "files",
     on_step: train.OnStep | None = None,
     every: float = checkpoint.EVERY,
+    compiled: bool = False,
 ) -> Result:
     """The result of a config: stored under `$VVI_RUNS` or `book/records`, else trained now and stored.
 
@@ -102,6 +103,7 @@ def run(
     on_step: called after every step of training with (done, total), may raise `train.Cancelled`: then nothing is stored;
     every: seconds between two checkpoints of a run that is kept. Killed at any moment, the same call goes on from the last one to the same numbers; of two processes that want
     one run, one trains and the other waits.
+    compiled: train with `torch.compile` (`train.compiled`), which changes numbers as another machine would: the record says so.
     A stored result of other numeric versions is reported in a warning and not used. Under `torchrun` all processes train one run: the first looks, evaluates and writes, all
     return it.
     """
@@ -115,13 +117,13 @@ def run(
         checkpoint.tidy(paths.runs() / settings.hash)
         return Result(record, stored=True)
     if not keep:
-        return Result(_train(settings, device, data, progress, pixels, on_step, None)[0], stored=False)
+        return Result(_train(settings, device, data, progress, pixels, on_step, None, compiled)[0], stored=False)
     folder = paths.runs() / settings.hash
     with durable.alone(folder) if shards.first() else contextlib.nullcontext():
         if not retrain and (record := shards.told(lambda: store.current(folder, versions(settings)))):  # made by another process while this one waited
             return Result(record, stored=True)
         learned = None if retrain else shards.told(lambda: _twin(settings))
-        record, method = _train(settings, device, data, progress, pixels, on_step, every, learned)
+        record, method = _train(settings, device, data, progress, pixels, on_step, every, compiled, learned)
         if shards.first():
             store.save_record(record, paths.runs(), save({k: v.contiguous().cpu() for k, v in method.state_dict().items()}))
             checkpoint.remove(folder)
@@ -242,6 +244,7 @@ def _train(
     pixels: Pixels,
     on_step: train.OnStep | None,
     every: float | None,
+    compiled: bool,
     learned: store.Record | None = None,
 ) -> tuple[store.Record, Method]:
     """The record and the trained method; without `every` no checkpoint is looked for or left. learned: the run whose training this would repeat (`_twin`)."""
@@ -251,7 +254,7 @@ def _train(
     method = build(settings, len(found.labels))
     loader = TrainLoader(found, reader, settings.data, settings.recipe, settings.seed, share())
     workers = 0 if reader.store is not None or settings.data.height <= 128 else min(8, torch.get_num_threads())
-    where = store.environment(train.device_name(engine)) | _together()
+    where = store.environment(train.device_name(engine)) | _together() | ({"compiled": True} if compiled else {})
     kept = None if every is None else _checkpoint(settings, engine.device, where, every)
     if learned:
         history, spent = learned.history, learned.seconds["train"]
@@ -259,7 +262,7 @@ def _train(
         method.to(engine.device)
     else:
         start = time.perf_counter()
-        history = train.fit(method, loader, settings.recipe, engine, workers, progress, on_step, kept)
+        history = train.fit(method, loader, settings.recipe, engine, workers, progress, on_step, kept, compiled)
         spent = kept.seconds if kept else time.perf_counter() - start  # by all processes that worked on this run, one after the other
     scores, seconds, known, arrays = shards.told(lambda: _measure(settings, method, found, reader, progress))
     return store.Record(settings, versions(settings), where, history, scores, {"train": round(spent, 2)} | seconds, known, arrays), method
@@ -295,6 +298,6 @@ def _together() -> dict[str, int]:
 
 def _checkpoint(settings: RunConfig, device: torch.device, where: Mapping[str, Any], every: float) -> checkpoint.Checkpoint:
     """Of this run, and for what computes the same bits: a CPU's depend on its kind and on the number of threads."""
-    same = ("torch", "device", *(("processor", "threads") if device.type == "cpu" else ()))
+    same = ("torch", "device", *(("compiled",) if "compiled" in where else ()), *(("processor", "threads") if device.type == "cpu" else ()))
     run = {"config": settings.hash, "versions": versions(settings)} | _together()
     return checkpoint.Checkpoint(paths.runs() / settings.hash, run, {name: where[name] for name in same}, every)
