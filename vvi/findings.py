@@ -35,10 +35,19 @@ def summary(sides: Mapping[Direction, evaluate.Side]) -> tuple[dict[str, Any], d
         arrays[f"{direction}/top"] = side.ranked().astype(np.int16 if len(side.gallery) < 2**15 else np.int32)
     side = sides["ir2vis"]
     shown = sorted({t.identity for t in side.query})[:SHOWN]
-    for name, tracklets, feat in (("query", side.query, side.query_feat), ("gallery", side.gallery, side.gallery_feat)):
-        rows = np.array([i for i, t in enumerate(tracklets) if t.identity in shown])
-        arrays[f"shown/{name}_rows"], arrays[f"shown/{name}_feat"] = rows.astype(np.int32), feat[rows].astype(np.float16)
+    rows = [np.array([i for i, t in enumerate(tracklets) if t.identity in shown]) for tracklets in (side.query, side.gallery)]
+    kept = turned(side.query_feat[rows[0]], side.gallery_feat[rows[1]])
+    for name, where, feat in zip(("query", "gallery"), rows, kept, strict=True):
+        arrays[f"shown/{name}_rows"], arrays[f"shown/{name}_feat"] = where.astype(np.int32), feat.astype(np.float16)
     return scores, arrays
+
+
+def turned(*groups: np.ndarray) -> list[np.ndarray]:
+    """The same vectors (N, D) in the space that they span, where D is larger than all N together: every angle and distance between them stays, a record becomes small."""
+    every = np.concatenate(groups).astype(np.float64)
+    if every.shape[1] > len(every):
+        every = every @ np.linalg.qr(every.T)[0]
+    return np.split(every, np.cumsum([len(g) for g in groups])[:-1])
 
 
 def probe(
