@@ -705,12 +705,21 @@ for name, arguments, *words in (
     ("unknown layout to write", ["synth", "new", "--layout", "voc"], "--layout: invalid choice: 'voc'"),
     ("the set of another seed", ["synth", "TINY", "--preset", "tiny", "--seed", "5"], "holds another synthetic set (seed 0, not 5)"),
     ("a folder of something else", ["synth", ".", "--preset", "tiny"], "is not empty and holds no synthetic set (cache, runs)"),
+    (
+        "a scene of nobody",
+        ["scene", "night.mp4", "--modality", "ir", "--preset", "tiny", "--people", "9999"],
+        "the synthetic preset 'tiny' has no identity 9999",
+    ),
+    ("a scene in a file of no video", ["scene", "night.txt", "--modality", "ir", "--preset", "tiny", "--frames", "2"], "night.txt: its name must end in .mp4"),
+    ("a video that is nowhere", ["search", "night.mp4", "--modality", "ir", "--preset", "tiny"], "night.mp4"),
+    ("a video searched by nothing", ["search", "TINY/manifest.json", "--modality", "ir", "--preset", "tiny"], "manifest.json cannot be opened: invalid data"),
+    ("the switches of nothing", ["switches", "resnet"], "no method 'resnet': choose from baseline"),
     ("unknown option of a reader", ["check", "TINY", "--set", "colour=1"], "hitsz-vcm has no option 'colour'"),
 ):
 
     @command(name, 2, *words)
     def _(folder, tiny, arguments=arguments):
-        return [str(tiny) if a == "TINY" else a for a in arguments]
+        return [a.replace("TINY", str(tiny)) for a in arguments]
 
 
 @command("a file where the set goes", 2, "cannot write", "taken", "what was there is as it was")

@@ -106,7 +106,7 @@ def test_a_run_of_ones_own_is_set_beside_the_main_row(tiny_root, capsys):
     assert main(command) == 0 and "minus" not in capsys.readouterr().out
     assert main([*command, "--set", "margin=0.5"]) == 0
     assert re.search(
-        r"\(stored\).*\n(.*\n)+rank-1 ir2vis minus Table 2: Baseline: [+-]\d+\.\d \(.* to .*, 95 % over identities, one seed\)", capsys.readouterr().out
+        r"\(stored\).*\n(.*\n)+rank-1 ir2vis minus Table 2: Baseline: [+-]\d+\.\d \(.* to .*, 95 % over identities and 1 seed\(s\)\)", capsys.readouterr().out
     )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from vvi import config, experiment, search
+from vvi.__main__ import main
 from vvi.data import open_dataset, tracks
 from vvi.data.loader import decode
 from vvi.data.synthetic.crossing import Crossing, read_truth, write_crossing
@@ -66,3 +70,22 @@ def test_an_empty_gallery_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="gallery is empty"):
         search.search(tmp_path / "a.mp4", "ir", (), None, config.DataConfig(), None, tmp_path / "set")
     assert not list(tmp_path.iterdir())
+
+
+def test_from_the_command_line_a_drawn_scene_goes_to_ranked_lists_and_a_picture_of_them(tiny_root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
+    video, picture = tmp_path / "night.mp4", tmp_path / "lists.png"
+    assert main(["scene", str(video), "--modality", "ir", "--preset", "tiny", "--people", "503", "505", "--frames", "150"]) == 0
+    assert "503, 505 cross the view" in capsys.readouterr().out
+    command = ["search", str(video), "--modality", "ir", "--preset", "tiny", "--data", str(tiny_root), "--figure", str(picture)]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    gallery = {t.identity for t in open_dataset(tiny_root).gallery("ir2vis")}
+    lines = [line for line in shown.splitlines() if line.startswith("track ")]
+    assert lines and all(re.fullmatch(r"track \d+, \d+ frames, shows 50[35]: (\d+ \(camera \d+\) -?\d\.\d\d(, )?){5}", line) for line in lines)
+    assert {int(i) for line in lines for i in re.findall(r"(\d+) \(camera", line)} <= gallery
+    assert Image.open(picture).size[0] > 300
+    video.with_suffix(".csv").write_text("a,b\n1,2\n")  # a table of something else: who the video shows is not known then
+    assert main(command) == 0
+    assert not re.search(r"shows", capsys.readouterr().out)

@@ -76,8 +76,7 @@ def _train(args) -> int:
         print(f"to compare with {base}, train it: the same command without --set ({len(lacking)} of {len(beside)} seeds not stored)")
         return 0
     apart = compare.difference(found, [experiment.run(main, **how) for main in beside], panels.scene(config, args.data))
-    over = f"identities and {len(found)} seeds" if len(found) > 1 else "identities, one seed"
-    print(f"rank-1 ir2vis minus {base}: {apart.value:+.1f} ({apart.low:+.1f} to {apart.high:+.1f}, 95 % over {over})")
+    print(f"rank-1 ir2vis minus {base}: {apart.value:+.1f} ({apart.low:+.1f} to {apart.high:+.1f}, 95 % over identities and {len(found)} seed(s))")
     return 0
 
 
@@ -109,29 +108,14 @@ def _ablate(args) -> int:
 
 
 def _switches(args) -> int:
-    import inspect
-    import textwrap
+    from vvi import choices
 
-    from vvi import choices, methods
-
-    print(f"{args.method}: switch, default, what there is to choose from")
-    for switch in choices.switches(args.method):
-        print(f"  {switch.name:20s} {switch.word(switch.default):12s} {' | '.join(map(switch.word, switch.options)) or choices.kind(switch.hint)}")
-    for part in inspect.getdoc(methods.module(args.method).Config).split("\n\n"):
-        print("\n" + textwrap.fill(part, 120))
-    print("\n" + textwrap.fill(f"of every run: {', '.join(sorted(choices.FREE))}", 120))
+    print(choices.describe(args.method))
     return 0
 
 
 def _runs(args) -> int:
-    from functools import cache
-
-    from vvi import ablate, experiment, methods, paths, store
-
-    @cache
-    def names(preset: str, seed: int) -> dict[str, str]:
-        rows = [(config.hash, f"{method}, {label}") for method in methods.names() for label, config in ablate.known(method, preset, seed).items()]
-        return dict(reversed(rows))  # of rows that are one run the first is named
+    from vvi import ablate, experiment, paths, store
 
     for folder in (paths.runs(), paths.records()):
         for file in sorted(folder.glob("*/record.json")):
@@ -142,7 +126,7 @@ def _runs(args) -> int:
             numbers = "  ".join(f"{d} R1 {100 * s['rank1']:.2f} mAP {100 * s['mAP']:.2f}" for d, s in record.scores.items())
             c = record.config
             options = " ".join([f"{k}={v}" for k, v in c.options.items()] + [f"T={c.data.frames}"])
-            what = names(c.preset, c.seed).get(c.hash, f"{c.method}, {options}")
+            what = ablate.names(c.preset, c.seed).get(c.hash, f"{c.method}, {options}")
             print(f"{folder.name}/{file.parent.name}  {c.preset:8s}  seed {c.seed}  {numbers}{stale}  {what}")
     return 0
 
@@ -166,6 +150,35 @@ def _tracklets(args) -> int:
     open_video(args.video)  # a bad file is told before a network is built
     detect = detectors.load(args.detector, args.weights, args.device)
     print(write_tracklets(args.video, args.out, args.camera, args.modality, detect))
+    return 0
+
+
+def _scene(args) -> int:
+    from vvi.data.synthetic import crossing
+
+    people = tuple(args.people or sorted(crossing.everyone(args.preset, args.seed))[-4:])
+    drawn = crossing.Crossing(people, args.camera, args.frames, preset=args.preset, seed=args.seed)
+    print(f"{crossing.write_crossing(drawn, args.modality, args.video)}: {', '.join(map(str, people))} cross the view; the truth lies beside it")
+    return 0
+
+
+def _search(args) -> int:
+    from vvi import detectors, experiment, search
+    from vvi.data.video import open_video
+    from vvi.plots import ranked
+
+    open_video(args.video)  # a bad file is told before anything is trained
+    detect = detectors.load(args.detector, args.weights, args.device)
+    (name, config), _ = _settings(args, args.seed)
+    config = experiment.located(config, args.data)
+    data = experiment.dataset(config.data, args.data, seed=args.seed)
+    method = experiment.ready(config, len(data.labels), device=args.device, data=args.data)
+    gallery = data.gallery("ir2vis" if args.modality == "ir" else "vis2ir")
+    found = search.search(args.video, args.modality, gallery, method, config.data, detect, args.out, args.camera)
+    people = found.people(args.video)
+    print(found.made, f"searched by {args.method}, {name}, among {len(gallery)} tracklets", *found.lines(people), sep="\n")
+    if args.figure:
+        ranked.draw([found.panel(f"{args.video}, searched by {args.method}", people)]).savefig(args.figure)
     return 0
 
 
@@ -257,18 +270,36 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--executor", metavar="WHERE", help="here, processes, dask://host:port or slurm (the last two need the extra [cluster])")
     ablate.add_argument("--options", type=_field, nargs="+", metavar="NAME=VALUE", help="parameters of slurm jobs, e.g. timeout_min=600 slurm_partition=gpu")
     ablate.add_argument("--collect", action="store_true", help="copy the results into book/records")
+    scene = command("scene", _scene, "draw a video in which synthetic people cross the view of a camera, and the truth beside it")
+    scene.add_argument("video", help="a name that ends in .mp4")
+    scene.add_argument("--modality", required=True, choices=("vis", "ir"))
+    scene.add_argument("--people", type=_from(0), nargs="+", metavar="ID", help="identities of the synthetic set (default: the last four of its test half)")
+    scene.add_argument("--camera", type=_from(1), default=9)
+    scene.add_argument("--frames", type=_from(1), default=250)
+    scene.add_argument("--preset", default="standard", choices=_SIZES[:3])
+    scene.add_argument("--seed", type=_from(0), default=0)
     tracklets = command("tracklets", _tracklets, "cut the tracklets of one video: detect people, track them, write HITSZ-VCM layout")
-    tracklets.add_argument("video")
+    search = command("search", _search, "from a video to ranked lists: its tracklets, searched for among the test tracklets of the other modality")
+    for sub in (tracklets, search):
+        sub.add_argument("video")
+        sub.add_argument("--modality", required=True, choices=("vis", "ir"))
+        sub.add_argument(
+            "--detector", default="fcos", help="fcos, retinanet or fasterrcnn (small, trained on synthetic scenes) or a detection network of torchvision"
+        )
+        sub.add_argument(
+            "--weights", default=None, help="file of its weights (default: the stored ones, or where torchvision keeps its own; nothing is downloaded)"
+        )
+        sub.add_argument("--device", default="cpu")
     tracklets.add_argument("--out", required=True, metavar="ROOT", help="new folder, or one that this command made: further videos are added")
     tracklets.add_argument("--camera", type=_from(1), required=True)
-    tracklets.add_argument("--modality", required=True, choices=("vis", "ir"))
-    tracklets.add_argument(
-        "--detector", default="fcos", help="fcos, retinanet or fasterrcnn (small, trained on synthetic scenes) or a detection network of torchvision"
-    )
-    tracklets.add_argument(
-        "--weights", default=None, help="file of its weights (default: the stored ones, or where torchvision keeps its own; nothing is downloaded)"
-    )
-    tracklets.add_argument("--device", default="cpu")
+    search.add_argument("method", nargs="?", default="baseline", help="its main row, or what --set makes of it; trained first where its weights are not here")
+    search.add_argument("--preset", default="standard", choices=_SIZES)
+    search.add_argument("--seed", type=_from(0), default=0)
+    search.add_argument("--set", type=_field, nargs="+", metavar="FIELD=VALUE")
+    search.add_argument("--data", default=None, help="folder whose test tracklets are the gallery, in place of the preset's")
+    search.add_argument("--camera", type=_from(1), default=1)
+    search.add_argument("--out", default=None, metavar="ROOT", help="folder for the tracklets (default: in the cache)")
+    search.add_argument("--figure", default=None, metavar="FILE", help="draw the ranked lists, too")
     switches = command("switches", _switches, "list the switches of a method, which `train --set` takes, with what they mean")
     switches.add_argument("method")
     runs = command("runs", _runs, "list stored results, each with the row of a table that it is")

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,13 @@ def known(method: str, size: str = "standard", seed: int = 0) -> dict[str, RunCo
     module = methods.module(method)
     tables = sorted(module.ABLATIONS, key=lambda table: table != module.MAIN[0])
     return {f"{table}: {label}": change(found[0], seed=seed) for table in tables for label, found in configs(method, table, size, [seed]).items()}
+
+
+@cache
+def names(size: str, seed: int) -> dict[str, str]:
+    """Hash of a run -> "method, table: row" of the first row that it is, over all methods."""
+    rows = [(config.hash, f"{method}, {label}") for method in methods.names() for label, config in known(method, size, seed).items()]
+    return dict(reversed(rows))
 
 
 def missing(wanted: Iterable[RunConfig]) -> list[RunConfig]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -59,6 +61,13 @@ def switches(method: str) -> list[Switch]:
     kind = methods.module(method).Config
     hints = get_type_hints(kind)
     return [Switch(f.name, hints[f.name], f.default) for f in fields(kind) if f.name not in ELSEWHERE]
+
+
+def describe(method: str) -> str:
+    """The switches of a method as a text: name, default, what there is to choose from, and what they mean."""
+    lines = [f"  {s.name:20s} {s.word(s.default):12s} {' | '.join(map(s.word, s.options)) or kind(s.hint)}" for s in switches(method)]
+    said = [*inspect.getdoc(methods.module(method).Config).split("\n\n"), f"of every run: {', '.join(sorted(FREE))}"]
+    return "\n".join([f"{method}: switch, default, what there is to choose from", *lines, *("\n" + textwrap.fill(part, 120) for part in said)])
 
 
 def effective(config: RunConfig) -> Any:

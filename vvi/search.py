@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from vvi import paths
 from vvi.config import DataConfig
-from vvi.data import open_dataset
+from vvi.data import open_dataset, tracks
 from vvi.data.loader import Frames
 from vvi.data.sequences import Detect, Made, write_tracklets
+from vvi.data.synthetic.crossing import read_truth
 from vvi.evaluate import embed
 from vvi.methods.base import Method
 from vvi.plots import ranked
@@ -29,18 +31,38 @@ class Found:
     top: np.ndarray
     similarity: np.ndarray
 
+    @property
+    def tracks(self) -> np.ndarray:
+        """(Q,) the track that each tracklet was cut from."""
+        track = {identity: number for number, identity in self.made.identities.items()}
+        return np.array([track[t.identity] for t in self.query])
+
+    def people(self, video: str | Path) -> dict[int, int]:
+        """Track -> identity, from the truth beside a drawn video; empty for any other video."""
+        truth = read_truth(video) if Path(video).with_suffix(".csv").is_file() else pd.DataFrame()
+        return tracks.people(self.made.tracks, truth) if {"frame", "identity", *tracks.CORNERS} <= set(truth) else {}
+
     def identities(self, people: Mapping[int, int]) -> np.ndarray:
         """(Q,) who each tracklet shows, from who each track follows (`vvi.data.tracks.people`); -1 for nobody known."""
-        track = {identity: number for number, identity in self.made.identities.items()}
-        return np.array([people.get(track[t.identity], -1) for t in self.query])
+        return np.array([people.get(track, -1) for track in self.tracks])
+
+    def lines(self, people: Mapping[int, int], top: int = 5) -> list[str]:
+        """A line for each tracklet: its track, whom it shows where that is known, and the best of its list as identity, camera and cosine."""
+        found = []
+        for query, track, who, row, cosines in zip(self.query, self.tracks, self.identities(people), self.top, self.similarity, strict=True):
+            best = [f"{self.gallery[i].identity} (camera {self.gallery[i].camera}) {cosine:.2f}" for i, cosine in zip(row[:top], cosines, strict=False)]
+            found.append(f"track {track}, {len(query)} frames{f', shows {who}' if who >= 0 else ''}: {', '.join(best)}")
+        return found
 
     def panel(self, title: str, people: Mapping[int, int], rows: Sequence[int] | None = None, height: int = 128, width: int = 64) -> ranked.Panel:
-        """Ranked lists to draw with `vvi.plots.ranked.draw`, right and wrong marked by what is known of the scene. rows: tracklets to show, the first of each person by default."""
+        """Ranked lists to draw with `vvi.plots.ranked.draw`, right and wrong marked by what is known of the scene. rows: tracklets to show, the first of each person (of each
+        track, where nobody is known) by default."""
         ids = self.identities(people)
-        rows = np.unique(ids, return_index=True)[1] if rows is None else np.asarray(rows)
+        rows = np.unique(ids if people else self.tracks, return_index=True)[1] if rows is None else np.asarray(rows)
         items = [ranked.load([self.gallery[i].paths for i in line], height, width) for line in self.top[rows]]
         marks = ranked.compose(self.top[rows], ids[rows], np.array([t.identity for t in self.gallery]))
-        notes = [f"id {ids[r]}\n{len(self.query[r])} frames" if ids[r] >= 0 else "nobody\nknown" for r in rows]
+        marks[ids[rows] < 0] = "unknown"
+        notes = [f"id {ids[r]}\n{len(self.query[r])} frames" if ids[r] >= 0 else f"track {self.tracks[r]}" for r in rows]
         return ranked.Panel(title, ranked.load([self.query[r].paths for r in rows], height, width), items, marks, notes)
 
 

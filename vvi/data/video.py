@@ -67,9 +67,11 @@ def open_video(path: str | Path) -> Video:
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], rate: int = 25, quality: int = 20) -> Path:
-    """Frames (H, W, 3) uint8 RGB, H and W even -> an H.264 file; appears when it is whole. quality: 0 (best) to 51."""
+    """Frames (H, W, 3) uint8 RGB, H and W even -> an H.264 file; appears when it is whole. quality: 0 (best) to 51. ValueError when the name's end tells no container."""
     av = extras.load("av", "video")
     path = Path(path)
+    if path.suffix.lower() not in (".mp4", ".mkv", ".mov", ".avi"):
+        raise ValueError(f"video {path}: its name must end in .mp4, .mkv, .mov or .avi")
     half = path.with_name(f".{path.stem}.part{path.suffix}")
     half.parent.mkdir(parents=True, exist_ok=True)
     try:

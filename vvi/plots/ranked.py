@@ -13,12 +13,17 @@ from matplotlib.figure import Figure
 from vvi.plots import style
 
 # colour and sign, so that grey print tells them apart too
-MARKS = {"right": (style.RIGHT, "✓", "right"), "wrong": (style.WRONG, "✗", "wrong"), "look-alike": (style.LOOK_ALIKE, "≈", "wrong, a look-alike of the query")}
+MARKS = {
+    "right": (style.RIGHT, "✓", "right"),
+    "wrong": (style.WRONG, "✗", "wrong"),
+    "look-alike": (style.LOOK_ALIKE, "≈", "wrong, a look-alike of the query"),
+    "unknown": (style.INK, "?", "not known"),
+}
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One direction: `queries` R frames, `items` R x K frames (None past the end of a short list), `marks` (R, K): right, wrong, look-alike or ""."""
+    """One direction: `queries` R frames, `items` R x K frames (None past the end of a short list), `marks` (R, K): right, wrong, look-alike, unknown or ""."""
 
     title: str
     queries: Sequence[np.ndarray]

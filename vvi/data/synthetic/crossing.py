@@ -78,8 +78,9 @@ def write_crossing(crossing: Crossing, modality: Modality, path: str | Path) -> 
     """The film as a video file, the truth as a CSV file of the same name beside it; returns the video's path."""
     path = Path(path)
     frames, truth = film(crossing, modality)
+    write_video(path, frames, RATE)
     durable.write(path.with_suffix(".csv"), truth.to_csv(index=False, lineterminator="\n", float_format="%.4f").encode())
-    return write_video(path, frames, RATE)
+    return path
 
 
 def stored(crossing: Crossing, modality: Modality) -> Path:
@@ -96,15 +97,16 @@ def read_truth(path: str | Path) -> pd.DataFrame:
 
 def _walkers(crossing: Crossing, place: Scene, moments: np.ndarray) -> list[_Walker]:
     """Everybody, the farthest first."""
-    everyone = _people(crossing.preset, crossing.seed)
-    if unknown := [number for number in crossing.people if number not in everyone]:
+    known = everyone(crossing.preset, crossing.seed)
+    if unknown := [number for number in crossing.people if number not in known]:
         raise ValueError(f"the synthetic preset {crossing.preset!r} has no identity {unknown[0]}")
-    walkers = [_walker(crossing, everyone[number], place, moments) for number in crossing.people]
+    walkers = [_walker(crossing, known[number], place, moments) for number in crossing.people]
     return sorted(walkers, key=lambda walker: walker.depth)
 
 
 @lru_cache(maxsize=4)
-def _people(preset: str, seed: int) -> dict[int, Identity]:
+def everyone(preset: str, seed: int) -> dict[int, Identity]:
+    """Identity -> person of a synthetic set; those of the test half have the highest numbers."""
     return layouts.people("hitsz-vcm", presets.find(preset), seed)
 
 
