@@ -10,7 +10,7 @@ SAMPLE ?= 1
 KEY    := $(shell { cat requirements.lock; pwd; } | cksum | tr ' ' '-')
 STAMP  := .venv/.installed-$(KEY)
 
-.PHONY: help env lock data book chapter figures lab sync format test coverage print test-all test-real records readme verify-records reliability bench bench-step bench-gpu clean
+.PHONY: help env lock data book chapter figures lab sync format test coverage oldest print test-all test-real records readme verify-records reliability bench bench-step bench-gpu clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -34,8 +34,11 @@ test: env  ## lint, floors, fast tests, doctests, every chapter at the tiny pres
 coverage:  ## the same, and which lines of the package it never reached (chapters run in processes of their own and do not count)
 	@$(MAKE) test COVER="--cov --cov-report=term"
 
+oldest: env  ## the fast tests with the oldest versions that pyproject.toml allows, in an environment of their own
+	@.ci/oldest
+
 test-all: env  ## the same and the slow tests
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal -m "not real"
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal -m "not real" $(COVER)
 
 test-real: env  ## tests against the licensed data set under VVI_DATA
 	@$(PY) -m pytest -m real

@@ -171,7 +171,7 @@ def gather() -> None:
         nbformat.write(notebook, SOURCE / chapter.name)
     (SOURCE / "_toc.yml").write_text(contents())
     parts = {"modules": modules(), "reliability": pages.reliability(RELIABILITY)}
-    parts["speed"] = pages.speed(STEP)
+    parts |= {"speed": pages.speed(STEP), "parts": pages.parts(STEP)}
     for page in SOURCE.glob("*.md"):
         text = page.read_text()
         for name, part in parts.items():

@@ -150,6 +150,24 @@ def speed(file: Path) -> str:
     )
 
 
+def parts(file: Path) -> str:
+    """Where the seconds of a step go, method by method, and its dearest operators."""
+    found = json.loads(file.read_text())["methods"]
+    names = ("forward", "losses", "backward", "optimiser")
+    head = ["method", "parameters (M)", *names, "dearest operators"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name, one in found.items():
+        took = one["variants"]["float32"]
+        dear = [
+            f"`{o['operator'].removeprefix('aten::')}` {o['share']:.0%}"
+            for o in took["dearest"][:3]
+        ]
+        cells = [name.upper(), f"{one['parameters'] / 1e6:.1f}"]
+        cells += [f"{took['split'][part]:.2f}" for part in names] + [", ".join(dear)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 DRAWN = re.compile(r'<img alt="(_images/[^"]+\.png)" src="\1"[^>]*>')
 
 

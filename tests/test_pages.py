@@ -87,12 +87,17 @@ def test_the_table_of_speed_comes_from_the_stored_benchmark(pages, tmp_path):
     way = {"seconds": times, "memory": times | {"rounds": [2.0]}, "fraction of peak": 0.4}
     ratios = {"bf16 / usual, seconds": times, "bf16 / usual, memory": times}
     one = {"variants": {"usual": way, "bf16": way}, "ratios": ratios, "in turn": {"bf16 / float32": times}}
-    one["environment"] = {"processor": "X", "torch": "2", "commit": "abc"}
+    one |= {"environment": {"processor": "X", "torch": "2", "commit": "abc"}, "parameters": 12_340_000}
+    split = {"forward": 1.0, "losses": 0.001, "backward": 2.5, "optimiser": 0.25, "rest": 0.1}
+    dearest = [{"operator": "aten::convolution_backward", "calls": 3, "share": 0.513}, {"operator": "aten::add", "calls": 1, "share": 0.08}]
+    one["variants"]["float32"] = way | {"split": split, "dearest": dearest}
+    one["ratios"] |= {"float32 / usual, seconds": times, "float32 / usual, memory": times}
     (tmp_path / "step.json").write_text(json.dumps({"methods": {"mitml": one}}))
     text = pages.speed(tmp_path / "step.json")
     assert "| MITML | usual | 3 | 2.0 (1.5 to 2.5) | 1 | 2.0 | 1 | 40% |" in text
     assert "| MITML | bf16 | 3 | 2.0 (1.5 to 2.5) | 2.00 (1.50 to 2.50) | 2.0 | 2.00 (1.50 to 2.50) | 40% |" in text
     assert "**2.00 (1.50 to 2.50)** of the time, 3 pairs" in text
+    assert "| MITML | 12.3 | 1.00 | 0.00 | 2.50 | 0.25 | `convolution_backward` 51%, `add` 8% |" in pages.parts(tmp_path / "step.json")
 
 
 def page_with(site, name, *figures):
