@@ -73,4 +73,4 @@ def test_its_chapter_obeys_the_rules_and_runs(copy):
 
 def test_it_is_trained_from_the_command_line(copy):
     said = call(copy, "-m", "vvi", "train", "meet", "--preset", "tiny", "--device", "cpu")
-    assert re.search(r"run \w{12}  synthetic data\n  ir2vis .*R1", said) and list((copy / "runs").glob("*/record.json"))
+    assert re.search(r"run \w{12}  synthetic data  .+: .+\n  ir2vis .*R1", said) and list((copy / "runs").glob("*/record.json"))

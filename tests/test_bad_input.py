@@ -23,7 +23,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent / "data"))
 import toys
 
-from vvi import ablate, checkpoint, experiment, losses, methods, metrics, store, train, weights
+from vvi import ablate, checkpoint, experiment, losses, methods, metrics, nearest, store, train, weights
 from vvi.__main__ import main
 from vvi.config import DataConfig, Recipe, from_json, preset
 from vvi.data import open_dataset, regdb, synthetic, sysu, validate, vcm
@@ -424,6 +424,15 @@ for device, *words in (
     ("", "no device ''"),
 ):
     call("device", repr(device), ValueError, words, train.fabric, device)
+for name, function, args, *words in (
+    ("width", nearest.search, (nearest.index(np.eye(4)), np.ones((1, 3))), "embeddings of 3 numbers searched for among embeddings of 4"),
+    ("nothing wanted", nearest.search, (nearest.index(np.eye(4)), np.eye(4), 0), "top=0: it counts from 1"),
+    ("nothing wanted, exactly", nearest.exact, (np.eye(4), np.eye(4), 0), "top=0: it counts from 1"),
+    ("no chunk", nearest.exact, (np.eye(4), np.eye(4), 1, 0), "chunk=0: it counts from 1"),
+    ("unknown index", nearest.index, (np.eye(4), "Tree"), "FAISS makes no index 'Tree' of embeddings of 4 numbers"),
+    ("unknown effort", nearest.search, (nearest.index(np.eye(4)), np.eye(4), 1, "depth=3"), "this index has no 'depth=3'"),
+):
+    call("nearest", name, ValueError, words, function, *args)
 call("device", "unknown precision", ValueError, ["'8-bit'"], train.fabric, "cpu", "8-bit")
 
 
@@ -705,6 +714,18 @@ for name, arguments, *words in (
     ("unknown layout to write", ["synth", "new", "--layout", "voc"], "--layout: invalid choice: 'voc'"),
     ("the set of another seed", ["synth", "TINY", "--preset", "tiny", "--seed", "5"], "holds another synthetic set (seed 0, not 5)"),
     ("a folder of something else", ["synth", ".", "--preset", "tiny"], "is not empty and holds no synthetic set (cache, runs)"),
+    ("a layout among the options of a reader", ["check", "TINY", "--set", "layout=regdb"], "--set cannot change layout: give it as ROOT, --layout"),
+    ("a field called config", ["train", "baseline", "--preset", "tiny", "--set", "config=1"], "baseline has no option config"),
+    ("an unknown precision", ["train", "baseline", "--preset", "tiny", "--set", "precision=16-mixed"], "precision='16-mixed' does not fit"),
+    ("options without slurm", ["ablate", "baseline", "--preset", "tiny", "--options", "folder=x"], "options are parameters of slurm jobs, not of 'here'"),
+    ("slurm where there is none", ["ablate", "baseline", "--preset", "tiny", "--executor", "slurm", "--options", "workers=3"], 'Could not detect "srun"'),
+    ("an address that is none", ["ablate", "baseline", "--preset", "tiny", "--executor", "dask://a:b"], "no dask scheduler answers at tcp://a:b"),
+    ("an executor that is none", ["ablate", "baseline", "--preset", "tiny", "--executor", "cloud"], "no executor 'cloud': choose from here, processes"),
+    ("a device to evaluate on", ["eval", "baseline", "--preset", "tiny", "--device", "tpu"], "no device 'tpu'"),
+    ("a device to verify on", ["verify", "--device", "tpu"], "no device 'tpu'"),
+    ("a scene without an end", ["scene", "night.mp4", "--modality", "ir", "--preset", "tiny", "--frames", "9" * 15], "allocate"),
+    ("a detector that is none", ["tracklets", "TINY/manifest.json", "--out", "x", "--camera", "1", "--modality", "ir"], "manifest.json cannot be opened"),
+    ("lists in a file of no picture", ["search", "night.mp4", "--modality", "ir", "--figure", "lists.doc"], "'lists.doc' is no .png, .pdf or .svg"),
     (
         "a scene of nobody",
         ["scene", "night.mp4", "--modality", "ir", "--preset", "tiny", "--people", "9999"],
@@ -720,6 +741,41 @@ for name, arguments, *words in (
     @command(name, 2, *words)
     def _(folder, tiny, arguments=arguments):
         return [a.replace("TINY", str(tiny)) for a in arguments]
+
+
+def drawn(folder):
+    """A short film of a drawn scene."""
+    assert main(["scene", str(folder / "night.mp4"), "--modality", "ir", "--preset", "tiny", "--people", "503", "--frames", "40"]) == 0
+    return folder / "night.mp4"
+
+
+@command("a video that is cut off, found before anything is trained", 2, "cut.mkv is cut off")
+def _(folder, tiny):
+    from vvi.data.video import open_video, write_video
+
+    whole = write_video(folder / "whole.mkv", open_video(drawn(folder))).read_bytes()
+    return ["search", text(folder, "cut.mkv", whole[: len(whole) // 2]), "--modality", "ir", "--preset", "tiny", "--data", tiny]
+
+
+@command("a video that is empty", 2, "night.mp4 is empty")
+def _(folder, tiny):
+    return ["search", text(folder, "night.mp4", b""), "--modality", "ir", "--preset", "tiny", "--data", tiny]
+
+
+@command("an unknown detector", 2, "no detector 'yolo'")
+def _(folder, tiny):
+    return ["tracklets", drawn(folder), "--out", folder / "set", "--camera", 1, "--modality", "ir", "--detector", "yolo"]
+
+
+@command("weights of a detector that are nowhere", 2, "nowhere.pth")
+def _(folder, tiny):
+    return ["tracklets", drawn(folder), "--out", folder / "set", "--camera", 1, "--modality", "ir", "--weights", folder / "nowhere.pth"]
+
+
+@command("real data nowhere", 2, "nowhere: no such folder")
+def _(folder, tiny):
+    os.environ["VVI_DATA"] = str(folder / "nowhere")
+    return ["train", "baseline", "--preset", "paper", "--device", "cpu"]
 
 
 @command("a file where the set goes", 2, "cannot write", "taken", "what was there is as it was")

@@ -1,3 +1,4 @@
+import os
 import threading
 
 import pytest
@@ -52,3 +53,27 @@ def test_halves_of_a_killed_holder_are_removed_and_nothing_else(tmp_path):
         with durable.alone(target):
             pass
     assert all(path.exists() for path in kept) and not any(path.exists() for path in halves)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_refusal_between_two_renames_puts_back_what_was_there(tmp_path, monkeypatch, at):
+    old = {"a": b"1", "b": b"2", "c": b"3"}
+    durable.write_all(tmp_path, old)
+    seen, replace = [], os.replace
+
+    def refused(source, target):
+        seen.append(target)
+        if len(seen) == at:
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", refused)
+    with pytest.raises(durable.WriteError, match="Input/output error; what was there is as it was"):
+        durable.write_all(tmp_path, dict.fromkeys(old, b"new"))
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == old
+
+
+def test_a_folder_in_which_another_target_is_being_made_is_no_half_file(tmp_path):
+    (tmp_path / ".night.v2.part").mkdir()
+    with durable.alone(tmp_path / "night.v2"), durable.alone(tmp_path / "night"):
+        assert (tmp_path / ".night.v2.part").is_dir()

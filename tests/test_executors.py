@@ -1,10 +1,12 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +34,7 @@ def working() -> dict[int, str]:
     return found
 
 
-def test_a_dask_worker_killed_in_the_middle_of_a_sweep_loses_nothing(here, reliability):
+def test_dask_workers_killed_in_the_middle_of_a_sweep_lose_nothing(here, reliability):
     from distributed import LocalCluster
 
     wanted, killed, trained = [preset("tiny", seed=seed, steps=30) for seed in range(3)], {}, []
@@ -44,13 +46,13 @@ def test_a_dask_worker_killed_in_the_middle_of_a_sweep_loses_nothing(here, relia
 
         thread = threading.Thread(target=sweep)
         thread.start()
-        while thread.is_alive() and not killed:
-            for process, run in list(working().items())[:1]:
+        while thread.is_alive() and len(killed) < 2:
+            for process, run in [item for item in working().items() if item[0] not in killed][:1]:
                 os.kill(process, signal.SIGKILL)
                 killed[process] = run
             time.sleep(0.01)
         thread.join()
-    assert trained == [3] and len(killed) == 1
+    assert trained == [3] and len(killed) == 2
     assert sorted(f.name for f in paths.runs().iterdir()) == sorted(c.hash for c in wanted)
     assert {f.name for f in paths.runs().glob("*/*")} == {"arrays.safetensors", "model.safetensors", "record.json"}
     of = {c.hash: c for c in wanted}
@@ -136,7 +138,7 @@ def test_a_sweep_under_torchrun_is_refused(monkeypatch):
 @pytest.mark.parametrize(("where", "package"), [("dask://127.0.0.1:1", "distributed"), ("slurm", "submitit")])
 def test_a_missing_extra_is_named(where, package, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(RuntimeError, match=rf"{package}, which is not installed: pip install 'vvi\[cluster\]'"), executors.connect(where, folder=tmp_path):
+    with pytest.raises(RuntimeError, match=rf"{package}, which is not installed: pip install 'vvi\[cluster\]'"), executors.connect(where, 0, tmp_path):
         pass
 
 
@@ -152,3 +154,24 @@ def test_other_names_options_and_absent_clusters_are_named(tmp_path, monkeypatch
         pass
     with executors.connect("here") as executor:
         assert executor is None
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    """Killed, a sweep leaves nobody behind who would go on training for it."""
+    code = (
+        "import os, time; from vvi import executors\n"
+        "def pid(): print(os.getpid(), flush=True); time.sleep(600)\n"
+        "if __name__ == '__main__':\n    with executors.connect('processes', 1) as pool: pool.submit(pid).result()\n"
+    )
+    (tmp_path / "sweep.py").write_text(code)
+    started = subprocess.Popen([sys.executable, tmp_path / "sweep.py"], stdout=subprocess.PIPE, text=True)
+    worker = int(started.stdout.readline())
+    os.kill(worker, 0)  # it lives
+    started.kill()
+    started.wait()
+    for _ in range(300):
+        if not Path(f"/proc/{worker}").exists() or Path(f"/proc/{worker}/stat").read_text().split()[2] == "Z":
+            return
+        time.sleep(0.1)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the worker went on")

@@ -77,6 +77,7 @@ def test_a_value_may_be_spelt_as_in_python_and_a_named_default_makes_no_run_of_i
         return main_module._settings(args, 0)[0][1]
 
     assert settings("--set", "temporal=mean", "plus_one=True").options == {"plus_one": True, "temporal": "mean"}
+    assert settings("--set", "temporal=mean", "--set", "plus_one=True") == settings("--set", "temporal=mean", "plus_one=True"), "said twice, both count"
     assert settings("--set", "temporal=lstm", "lambda_cr=1.0").hash == settings().hash
     assert settings("--set", "plus_one=False").hash == settings().hash, "the paper's variant adds nothing: the default by another name"
 

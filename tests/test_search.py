@@ -86,6 +86,22 @@ def test_from_the_command_line_a_drawn_scene_goes_to_ranked_lists_and_a_picture_
     assert lines and all(re.fullmatch(r"track \d+, \d+ frames, shows 50[35]: (\d+ \(camera \d+\) -?\d\.\d\d(, )?){5}", line) for line in lines)
     assert {int(i) for line in lines for i in re.findall(r"(\d+) \(camera", line)} <= gallery
     assert Image.open(picture).size[0] > 300
-    video.with_suffix(".csv").write_text("a,b\n1,2\n")  # a table of something else: who the video shows is not known then
-    assert main(command) == 0
-    assert not re.search(r"shows", capsys.readouterr().out)
+    for other in ("a,b\n1,2\n", "", "a\n1,2\n1,2,3\n"):  # a table of something else: who the video shows is not known then
+        video.with_suffix(".csv").write_text(other)
+        assert main(command) == 0
+        assert not re.search(r"shows", capsys.readouterr().out)
+
+
+def test_a_search_removes_the_tracklets_of_no_other_video(tiny_root, tmp_path):
+    dataset, settings = open_dataset(tiny_root), config.preset("tiny", "baseline")
+    method = experiment.build(settings, len(dataset.labels)).eval()
+    for name in ("one.mp4", "two.mp4"):
+        write_crossing(SCENE, "ir", tmp_path / name)
+    search.write_tracklets(tmp_path / "one.mp4", tmp_path / "set", 2, "ir", known(read_truth(tmp_path / "one.mp4")))
+    given = dataset.gallery("ir2vis"), method, settings.data
+    before = sorted(tmp_path.rglob("*.jpg"))
+    with pytest.raises(ValueError, match=r"set holds tracklets of one.mp4, which a search would remove"):
+        search.search(tmp_path / "two.mp4", "ir", *given, known(read_truth(tmp_path / "two.mp4")), tmp_path / "set")
+    assert sorted(tmp_path.rglob("*.jpg")) == before
+    found = search.search(tmp_path / "one.mp4", "ir", *given, known(read_truth(tmp_path / "one.mp4")), tmp_path / "set")
+    assert len(found.query) == found.made.tracklets

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import re
 import sys
-from typing import NoReturn
+
+from vvi import arguments
 
 _SIZES = ("tiny", "standard", "full", "paper")
 
@@ -16,7 +14,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return args.do(args)
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
         if args.debug:
             raise
         print(f"vvi {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
@@ -36,7 +34,10 @@ def _synth(args) -> int:
 def _check(args) -> int:
     from vvi.data import check
 
-    report = check.report(args.root, layout=args.layout, images=not args.no_images, **dict(args.set or []))
+    options = dict(args.set or [])
+    if taken := options.keys() & {"root", "layout", "images"}:
+        raise ValueError(f"--set cannot change {min(taken)}: give it as ROOT, --layout or --no-images")
+    report = check.report(args.root, layout=args.layout, images=not args.no_images, **options)
     print(report.text)
     return 1 if report.errors else 0
 
@@ -81,12 +82,13 @@ def _train(args) -> int:
 
 
 def _eval(args) -> int:
-    from vvi import evaluate, experiment
+    from vvi import evaluate, experiment, train
 
+    device = train.fabric(args.device).device
     for seed in args.seeds:
         settings = experiment.located(_settings(args, seed)[0][1], args.data)
         found = experiment.dataset(settings.data, args.data, seed=seed)
-        method = experiment.trained(settings, len(found.labels))
+        method = experiment.trained(settings, len(found.labels)).to(device)
         for direction, side in evaluate.evaluate(method, found, experiment.frames(settings.data, found), settings.data.frames, progress=True).items():
             print(f"seed {seed}  {direction}  {side.metrics()}")
     return 0
@@ -123,7 +125,7 @@ def _runs(args) -> int:
             if (args.methods and record.config.method not in args.methods) or args.preset not in (None, record.config.preset):
                 continue
             stale = "" if store.is_current(record, experiment.versions(record.config)) else "  STALE"
-            numbers = "  ".join(f"{d} R1 {100 * s['rank1']:.2f} mAP {100 * s['mAP']:.2f}" for d, s in record.scores.items())
+            numbers = "  ".join(f"{d} R1 {100 * s['rank1']:.2f} mAP {100 * s['mAP']:.2f} mINP {100 * s['mINP']:.2f}" for d, s in record.scores.items())
             c = record.config
             options = " ".join([f"{k}={v}" for k, v in c.options.items()] + [f"T={c.data.frames}"])
             what = ablate.names(c.preset, c.seed).get(c.hash, f"{c.method}, {options}")
@@ -144,12 +146,12 @@ def _verify(args) -> int:
 
 def _tracklets(args) -> int:
     from vvi import detectors
-    from vvi.data.sequences import write_tracklets
+    from vvi.data.sequences import usual, write_tracklets
     from vvi.data.video import open_video
 
-    open_video(args.video)  # a bad file is told before a network is built
+    rule = usual(open_video(args.video).rate, args.height)  # a bad file is told before a network is built
     detect = detectors.load(args.detector, args.weights, args.device)
-    print(write_tracklets(args.video, args.out, args.camera, args.modality, detect))
+    print(write_tracklets(args.video, args.out, args.camera, args.modality, detect, rule))
     return 0
 
 
@@ -167,7 +169,8 @@ def _search(args) -> int:
     from vvi.data.video import open_video
     from vvi.plots import ranked
 
-    open_video(args.video)  # a bad file is told before anything is trained
+    for _ in open_video(args.video):  # what is wrong with a file is told before anything is trained
+        pass
     detect = detectors.load(args.detector, args.weights, args.device)
     (name, config), _ = _settings(args, args.seed)
     config = experiment.located(config, args.data)
@@ -179,45 +182,16 @@ def _search(args) -> int:
     print(found.made, f"searched by {args.method}, {name}, among {len(gallery)} tracklets", *found.lines(people), sep="\n")
     if args.figure:
         ranked.draw([found.panel(f"{args.video}, searched by {args.method}", people)]).savefig(args.figure)
+        print(args.figure)
     return 0
 
 
-def _from(least: int):
-    """What reads a whole number that is not below a least one."""
-
-    def whole(text: str) -> int:
-        if not re.fullmatch(r"-?\d{1,18}", text, re.ASCII) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least}")
-        return int(text)
-
-    return whole
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, as for any other mistake."""
-        self.exit(2, f"{self.prog}: {message} ({self.prog} --help)\n")
-
-
-PYTHON = {"True": "true", "False": "false", "None": "null"}  # as tables and pages write them
-
-
-def _field(text: str) -> tuple[str, object]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not name=value")
-    try:
-        return name, json.loads(PYTHON.get(value, value))
-    except ValueError:
-        return name, value
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="vvi", description="Video-based visible-infrared person re-identification: data, training, evaluation, records.")
+def _parser() -> arguments.Parser:
+    parser = arguments.Parser(prog="vvi", description="Video-based visible-infrared person re-identification: data, training, evaluation, records.")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, do, help: str) -> argparse.ArgumentParser:
+    def command(name: str, do, help: str) -> arguments.Parser:
         sub = commands.add_parser(name, help=help, description=help)
         sub.set_defaults(do=do)
         return sub
@@ -226,14 +200,19 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument("root")
     synth.add_argument("--preset", default="standard", choices=_SIZES[:3])
     synth.add_argument("--layout", default="hitsz-vcm", choices=("hitsz-vcm", "sysu-mm01", "regdb"))
-    synth.add_argument("--seed", type=_from(0), default=0)
-    synth.add_argument("--workers", type=_from(1), default=None)
+    synth.add_argument("--seed", type=arguments.whole(0), default=0)
+    synth.add_argument("--workers", type=arguments.whole(1), default=None)
     check = command("check", _check, "read a data set, print counts beside the expected ones and every problem found")
     check.add_argument("root")
     check.add_argument("--layout", default="auto", choices=("auto", "hitsz-vcm", "sysu-mm01", "regdb"))
     check.add_argument("--no-images", action="store_true", help="look at the lists only")
     check.add_argument(
-        "--set", type=_field, nargs="+", metavar="OPTION=VALUE", help="options of the reader, e.g. strict=false min_seq_len=2 mode=indoor trial=3"
+        "--set",
+        type=arguments.field,
+        action="extend",
+        nargs="+",
+        metavar="OPTION=VALUE",
+        help="options of the reader, e.g. strict=false min_seq_len=2 mode=indoor trial=3",
     )
     pixels = {"default": "files", "choices": ("files", "cache", "resident"), "help": "where frames come from: changes the speed, not the numbers"}
     compiled = {"action": "store_true", "help": "train through torch.compile: needs a C++ compiler, a minute at the start, and changes numbers by rounding"}
@@ -244,10 +223,11 @@ def _parser() -> argparse.ArgumentParser:
         sub = command(name, do, text)
         sub.add_argument("method")
         sub.add_argument("--preset", default="standard", choices=_SIZES)
-        sub.add_argument("--seeds", type=_from(0), nargs="+", default=[0])
+        sub.add_argument("--seeds", type=arguments.whole(0), nargs="+", default=[0])
         sub.add_argument(
             "--set",
-            type=_field,
+            type=arguments.field,
+            action="extend",
             nargs="+",
             metavar="FIELD=VALUE",
             help="fields to change, e.g. frames=4 lr=0.001, or switches of the method (`vvi switches METHOD` lists them)",
@@ -262,22 +242,33 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("method")
     ablate.add_argument("--tables", nargs="+")
     ablate.add_argument("--preset", default="standard", choices=_SIZES)
-    ablate.add_argument("--seeds", type=_from(0), nargs="+", default=[0, 1, 2])
+    ablate.add_argument("--seeds", type=arguments.whole(0), nargs="+", default=[0, 1, 2])
     ablate.add_argument("--device", default="auto")
     ablate.add_argument("--pixels", **pixels)
     ablate.add_argument("--compile", **compiled)
-    ablate.add_argument("--workers", type=_from(0), default=0, help="processes of one thread each that train side by side (0: here, one run after the other)")
+    ablate.add_argument(
+        "--workers", type=arguments.whole(0), default=0, help="processes of one thread each that train side by side (0: here, one run after the other)"
+    )
     ablate.add_argument("--executor", metavar="WHERE", help="here, processes, dask://host:port or slurm (the last two need the extra [cluster])")
-    ablate.add_argument("--options", type=_field, nargs="+", metavar="NAME=VALUE", help="parameters of slurm jobs, e.g. timeout_min=600 slurm_partition=gpu")
+    ablate.add_argument(
+        "--options",
+        type=arguments.field,
+        action="extend",
+        nargs="+",
+        metavar="NAME=VALUE",
+        help="parameters of slurm jobs, e.g. timeout_min=600 slurm_partition=gpu",
+    )
     ablate.add_argument("--collect", action="store_true", help="copy the results into book/records")
     scene = command("scene", _scene, "draw a video in which synthetic people cross the view of a camera, and the truth beside it")
     scene.add_argument("video", help="a name that ends in .mp4")
     scene.add_argument("--modality", required=True, choices=("vis", "ir"))
-    scene.add_argument("--people", type=_from(0), nargs="+", metavar="ID", help="identities of the synthetic set (default: the last four of its test half)")
-    scene.add_argument("--camera", type=_from(1), default=9)
-    scene.add_argument("--frames", type=_from(1), default=250)
+    scene.add_argument(
+        "--people", type=arguments.whole(0), nargs="+", metavar="ID", help="identities of the synthetic set (default: the last four of its test half)"
+    )
+    scene.add_argument("--camera", type=arguments.whole(1), default=9)
+    scene.add_argument("--frames", type=arguments.whole(1), default=250)
     scene.add_argument("--preset", default="standard", choices=_SIZES[:3])
-    scene.add_argument("--seed", type=_from(0), default=0)
+    scene.add_argument("--seed", type=arguments.whole(0), default=0)
     tracklets = command("tracklets", _tracklets, "cut the tracklets of one video: detect people, track them, write HITSZ-VCM layout")
     search = command("search", _search, "from a video to ranked lists: its tracklets, searched for among the test tracklets of the other modality")
     for sub in (tracklets, search):
@@ -291,22 +282,23 @@ def _parser() -> argparse.ArgumentParser:
         )
         sub.add_argument("--device", default="cpu")
     tracklets.add_argument("--out", required=True, metavar="ROOT", help="new folder, or one that this command made: further videos are added")
-    tracklets.add_argument("--camera", type=_from(1), required=True)
+    tracklets.add_argument("--camera", type=arguments.whole(1), required=True)
+    tracklets.add_argument("--height", type=arguments.whole(1), default=64, help="boxes of people that are fewer pixels high do not count (default: 64)")
     search.add_argument("method", nargs="?", default="baseline", help="its main row, or what --set makes of it; trained first where its weights are not here")
     search.add_argument("--preset", default="standard", choices=_SIZES)
-    search.add_argument("--seed", type=_from(0), default=0)
-    search.add_argument("--set", type=_field, nargs="+", metavar="FIELD=VALUE")
+    search.add_argument("--seed", type=arguments.whole(0), default=0)
+    search.add_argument("--set", type=arguments.field, action="extend", nargs="+", metavar="FIELD=VALUE")
     search.add_argument("--data", default=None, help="folder whose test tracklets are the gallery, in place of the preset's")
-    search.add_argument("--camera", type=_from(1), default=1)
-    search.add_argument("--out", default=None, metavar="ROOT", help="folder for the tracklets (default: in the cache)")
-    search.add_argument("--figure", default=None, metavar="FILE", help="draw the ranked lists, too")
+    search.add_argument("--camera", type=arguments.whole(1), default=1)
+    search.add_argument("--out", default=None, metavar="ROOT", help="folder for the tracklets of this video alone (default: in the cache)")
+    search.add_argument("--figure", type=arguments.picture, metavar="FILE", help="draw the ranked lists, too: a name that ends in .png, .pdf or .svg")
     switches = command("switches", _switches, "list the switches of a method, which `train --set` takes, with what they mean")
     switches.add_argument("method")
     runs = command("runs", _runs, "list stored results, each with the row of a table that it is")
     runs.add_argument("methods", nargs="*", metavar="METHOD")
     runs.add_argument("--preset", choices=_SIZES)
     verify = command("verify", _verify, "train a sample of the committed records again and compare")
-    verify.add_argument("--sample", type=_from(1), default=1)
+    verify.add_argument("--sample", type=arguments.whole(1), default=1)
     verify.add_argument("--device", default="auto")
     return parser
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from vvi import experiment, methods, paths, store
+from vvi import durable, experiment, methods, paths, store
 from vvi.config import RunConfig, change, preset
 from vvi.experiment import Result
 from vvi.seed import share
@@ -104,8 +104,9 @@ def _elsewhere(config: RunConfig, given: Mapping[str, str], run: Mapping) -> Res
 
 def _bring(result: Result, config: RunConfig) -> None:
     """Store a result that was trained where this machine cannot see it; its weights stay there."""
-    if store.find(config, experiment.versions(config))[0] is None:
-        store.save_record(result.record, paths.runs())
+    with durable.alone(paths.runs() / config.hash):
+        if store.find(config, experiment.versions(config))[0] is None:
+            store.save_record(result.record, paths.runs())
 
 
 def results(method: str, table: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2), **run) -> dict[str, list[Result]]:

@@ -109,6 +109,8 @@ class Checkpoint:
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dictionary
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             return self._unused(f"is damaged ({error})")
+        if lacking := ({"run", "where", "step", "seconds", "history"} - set(about)) | ({"random/cpu", "history"} - set(tensors)):
+            return self._unused(f"is damaged (it has no {', '.join(sorted(lacking))})")
         if about.get("format") != FORMAT or about["run"] != json.loads(json.dumps(self.run)):
             return self._unused(f"is of another run or version ({about.get('run')}, not {dict(self.run)})")
         if {n: t.shape for n, t in _tensors(method).items()} != {n.removeprefix("method/"): t.shape for n, t in tensors.items() if n.startswith("method/")}:

@@ -69,7 +69,7 @@ class Recipe:
     warmup: int = 10
     milestones: tuple[int, ...] = (35, 80)
     gamma: float = 0.1
-    precision: str = "32-true"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     def __post_init__(self):
         check_fields(Recipe, vars(self), _BOUNDS)
@@ -106,7 +106,7 @@ def from_json(text: str) -> RunConfig:
     return _build(RunConfig, json.loads(text))
 
 
-def change(config: RunConfig, **changes: Any) -> RunConfig:
+def change(config: RunConfig, /, **changes: Any) -> RunConfig:
     """A copy with fields changed by name, wherever they live: `change(config, frames=4, lr=0.01, variant="released")`.
 
     Names of `RunConfig`, `DataConfig` and `Recipe` are looked up in this order; `data_seed` is `data.seed`; every other name is an option of the method.

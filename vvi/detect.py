@@ -185,7 +185,8 @@ def run(recipe: DetectorRecipe, retrain: bool = False, device: str = "cpu", know
     record = Record(recipe, versions(), store.environment(device), seconds, count, round(speed(detector), 1), found, following)
     weights = {name: value.half() if value.is_floating_point() else value for name, value in detector.network.state_dict().items()}
     files = {f"{recipe.name}.safetensors": save(weights), f"{recipe.name}.json": (json.dumps(asdict(record), indent=1) + "\n").encode()}
-    durable.write_all(paths.runs() / FOLDER, files)
+    with durable.alone(paths.runs() / FOLDER):
+        durable.write_all(paths.runs() / FOLDER, files)
     return record
 
 

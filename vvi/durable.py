@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import platform
+import shutil
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,24 +27,40 @@ def write(path: Path, content: bytes) -> None:
 def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files of one folder, the last of which tells a reader that the others are there.
 
-    Everything is on the disk before anything old is touched, so a full disk costs nothing; and the last is missing while the others change, so a reader never meets a mixture.
+    Everything is on the disk before anything old is touched, so a full disk costs nothing; the last is missing while the others change, so a reader never meets a mixture; and
+    where the system refuses in between, what was there is put back.
     """
-    halves = {name: folder / f".{name}.{os.getpid()}{HALF}" for name in contents}
+    halves, before = ({name: folder / f".{name}.{os.getpid()}{end}" for name in contents} for end in (HALF, f".old{HALF}"))
     *_, last = contents
     with explained(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, half in halves.items():
                 _write(half, contents[name])
-            if len(contents) > 1:
-                (folder / last).unlink(missing_ok=True)
+            if len(contents) > 1 and (folder / last).exists():
+                for name in contents:
+                    link(folder / name, before[name])
+                (folder / last).unlink()
             for name, half in halves.items():
                 os.replace(half, folder / name)
         except BaseException:
-            for half in halves.values():
+            with contextlib.suppress(OSError):
+                for name, old in before.items():
+                    if old.exists():
+                        os.replace(old, folder / name)
+            raise
+        finally:
+            for half in (*halves.values(), *before.values()):
                 with contextlib.suppress(OSError):
                     half.unlink(missing_ok=True)
-            raise
+
+
+def link(source: str | Path, target: str | Path) -> None:
+    """A second name for a file; a copy on a file system without links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 @contextlib.contextmanager
@@ -70,13 +89,24 @@ def alone(target: Path) -> Iterator[None]:
         handle = _locked(lock, target)
     try:
         for half in target.glob(f".*{HALF}") if target.is_dir() else target.parent.glob(f".{target.stem}.*{HALF}"):
-            half.unlink(missing_ok=True)
+            if half.is_file():  # the folder in which another target is being made may be called so
+                half.unlink()
         yield
     finally:
         with contextlib.suppress(OSError):
             lock.unlink()
         fcntl.flock(handle, fcntl.LOCK_UN)  # also for children that inherited the handle
         os.close(handle)
+
+
+def quit_with_parent() -> None:
+    """For a worker process: end at once when the process that started it is killed, rather than go on for nobody."""
+
+    def watch() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _write(half: Path, content: bytes) -> None:

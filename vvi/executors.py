@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from vvi import extras
+from vvi.durable import quit_with_parent
 
 JOBS = 64  # of Slurm, in its queue at a time
 
 
-def connect(where: str, workers: int = 0, folder: Path = Path("jobs"), **options: Any) -> AbstractContextManager[Executor | None]:
+def connect(where: str, workers: int = 0, folder: Path = Path("jobs"), /, **options: Any) -> AbstractContextManager[Executor | None]:
     """The executor that a name says, open until the context ends: "here" (None: one run after the other), "processes", "dask://host:port" or "slurm".
 
     workers: how many processes, or how many jobs in the queue; folder: what submitit writes, seen by all nodes; options: parameters of the jobs (`timeout_min=600`,
@@ -46,7 +47,7 @@ def dask(address: str, timeout: float = 20) -> Iterator[Executor]:
     distributed = extras.load("distributed", "cluster")
     try:
         client = distributed.Client(address, timeout=timeout)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # nobody is there, or the address is none
         raise RuntimeError(f"no dask scheduler answers at {address}: {error}") from error
     with client:
         found = client.scheduler_info(n_workers=-1)["workers"]
@@ -56,7 +57,7 @@ def dask(address: str, timeout: float = 20) -> Iterator[Executor]:
 
 
 @contextmanager
-def slurm(folder: Path, jobs: int = JOBS, cluster: str = "slurm", **options: Any) -> Iterator[Executor]:
+def slurm(folder: Path, jobs: int = JOBS, /, cluster: str = "slurm", **options: Any) -> Iterator[Executor]:
     """Jobs of Slurm through submitit; one that is preempted or out of time is queued again and goes on from its checkpoint. cluster="local": processes here, to try it."""
     submitit = extras.load("submitit", "cluster")
     try:
@@ -103,3 +104,4 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+    quit_with_parent()

@@ -40,7 +40,7 @@ def exact(query: Any, gallery: Sequence, top: int = 10, chunk: int = CHUNK, devi
     rows = torch.empty(len(query), 0, dtype=torch.int64, device=device)
     best = torch.empty(len(query), 0, device=device)
     for first, block in _blocks(gallery, query.shape[1], chunk, device):
-        near, places = (query @ block.T).topk(min(top, len(block)), 1)
+        near, places = (query @ block.T).topk(min(_positive(top, "top"), len(block)), 1)
         best, order = torch.cat((best, near), 1).topk(min(top, best.shape[1] + near.shape[1]), 1)
         rows = torch.cat((rows, first + places), 1).gather(1, order)
     return Nearest(rows.cpu().numpy(), best.cpu().numpy())
@@ -53,7 +53,10 @@ def index(gallery: Sequence, kind: str = "Flat", chunk: int = CHUNK, sample: int
     sample: how many embeddings, evenly spaced, it learns its clustering from. What returns is FAISS's own: it can be written to disk, moved to GPUs, searched by other programs.
     """
     faiss, width = extras.load("faiss", "search"), _inhabited(gallery)[0].shape[0]
-    found = faiss.index_factory(width, kind, faiss.METRIC_INNER_PRODUCT)
+    try:
+        found = faiss.index_factory(width, kind, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise ValueError(f"FAISS makes no index {kind!r} of embeddings of {width} numbers") from error
     if not found.is_trained:
         some = np.stack([np.asarray(gallery[i]) for i in np.linspace(0, len(gallery) - 1, min(sample, len(gallery)), dtype=int)])
         found.train(_unit(some, "gallery").numpy())
@@ -64,10 +67,15 @@ def index(gallery: Sequence, kind: str = "Flat", chunk: int = CHUNK, sample: int
 
 def search(found: Any, query: Any, top: int = 10, effort: str = "") -> Nearest:
     """The nearest that a FAISS index finds: query (Q, D) -> `Nearest`, rows -1 where it finds fewer. effort: what trades time for recall, "nprobe=16" (lists) or "efSearch=64"."""
-    faiss = extras.load("faiss", "search")
+    faiss, query = extras.load("faiss", "search"), _unit(query, "query")
+    if query.shape[1] != found.d:
+        raise ValueError(f"embeddings of {query.shape[1]} numbers searched for among embeddings of {found.d}")
     if effort:
-        faiss.ParameterSpace().set_index_parameters(found, effort)
-    similarity, rows = found.search(_unit(query, "query").numpy(), top)
+        try:
+            faiss.ParameterSpace().set_index_parameters(found, effort)
+        except RuntimeError as error:
+            raise ValueError(f"this index has no {effort!r}") from error
+    similarity, rows = found.search(query.numpy(), _positive(top, "top"))
     return Nearest(rows, similarity)
 
 
@@ -84,11 +92,17 @@ def recall(found: Nearest, truth: Nearest) -> float:
 
 
 def _blocks(gallery: Sequence, width: int, chunk: int, device: str | torch.device = "cpu") -> Iterator[tuple[int, Tensor]]:
-    for first in range(0, len(_inhabited(gallery)), chunk):
+    for first in range(0, len(_inhabited(gallery)), _positive(chunk, "chunk")):
         block = _unit(gallery[first : first + chunk], "gallery", device)
         if block.shape[1] != width:
             raise ValueError(f"embeddings of {block.shape[1]} numbers in the gallery, of {width} elsewhere")
         yield first, block
+
+
+def _positive(number: int, name: str) -> int:
+    if number < 1:
+        raise ValueError(f"{name}={number}: it counts from 1")
+    return number
 
 
 def _inhabited(gallery: Sequence) -> Sequence:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from vvi import paths
 from vvi.config import DataConfig
 from vvi.data import open_dataset, tracks
 from vvi.data.loader import Frames
-from vvi.data.sequences import Detect, Made, write_tracklets
+from vvi.data.sequences import Detect, Made, videos, write_tracklets
 from vvi.data.synthetic.crossing import read_truth
 from vvi.evaluate import embed
 from vvi.methods.base import Method
@@ -39,8 +39,10 @@ class Found:
 
     def people(self, video: str | Path) -> dict[int, int]:
         """Track -> identity, from the truth beside a drawn video; empty for any other video."""
-        truth = read_truth(video) if Path(video).with_suffix(".csv").is_file() else pd.DataFrame()
-        return tracks.people(self.made.tracks, truth) if {"frame", "identity", *tracks.CORNERS} <= set(truth) else {}
+        try:
+            return tracks.people(self.made.tracks, read_truth(video))
+        except (FileNotFoundError, ValueError):  # no table, or one of something else: nobody is known
+            return {}
 
     def identities(self, people: Mapping[int, int]) -> np.ndarray:
         """(Q,) who each tracklet shows, from who each track follows (`vvi.data.tracks.people`); -1 for nobody known."""
@@ -79,11 +81,14 @@ def search(
 ) -> Found:
     """Ranked lists of the people in a video: its tracklets, written into `root` anew, are read back by the reader and compared with every tracklet of the gallery.
 
-    data: the size and number of frames that the method was trained with; root: by default a folder of the cache named like the video.
+    data: the size and number of frames that the method was trained with; root: by default a folder of the cache named like the video; ValueError where it holds another video.
     """
     if not gallery:
         raise ValueError("the gallery is empty: there is nobody to search among")
-    root = paths.cache() / "sequences" / Path(video).stem if root is None else root
+    video = Path(video).expanduser().absolute()
+    root = paths.cache() / "sequences" / f"{video.stem}-{hashlib.sha256(bytes(video)).hexdigest()[:8]}" if root is None else Path(root).expanduser()
+    if others := videos(root) - {video.name}:
+        raise ValueError(f"{root} holds tracklets of {min(others)}, which a search would remove: choose another folder")
     made = write_tracklets(video, root, camera, modality, detect, again=True)
     opened = open_dataset(made.root, layout="hitsz-vcm", part="test")
     query = opened.query("ir2vis" if modality == "ir" else "vis2ir")

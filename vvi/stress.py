@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vvi import evaluate, experiment, paths, probes, store
+from vvi import durable, evaluate, experiment, paths, probes, store
 from vvi.data import synthetic
 from vvi.experiment import Result
 
@@ -41,8 +41,11 @@ def measured(result: Result, data: str | Path | None = None) -> Result:
         views = [yaw[[t.paths[0].relative_to(found.root).as_posix() for t in side]].to_numpy() for side in (clean.query, clean.gallery)]
         gallery = np.array([t.identity for t in clean.gallery])
         scores |= dict(zip(VIEWS, probes.view_change(clean.query_feat @ clean.gallery_feat.T, people, gallery, *views), strict=True))
-    record = replace(result.record, probes={**result.record.probes, **{name: asdict(score) for name, score in scores.items()}})
-    store.save_record(record, paths.runs())
+    more, folder = {name: asdict(score) for name, score in scores.items()}, paths.runs() / settings.hash
+    with durable.alone(folder):
+        record = store.current(folder, experiment.versions(settings)) or result.record  # as it is by now
+        record = replace(record, probes={**record.probes, **more})
+        store.save_record(record, paths.runs())
     return Result(record, result.stored)
 
 

@@ -63,6 +63,17 @@ def _write_sound(path) -> None:
         file.mux(stream.encode())
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".avi"])
+@pytest.mark.parametrize("share", [0.4, 0.9])
+def test_a_video_that_ends_too_soon_is_refused_in_every_container(tmp_path, suffix, share):
+    whole = write_video(tmp_path / f"whole{suffix}", [np.random.default_rng(k).integers(0, 256, (48, 64, 3), np.uint8) for k in range(60)])
+    assert len(list(open_video(whole))) == 60
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
+    with pytest.raises(ValueError, match=rf"video {cut} (is cut off|is damaged|cannot be opened)"):
+        list(open_video(cut))
+
+
 @pytest.mark.parametrize(
     ("kind", "error", "says"),
     [

@@ -67,24 +67,33 @@ def write_tracklets(
 ) -> Made:
     """Cut the tracklets of one video into a folder, which appears, or changes, when all is written.
 
-    The folder is new, empty, or one that earlier calls made; `again` begins such a folder anew. rule: which frames make a tracklet (default: five a second,
-    at most 24, at least 12); follow: boxes of all frames and the frame rate -> table of tracks.
+    The folder is new, empty, or one that earlier calls made; `again` begins such a folder anew. rule: which frames make a tracklet (default: `usual`); follow: boxes of all frames and the frame rate -> table of tracks.
     """
     root, footage = Path(root).expanduser(), open_video(video)
     if camera < 1 or modality not in MODALITIES:
         raise ValueError(f"camera {camera}, modality {modality!r}: cameras count from 1, modalities are {', '.join(MODALITIES)}")
     _refuse_foreign(root)
-    rule = rule or Cut(step=max(1, round(footage.rate / KEPT_RATE)))
+    rule = rule or usual(footage.rate)
     found = tracks.fill(follow(_boxes(footage, detect), footage.rate))
     long, short = tracks.pieces(found, rule)
     if not long:
-        why = f"{found.track.nunique()} tracks, none with {rule.minimum} kept frames in a row ({len(short)} pieces are shorter)"
+        why = f"{found.track.nunique()} tracks, none with {rule.minimum} kept frames in a row ({len(short)} pieces are shorter; boxes below {rule.height} pixels do not count)"
         raise ValueError(f"video {footage.path} gives no tracklet: {why}")
     with durable.alone(root), durable.explained(root), _renewed(root, again) as folder:
         identities = _add_identities(folder, footage.path.name, found, long, camera, modality)
         _write_lists(folder, long, identities, camera, modality)
         count = _write_crops(footage, folder, long, identities, camera, modality)
     return Made(root, count, len(long), len(short), found, identities)
+
+
+def usual(rate: float, height: int = Cut.height) -> Cut:
+    """The rule for a video of so many frames a second: five a second, at most 24, at least 12, of boxes that are `height` pixels high."""
+    return Cut(step=max(1, round(rate / KEPT_RATE)), height=height)
+
+
+def videos(root: Path) -> set[str]:
+    """Names of the videos whose tracklets a folder holds; empty where there is none."""
+    return {about["video"] for about in json.loads((root / WHO).read_text()).values()} if (root / WHO).is_file() else set()
 
 
 def crop(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
@@ -123,7 +132,7 @@ def _renewed(root: Path, again: bool) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
     try:
         if root.exists() and not again:
-            shutil.copytree(root, waiting, copy_function=_link)
+            shutil.copytree(root, waiting, copy_function=durable.link)
         waiting.mkdir(exist_ok=True)
         yield waiting
         if root.exists():
@@ -131,15 +140,9 @@ def _renewed(root: Path, again: bool) -> Iterator[Path]:
         os.replace(waiting, root)
     finally:
         shutil.rmtree(waiting, ignore_errors=True)
-        if root.exists():
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without links
-        shutil.copy2(source, target)
+        if old.exists() and not root.exists():
+            os.replace(old, root)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _add_identities(folder: Path, video: str, found: pd.DataFrame, long: list[pd.DataFrame], camera: int, modality: Modality) -> dict[int, int]:

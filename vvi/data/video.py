@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,21 +27,24 @@ class Video:
     def __iter__(self) -> Iterator[np.ndarray]:
         """Frames (H, W, 3) uint8, RGB, in the order in which they are shown; ValueError where the file is damaged or ends too soon."""
         av = extras.load("av", "video")
-        count = 0
+        count, last = 0, 0.0
         try:
             with av.open(str(self.path)) as file:
                 stream = file.streams.video[0]
                 stream.codec_context.options = {"err_detect": "explode"}  # else damaged pictures are patched up in silence
                 for frame in file.decode(stream):
                     yield frame.to_ndarray(format="rgb24")
-                    count += 1
-                promised = stream.frames
+                    count, last = count + 1, frame.time or 0.0
+                alone = len(file.streams) == 1 and not stream.frames  # then the file as a whole says how long the pictures go on
+                promised, end = stream.frames, (file.duration or 0) / av.time_base if alone else 0.0
         except av.error.FFmpegError as error:
             raise ValueError(f"video {self.path} is damaged: {count} frames can be read, then {_cause(error)}") from error
         if not count:
             raise ValueError(f"video {self.path} holds no frames")
         if count < promised:
             raise ValueError(f"video {self.path} is cut off: {count} of {promised} frames are there")
+        if last + 3 / self.rate < end:
+            raise ValueError(f"video {self.path} is cut off: its frames end at {last:.1f} of {end:.1f} seconds")
 
 
 def open_video(path: str | Path) -> Video:
@@ -72,7 +76,7 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], rate: int = 25, 
     path = Path(path)
     if path.suffix.lower() not in (".mp4", ".mkv", ".mov", ".avi"):
         raise ValueError(f"video {path}: its name must end in .mp4, .mkv, .mov or .avi")
-    half = path.with_name(f".{path.stem}.part{path.suffix}")
+    half = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     half.parent.mkdir(parents=True, exist_ok=True)
     try:
         with av.open(str(half), "w") as file:

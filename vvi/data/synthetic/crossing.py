@@ -91,8 +91,15 @@ def stored(crossing: Crossing, modality: Modality) -> Path:
 
 
 def read_truth(path: str | Path) -> pd.DataFrame:
-    """The truth of a crossing from the CSV file beside its video."""
-    return pd.read_csv(Path(path).with_suffix(".csv"))
+    """The truth of a crossing from the CSV file beside its video; ValueError when that is a table of something else."""
+    file = Path(path).with_suffix(".csv")
+    try:
+        found = pd.read_csv(file)
+    except ValueError as error:  # all that pandas says of a file that it cannot read
+        raise ValueError(f"{file} is no table: {str(error).splitlines()[0]}") from error
+    if missing := {"frame", "identity", "x1", "y1", "x2", "y2"} - set(found):
+        raise ValueError(f"{file} is no truth of a crossing: it has no column {', '.join(sorted(missing))}")
+    return found
 
 
 def _walkers(crossing: Crossing, place: Scene, moments: np.ndarray) -> list[_Walker]:

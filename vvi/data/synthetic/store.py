@@ -148,22 +148,16 @@ def _cores() -> int:
 
 def _pooled(missing: list[tuple[Path, Job, Identity, list[Film]]], workers: int) -> Iterator[None]:
     """Any number of processes gives the same bytes: nothing is drawn by lot across identities."""
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _quit_with_parent) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _worker) as pool:
         try:
             yield from pool.map(_write_identity, missing, chunksize=4)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _quit_with_parent() -> None:
-    """Workers of a killed run stop at once rather than wait for ever; each draws on one core."""
+def _worker() -> None:
     cv2.setNumThreads(1)
-
-    def watch() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    durable.quit_with_parent()
 
 
 def _write_identity(task: tuple[Path, Job, Identity, list[Film]]) -> None:
