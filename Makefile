@@ -10,7 +10,7 @@ SAMPLE ?= 1
 KEY    := $(shell { cat requirements.lock; pwd; } | cksum | tr ' ' '-')
 STAMP  := .venv/.installed-$(KEY)
 
-.PHONY: help env lock data book chapter figures lab sync format test coverage oldest print test-all test-real records readme verify-records reliability bench bench-step bench-gpu clean
+.PHONY: help env lock data book chapter figures lab sync format pages test coverage oldest print test-all test-real records readme verify-records reliability bench bench-step bench-gpu clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ print: env  ## the book as one page and a PDF of it (with Chromium, when there i
 
 book: env  ## run the chapters that changed, build the pages with warnings as errors, print the path of index.html
 	@$(PY) book/compile.py book
+
+pages: env  ## build the site strictly from the chapters as `make test` ran them at the tiny preset (the numbers on it mean nothing)
+	@$(PY) book/compile.py pages
 
 test: env  ## lint, floors, fast tests, doctests, every chapter at the tiny preset
 	@$(PY) -m ruff check .

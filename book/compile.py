@@ -6,6 +6,7 @@
     python book/compile.py data                     the embedded data, when missing
     python book/compile.py readme                   the results table of README.md, from records
     python book/compile.py print                    all pages as one, and as a PDF
+    python book/compile.py pages                    the site of chapters that `make test` ran
     python book/compile.py sync                     pair book/text/*.md and book/*.ipynb
 
 Chapters are executed into `_build/executed/`, never in place. An executed copy is used
@@ -26,12 +27,17 @@ import sys
 import time
 from pathlib import Path
 from statistics import mean, stdev
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
 TWINS = BOOK / "text"
 EXECUTED = ROOT / "_build" / "executed"
 FAILED = ROOT / "_build" / "failed"
+TESTED = ROOT / "_build" / "tested"  # where `make test` leaves chapters run at tiny
 STEP = ROOT / "benchmarks" / "results" / "step.json"
 RELIABILITY = BOOK / "records" / "reliability.json"
 # What Jupyter Book compiles: it looks upwards for _config.yml, puts _build/html beside it.
@@ -91,8 +97,6 @@ def execute(chapter: Path, output: Path, parameters: dict | None = None) -> str 
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    from vvi import store, train
-
     # Nobody can click in a page: vvi.workbench draws a figure where it has a panel.
     os.environ["VVI_WIDGETS"] = "0"
     FAILED.mkdir(parents=True, exist_ok=True)
@@ -119,12 +123,18 @@ def execute(chapter: Path, output: Path, parameters: dict | None = None) -> str 
     except DeadKernelError as error:
         return f"[book] {chapter.name}: {error} (memory? a crash in native code?)"
     notebook = nbformat.read(attempt, as_version=4)
-    device = (parameters or {}).get("device", "auto")
-    where = store.environment(train.device_name(train.fabric(device)))
-    notebook.metadata["executed"] = where
+    sign(notebook, (parameters or {}).get("device", "auto"))
     nbformat.write(notebook, attempt)
     attempt.replace(output)
     return None
+
+
+def sign(notebook: NotebookNode, device: str) -> None:
+    """Note in an executed chapter where that was: its page ends with it."""
+    from vvi import store, train
+
+    where = store.environment(train.device_name(train.fabric(device)))
+    notebook.metadata["executed"] = where
 
 
 def run(again: bool = False) -> None:
@@ -154,7 +164,7 @@ def run(again: bool = False) -> None:
         raise SystemExit("\n\n".join([*failures, total]))
 
 
-def gather() -> None:
+def gather(executed: Path) -> None:
     """Fill `_build/book` with executed chapters and prose pages.
 
     A link beside it lets `../figures/` mean the same there as in `book/`.
@@ -166,12 +176,13 @@ def gather() -> None:
     shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(*NOT_PAGES))
     words = pages.terms((BOOK / "glossary.md").read_text())
     for chapter in chapters():
-        notebook = nbformat.read(EXECUTED / chapter.name, as_version=4)
+        notebook = nbformat.read(executed / chapter.name, as_version=4)
         pages.finish(notebook, words)
         nbformat.write(notebook, SOURCE / chapter.name)
     (SOURCE / "_toc.yml").write_text(contents())
     parts = {"modules": modules(), "reliability": pages.reliability(RELIABILITY)}
     parts |= {"speed": pages.speed(STEP), "parts": pages.parts(STEP)}
+    parts["compiled"] = pages.compiled(STEP.with_name("step_compiled.json"))
     for page in SOURCE.glob("*.md"):
         text = page.read_text()
         for name, part in parts.items():
@@ -202,11 +213,11 @@ def modules() -> str:
     return "\n".join(section.format(name) for name in names if "__" not in name)
 
 
-def site() -> Path:
+def site(executed: Path) -> Path:
     """Compile the pages with warnings as errors; the path of the first one."""
     import pages
 
-    gather()
+    gather(executed)
     tool = str(Path(sys.executable).with_name("jupyter-book"))
     strict = ["--all", "-W", "-n", "--keep-going", "-q"]
     if subprocess.run([tool, "build", str(SOURCE), *strict], cwd=ROOT).returncode:
@@ -221,7 +232,7 @@ def single() -> Path:
     """All pages as one; where there is Chromium, a PDF of it too: the path of either."""
     import pages
 
-    gather()
+    gather(EXECUTED)
     tool = str(Path(sys.executable).with_name("jupyter-book"))
     build = [tool, "build", str(SOURCE), "--builder", "singlehtml", "--all", "-q"]
     if subprocess.run(build, cwd=ROOT).returncode:
@@ -345,6 +356,7 @@ def main() -> None:
     commands.add_parser("data", help="write the embedded data when it is missing")
     commands.add_parser("book", help="run what changed and build the site")
     commands.add_parser("print", help="run what changed and build one page, and a PDF")
+    commands.add_parser("pages", help="build the pages from what `make test` ran")
     commands.add_parser("sync", help="pair notebooks and text twins")
     every = commands.add_parser("run", help="run the chapters only")
     every.add_argument(
@@ -356,12 +368,14 @@ def main() -> None:
     given = parser.parse_args()
     if given.command in ("sync", "data", "readme"):
         globals()[given.command]()
+    elif given.command == "pages":
+        print(site(TESTED))
     elif given.command == "chapter":
         chapter(given.name, given.settings)
     else:
         run(again=given.command == "run" and given.again)
         if given.command in ("book", "print"):
-            print(site() if given.command == "book" else single())
+            print(site(EXECUTED) if given.command == "book" else single())
 
 
 if __name__ == "__main__":

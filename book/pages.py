@@ -168,6 +168,16 @@ def parts(file: Path) -> str:
     return "\n".join(lines)
 
 
+def compiled(file: Path) -> str:
+    """CPU seconds of a step with and without `torch.compile`, from a run of their own."""
+    found = json.loads(file.read_text())["methods"]
+    return "; ".join(
+        f"{name.upper()} {one['variants']['bf16, compiled']['seconds']['median']:.1f} CPU seconds "
+        f"against {one['variants']['bf16']['seconds']['median']:.1f} without"
+        for name, one in found.items()
+    )
+
+
 DRAWN = re.compile(r'<img alt="(_images/[^"]+\.png)" src="\1"[^>]*>')
 
 

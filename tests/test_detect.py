@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 
 import numpy as np
@@ -121,6 +122,17 @@ def test_the_stored_records_are_of_this_version_and_complete():
             wrong = followed["switches"] + followed["misses"] + followed["false"]
             assert followed["MOTA"] == pytest.approx(1 - wrong / followed["boxes"])
     assert isinstance(detect.table({name: detect.find(DetectorRecipe(name)) for name in NAMES}), pd.DataFrame)
+
+
+def test_building_detectors_and_following_people_opens_no_socket(monkeypatch):
+    def closed(*_, **__):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", closed)
+    for name in NAMES:
+        detectors.build(name)
+    boxes = [np.array([[10.0 + k, 10.0, 40.0 + k, 110.0, 0.9]]) for k in range(20)]
+    assert tracks.follow(iter(boxes), 25).track.nunique() == 1
 
 
 def test_weights_that_are_not_there_are_never_fetched(tmp_path, monkeypatch):

@@ -148,7 +148,7 @@ def test_other_names_options_and_absent_clusters_are_named(tmp_path, monkeypatch
     with pytest.raises(ValueError, match="timeout_min: options are parameters of slurm jobs, not of 'processes'"):
         executors.connect("processes", timeout_min=3)
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(RuntimeError, match="slurm"), executors.connect("slurm", folder=tmp_path):
+    with pytest.raises(RuntimeError, match="slurm"), executors.connect("slurm", 0, tmp_path):
         pass
     with pytest.raises(RuntimeError, match="no dask scheduler answers at tcp://127.0.0.1:1"), executors.dask("tcp://127.0.0.1:1", timeout=0.1):
         pass

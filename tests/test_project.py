@@ -134,7 +134,7 @@ def test_the_citation_names_the_version_of_the_package():
 
 def test_continuous_integration_calls_make_test():
     script = ROOT / ".ci" / "run"
-    assert script.stat().st_mode & 0o111 and script.read_text().endswith("\nexec make coverage\n")
+    assert script.stat().st_mode & 0o111 and script.read_text().endswith("\nmake coverage\nexec make pages\n")
     assert "$(MAKE) test" in (ROOT / "Makefile").read_text()
 
 

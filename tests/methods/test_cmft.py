@@ -420,8 +420,14 @@ def test_oracle_pairs_find_everybody_in_vectors_that_know_nobody_across_modaliti
 
 
 @pytest.mark.parametrize("mode", ["unimodal", "self_pair"])
-def test_noise_with_drawn_labels_is_searched_at_chance(mode):
-    model, ids, cams = small(test_embedding=mode).eval(), RNG.permutation(np.repeat(np.arange(50), 2)), np.zeros(100, int)
+def test_noise_with_drawn_labels_is_searched_at_chance_whatever_was_learnt_of_noise(mode):
+    model, ids, cams = small(test_embedding=mode).train(), np.random.default_rng(0).permutation(np.repeat(np.arange(50), 2)), np.zeros(100, int)
+    recipe, engine = Recipe(optimiser="adamw", lr=3e-3, slow=1.0, warmup=0, epochs=2, steps=10), train.fabric("cpu")
+    optimisers, labels = optim.build(model, recipe), torch.arange(3).repeat_interleave(2)
+    for step in range(10):  # both stages
+        vis, ir = (torch.randn(6, 3, 3, 32, 16, generator=torch.Generator().manual_seed(100 + 2 * step + n)) for n in range(2))
+        train.iteration(model, Batch(vis, ir, labels, labels, labels, step), optimisers, recipe, 20 * step, engine)
+    model.eval()
     with torch.no_grad():
         vis, ir = (model.embed(torch.randn(100, 3, 3, 32, 16, generator=torch.Generator().manual_seed(n)), m).numpy() for n, m in enumerate(("vis", "ir")))
     assert retrieval_metrics(ir, vis, ids, ids, cams, cams, rule="none").rank(1) < 0.12  # 2 % by chance
@@ -512,3 +518,8 @@ def test_nothing_is_fetched_to_build_the_model(monkeypatch):
     monkeypatch.setattr(socket, "socket", closed)
     with torch.device("meta"):
         methods.load("cmft", num_ids=5)
+
+
+def test_the_weights_of_the_second_stage_are_the_papers():
+    config = cmft.Config()
+    assert (config.lambda1, config.lambda2, config.start, config.branches, config.test_embedding) == (0.3, 0.7, 5, 2, "unimodal")

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from vvi.nn.fusion import Cascade, CrossAttention, CrossFusion, FusedHead, fit
+from vvi.panels import operations
 
 RESNET = (64, 256, 512, 1024, 2048)
 SMALL = (16, 32, 64, 128, 192)
@@ -87,6 +88,18 @@ def test_the_cost_of_the_cascade_is_that_of_the_card():
             for stage, block in zip(range(start, 7), Cascade(RESNET, start).blocks, strict=True):
                 found[start] += tokens[stage] * sum(p.numel() for name, p in block.named_parameters() if p.ndim == 2)
     assert {start: round(cost / 1e9, 2) for start, cost in found.items()} == {2: 7.08, 3: 6.98, 4: 5.37, 5: 3.76, 6: 2.15}
+
+
+def test_attention_costs_what_the_card_says():
+    """Multiplications of one pair of 256x128 frames, products of queries, keys and values among them, as `operations` counts them."""
+    sizes, found = ((64, 64, 32), (256, 64, 32), (512, 32, 16), (1024, 16, 8), (2048, 16, 8)), {}
+    with torch.device("meta"):
+        one = [torch.zeros(1, *size) for size in sizes]
+        every = {"S6F": Cascade(RESNET, 6, branches=1)} | {f"S{n}": Cascade(RESNET, n) for n in range(2, 7)}
+        for name, cascade in every.items():
+            counts = operations(cascade, one, one)
+            found[name] = round(counts["of weights"] / 1e9, 2), round(counts["in all"] / 1e9, 2)
+    assert found == {"S6F": (1.07, 1.11), "S6": (2.15, 2.21), "S5": (3.76, 3.89), "S4": (5.37, 6.04), "S3": (6.98, 11.95), "S2": (7.08, 13.12)}
 
 
 def test_a_fused_map_fits_the_next_stage_of_a_resnet_without_a_weight():

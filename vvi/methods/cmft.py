@@ -1,6 +1,6 @@
 """CMFT: cross-modality cross-scale fusion transformer. No code was released.
 
-Special about it: (a) two whole networks, one per modality, that share nothing but their neck and classifier; temporal shifts let every convolution see the frames next to its own;
+Special about it: (a) two whole networks, one per modality, that share nothing but their neck and classifier; temporal shifts let every block see the frames next to its own;
 (b) beside them a cascade of fusion blocks reads the maps of both, frame by frame: visible places ask infrared ones and the other way round, and what a stage fuses multiplies the
 maps that the next stage fuses; (c) training in two stages, triplets inside each of three feature spaces, then agreement of their distances (MSRL) and pull to centres (MDL).
 
@@ -236,7 +236,8 @@ class Model(Method):
         return [*early, self.last_maps(last)]
 
     def both(self, vis: Tensor, ir: Tensor) -> Output:
-        """Clips of both modalities, (B, T, 3, H, W) each, and what is fused of both: the feature before and after its norm (B, D), and class scores (B, C)."""
+        """Clips of both modalities, (B, T, 3, H, W) each, and what is fused of both: the feature before and after its norm (B, D), and class scores (B, C). For training, where
+        pairs are chosen by identity: what is fused of test clips paired so is an oracle, see `oracle_pair`."""
         maps = [self.stage_maps(clips, modality) for clips, modality in ((vis, "vis"), (ir, "ir"))]
         feat = torch.cat([_clip_feat(m[-1], vis.shape[1]) for m in maps])
         normed, logits = self.neck(feat)
