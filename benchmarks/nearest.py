@@ -1,6 +1,6 @@
 """Search among ever more embeddings: seconds and memory of exact search, and what FAISS gives up for its speed.
 
-    python benchmarks/nearest.py                 1,000 queries x 2,048 numbers among 10,000 and 100,000; FAISS among 100,000
+    python benchmarks/nearest.py [--out FILE]    1,000 queries x 2,048 numbers among 10,000 and 100,000; FAISS among 100,000
     python benchmarks/nearest.py --million       and among a million: ten times the same 100,000, read again each time, so that it fits into any memory
 
 One thread. People with ten embeddings each, of cosine 0.5 to one another on average, in 32 directions of the 2,048 and a little noise in all: those of the trained models of
@@ -11,6 +11,7 @@ after it says.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from vvi import nearest
+from vvi import nearest, store
 
 WIDTH, INNER, QUERIES, EACH = 2_048, 32, 1_000, 10
 SIZES = (10_000, 100_000, 1_000_000)
@@ -74,7 +75,8 @@ def timed(call):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--million", action="store_true")
-    args = parser.parse_args()
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "nearest.json")
+    args, rows = parser.parse_args(), []
     torch.set_num_threads(1)
     print(f"{'gallery':>10} {'search':<24} {'CPU s':>7} {'wall s':>7} {'ms/query':>9} {'extra MB':>9} {'gallery GB':>11} {'recall@10':>10}")
     with threadpool_limits(1):
@@ -83,21 +85,25 @@ def main() -> None:
             among = gallery[:size] if size <= len(gallery) else Again(gallery, size // len(gallery))
             before = forget()
             found, cpu, wall = timed(lambda among=among: nearest.exact(query, among))
-            line(size, "exact", cpu, wall, megabytes("VmHWM") - before, 1.0)
+            line(rows, size, "exact", cpu, wall, megabytes("VmHWM") - before, 1.0)
             if size == len(gallery):
                 truth = found
         for kind, effort in FAISS:
             before = forget()
             index, cpu, wall = timed(lambda kind=kind: nearest.index(gallery, kind, sample=10_000))
             if not effort or effort == "nprobe=1":
-                line(len(gallery), f"faiss {kind}: build", cpu, wall, megabytes("VmHWM") - before, None)
+                line(rows, len(gallery), f"faiss {kind}: build", cpu, wall, megabytes("VmHWM") - before, None)
             before = forget()
             found, cpu, wall = timed(lambda index=index, effort=effort: nearest.search(index, query, effort=effort))
-            line(len(gallery), f"faiss {kind} {effort}", cpu, wall, megabytes("VmHWM") - before, nearest.recall(found, truth))
+            line(rows, len(gallery), f"faiss {kind} {effort}".strip(), cpu, wall, megabytes("VmHWM") - before, nearest.recall(found, truth))
             del index
+    args.out.parent.mkdir(exist_ok=True)
+    args.out.write_text(json.dumps({"rows": rows, "queries": QUERIES, "width": WIDTH, "environment": store.environment()}, indent=1) + "\n")
 
 
-def line(size: int, what: str, cpu: float, wall: float, extra: float, recall: float | None) -> None:
+def line(rows: list[dict], size: int, what: str, cpu: float, wall: float, extra: float, recall: float | None) -> None:
+    """Keep a row and print it."""
+    rows.append({"gallery": size, "search": what, "CPU s": round(cpu, 3), "extra MB": round(extra), "recall@10": None if recall is None else round(recall, 4)})
     shown = f"{recall:>10.3f}" if recall is not None else f"{'':>10}"
     print(f"{size:>10,} {what:<24} {cpu:>7.2f} {wall:>7.2f} {1000 * cpu / QUERIES:>9.2f} {extra:>9.0f} {size * WIDTH * 4 / 1e9:>11.2f} {shown}", flush=True)
 

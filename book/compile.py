@@ -183,6 +183,7 @@ def gather(executed: Path) -> None:
     parts = {"modules": modules(), "reliability": pages.reliability(RELIABILITY)}
     parts |= {"speed": pages.speed(STEP), "parts": pages.parts(STEP)}
     parts["compiled"] = pages.compiled(STEP.with_name("step_compiled.json"))
+    parts["nearest"] = pages.nearest(STEP.with_name("nearest.json"))
     for page in SOURCE.glob("*.md"):
         text = page.read_text()
         for name, part in parts.items():

@@ -168,6 +168,21 @@ def parts(file: Path) -> str:
     return "\n".join(lines)
 
 
+def nearest(file: Path) -> str:
+    """The table of searches among ever more embeddings."""
+    found = json.loads(file.read_text())
+    lines = ["| gallery | search | CPU seconds | extra (MB) | recall@10 |"]
+    lines += ["|---|---|---|---|---|"]
+    for row in found["rows"]:
+        recall = "–" if row["recall@10"] is None else f"{row['recall@10']:.3f}"
+        cells = f"{row['gallery']:,}", row["search"], f"{row['CPU s']:.2f}"
+        lines.append(f"| {' | '.join(cells)} | {row['extra MB']} | {recall} |")
+    where = found["environment"]
+    return "\n".join(lines) + (
+        f"\n\nMeasured on {where['processor']}, commit `{where['commit']}`."
+    )
+
+
 def compiled(file: Path) -> str:
     """CPU seconds of a step with and without `torch.compile`, from a run of their own."""
     found = json.loads(file.read_text())["methods"]

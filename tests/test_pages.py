@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from vvi import panels
+from vvi import methods, panels
 from vvi.plots import style
 
 ROOT = Path(__file__).parent.parent
@@ -98,6 +98,22 @@ def test_the_table_of_speed_comes_from_the_stored_benchmark(pages, tmp_path):
     assert "| MITML | bf16 | 3 | 2.0 (1.5 to 2.5) | 2.00 (1.50 to 2.50) | 2.0 | 2.00 (1.50 to 2.50) | 40% |" in text
     assert "**2.00 (1.50 to 2.50)** of the time, 3 pairs" in text
     assert "| MITML | 12.3 | 1.00 | 0.00 | 2.50 | 0.25 | `convolution_backward` 51%, `add` 8% |" in pages.parts(tmp_path / "step.json")
+
+
+def test_the_stored_measurements_are_whole(pages):
+    """What the pages say of reliability and speed: every kind of count, every method, every search."""
+    results = ROOT / "benchmarks" / "results"
+    counts = json.loads((ROOT / "book" / "records" / "reliability.json").read_text())
+    assert all(counts[kind] > 0 for kind in ("kills survived", "bad inputs refused", "workers killed"))
+    measured = json.loads((results / "step.json").read_text())["methods"]
+    assert set(measured) == set(methods.names())
+    for name, one in measured.items():
+        assert one["without gradient"] == 0 and {"usual", "float32", "bf16"} <= set(one["variants"]), name
+        assert len(one["variants"]["bf16"]["seconds"]["rounds"]) >= 3 and not one["environment"]["commit"].endswith("+"), name
+    rows = json.loads((results / "nearest.json").read_text())["rows"]
+    assert {row["gallery"] for row in rows if row["search"] == "exact"} == {10**4, 10**5, 10**6}
+    assert any(row["search"].startswith("faiss IVF") and row["recall@10"] for row in rows)
+    assert "| 1,000,000 | exact |" in pages.nearest(results / "nearest.json") and "without" in pages.compiled(results / "step_compiled.json")
 
 
 def page_with(site, name, *figures):
