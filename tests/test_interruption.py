@@ -65,7 +65,7 @@ def test_killed_at_random_moments_a_job_ends_with_the_same_bytes(name, whole, ti
     for _ in range(5):
         kills += run(JOBS[name][0], tmp_path / "here", Fault(after=seconds * draw.uniform(0.05, 0.6)), **options(name, tiny_root)) is None
     assert run(JOBS[name][0], tmp_path / "here", **options(name, tiny_root))["error"] is None
-    assert content(tmp_path / "here") == wanted
+    assert content(tmp_path / "here") == wanted and kills
     reliability.add(name, "kills at a random moment", kills, "kills survived")
 
 
