@@ -159,11 +159,12 @@ def parts(file: Path) -> str:
     for name, one in found.items():
         took = one["variants"]["float32"]
         dear = [
-            f"`{o['operator'].removeprefix('aten::')}` {o['share']:.0%}"
+            f"{o['operator'].removeprefix('aten::').replace('_', ' ')} {o['share']:.0%}"
             for o in took["dearest"][:3]
         ]
         cells = [name.upper(), f"{one['parameters'] / 1e6:.1f}"]
-        cells += [f"{took['split'][part]:.2f}" for part in names] + [", ".join(dear)]
+        spent = (f"{took['split'][part]:.3f}" for part in names)
+        cells += [*spent, ", ".join(dear)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
