@@ -227,8 +227,8 @@ def test_operations_are_those_of_a_pencil():
     assert found["parameters"] == sum(p.numel() for p in block.parameters())
     weights = n * (2 * 4 * wide**2 + (2 * wide) ** 2)  # stage 5: two attentions of four maps each, and one map of both together
     weights += n * (2 * 64 * 32 + 2 * 4 * 32**2 + 64**2)  # stage 6: both modalities to half their width first
-    padded = 16 * 8  # heads of 4 channels are computed as 16; those of stage 5 have 8
-    assert found["of weights"] == weights and found["in all"] == weights + 2 * 2 * n * n * (padded + padded)
+    products = 2 * 2 * n * n * (wide + 32)  # questions with keys, shares with values, in two attentions
+    assert found["of weights"] == weights and found["in all"] == weights + products
 
 
 def test_partners_chosen_by_identity_give_the_answer_away(shown):
