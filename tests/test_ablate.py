@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vvi import ablate, experiment, paths, store
+from vvi import ablate, experiment, methods, paths, store
 from vvi.config import preset
 
 
@@ -124,3 +124,13 @@ def test_runs_on_real_data_are_found_again_by_what_the_folder_holds(here, tiny_r
     small = dict(backbone="micro", weights=None, height=32, width=16, frames=2, steps=1, identities=4)
     wanted = [preset("paper", **small)]
     assert ablate.fill(wanted, device="cpu") == 1 and ablate.fill(wanted, device="cpu") == 0
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_committed_records_of_the_first_seed_hold_what_pictures_need(method):
+    """A chapter runs in a fresh clone, where nothing but the committed records is there."""
+    for table in methods.module(method).ABLATIONS:
+        for label, (first, *_) in ablate.configs(method, table).items():
+            if first.seed == ablate.PICTURED and not ablate.is_point(method, table, label):
+                held = store.load_record(paths.records() / first.hash).arrays
+                assert {"ir2vis/top", "shown/query_feat", "ir2vis/ap"} <= set(held), f"{table}, {label}: {first.hash}"

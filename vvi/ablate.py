@@ -150,12 +150,11 @@ def collect(method: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2
     """Copy the results of every table of a method from `$VVI_RUNS` into `book/records`; returns how many there are.
 
     Weights stay behind, and a record that is there stays as it is. What only a picture needs (embeddings, lists, maps) is kept of seed 0 alone, whose pictures the chapters show,
-    and not of rows that are no more than a point of a curve.
+    and not of rows that are no more than a point of a curve (`SWEEPS` that are figures, but for rows under `LISTED`, whose clips a chapter shows).
     """
-    curves = [table for table in methods.module(method).SWEEPS if table.startswith("Fig.")]
-    tables = {table: [c for found in configs(method, table, size, seeds).values() for c in found] for table in methods.module(method).ABLATIONS}
-    wanted = {c.hash: c for found in tables.values() for c in found}
-    pictured = {c.hash for table, found in tables.items() if table not in curves for c in found if c.seed == PICTURED}
+    rows = [(is_point(method, t, row), c) for t in methods.module(method).ABLATIONS for row, found in configs(method, t, size, seeds).items() for c in found]
+    wanted = {c.hash: c for _, c in rows}
+    pictured = {c.hash for point, c in rows if not point and c.seed == PICTURED}
     count = 0
     for config in map(experiment.located, wanted.values()):
         versions = experiment.versions(config)
@@ -164,6 +163,12 @@ def collect(method: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2
             store.save_record(replace(record, arrays=arrays), paths.records())
         count += store.current(paths.records() / config.hash, versions) is not None
     return count
+
+
+def is_point(method: str, table: str, label: str) -> bool:
+    """Whether a row is no more than a point of a curve, which needs no pictures."""
+    module = methods.module(method)
+    return table in module.SWEEPS and table.startswith("Fig.") and label not in getattr(module, "LISTED", {}).get(table, ())
 
 
 @dataclass(frozen=True)

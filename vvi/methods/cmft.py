@@ -309,6 +309,7 @@ _TABLES: dict[str, dict[str, dict]] = {
     "own": OWN,
 }
 ABLATIONS = {table: {label: PAIRS | changes for label, changes in rows.items()} for table, rows in _TABLES.items()}
+LISTED = {"Fig. 9": ("CMFT n=1", "CMFT n=6")}  # rows of SWEEPS whose clips the chapter shows
 MAIN = ("Same batches", "CMFT")  # the row that stands for the paper, beside the plain network on batches of the same kind
 SWEEPS = ("own", "Fig. 6", "Fig. 7", "Fig. 9")  # rows of our own and curves over a setting: run on the first seed only
 AT_SEARCH = ("test_embedding", "tta")  # options that training does not see: runs that differ in nothing else share their weights

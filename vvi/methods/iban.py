@@ -271,6 +271,7 @@ ABLATIONS: dict[str, dict[str, dict]] = {
     },
 }
 PAPER_RECIPE = {table: {"identities": 4} for table in ABLATIONS}  # 16 clips a step at the size of the paper
+LISTED = {"Fig. 9": ("B+IG+BSTA",)}  # rows of SWEEPS whose clips the chapter shows
 MAIN = ("Table II", "Baseline+IG+ESB+BSTA")  # the row that stands for the paper
 SWEEPS = ("Fig. 7", "Fig. 9", "own")  # curves and single differences: run on the first seed only
 
