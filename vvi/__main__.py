@@ -196,6 +196,7 @@ def _parser() -> arguments.Parser:
         sub.set_defaults(do=do)
         return sub
 
+    pairs = {"type": arguments.field, "action": "extend", "nargs": "+"}
     synth = command("synth", _synth, "write the embedded synthetic data set in a real on-disk layout")
     synth.add_argument("root")
     synth.add_argument("--preset", default="standard", choices=_SIZES[:3])
@@ -208,9 +209,7 @@ def _parser() -> arguments.Parser:
     check.add_argument("--no-images", action="store_true", help="look at the lists only")
     check.add_argument(
         "--set",
-        type=arguments.field,
-        action="extend",
-        nargs="+",
+        **pairs,
         metavar="OPTION=VALUE",
         help="options of the reader, e.g. strict=false min_seq_len=2 mode=indoor trial=3",
     )
@@ -226,9 +225,7 @@ def _parser() -> arguments.Parser:
         sub.add_argument("--seeds", type=arguments.whole(0), nargs="+", default=[0])
         sub.add_argument(
             "--set",
-            type=arguments.field,
-            action="extend",
-            nargs="+",
+            **pairs,
             metavar="FIELD=VALUE",
             help="fields to change, e.g. frames=4 lr=0.001, or switches of the method (`vvi switches METHOD` lists them)",
         )
@@ -252,9 +249,7 @@ def _parser() -> arguments.Parser:
     ablate.add_argument("--executor", metavar="WHERE", help="here, processes, dask://host:port or slurm (the last two need the extra [cluster])")
     ablate.add_argument(
         "--options",
-        type=arguments.field,
-        action="extend",
-        nargs="+",
+        **pairs,
         metavar="NAME=VALUE",
         help="parameters of slurm jobs, e.g. timeout_min=600 slurm_partition=gpu",
     )
@@ -287,7 +282,7 @@ def _parser() -> arguments.Parser:
     search.add_argument("method", nargs="?", default="baseline", help="its main row, or what --set makes of it; trained first where its weights are not here")
     search.add_argument("--preset", default="standard", choices=_SIZES)
     search.add_argument("--seed", type=arguments.whole(0), default=0)
-    search.add_argument("--set", type=arguments.field, action="extend", nargs="+", metavar="FIELD=VALUE")
+    search.add_argument("--set", **pairs, metavar="FIELD=VALUE")
     search.add_argument("--data", default=None, help="folder whose test tracklets are the gallery, in place of the preset's")
     search.add_argument("--camera", type=arguments.whole(1), default=1)
     search.add_argument("--out", default=None, metavar="ROOT", help="folder for the tracklets of this video alone (default: in the cache)")
