@@ -189,7 +189,7 @@ class Bench:
         self.terms: dict[str, torch.Tensor] = {}
 
     def step(self) -> None:
-        self.terms = train.iteration(self.method, self.batch, self.optimisers, self.recipe, LATE, self.engine)
+        self.terms = train.iteration(self.method, self.batch, self.optimisers, LATE, self.recipe.lr, self.engine)
 
     def clock(self, wall: bool = False) -> float:
         """Seconds of the processor; wall time once a GPU has done what it was given."""

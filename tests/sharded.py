@@ -73,7 +73,7 @@ def gradients(case: str, number: int, count: int) -> dict[str, torch.Tensor]:
     recipe, found = Recipe(), {}
     for epoch in (0.0, 199.0):
         kept = {key: Kept(method) for key in optim.build(method, recipe)}
-        terms = train.iteration(method, part(batch(), number, count), kept, recipe, epoch, Engine())
+        terms = train.iteration(method, part(batch(), number, count), kept, epoch, optim.rate(recipe, epoch, recipe.epochs), Engine())
         found |= {f"{epoch}/{key}": value for key, value in terms.items()}
         found |= {f"{epoch}/{key}/{i}/{p}": grad for key, kept_ in kept.items() for i, step in enumerate(kept_.steps) for p, grad in step.items()}
     return found

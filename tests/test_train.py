@@ -34,7 +34,7 @@ class Toy(Method):
 def step(method, epoch=0.0, recipe=RECIPE):
     engine = train.fabric("cpu")
     batch = Batch(*(torch.zeros(1),) * 5)
-    return train.iteration(method, batch, optim.build(method, recipe), recipe, epoch, engine)
+    return train.iteration(method, batch, optim.build(method, recipe), epoch, optim.rate(recipe, epoch, recipe.epochs), engine)
 
 
 def test_a_phase_steps_its_parts_with_the_gradient_of_its_own_loss():

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from vvi import durable, experiment, methods, paths, store
+from vvi import durable, experiment, findings, methods, paths, store
 from vvi.config import RunConfig, change, preset
 from vvi.experiment import Result
 from vvi.seed import share
@@ -22,7 +22,6 @@ from vvi.types import Direction
 FOLDERS = ("VVI_RUNS", "VVI_CACHE", "VVI_DATA")
 _ONE = threading.Lock()
 PICTURED = 0  # the seed whose records keep what pictures need
-NUMBERS = ("/ap", "/first_hit", "/trials")  # arrays that metrics and tests of a difference are made of, by the end of their names
 
 
 def rows(method: str, table: str) -> dict[str, dict]:
@@ -159,7 +158,7 @@ def collect(method: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2
     for config in map(experiment.located, wanted.values()):
         versions = experiment.versions(config)
         if store.current(paths.records() / config.hash, versions) is None and (record := store.current(paths.runs() / config.hash, versions)):
-            arrays = record.arrays if config.hash in pictured else {k: v for k, v in record.arrays.items() if k.endswith(NUMBERS)}
+            arrays = record.arrays if config.hash in pictured else {k: v for k, v in record.arrays.items() if k.endswith(findings.NUMBERS)}
             store.save_record(replace(record, arrays=arrays), paths.records())
         count += store.current(paths.records() / config.hash, versions) is not None
     return count

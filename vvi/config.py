@@ -7,6 +7,7 @@ hash compute the same; what only says where or how fast (device, workers, folder
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -16,18 +17,23 @@ from typing import Any, Literal
 from vvi.fields import Bounds, check_fields, hints
 
 Preset = Literal["tiny", "standard", "full", "paper"]
+Schedule = Literal["steps", "cosine", "one-cycle"]
 PRESETS: tuple[Preset, ...] = ("tiny", "standard", "full", "paper")
 _BOUNDS: Bounds = {
     **dict.fromkeys(("height", "width", "frames", "identities", "tracklets", "epochs", "steps"), (1, math.inf)),
     **dict.fromkeys(("pad", "lr", "slow", "momentum", "weight_decay", "warmup", "gamma"), (0, math.inf)),
     "seed": (0, 2**63 - 1),
     "flip": (0, 1),
+    "warmup_steps": (0, math.inf),
 }
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which tracklets, and how a clip is cut and changed. `source`: a preset of the embedded synthetic data, or "real" for the folder `$VVI_DATA`."""
+    """Which tracklets, and how a clip is cut and changed. `source`: a preset of the embedded synthetic data, or "real" for the folder `$VVI_DATA`.
+
+    split: who is searched, the "test" people or the validation people, "val", on whom alone settings are chosen. Training does not see it.
+    """
 
     source: str = "standard"
     seed: int = 0
@@ -39,6 +45,7 @@ class DataConfig:
     pad: int = 10
     flip: float = 0.5
     augment_per: Literal["frame", "clip"] = "frame"
+    split: Literal["test", "val"] = "test"
 
     def __post_init__(self):
         check_fields(DataConfig, vars(self), _BOUNDS)
@@ -54,6 +61,9 @@ class Recipe:
     """Batches, optimiser and schedule; the defaults are the paper's (MITML, section 6).
 
     The clock of a run counts `epochs` of the paper whatever the number of steps: with `steps=None` an epoch is one pass of the sampler, else `steps` are spread over `epochs`.
+    drops: at which share of the run each milestone is reached, so that whatever a paper ties to an epoch stays before or after the same drop of the rate; empty: where the clock
+    of equal epochs has it. warmup_steps: length of the warm-up in steps instead of epochs. schedule: a factor `gamma` at each milestone ("steps"), half a cosine down to zero
+    ("cosine"), or a rise over three tenths of the run and half a cosine down ("one-cycle", which needs no warm-up).
     """
 
     identities: int = 8
@@ -69,10 +79,16 @@ class Recipe:
     warmup: int = 10
     milestones: tuple[int, ...] = (35, 80)
     gamma: float = 0.1
+    schedule: Schedule = "steps"
+    warmup_steps: int | None = None
+    drops: tuple[float, ...] = ()
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     def __post_init__(self):
         check_fields(Recipe, vars(self), _BOUNDS)
+        marks = (0.0, *self.drops, 1.0)
+        if self.drops and (len(self.drops) != len(self.milestones) or any(a >= b for a, b in itertools.pairwise(marks))):
+            raise ValueError(f"drops={self.drops!r} does not fit: one share of the run, ascending between 0 and 1, for each of the milestones {self.milestones}")
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,11 @@ from vvi.config import DataConfig, RunConfig
 from vvi.data import open_dataset, synthetic
 from vvi.data.layout import holds
 from vvi.data.loader import Frames, TrainLoader
+from vvi.data.synthetic import presets
 from vvi.methods.base import Method
 from vvi.metrics import Metrics
 from vvi.seed import seed_everything, share
-from vvi.types import Dataset, Direction
+from vvi.types import MODALITIES, Dataset, Direction
 
 Pixels = Literal["files", "cache", "resident"]
 WEIGHTS = "model.safetensors"
@@ -56,8 +57,9 @@ class Result:
 
     @property
     def data_label(self) -> str:
-        """What every figure and table of this result must say: "synthetic", or the layout of the real set."""
-        return "synthetic" if self.config.data.synthetic else self.config.data.layout
+        """What every figure and table of this result must say: "synthetic", or the layout of the real set; and whether validation people were searched."""
+        named = "synthetic" if self.config.data.synthetic else self.config.data.layout
+        return named if self.config.data.split == "test" else f"{named} (validation people)"
 
     def probe(self, name: str) -> probes.Score:
         """A score against the known factors; KeyError naming those there are."""
@@ -159,7 +161,11 @@ def _digest(data: DataConfig, root: str | Path | None) -> tuple[str, str]:
 
 
 def dataset(data: DataConfig, root: str | Path | None = None, progress: bool = True, seed: int = 0) -> Dataset:
-    """The data of a config: a folder given, what `$VVI_DATA` holds for "real", else the embedded set, written on first use. The seed of a run names its trial of RegDB."""
+    """The data of a config: a folder given, what `$VVI_DATA` holds for "real", else the embedded set, written on first use. The seed of a run names its trial of RegDB.
+
+    With `split="val"` those who are searched are drawn people that no set holds, filmed by the same cameras; of real data, where nobody can be drawn, every fifth training
+    identity, which then is not trained on.
+    """
     if root is None and not data.synthetic:
         root = _real(data.layout)
         if root is None:
@@ -167,7 +173,21 @@ def dataset(data: DataConfig, root: str | Path | None = None, progress: bool = T
     if root is None:
         root = synthetic_root(data, progress)
     options = {"min_seq_len": data.min_seq_len} if data.layout == "hitsz-vcm" else {"trial": trials.regdb_trial(seed)} if data.layout == "regdb" else {}
-    return open_dataset(root, layout=data.layout, **options)
+    found = open_dataset(root, layout=data.layout, **options)
+    if data.split == "test":
+        return found
+    if not data.synthetic:
+        return held_out(found)
+    others = open_dataset(synthetic_root(replace(data, source=data.source + presets.VALIDATION), progress), layout=data.layout, **options)
+    return replace(found, sides=others.sides)
+
+
+def held_out(found: Dataset, every: int = 5) -> Dataset:
+    """A data set whose searched people are every fifth training identity: the others are trained on, the test people are left out."""
+    chosen = set(list(found.labels)[::every])
+    parts = {m: tuple(t for t in found.train if t.modality == m and t.identity in chosen) for m in MODALITIES}
+    sides = {"ir2vis": (parts["ir"], parts["vis"]), "vis2ir": (parts["vis"], parts["ir"])}
+    return replace(found, train=tuple(t for t in found.train if t.identity not in chosen), sides={d: sides[d] for d in found.sides})
 
 
 def _real(layout: str) -> Path | None:
@@ -184,13 +204,12 @@ def synthetic_root(data: DataConfig, progress: bool = True) -> Path:
 
 
 def frames(data: DataConfig, found: Dataset, progress: bool = True, pixels: Pixels = "files", device: str | torch.device = "cpu") -> Frames:
-    """The reader of pixels at the config's size: from the image "files", from a memory-mapped "cache" of all decoded frames, or with that cache "resident" on a device."""
+    """The reader of pixels at the config's size: from the image "files", training clips from a memory-mapped "cache" of decoded frames, or with that cache "resident" on a device."""
     if pixels not in get_args(Pixels):
         raise ValueError(f"pixels={pixels!r}: choose from {', '.join(get_args(Pixels))}")
     reader = Frames(data.height, data.width, paths.cache() / "decoded")
     if pixels != "files":
-        test = dict.fromkeys(t for sides in found.sides.values() for side in sides for t in side)
-        reader.build([*found.train, *test], progress)
+        reader.build(found.train, progress)
     if pixels == "resident":
         reader.resident(device)
     return reader
@@ -269,11 +288,15 @@ def _train(
 
 
 def _twin(settings: RunConfig) -> store.Record | None:
-    """A stored run, with weights on this machine, that differs in nothing but what training does not see (`AT_SEARCH` of the method)."""
+    """A stored run, with weights on this machine, that differs in nothing but what training does not see (who is searched, `AT_SEARCH` of the method)."""
     unseen = getattr(methods.module(settings.method), "AT_SEARCH", ())
-    plain = replace(settings, options={k: v for k, v in settings.options.items() if k not in unseen})
-    folder = paths.runs() / plain.hash
-    return store.current(folder, versions(plain)) if plain != settings and (folder / WEIGHTS).is_file() else None
+    options = {k: v for k, v in settings.options.items() if k not in unseen}
+    splits = ("test", "val") if settings.data.synthetic else (settings.data.split,)
+    for twin in (replace(settings, options=chosen, data=replace(settings.data, split=split)) for split in splits for chosen in (options, settings.options)):
+        folder = paths.runs() / twin.hash
+        if twin.hash != settings.hash and (folder / WEIGHTS).is_file() and (record := store.current(folder, versions(twin))):
+            return record
+    return None
 
 
 def _measure(settings: RunConfig, method: Method, found: Dataset, reader: Frames, progress: bool) -> tuple[dict, dict, dict, dict]:
@@ -282,6 +305,8 @@ def _measure(settings: RunConfig, method: Method, found: Dataset, reader: Frames
     sides = evaluate.evaluate(method, found, reader, settings.data.frames, progress)
     scores, arrays = findings.summary(sides)
     times.append(time.perf_counter())
+    if settings.data.split == "val":  # to choose by: numbers of the search alone
+        return scores, {"evaluate": round(times[1] - times[0], 2)}, {}, {k: v for k, v in arrays.items() if k.endswith(findings.NUMBERS)}
     if found.layout == "sysu-mm01":
         scored = trials.sysu_scores(found.root, lambda wanted: evaluate.embed(method, wanted, reader, settings.data.frames))
         arrays |= {f"{name}/trials": values.astype(np.float32) for name, values in scored.items()}

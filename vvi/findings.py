@@ -21,6 +21,7 @@ from vvi.plots import cam
 from vvi.types import Dataset, Direction, Modality, Tracklet
 
 RANKS = (1, 5, 10, 20)
+NUMBERS = ("/ap", "/first_hit", "/trials")  # arrays that metrics and tests of a difference are made of, by the end of their names
 SHOWN = 12  # test identities whose embeddings a record keeps, for t-SNE
 MAPPED, KEPT_MAPS = 32, 2  # test tracklets of each modality whose CAM is scored, and whose maps a record keeps
 

@@ -120,9 +120,9 @@ def fit(
     bar = tqdm(total=steps, initial=start, desc="train", unit="step", disable=not progress, mininterval=1)
     with bar, compiled(method) if faster else nullcontext():
         for batch in loader.batches(start, steps, engine.device, workers):
-            epoch = batch.step * recipe.epochs / steps
-            terms = iteration(method, batch, optimisers, recipe, epoch, engine)
-            history.add(batch.step, terms, optim.rate(recipe, epoch))
+            epoch, rate = optim.clock(recipe, batch.step, steps), optim.rate(recipe, batch.step, steps)
+            terms = iteration(method, batch, optimisers, epoch, rate, engine)
+            history.add(batch.step, terms, rate)
             bar.update()
             if checkpoint and shards.first() and checkpoint.due(batch.step + 1, steps):
                 checkpoint.save(batch.step + 1, method, optimisers, history.flush())
@@ -145,7 +145,7 @@ def compiled(method: Method) -> Iterator[None]:
             del stage.forward
 
 
-def iteration(method: Method, batch: Batch, optimisers: dict, recipe: Recipe, epoch: float, engine: Fabric) -> dict[str, torch.Tensor]:
+def iteration(method: Method, batch: Batch, optimisers: dict, epoch: float, rate: float, engine: Fabric) -> dict[str, torch.Tensor]:
     """One pass over the active phases: forward (shared unless a phase asks for a fresh one), losses, gradient for the phase's parts alone, step.
 
     Of several processes each forwards its share of the batch; the losses see all rows, the gradients are of the whole batch.
@@ -162,7 +162,7 @@ def iteration(method: Method, batch: Batch, optimisers: dict, recipe: Recipe, ep
         engine.backward(sum(losses.values()), inputs=params, retain_graph=shared_later)
         shards.average(params)
         optimiser = optimisers[phase.optimiser]
-        optim.set_rate(optimiser, recipe, phase, epoch)
+        optim.set_rate(optimiser, phase, rate)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         terms |= {f"{phase.name}/{name}": value.detach() for name, value in losses.items()}

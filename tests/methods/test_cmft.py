@@ -38,7 +38,7 @@ def batch(step=0, frames=3, pairs=2):
 def iterate(model, epoch, steps=1):
     recipe = Recipe(slow=1.0, warmup=0, milestones=(), lr=0.01)
     optimisers, engine = optim.build(model, recipe), train.fabric("cpu")
-    return [train.iteration(model, batch(s), optimisers, recipe, epoch, engine) for s in range(steps)]
+    return [train.iteration(model, batch(s), optimisers, epoch, optim.rate(recipe, epoch, recipe.epochs), engine) for s in range(steps)]
 
 
 def near(value, expected, places=1e-6):
@@ -426,7 +426,7 @@ def test_noise_with_drawn_labels_is_searched_at_chance_whatever_was_learnt_of_no
     optimisers, labels = optim.build(model, recipe), torch.arange(3).repeat_interleave(2)
     for step in range(10):  # both stages
         vis, ir = (torch.randn(6, 3, 3, 32, 16, generator=torch.Generator().manual_seed(100 + 2 * step + n)) for n in range(2))
-        train.iteration(model, Batch(vis, ir, labels, labels, labels, step), optimisers, recipe, 20 * step, engine)
+        train.iteration(model, Batch(vis, ir, labels, labels, labels, step), optimisers, 20 * step, optim.rate(recipe, 20 * step, recipe.epochs), engine)
     model.eval()
     with torch.no_grad():
         vis, ir = (model.embed(torch.randn(100, 3, 3, 32, 16, generator=torch.Generator().manual_seed(n)), m).numpy() for n, m in enumerate(("vis", "ir")))

@@ -31,7 +31,7 @@ def build(name, seed=0):
 def iterate(method, steps, epoch=0.0, engine=None):
     engine = engine or train.fabric("cpu")
     optimisers = optim.build(method, RECIPE)
-    return [train.iteration(method, batch(0), optimisers, RECIPE, epoch, engine) for _ in range(steps)]
+    return [train.iteration(method, batch(0), optimisers, epoch, RECIPE.lr, engine) for _ in range(steps)]
 
 
 @pytest.mark.parametrize("name", methods.names())
@@ -83,7 +83,7 @@ def test_a_step_gives_every_parameter_of_its_phases_a_gradient_in_either_precisi
         monkeypatch.setattr(method, "phases", (phase,))
         optimisers, reached = optim.build(method, RECIPE), []
         optimisers[phase.optimiser].register_step_pre_hook(lambda *_, seen=reached, phase=phase: seen.extend(p.grad for p in method.parameters_of(phase)))
-        train.iteration(method, batch(0), optimisers, RECIPE, phase.epochs[0], engine)
+        train.iteration(method, batch(0), optimisers, phase.epochs[0], RECIPE.lr, engine)
         assert reached and all(grad is not None and grad.dtype == torch.float32 and torch.isfinite(grad).all() for grad in reached)
 
 

@@ -422,7 +422,7 @@ def test_gamma_zero_trains_as_cross_entropy():
     for options in ({"id_loss": "ce"}, {"focal_gamma": 0.0}):
         model = small(**options).train()
         optimisers, engine = optim.build(model, RECIPE), train.fabric("cpu")
-        histories.append([train.iteration(model, batch(step=k), optimisers, RECIPE, 0.0, engine)["encoder/id"].item() for k in range(3)])
+        histories.append([train.iteration(model, batch(step=k), optimisers, 0.0, RECIPE.lr, engine)["encoder/id"].item() for k in range(3)])
     assert histories[0] == pytest.approx(histories[1], abs=1e-6)
 
 
@@ -506,12 +506,12 @@ def test_the_schedule_of_the_paper_is_that_of_the_card():
     model = small()
     optimiser = optim.build(model, recipe)["main"]
     for epoch, head in {0: 0.01, 9: 0.1, 19: 0.1, 20: 0.01, 49: 0.01, 50: 0.001}.items():
-        optim.set_rate(optimiser, recipe, model.phases[0], epoch)
+        optim.set_rate(optimiser, model.phases[0], optim.rate(recipe, epoch, 120))
         rates = {id(p): g["lr"] for g in optimiser.param_groups for p in g["params"]}
         for name, p in model.named_parameters():
             if p.requires_grad:
                 assert rates[id(p)] == pytest.approx(head * (0.1 if name.startswith(("trunk.", "non_local.")) else 1))
-    assert recipe.epochs == 120 and optim.rate(recipe, 119) == pytest.approx(0.001)
+    assert recipe.epochs == 120 and optim.rate(recipe, 119, 120) == pytest.approx(0.001)
 
 
 def test_the_rows_of_the_tables_are_those_of_the_paper():

@@ -271,7 +271,7 @@ def test_the_slow_group_is_everything_but_neck_and_classifier():
     model = small()
     groups = {g["factor"]: {id(p) for p in g["params"]} for g in model.groups(model.phases[-1], slow=0.1)}
     assert groups[1.0] == {id(model.neck.norm.weight), id(model.neck.classifier.weight)} and id(model.anaglyph_norm.weight) in groups[0.1]
-    rates = {e: round(optim.rate(Recipe(), e), 6) for e in (0, 9, 34, 35, 79, 80)}
+    rates = {e: round(optim.rate(Recipe(), e, 200), 6) for e in (0, 9, 34, 35, 79, 80)}
     assert rates == {0: 0.01, 9: 0.1, 34: 0.1, 35: 0.01, 79: 0.01, 80: 0.001}
 
 
@@ -406,7 +406,7 @@ def test_every_row_of_every_table_takes_a_step():
     for fields in runs.values():
         options = change(preset("tiny", "iban"), **fields).options
         model = small(**options).train()
-        found = train.iteration(model, clips, optim.build(model, recipe), recipe, 100, engine)
+        found = train.iteration(model, clips, optim.build(model, recipe), 100, optim.rate(recipe, 100, recipe.epochs), engine)
         assert all(torch.isfinite(v) for v in found.values()), fields
         assert hasattr(model, "intermediary") == options.get("ig", True) and hasattr(model, "cross") == (options.get("ig", True) and options.get("cr", True))
 

@@ -167,7 +167,7 @@ def test_a_clip_of_another_length_than_the_gates_is_refused():
 def iterate(model, epoch, steps=1, **changes):
     recipe = Recipe(**({"slow": 1.0, "warmup": 0, "milestones": ()} | changes))
     optimisers, engine = optim.build(model, recipe), train.fabric("cpu")
-    return [train.iteration(model, batch(step=s), optimisers, recipe, epoch, engine) for s in range(steps)]
+    return [train.iteration(model, batch(step=s), optimisers, epoch, optim.rate(recipe, epoch, recipe.epochs), engine) for s in range(steps)]
 
 
 def test_the_classifier_learns_from_its_own_loss_alone_and_the_encoder_is_not_moved_by_it():
@@ -226,7 +226,7 @@ def test_the_classifier_learns_at_its_own_constant_rate_while_the_encoder_follow
     optimisers = optim.build(model, recipe)
     for epoch, rate in {0: 0.01, 9: 0.1, 34: 0.1, 35: 0.01, 79: 0.01, 80: 0.001}.items():
         for phase in model.phases:
-            optim.set_rate(optimisers[phase.optimiser], recipe, phase, epoch)
+            optim.set_rate(optimisers[phase.optimiser], phase, optim.rate(recipe, epoch, 200))
         rates = {id(p): g["lr"] for g in optimisers["main"].param_groups for p in g["params"]}
         assert rates[id(model.neck.classifier.weight)] == pytest.approx(rate) and rates[id(model.memory.fc.weight)] == pytest.approx(rate / 10)
         assert {g["lr"] for g in optimisers["modal"].param_groups} == {0.01}

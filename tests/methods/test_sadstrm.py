@@ -55,7 +55,7 @@ def shuffled(b, vis=True, ir=True):
 
 def iterate(model, epoch, recipe=RECIPE, steps=1):
     optimisers, engine = optim.build(model, recipe), train.fabric("cpu")
-    return [train.iteration(model, batch(step=s), optimisers, recipe, epoch, engine) for s in range(steps)]
+    return [train.iteration(model, batch(step=s), optimisers, epoch, optim.rate(recipe, epoch, recipe.epochs), engine) for s in range(steps)]
 
 
 def active(model, epoch):
@@ -314,9 +314,9 @@ def test_the_classifier_of_the_defender_stays_in_step_two_with_weight_decay_and_
     model = small(optim_mode=mode).train()
     optimisers, engine = optim.build(model, RECIPE), train.fabric("cpu")
     first = model.w_def.weight.detach().clone()
-    train.iteration(model, batch(), optimisers, RECIPE, 149, engine)
+    train.iteration(model, batch(), optimisers, 149, RECIPE.lr, engine)
     learned = model.w_def.weight.detach().clone()
-    train.iteration(model, batch(), optimisers, RECIPE, 150, engine)
+    train.iteration(model, batch(), optimisers, 150, RECIPE.lr, engine)
     assert not torch.equal(first, learned) and torch.equal(model.w_def.weight, learned) and model.w_def.weight.grad is None
 
 
@@ -583,7 +583,7 @@ def test_the_heads_learn_ten_times_as_fast_as_the_rest_on_the_schedule_of_the_pa
     names = {id(p): part_of(name) for name, p in model.named_parameters()}
     for epoch, rate in {0: 0.012, 1: 0.024, 9: 0.12, 10: 0.12, 34: 0.12, 35: 0.012, 79: 0.012, 80: 0.0012, 149: 0.0012, 199: 0.0012}.items():
         for phase in active(model, epoch):
-            optim.set_rate(optimisers[phase.optimiser], recipe, phase, epoch)
+            optim.set_rate(optimisers[phase.optimiser], phase, optim.rate(recipe, epoch, 200))
             for group in optimisers[phase.optimiser].param_groups:
                 for p in group["params"]:
                     assert group["lr"] == pytest.approx(rate if names[id(p)] in HEADS else rate / 10)

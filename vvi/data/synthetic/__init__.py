@@ -80,6 +80,6 @@ def _job(preset: str | Preset, layout: str, seed: int):
     from vvi.data.synthetic import layouts, presets, store
 
     layouts.find(layout)
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"seed={seed!r}: the seed of a synthetic set is a whole number from 0")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < presets.OTHERS:
+        raise ValueError(f"seed={seed!r}: the seed of a synthetic set is a whole number from 0 and below 2**32")
     return store.Job(presets.find(preset), layout, seed, VERSION)

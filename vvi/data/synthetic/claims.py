@@ -131,7 +131,7 @@ def look_alike_claims(root: Path | str, split: str, pairs: int) -> dict[str, flo
     """Two-way accuracy within look-alike pairs, filmed anew by one camera each, with standard errors over pairs: from single frames, and from the stride rate of masks."""
     said = json.loads((Path(root) / MANIFEST).read_text())
     preset = presets.Preset(**{**said["plan"], **{part: presets.Plan(**said["plan"][part]) for part in ("train", "test")}})
-    everyone = layouts.people(said["layout"], preset, said["seed"])
+    everyone = layouts.people(said["layout"], preset, said["seed"] + preset.people)
     groups: dict[int, list[Identity]] = {}
     for who in everyone.values():
         if who.split == split and who.look_alike_group >= 0:
@@ -153,7 +153,7 @@ def _takes(who: Identity, film: Film, preset: presets.Preset, seed: int) -> tupl
     """Several walks of one person past one camera: frames (TAKES, T, H, W, C), and the stride rate measured from the masks of each."""
     size, frames, rates = (preset.height, preset.width), [], []
     for take in range(1, TAKES + 1):
-        walk = filming.walk(who, film, seed, take)
+        walk = filming.walk(who, film, seed + preset.people, take)
         pictures, masks = draw.sequence(who, walk, scene(film.camera, film.modality, *size, seed), *size)
         frames.append(pictures)
         rates.append(stride_rate(masks, walk.faults == 0))

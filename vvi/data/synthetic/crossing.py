@@ -114,7 +114,8 @@ def _walkers(crossing: Crossing, place: Scene, moments: np.ndarray) -> list[_Wal
 @lru_cache(maxsize=4)
 def everyone(preset: str, seed: int) -> dict[int, Identity]:
     """Identity -> person of a synthetic set; those of the test half have the highest numbers."""
-    return layouts.people("hitsz-vcm", presets.find(preset), seed)
+    found = presets.find(preset)
+    return layouts.people("hitsz-vcm", found, seed + found.people)
 
 
 def _walker(crossing: Crossing, who: Identity, place: Scene, moments: np.ndarray) -> _Walker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,8 @@ TRACKLET = 24  # frames of a full tracklet
 MINIMUM = 12  # readers drop tracklets with fewer frames
 CAMERAS = 12
 FIRST_TEST = 503  # as in the real set; later when there are more training identities
+VALIDATION = "-val"  # behind the name of a preset
+OTHERS = 2**32  # seeds of sets stay below: people of a seed above it belong to no set
 PLAN, LOOK_ALIKE = 1, 2  # first words of the seeds, so that no two streams of random numbers are the same
 
 
@@ -42,7 +44,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Preset:
-    """Sizes of one synthetic set in each layout; `still` = (train, val, test) identities of SYSU-MM01, `paired` = identities of RegDB."""
+    """Sizes of one synthetic set in each layout; `still` = (train, val, test) identities of SYSU-MM01, `paired` = identities of RegDB.
+
+    people: added to the seed of a set for who walks and how, while its cameras stay: other people at the same places.
+    """
 
     name: str
     train: Plan
@@ -51,6 +56,7 @@ class Preset:
     width: int = 64
     still: tuple[int, int, int] = (40, 8, 24)
     paired: int = 60
+    people: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,12 +87,18 @@ PRESETS: dict[str, Preset] = {
 
 
 def find(preset: str | Preset) -> Preset:
-    """The preset of this name; a `Preset` of one's own passes through."""
+    """The preset of this name, or with "-val" behind it its validation people; a `Preset` of one's own passes through."""
     if isinstance(preset, Preset):
         return preset
-    if preset not in PRESETS:
+    name = preset.removesuffix(VALIDATION)
+    if name not in PRESETS:
         raise ValueError(f"no synthetic preset {preset!r}; there are {', '.join(PRESETS)}")
-    return PRESETS[preset]
+    return PRESETS[name] if name == preset else validation(PRESETS[name])
+
+
+def validation(preset: Preset) -> Preset:
+    """People to choose settings on: drawn and filmed as the test people of a preset are, by the same cameras, and nobody of the set itself. Their training half is a formality."""
+    return replace(preset, name=preset.name + VALIDATION, train=Plan(2), people=OTHERS)
 
 
 def identities(preset: Preset) -> dict[str, range]:

@@ -43,6 +43,11 @@ class Job:
     seed: int
     version: int
 
+    @property
+    def people(self) -> int:
+        """The seed of who walks and how; that of the cameras is `seed`."""
+        return self.seed + self.preset.people
+
     def request(self) -> dict[str, object]:
         """What the manifest must say for the set to be this one."""
         return json.loads(
@@ -131,8 +136,8 @@ def _put(path: Path, text: str) -> None:
 
 def _fill(root: Path, job: Job, workers: int | None, progress: bool) -> None:
     """Draw every identity that is not in the waiting room yet."""
-    films = layouts.find(job.layout).films(job.preset, job.seed)
-    everyone = layouts.people(job.layout, job.preset, job.seed)
+    films = layouts.find(job.layout).films(job.preset, job.people)
+    everyone = layouts.people(job.layout, job.preset, job.people)
     missing = [(root, job, who, films[number]) for number, who in everyone.items() if not (root / PARTS / str(number)).is_dir()]
     frames = sum(film.frames for *_, shots in missing for film in shots)
     workers = min(workers or (_cores() if frames > WORTH_A_POOL else 1), len(missing))
@@ -183,7 +188,7 @@ def _files(job: Job, who: Identity, films: list[Film], rows: list[dict[str, obje
     """Relative path and bytes of every frame and mask strip; what is known of each frame is added to `rows`."""
     layout, (height, width) = layouts.find(job.layout), (job.preset.height, job.preset.width)
     for film in films:
-        walk = filming.walk(who, film, job.seed)
+        walk = filming.walk(who, film, job.people)
         view = scene(layout.scenery(film), film.modality, height, width, job.seed)
         frames, masks = draw.sequence(who, walk, view, height, width)
         strips: dict[str, list[np.ndarray]] = {}
@@ -216,7 +221,7 @@ def _encoded(suffix: str, frame: np.ndarray) -> bytes:
 
 def _finish(root: Path, job: Job) -> None:
     """Move identities into place, then write the tables, the lists, and last the manifest; every step may be repeated."""
-    layout, everyone = layouts.find(job.layout), layouts.people(job.layout, job.preset, job.seed)
+    layout, everyone = layouts.find(job.layout), layouts.people(job.layout, job.preset, job.people)
     hashes: list[tuple[str, str]] = []
     for number, who in everyone.items():
         part = root / PARTS / str(number)
@@ -227,7 +232,7 @@ def _finish(root: Path, job: Job) -> None:
                 os.replace(part / "files" / folder, root / folder)
     frames = pd.concat([pd.read_csv(root / PARTS / str(number) / "frames.csv") for number in everyone], ignore_index=True)
     texts = {"info/factors.csv": pd.DataFrame([who.row() for who in everyone.values()]).to_csv(index=False, lineterminator="\n")}
-    texts |= {"info/frames.csv": "".join(_joined(root, everyone))} | layout.lists(job.preset, job.seed, frames)
+    texts |= {"info/frames.csv": "".join(_joined(root, everyone))} | layout.lists(job.preset, job.people, frames)
     for path, text in texts.items():
         _put(root / path, text)
         hashes.append((path, _sha(text.encode())))
