@@ -19,7 +19,7 @@ FLOORS = {
     4.5: ["findings"],
     5: ["experiment", "search"],
     6: ["ablate", "panels", "stress"],
-    6.5: ["compare", "queries"],
+    6.5: ["compare", "queries", "tune"],
     6.6: ["standing"],
     6.7: ["explorer"],
     6.8: ["workbench"],

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ def test_milestones_are_met_at_their_share_of_the_run_and_events_stay_between_th
     at = {s: optim.rate(recipe, s, 1000) for s in (0, 49, 50, 599, 600, 849, 850)}
     assert at == {0: pytest.approx(0.002), 49: 0.1, 50: 0.1, 599: 0.1, 600: pytest.approx(0.01), 849: pytest.approx(0.01), 850: pytest.approx(0.001)}
     epochs = [optim.clock(recipe, s, 1000) for s in range(1000)]
-    assert all(a < b for a, b in zip(epochs, epochs[1:])) and epochs[0] == 0
+    assert all(a < b for a, b in itertools.pairwise(epochs)) and epochs[0] == 0
     assert next(s for s, e in enumerate(epochs) if e >= 40) in range(600, 850)  # after the first drop and before the second, as in the paper
 
 
@@ -30,7 +32,7 @@ def test_one_cycle_rises_and_falls_and_a_cosine_only_falls():
     one, half = (Recipe(schedule=s, warmup_steps=0) for s in ("one-cycle", "cosine"))
     up, down = ([optim.rate(r, s, 100) for s in range(100)] for r in (one, half))
     assert up.index(max(up)) == 30 and max(up) == pytest.approx(0.1) and up[0] == pytest.approx(0.004)
-    assert all(a >= b for a, b in zip(down, down[1:])) and down[0] == pytest.approx(0.1) and max(up[-1], down[-1]) < 1e-4
+    assert all(a >= b for a, b in itertools.pairwise(down)) and down[0] == pytest.approx(0.1) and max(up[-1], down[-1]) < 1e-4
 
 
 def test_the_slow_parts_learn_at_a_tenth():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from vvi import arguments
 
@@ -106,6 +107,18 @@ def _ablate(args) -> int:
         )
     if args.collect:
         print(f"{ablate.collect(args.method, args.preset, args.seeds)} records in book/records")
+    return 0
+
+
+def _tune(args) -> int:
+    from vvi import executors, paths, tune
+
+    where = args.executor or ("processes" if args.workers else "here")
+    with executors.connect(where, args.workers, paths.runs() / ".jobs", **dict(args.options or [])) as pool:
+        table = tune.tune(args.method, args.trials, args.preset, executor=pool, device=args.device, pixels=args.pixels)
+    file = tune.write_log(args.method, table, args.out)
+    print(table.to_string(index=False, na_rep="-"))
+    print(f"best on validation people: {tune.best(args.method, table) or 'the main row'}; {len(table)} trials in {file}")
     return 0
 
 
@@ -254,6 +267,17 @@ def _parser() -> arguments.Parser:
         help="parameters of slurm jobs, e.g. timeout_min=600 slurm_partition=gpu",
     )
     ablate.add_argument("--collect", action="store_true", help="copy the results into book/records")
+    tuning = command("tune", _tune, "draw settings of a method, train each and score validation people; test people are not looked at")
+    tuning.add_argument("method")
+    tuning.add_argument("--trials", type=arguments.whole(1), default=8, help="how many, the main row among them (default: 8)")
+    tuning.add_argument("--out", type=Path, default=None, metavar="FILE", help="table of the trials (default: book/records/tuning/METHOD.csv)")
+    for sub in (tuning,):
+        sub.add_argument("--preset", default="standard", choices=_SIZES)
+        sub.add_argument("--device", default="auto")
+        sub.add_argument("--pixels", **pixels)
+        sub.add_argument("--workers", type=arguments.whole(0), default=0, help="processes of one thread each that train side by side (0: here)")
+        sub.add_argument("--executor", metavar="WHERE", help="here, processes, dask://host:port or slurm")
+        sub.add_argument("--options", **pairs, metavar="NAME=VALUE", help="parameters of slurm jobs, e.g. timeout_min=600")
     scene = command("scene", _scene, "draw a video in which synthetic people cross the view of a camera, and the truth beside it")
     scene.add_argument("video", help="a name that ends in .mp4")
     scene.add_argument("--modality", required=True, choices=("vis", "ir"))

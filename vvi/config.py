@@ -88,7 +88,9 @@ class Recipe:
         check_fields(Recipe, vars(self), _BOUNDS)
         marks = (0.0, *self.drops, 1.0)
         if self.drops and (len(self.drops) != len(self.milestones) or any(a >= b for a, b in itertools.pairwise(marks))):
-            raise ValueError(f"drops={self.drops!r} does not fit: one share of the run, ascending between 0 and 1, for each of the milestones {self.milestones}")
+            raise ValueError(
+                f"drops={self.drops!r} does not fit: one share of the run, ascending between 0 and 1, for each of the milestones {self.milestones}"
+            )
 
 
 @dataclass(frozen=True)

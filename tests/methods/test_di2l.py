@@ -542,13 +542,32 @@ def test_caj_and_agw_are_configurations_of_the_same_parts():
     agw, caj = small(**di2l.AGW), small(**di2l.CAJ)
     assert agw.dpa is None and agw.gamma == 0 and len(agw(batch()).feat) == 16
     assert caj.dpa is None and caj.gamma == 0 and len(caj(batch()).feat) == 24
-    assert di2l.ABLATIONS["own"]["CAJ"] == di2l.ABLATIONS["Table 2"]["Baseline"]
+    assert di2l.ABLATIONS["Parts of the baseline"]["CAJ"] == di2l.ABLATIONS["Table 2"]["Baseline"] == {"variant": "main"} | di2l.CAJ
 
 
 def test_the_variant_settles_what_is_left_open_and_nothing_else():
     released = small(variant="released", non_local="paper").config
     assert (released.rca, released.non_local, released.id_on, released.tri_numerics, released.tta_flip) == ("rgb_released", "paper", "both", "released", True)
     assert (small().config.rca, small().config.tta_flip, small().config.focal_gamma) == ("rgb", False, 2.0)
+    losses = {variant: (small(variant=variant).config.tri_loss, small(variant=variant).config.dpa_scale) for variant in ("main", "paper", "released")}
+    assert losses == {"main": ("wrt", "sqrt"), "paper": ("wrt_sq", "none"), "released": ("wrt_sq", "none")}
+
+
+def test_scores_over_the_root_of_their_width_keep_all_stripes_in_play():
+    torch.manual_seed(0)
+    sharp, soft = (di2l.PartAttention(64, 3, scaled=scaled) for scaled in (False, True))
+    soft.load_state_dict(sharp.state_dict())
+    parts = torch.randn(8, 3, 64)
+    scores = sharp.u(parts) @ sharp.v(parts).mT
+    torch.testing.assert_close(soft.attention(parts), (scores / 8).softmax(-1))
+    assert sharp.attention(parts).amax(-1).mean() - soft.attention(parts).amax(-1).mean() > 0.3
+
+
+def test_the_weight_of_the_triplet_multiplies_it():
+    one, three = (small(lambda_tri=w).train() for w in (1.0, 3.0))
+    first, second = (m.losses(m(batch()), batch(), m.phases[0]) for m in (one, three))
+    torch.testing.assert_close(second["triplet"], 3 * first["triplet"])
+    torch.testing.assert_close(second["id"], first["id"])
 
 
 @pytest.mark.parametrize(("name", "value"), [("variant", "mine"), ("rca", "grey"), ("pool", "max"), ("pool", None), ("tri_loss", "soft"), ("id_on", "global")])

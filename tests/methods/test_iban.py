@@ -370,9 +370,10 @@ def test_gates_for_each_place_refuse_another_number_of_frames():
 
 
 def test_none_follows_the_variant_and_wrong_choices_are_named():
-    paper, released = iban.Config(), iban.Config(variant="released", plus_one=False)
-    for name, (first, second) in iban.DIFFERENCES.items():
-        assert getattr(paper, name) == first and getattr(released, name) == (False if name == "plus_one" else second) and first != second
+    main, paper, released = iban.Config(variant="main"), iban.Config(), iban.Config(variant="released", plus_one=False)
+    for name, (sound, letter, code) in iban.READINGS.items():
+        assert getattr(main, name) == sound and getattr(paper, name) == letter and letter != code and sound in (letter, code)
+        assert getattr(released, name) == (False if name == "plus_one" else code)
     for options in ({"variant": "code"}, {"ig_layout": "view"}, {"temporal": None}, {"metric_feat": "both"}):
         with pytest.raises(ValueError, match=f"{next(iter(options))}=.*choose from"):
             iban.Config(**options)
@@ -393,16 +394,30 @@ def test_the_rows_of_the_tables_are_those_that_the_paper_prints():
     printed = pd.read_csv(paths.published() / "iban.csv")
     assert set(printed[printed.table == "Table II"].method) == set(iban.ABLATIONS["Table II"])
     assert set(iban.ABLATIONS["Table I"]) == {"IBAN*", "IBAN"} <= set(printed[printed.table == "Table I"].method)
-    rows = iban.ABLATIONS["Fig. 7"]
-    assert {f"lambda_{n}={v}" for n, usual in ((1, 1.5), (2, 1.5), (3, 1)) for v in (0.5, usual, 2.5)} | {f"cr_start={e}" for e in (0, 20, 40, 60)} == set(rows)
-    assert rows["lambda_2=1.5"] == rows["lambda_3=1"] == rows["cr_start=40"] == {}  # the paper's own setting is one run
-    assert iban.ABLATIONS["own"]["ig_layout=raw_view"] == {"ig_layout": "raw_view"}
+    rows, main = iban.ABLATIONS["Fig. 7"], {"variant": "main"}
+    assert rows["lambda_1=1"] == rows["lambda_2=1"] == rows["lambda_3=1"] == main  # the usual setting is one run
+    assert rows["lambda_1=1.5"] == main | {"lambda_tri": 1.5}
+    assert iban.ABLATIONS["Readings"]["raw view"] == main | {"ig_layout": "raw_view"}
+    assert iban.ABLATIONS["Readings"]["literal"] == {"variant": "paper"}
+
+
+def test_the_hard_sample_is_the_farthest_and_pulls_in_the_same_way():
+    torch.manual_seed(3)
+    vis, ir, ids = torch.randn(4, 6), torch.randn(4, 6), torch.tensor([0, 0, 1, 1])
+    for sample, best in (("easy", max), ("hard", min)):
+        total = 0.0
+        for mine, theirs in ((vis, ir), (ir, vis)):
+            for anchor in mine:  # its sample in the other modality pulls all clips of that modality
+                target = theirs[best(range(4), key=lambda n: float(F.cosine_similarity(anchor, theirs[n], 0)))]
+                total += sum(float((clip - target).square().mean()) for clip in theirs)
+        torch.testing.assert_close(iban.easy_sample_loss(vis, ir, ids, sample=sample), torch.tensor(total), rtol=1e-4, atol=1e-4)
+    assert iban.ABLATIONS["Fig. 6"]["hard sample"] == {"variant": "main", "esb_sample": "hard"}
 
 
 def test_every_row_of_every_table_takes_a_step():
     recipe, engine, clips = Recipe(optimiser="adamw", slow=1.0), train.fabric("cpu"), batch()
     runs = {tuple(fields.items()): fields for rows in iban.ABLATIONS.values() for fields in rows.values() if "method" not in fields}
-    runs |= {name: {name: both[1]} for name, both in iban.DIFFERENCES.items()} | {"Eq. (4) as printed": {"ig_embed": False, "ig_scope": "frame"}}
+    runs |= {name: {name: values[2]} for name, values in iban.READINGS.items()} | {"Eq. (4) as printed": {"ig_embed": False, "ig_scope": "frame"}}
     for fields in runs.values():
         options = change(preset("tiny", "iban"), **fields).options
         model = small(**options).train()

@@ -415,7 +415,7 @@ def test_the_layer_of_heat_maps_runs_once_in_a_search(row):
 
 @pytest.mark.parametrize("row", sadstrm.ABLATIONS["Table 1"])
 def test_every_row_of_the_ablation_trains_in_both_steps_and_searches_by_the_feature_of_the_card(row):
-    model = small(**sadstrm.ABLATIONS["Table 1"][row]).train()
+    model = small(**sadstrm.ABLATIONS["Table 1"][row] | {"variant": "paper"}).train()
     names = {epoch: {name for name in iterate(model, epoch)[0] if "watch" not in name} for epoch in (0, 150)}
     attacked, stripes = "ASAM" in row, "FR" in row
     first = {"I.def/id", "I.def/triplet"} | ({"I.stig/stripe id"} if stripes else set()) | ({"I.att/attack", "I.att/attack id"} if attacked else set())
@@ -433,6 +433,45 @@ def test_the_rows_are_those_that_the_paper_prints():
     for rows in sadstrm.ABLATIONS.values():
         for changes in rows.values():
             sadstrm.Config(**changes)
+
+
+def test_none_follows_the_variant():
+    main, paper = sadstrm.Config(variant="main"), sadstrm.Config()
+    for name, values in sadstrm.READINGS.items():
+        assert (getattr(main, name), getattr(paper, name)) == values
+
+
+@pytest.mark.parametrize("partner", ["person", "stranger", "self", "half"])
+def test_partners_are_whom_they_are_named_after(partner):
+    model, given = small(partner=partner, supervised="fused"), batch()
+    count, pairs = 2 * len(given.ids), len(given.ids)
+    maps = torch.arange(count).repeat_interleave(4).view(-1, 1, 1, 1).float()  # every frame of a clip holds its number
+    chosen = [model.partners((maps, maps), 4, step)[1][::4].flatten().long() for step in (0, 1)]
+    ids, own = given.labels, torch.arange(count)
+    same_person = own.roll(pairs)
+    if partner == "person":
+        assert torch.equal(chosen[0], same_person) and torch.equal(ids[chosen[0]], ids)
+    elif partner == "self":
+        assert torch.equal(chosen[0], own)
+    elif partner == "stranger":
+        assert bool((ids[chosen[0]] != ids).all()) and bool(((chosen[0] < pairs) != (own < pairs)).all()), "another person, the other modality"
+    else:
+        assert all(bool(((c == own) | (c == same_person)).all()) for c in chosen) and not torch.equal(*chosen)
+        assert torch.equal(chosen[0], model.partners((maps, maps), 4, 0)[1][::4].flatten().long()), "drawn by the step"
+
+
+def test_both_paths_are_supervised_by_the_mean_of_their_losses():
+    model, given = awake(small(supervised="dual", stig="none", asam=False)).train(), batch()
+    out = model(given)
+    terms = model.losses(out, given, model.phases[0])
+    fused, alone = model.fuse(out.levels, model.partners(out.levels, 4, 0)), model.fuse(out.levels, out.levels)
+    for name, paths in {"id": [], "triplet": []}.items():
+        for maps in (fused, alone):
+            feat = sadstrm._clip_mean(maps, 4)
+            logits = model.w_def(model.bn_def(feat))
+            identity = sadstrm.two_modality_ce(*logits.chunk(2), given.ids)
+            paths.append(0.5 * (identity if name == "id" else batch_hard_triplet(feat, given.labels)))
+        torch.testing.assert_close(terms[name], sum(paths) / 2, rtol=1e-4, atol=1e-4)
 
 
 def stepped(weight, optimiser):

@@ -14,6 +14,14 @@ from torch import Tensor, nn
 from vvi.types import Batch, Modality
 
 
+def in_main_reading(tables: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Tables of ablations whose rows take `variant="main"` unless a row says which variant it takes or is of another method."""
+    return {
+        table: {label: row if {"variant", "method"} & row.keys() else {"variant": "main"} | row for label, row in rows.items()}
+        for table, rows in tables.items()
+    }
+
+
 @dataclass(frozen=True)
 class Phase:
     """One optimiser step of an iteration.

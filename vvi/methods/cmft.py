@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vvi.losses import batch_hard_triplet, hard_hinge, same_identity, weighted_triplet
-from vvi.methods.base import Method, Output, Phase, check_clips
+from vvi.methods.base import Method, Output, Phase, check_clips, in_main_reading
 from vvi.nn import backbone
 from vvi.nn.fusion import Cascade, FusedHead, Gate
 from vvi.nn.neck import Neck
@@ -29,11 +29,17 @@ from vvi.nn.shift import Stream
 from vvi.seed import torch_rng
 from vvi.types import MODALITIES, Batch, Modality
 
-VERSION = 1
+VERSION = 2
 ORACLE = "oracle (label leak)"
 Cross = Literal["cross", "wrt", "hct", "cmt"]
 Metric = Literal["euclidean", "cosine", "pmt"]
 Negatives = Literal["dyn", "all", "hard"]
+READINGS = {
+    "shift": (True, True),
+    "shared_from": (3, 7),
+    "cross": ("cmt", "cross"),
+    "stage2_triplet": (True, False),
+}  # what a switch that is None means: (main, paper)
 
 
 @dataclass(frozen=True)
@@ -43,27 +49,32 @@ class Config:
     fusion: the cascade "ccf", or what Table 2 compares it with; start: first stage of the cascade, 2 (after the stem) to 6; branches: both attentions of a block, or visible asking
     infrared alone; gate: how a fused map enters the next stage ("none" leaves the block of stage 6 alone, whatever `start`); shift, last_stride: of the streams; cross: triplets
     of stage 1 (Table 4); msrl, mdl: distances of MSRL, negatives of MDL, or None (Table 5), weighed by lambda1 and lambda2; stage2_triplet: keep them in stage 2; switch: the
-    epoch in which stage 2 begins, 8 of 24 on the clock of 200; test_embedding: what is searched with, the clip's own stream or the fusion of the clip with itself;
+    epoch in which stage 2 begins, of 200: as 8 of 24 stand before their first drop at 10, 28 do before ours at 35; test_embedding: what is searched with, the clip's own stream or the fusion of the clip with itself;
+    variant: "main" takes the reading that a search can use for what is None, "paper" the letter; shared_from: first stage that both streams share, 2 to 6, or 7 for none;
+    streams_start: whether the two streams begin with the same weights, as from one ImageNet network, or "apart".
     self_pair_prob: share of training pairs that are one clip twice; tta: whether a search averages a clip and its mirror image.
     """
 
     backbone: str = "resnet50"
     weights: str | None = None
     frames: int = 6
+    variant: Literal["main", "paper"] = "paper"
     fusion: Literal["ccf", "concat", "score_avg", "score_mul"] = "ccf"
     start: Literal[2, 3, 4, 5, 6] = 5
     branches: Literal[1, 2] = 2
     gate: Gate = "mul"
-    shift: bool = True
+    shift: bool | None = None
     last_stride: Literal[1, 2] = 1
-    cross: Cross = "cross"
+    shared_from: Literal[2, 3, 4, 5, 6, 7] | None = None
+    streams_start: Literal["alike", "apart"] = "alike"
+    cross: Cross | None = None
     margin: float = 0.1
     msrl: Metric | None = "euclidean"
     mdl: Negatives | None = "dyn"
     lambda1: float = 0.3
     lambda2: float = 0.7
-    stage2_triplet: bool = False
-    switch: float = 200 / 3
+    stage2_triplet: bool | None = None
+    switch: float = 28
     test_embedding: Literal["unimodal", "self_pair"] = "unimodal"
     self_pair_prob: float = 0.0
     tta: Literal["none", "flip"] = "none"
@@ -71,9 +82,12 @@ class Config:
     def __post_init__(self):
         for name, hint in get_type_hints(Config).items():
             known = [value for part in (hint, *get_args(hint)) if get_origin(part) is Literal for value in get_args(part)]
-            known += [None] if known and type(None) in get_args(hint) else []
+            known += [None] if known and (type(None) in get_args(hint) or name in READINGS) else []
             if known and getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose from {', '.join(map(repr, known))}")
+        for name, (main, paper) in READINGS.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, main if self.variant == "main" else paper)
         if self.fusion.startswith("score") and self.msrl is not None:
             raise ValueError(f"fusion={self.fusion!r} has no fused feature for MSRL to compare with: set msrl=None")
 
@@ -170,7 +184,10 @@ class Model(Method):
         super().__init__()
         self.config = config
         trunk = backbone.build(config.backbone, config.weights)
-        self.streams = nn.ModuleDict({modality: Stream(trunk, modality, config.shift, config.last_stride) for modality in MODALITIES})
+        other = trunk if config.streams_start == "alike" else backbone.build(config.backbone, config.weights)
+        vis = Stream(trunk, "vis", config.shift, config.last_stride)
+        ir = Stream(other, "ir", config.shift, config.last_stride, lender=vis, shared_from=config.shared_from)
+        self.streams = nn.ModuleDict({"vis": vis, "ir": ir})
         self.last_maps = nn.Identity()  # the last maps of either stream pass here, for heat maps
         dim, parts = trunk.channels[-1], ("streams", "neck")
         self.neck = Neck(dim, num_ids)
@@ -280,36 +297,30 @@ LOSSES = {
     "MDL_dyn": {"msrl": None},
     "MSRL_euclidean+MDL_dyn": {},
 }
-OWN = {
-    "CMFT": {},
+ALIGNED = {
+    "literal (two whole networks)": {"variant": "paper"},
+    "begun apart": {"variant": "paper", "streams_start": "apart"},
+    "stages 4 to 6 shared": {"variant": "paper", "shared_from": 4},
+    "stages 3 to 6 shared": {"variant": "paper", "shared_from": 3},
+    "triplet across the modalities": {"variant": "paper", "cross": "cmt", "stage2_triplet": True},
+    "both (main)": {},
+    "both, frames not shifted": {"shift": False},
+    "main, self pairs in a quarter of training": {"self_pair_prob": 0.25},
+    "the same, searched as a pair with itself": {"test_embedding": "self_pair", "self_pair_prob": 0.25},
     "neither MSRL nor MDL": {"msrl": None, "mdl": None},
-    "stage 1 to the end": {"switch": 200},
-    "triplets in stage 2 too": {"stage2_triplet": True},
-    "WRT in both stages": {"cross": "wrt", "stage2_triplet": True},
-    "stage 2 of PMT": {"msrl": "pmt", "stage2_triplet": True, "lambda1": 0.5, "lambda2": 0.5},
-    "gate through a sigmoid": {"gate": "sigmoid"},
-    "last stage at stride 2": {"last_stride": 2},
-    "crop and flip per clip": {"augment_per": "clip"},
-    "frames not shifted": {"shift": False},
-    "self_pair": {"test_embedding": "self_pair"},
-    "a quarter of self pairs in training": {"self_pair_prob": 0.25},
-    "the same, self_pair": {"test_embedding": "self_pair", "self_pair_prob": 0.25},
 }
 _TABLES: dict[str, dict[str, dict]] = {
     "Table 2": FUSIONS,
-    "Table 2, self_pair": {label: changes | {"test_embedding": "self_pair"} for label, changes in FUSIONS.items()},
     "Table 3": {f"CMFT_S{n}": {} if n == 5 else {"start": n} for n in (6, 5, 4, 3, 2)},
-    "Table 4": {"L_CMT": {"cross": "cmt"}, "WRT": {"cross": "wrt"}, "HCT": {"cross": "hct"}, "L_Cross (CMFT)": {}},
+    "Table 4": {"L_CMT": {}, "WRT": {"cross": "wrt"}, "HCT": {"cross": "hct"}, "L_Cross (CMFT)": {"cross": "cross"}},
     "Table 5": LOSSES,
     "Table 6": {"CMFT": {}},
+    "Readings": ALIGNED,
     "Same batches": {"Baseline": {"method": "baseline"}, "CMFT": {}},
-    "Fig. 6": {f"lambda1={n / 10}": {} if n == 3 else {"lambda1": n / 10} for n in range(1, 10)},
-    "Fig. 7": {f"lambda2={n / 10}": {} if n == 7 else {"lambda2": n / 10} for n in range(1, 10)},
-    "Fig. 9": {f"CMFT n={n}": {"frames": n} for n in range(1, 10)},
-    "own": OWN,
 }
-ABLATIONS = {table: {label: PAIRS | changes for label, changes in rows.items()} for table, rows in _TABLES.items()}
-LISTED = {"Fig. 9": ("CMFT n=1", "CMFT n=6")}  # rows of SWEEPS whose clips the chapter shows
+ABLATIONS = in_main_reading({table: {label: PAIRS | changes for label, changes in rows.items()} for table, rows in _TABLES.items()})
+PAPER_RECIPE = {table: dict(epochs=24, milestones=(10, 20), warmup=3, switch=8.0) for table in ABLATIONS}  # the paper's own clock, at the size of the paper
 MAIN = ("Same batches", "CMFT")  # the row that stands for the paper, beside the plain network on batches of the same kind
-SWEEPS = ("own", "Fig. 6", "Fig. 7", "Fig. 9")  # rows of our own and curves over a setting: run on the first seed only
+SWEEPS = ()  # no table is run on the first seed only
+TUNED = {"lambda1": (0.1, 0.3, 0.5), "lambda2": (0.3, 0.7, 1.0), "switch": (28.0, 60.0, 120.0), "margin": (0.1, 0.3)}  # what `vvi tune` may choose
 AT_SEARCH = ("test_embedding", "tta")  # options that training does not see: runs that differ in nothing else share their weights

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vvi.data.transforms import anaglyph, crop_and_flip, denormalise, normalise
 from vvi.losses import batch_hard_triplet, same_identity
-from vvi.methods.base import Method, Output, Phase, check_clips
+from vvi.methods.base import Method, Output, Phase, check_clips, in_main_reading
 from vvi.nn import backbone
 from vvi.nn.bidirectional import Aggregation, frame_weights, weighted_mean  # noqa: F401 - all parts of the paper by the name of its module
 from vvi.nn.guide import Guide, Layout, Query, Reconstruction, Scope
@@ -27,25 +27,40 @@ from vvi.nn.pool import global_average, temporal_mean
 from vvi.seed import torch_rng
 from vvi.types import Batch, Modality
 
-VERSION = 1
-Variant = Literal["paper", "released"]
+VERSION = 2
+Variant = Literal["main", "paper", "released"]
+Operator = Literal["paper", "released"]
 Metric = Literal["cosine", "euclidean"]
 Reduction = Literal["sum", "mean"]
 Levels = tuple[Tensor | None, Tensor | None]  # anaglyph maps after the third and the fourth stage, A3 and A4, or None for blank ones
-# field of Config -> what the paper writes, what the released code computes
-DIFFERENCES = dict(operator=("paper", "released"), align=(True, False), ig_query=("original", "anaglyph"), ig_layout=("permute", "raw_view"))
-DIFFERENCES |= dict(gate=("shared", "per_place"), plus_one=(False, True), esb_same_id=(False, True), esb_metric=("cosine", "euclidean"))
-DIFFERENCES |= dict(esb_reduction=("mean", "sum"), metric_feat=("post", "pre"), late_branch=(False, True), lambda_tri=(1.5, 1), lambda_esb=(1.5, 1))
+# What a switch that is None means in each variant: (main, paper, released). The main reading takes the released value where the letter of the paper does not train: triplet and
+# easy-sample loss before the neck, weights of 1, frame weights 1 + w.
+READINGS: dict[str, tuple] = {
+    "operator": ("paper", "paper", "released"),
+    "align": (True, True, False),
+    "ig_query": ("original", "original", "anaglyph"),
+    "ig_layout": ("permute", "permute", "raw_view"),
+    "gate": ("shared", "shared", "per_place"),
+    "plus_one": (True, False, True),
+    "esb_same_id": (False, False, True),
+    "esb_metric": ("cosine", "cosine", "euclidean"),
+    "esb_reduction": ("mean", "mean", "sum"),
+    "metric_feat": ("pre", "post", "pre"),
+    "late_branch": (False, False, True),
+    "lambda_tri": (1, 1.5, 1),
+    "lambda_esb": (1, 1.5, 1),
+}
 
 
 @dataclass(frozen=True)
 class Config:
-    """Switches of IBAN. Those that are None follow `variant`, see `DIFFERENCES`.
+    """Switches of IBAN. Those that are None follow `variant`, see `READINGS`.
 
     ig: the anaglyph trunk, its losses and the guidance; cr: its reconstruction loss, from epoch `cr_start`; bsta: the aggregation, else a mean; directions, temporal, attention:
-    rows -b, -l, -a of Table II; esb: the easy-sample loss. operator: `anaglyph`; align: anaglyphs share crop and mirror of their frames; ig_query to ig_embed: `Guide`; gate,
-    plus_one: `Aggregation`; esb_same_id to esb_reduction: `easy_sample_loss`; metric_feat: triplet and easy-sample loss after or before the neck; late_branch: the anaglyph trunk
-    has no more than the triplet before `cr_start`; lambda_tri, lambda_esb, lambda_cr: lambda 1, 2, 3.
+    rows -b, -l, -a of Table II; esb: the easy-sample loss; esb_sample: whether the nearest clip of the other modality pulls, or the farthest, the hard sample of Fig. 6. operator:
+    `anaglyph`; align: anaglyphs share crop and mirror of their frames; ig_query to ig_embed: `Guide`; gate, plus_one: `Aggregation`; esb_same_id to esb_reduction:
+    `easy_sample_loss`; metric_feat: triplet and easy-sample loss after or before the neck; late_branch: the anaglyph trunk has no more than the triplet before `cr_start`;
+    lambda_tri, lambda_esb, lambda_cr: lambda 1, 2, 3.
     """
 
     backbone: str = "resnet50"
@@ -59,7 +74,8 @@ class Config:
     temporal: Literal["lstm", "mean"] = "lstm"
     attention: bool = True
     esb: bool = True
-    operator: Variant | None = None
+    esb_sample: Literal["easy", "hard"] = "easy"
+    operator: Operator | None = None
     align: bool | None = None
     ig_query: Query | None = None
     ig_layout: Layout | None = None
@@ -82,11 +98,11 @@ class Config:
     def __post_init__(self):
         for name, hint in get_type_hints(Config).items():
             known = [value for part in (hint, *get_args(hint)) if get_origin(part) is Literal for value in get_args(part)]
-            if known and getattr(self, name) not in [*known, *([None] if name in DIFFERENCES else [])]:
+            if known and getattr(self, name) not in [*known, *([None] if name in READINGS else [])]:
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose from {', '.join(map(repr, known))}")
-        for name, both in DIFFERENCES.items():
+        for name, values in READINGS.items():
             if getattr(self, name) is None:
-                object.__setattr__(self, name, both[self.variant == "released"])
+                object.__setattr__(self, name, values[get_args(Variant).index(self.variant)])
 
 
 def redrawn(clips: Tensor, modality: Modality, step: int) -> Tensor:
@@ -98,10 +114,19 @@ def redrawn(clips: Tensor, modality: Modality, step: int) -> Tensor:
     return normalise(crop_and_flip(frames, *(x.to(clips.device, non_blocking=True) for x in (top, left, mirror)), pad=pad)).view(clips.shape)
 
 
-def easy_sample_loss(vis: Tensor, ir: Tensor, ids: Tensor, same_id: bool = False, metric: Metric = "cosine", reduction: Reduction = "sum") -> Tensor:
+def easy_sample_loss(
+    vis: Tensor,
+    ir: Tensor,
+    ids: Tensor,
+    same_id: bool = False,
+    metric: Metric = "cosine",
+    reduction: Reduction = "sum",
+    sample: Literal["easy", "hard"] = "easy",
+) -> Tensor:
     """Each clip's nearest one in the other modality, its easy sample, is held fast and pulls all of that modality: (B, D) of both, ids (B,) -> scalar. Eqs. (12) to (14).
 
-    The sum of 2 B^2 mean squared errors, or their mean. same_id: the nearest among clips of the same identity only; it still pulls every identity.
+    The sum of 2 B^2 mean squared errors, or their mean. same_id: the nearest among clips of the same identity only; it still pulls every identity. sample: "hard" takes the
+    farthest clip for the nearest, the loss that Fig. 6 argues against.
 
     Paper: sums, after the neck, which fixes the variance. The term starts fifty times as large as the identity loss and is least where each modality is one point, far from the
     other; training ends there and learns no identity. `Config` takes the mean. The released code sums before the neck, where vectors can shrink.
@@ -109,6 +134,7 @@ def easy_sample_loss(vis: Tensor, ir: Tensor, ids: Tensor, same_id: bool = False
     vis, ir, same = vis.float(), ir.float(), same_identity(vis, ids, 1) & same_identity(ir, ids, 1)
     with torch.no_grad():
         apart = -F.cosine_similarity(vis[:, None], ir, 2) if metric == "cosine" else (vis[:, None] - ir).square().sum(2)  # (B, B)
+        apart = apart if sample == "easy" else -apart
         if same_id:
             apart = apart.masked_fill(~same, torch.inf)
         of_vis, of_ir = ir[apart.argmin(1)], vis[apart.argmin(0)]
@@ -193,7 +219,7 @@ class Model(Method):
         c, feat = self.config, post if self.config.metric_feat == "post" else pre
         terms = {"triplet": c.lambda_tri * batch_hard_triplet(feat, batch.labels, c.margin)}
         if esb:
-            terms["easy sample"] = c.lambda_esb * easy_sample_loss(*feat.chunk(2), batch.ids, c.esb_same_id, c.esb_metric, c.esb_reduction)
+            terms["easy sample"] = c.lambda_esb * easy_sample_loss(*feat.chunk(2), batch.ids, c.esb_same_id, c.esb_metric, c.esb_reduction, c.esb_sample)
         return terms
 
     def embed(self, clips: Tensor, modality: Modality, anaglyphs: Tensor | None = None) -> Tensor:
@@ -245,35 +271,50 @@ def _levels(trunk: backbone.TwoStream, stem: Tensor) -> Levels:
     return third, trunk.layer4(third)  # Eq. (3), neither of them refined
 
 
-_MEASURED = ("ig_query", "ig_layout", "plus_one", "esb_same_id", "esb_reduction")  # the differences thought to matter most, each alone
-_SWEPT = {"lambda_1": ("lambda_tri", 1.5, (0.5, 1.5, 2.5)), "lambda_2": ("lambda_esb", 1.5, (0.5, 1.5, 2.5)), "lambda_3": ("lambda_cr", 1, (0.5, 1, 2.5))}
-_SWEPT |= {"cr_start": ("cr_start", 40, (0, 20, 40, 60))}
-ABLATIONS: dict[str, dict[str, dict]] = {
-    "Fig. 1": {"frames": {"method": "baseline"}, "anaglyphs": {"method": "baseline", "reads": "anaglyphs"}},
-    "Table I": {"IBAN*": {"bsta": False}, "IBAN": {}},
-    "Table II": {
-        "Baseline": {"ig": False, "bsta": False, "esb": False},
-        "Baseline+IG^-r": {"cr": False, "bsta": False, "esb": False},
-        "Baseline+IG": {"bsta": False, "esb": False},
-        "Baseline+BSTA": {"ig": False, "esb": False},
-        "Baseline+ESB": {"ig": False, "bsta": False},
-        "Baseline+IG+ESB+BSTA^-b": {"directions": "forward"},
-        "Baseline+IG+ESB+BSTA^-l": {"temporal": "mean"},
-        "Baseline+IG+ESB+BSTA^-a": {"attention": False},
-        "Baseline+IG+ESB+BSTA": {},
-    },
-    "Fig. 7": {f"{label}={value}": {} if value == usual else {name: value} for label, (name, usual, grid) in _SWEPT.items() for value in grid},
-    "Fig. 9": {"B+IG+BSTA": {"esb": False}},  # its other rows are those of Table II
-    "own": {
-        "paper": {},
-        **{f"{name}={DIFFERENCES[name][1]}": {name: DIFFERENCES[name][1]} for name in _MEASURED},
-        "released": {"variant": "released"},
-    },
-}
+PLAIN = {"bsta": False, "esb": False}  # what Baseline+IG leaves out
+_SWEPT = {"lambda_1": ("lambda_tri", 1, (0.5, 1, 1.5, 2.5)), "lambda_2": ("lambda_esb", 1, (0.3, 1, 3)), "lambda_3": ("lambda_cr", 1, (0.3, 1, 3))}
+ABLATIONS = in_main_reading(
+    {
+        "Fig. 1": {"frames": {"method": "baseline"}, "anaglyphs": {"method": "baseline", "reads": "anaglyphs"}},
+        "Table I": {"IBAN*": {"bsta": False}, "IBAN": {}},
+        "Table II": {
+            "Baseline": {"ig": False, "bsta": False, "esb": False},
+            "Baseline+IG^-r": {"cr": False} | PLAIN,
+            "Baseline+IG": PLAIN,
+            "Baseline+BSTA": {"ig": False, "esb": False},
+            "Baseline+ESB": {"ig": False, "bsta": False},
+            "Baseline+IG+ESB+BSTA^-b": {"directions": "forward"},
+            "Baseline+IG+ESB+BSTA^-l": {"temporal": "mean"},
+            "Baseline+IG+ESB+BSTA^-a": {"attention": False},
+            "Baseline+IG+ESB+BSTA": {},
+        },
+        "Fig. 6": {
+            "easy sample": {},
+            "hard sample": {"esb_sample": "hard"},
+            "easy sample of the same person": {"esb_same_id": True},
+            "neither": {"esb": False},
+        },
+        "Readings": {
+            "main": {},
+            "literal": {"variant": "paper"},
+            "literal, Baseline+IG": {"variant": "paper"} | PLAIN,
+            "released": {"variant": "released"},
+            "losses after the neck": {"metric_feat": "post", "lambda_tri": 1.5, "lambda_esb": 1.5},
+            "frame weights w": {"plus_one": False},
+            "raw view": {"ig_layout": "raw_view"},
+        },
+        "Fig. 7": {f"{label}={value}": {} if value == usual else {name: value} for label, (name, usual, grid) in _SWEPT.items() for value in grid},
+    }
+)
 PAPER_RECIPE = {table: {"identities": 4} for table in ABLATIONS}  # 16 clips a step at the size of the paper
-LISTED = {"Fig. 9": ("B+IG+BSTA",)}  # rows of SWEEPS whose clips the chapter shows
 MAIN = ("Table II", "Baseline+IG+ESB+BSTA")  # the row that stands for the paper
-SWEEPS = ("Fig. 7", "Fig. 9", "own")  # curves and single differences: run on the first seed only
+SWEEPS = ("Fig. 7",)  # curves over a setting
+TUNED = {
+    "lambda_tri": (0.5, 1.0, 1.5),
+    "lambda_esb": (0.1, 0.3, 1.0, 3.0),
+    "lambda_cr": (0.3, 1.0, 3.0),
+    "cr_start": (0.0, 40.0, 80.0),
+}  # what `vvi tune` may choose
 
 
 def released_config(tensors: dict[str, Tensor]) -> Config:

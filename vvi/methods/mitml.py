@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vvi.data.transforms import denormalise
 from vvi.losses import batch_hard_triplet
-from vvi.methods.base import Method, Output, Phase, check_clips
+from vvi.methods.base import Method, Output, Phase, check_clips, in_main_reading
 from vvi.nn import backbone
 from vvi.nn.neck import Neck
 from vvi.nn.places import PerPlace
@@ -26,9 +26,10 @@ from vvi.nn.pool import global_average, temporal_mean
 from vvi.nn.recurrent import FloatLSTM
 from vvi.types import Batch, Modality
 
-VERSION = 1
+VERSION = 2
 IR, VIS, NEITHER = 0, 1, 2  # classes of the modality classifier, in the order of the released code
 Adversary = Literal["none", "third", "flip", "uniform"]
+READINGS = {"eta": ("own", "own", "last"), "adv_start": (60, 0, 60)}  # what a switch that is None means: (main, paper, released)
 SLOW = {"released": ("trunk", "attention", "memory"), "paper": ("trunk.stems",), "memory": ("memory",)}
 
 
@@ -38,29 +39,34 @@ class Config:
 
     temporal: "mean" of the baseline or "tmr"; adversary: which target the encoder is given (Fig. 5); shuffle: "both" hides the order of frames in training and search; eta: what
     drives the gate of frame t, the LSTM's "own" output h^t (paper) or its "last", h^T (released); gate_half_outside: Eq. (2) as printed; adv_start: first epoch of the encoder's
-    adversarial loss (0 paper, 60 released); rates: what learns at the recipe's lower rate, all but neck and classifiers ("released"), the stems ("paper") or the "memory" alone.
+    adversarial loss (0 paper, 60 released and main: after the first drop of the rate); lambda_adv: weight of that loss; modal_lr: constant rate of the classifier; rates: what learns at the recipe's lower rate, all but neck and classifiers ("released"), the stems ("paper") or the "memory" alone.
     """
 
     backbone: str = "resnet50"
     weights: str | None = None
     frames: int = 6
-    variant: Literal["paper", "released"] = "paper"
+    variant: Literal["main", "paper", "released"] = "paper"
     temporal: Literal["mean", "tmr"] = "tmr"
     adversary: Adversary = "third"
     shuffle: Literal["none", "both"] = "none"
     eta: Literal["own", "last"] | None = None
     gate_half_outside: bool = False
     adv_start: float | None = None
+    lambda_adv: float = 1.0
+    modal_lr: float = 0.01
     rates: Literal["released", "paper", "memory"] = "released"  # Paper: a full rate for the trunk risks its pretrained weights
     margin: float = 0.3
     reduction: int = 16
 
     def __post_init__(self):
-        known = {"variant": ("paper", "released"), "temporal": ("mean", "tmr"), "adversary": ("none", "third", "flip", "uniform")}
+        known = {"variant": ("main", "paper", "released"), "temporal": ("mean", "tmr"), "adversary": ("none", "third", "flip", "uniform")}
         known |= {"shuffle": ("none", "both"), "eta": (None, "own", "last"), "rates": tuple(SLOW)}
         for name, allowed in known.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose from {', '.join(map(repr, allowed))}")
+        for name, values in READINGS.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, values[known["variant"].index(self.variant)])
 
 
 class TemporalMemory(nn.Module):
@@ -142,8 +148,7 @@ class Model(Method):
         parts = ["trunk", "neck"]
         if config.temporal == "tmr":
             self.attention = copy.deepcopy(self.trunk.layer4)  # the two copies start equal and train apart
-            eta = config.eta or ("own" if config.variant == "paper" else "last")
-            self.memory = TemporalMemory(dim, config.frames, eta, config.gate_half_outside, config.reduction)
+            self.memory = TemporalMemory(dim, config.frames, config.eta, config.gate_half_outside, config.reduction)
             parts += ["attention", "memory"]
         if config.adversary != "none":
             self.modal = ModalClassifier(dim, 3 if config.adversary == "third" else 2)
@@ -154,9 +159,9 @@ class Model(Method):
         """Eqs. (5) and (6) in turn. Before `adv_start` the encoder steps first, without the game, then the classifier on the same features; after it the classifier comes first."""
         if self.config.adversary == "none":
             return (Phase("encoder", parts),)
-        start = self.config.adv_start if self.config.adv_start is not None else (0 if self.config.variant == "paper" else 60)
+        start = self.config.adv_start
         early = (Phase("alone", parts, (0, start)),) if start > 0 else ()
-        return (*early, Phase("modal", ("modal",), lr=0.01, optimiser="modal"), Phase("encoder", parts, (start, math.inf)))
+        return (*early, Phase("modal", ("modal",), lr=self.config.modal_lr, optimiser="modal"), Phase("encoder", parts, (start, math.inf)))
 
     def forward(self, batch: Batch) -> Output:
         """Both modalities in one pass through the shared stages, visible first."""
@@ -169,10 +174,11 @@ class Model(Method):
             vis, ir = self.modal(out.feat.detach()).chunk(2)
             belief = vis.softmax(1)[:, VIS].mean() + ir.softmax(1)[:, IR].mean()
             out.watch["belief in the true modality"] = belief / 2
+            out.watch["confusion"] = confusion_loss(vis.detach(), ir.detach(), self.config.adversary)
             return {"modality": modal_loss(vis, ir)}
         terms = {"id": F.cross_entropy(out.logits, batch.labels), "triplet": batch_hard_triplet(out.feat, batch.labels, self.config.margin)}
         if phase.name == "encoder" and self.config.adversary != "none":
-            terms["confusion"] = confusion_loss(*self.modal(out.feat).chunk(2), self.config.adversary)
+            terms["confusion"] = self.config.lambda_adv * confusion_loss(*self.modal(out.feat).chunk(2), self.config.adversary)
         return terms
 
     def embed(self, clips: Tensor, modality: Modality) -> Tensor:
@@ -221,32 +227,38 @@ def _place(feat: Tensor, order: Tensor | None) -> Tensor:
     return feat if order is None else feat.gather(1, order[:, :, None].expand_as(feat))
 
 
-ABLATIONS: dict[str, dict[str, dict]] = {
-    "Table 2": {
-        "Baseline": {"method": "baseline"},
-        "Baseline + M": {"temporal": "mean"},
-        "Baseline + T": {"adversary": "none"},
-        "Full method S (shuffled frames)": {"shuffle": "both"},
-        "Full method": {},
-    },
-    "Table 3": {"cmGAN strategy": {"adversary": "flip"}, "UCDA strategy": {"adversary": "uniform"}, "Our method": {}},
-    "Fig. 6": {f"n={n}": {"method": "baseline", "frames": n} for n in range(1, 9)},
-    "Paper and released code": {
-        "paper": {},
-        "gates driven by the last output": {"eta": "last"},
-        "adversary from epoch 60": {"adv_start": 60},
-        "released": {"variant": "released"},
-        "half outside the gate (Eq. 2 as printed)": {"gate_half_outside": True},
-        "crop and flip per clip": {"augment_per": "clip"},
-    },
-    "Slower memory": {
-        "Baseline + T": {"adversary": "none"},
-        "Baseline + T, memory at a tenth": {"adversary": "none", "rates": "memory", "slow": 0.1},
-        "Full method, memory at a tenth": {"rates": "memory", "slow": 0.1},
-    },
-}
+ABLATIONS = in_main_reading(
+    {
+        "Table 2": {
+            "Baseline": {"method": "baseline"},
+            "Baseline + M": {"temporal": "mean"},
+            "Baseline + T": {"adversary": "none"},
+            "Full method S (shuffled frames)": {"shuffle": "both"},
+            "Full method": {},
+        },
+        "Table 3": {"cmGAN strategy": {"adversary": "flip"}, "UCDA strategy": {"adversary": "uniform"}, "Our method": {}},
+        "Fig. 6": {f"n={n}": {"method": "baseline", "frames": n} for n in (1, 2, 4, 6, 8)},
+        "Readings": {
+            "main": {},
+            "literal": {"variant": "paper"},
+            "released": {"variant": "released"},
+            "gates driven by the last output": {"eta": "last"},
+            "half outside the gate (Eq. 2 as printed)": {"gate_half_outside": True},
+        },
+        "The game": {
+            "no game": {"adversary": "none"},
+            "from the first step": {"adv_start": 0},
+            "after the first drop": {},
+            "after the second drop": {"adv_start": 80},
+            "from the first step, weight 0.05": {"adv_start": 0, "lambda_adv": 0.05},
+            "from the first step, weight 0.3": {"adv_start": 0, "lambda_adv": 0.3},
+            "from the first step, classifier at a hundredth": {"adv_start": 0, "modal_lr": 1e-4},
+        },
+    }
+)
 MAIN = ("Table 2", "Full method")  # the row that stands for the paper
 SWEEPS = ()  # no table is run on the first seed only
+TUNED = {"lambda_adv": (0.05, 0.3, 1.0), "adv_start": (0.0, 60.0, 80.0, 120.0), "modal_lr": (1e-4, 1e-3, 1e-2)}  # what `vvi tune` may choose
 
 
 def released_config(tensors: dict[str, Tensor]) -> Config:

@@ -19,15 +19,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vvi.losses import batch_hard_triplet, same_identity
-from vvi.methods.base import Method, Output, Phase, check_clips
+from vvi.methods.base import Method, Output, Phase, check_clips, in_main_reading
 from vvi.nn import backbone
 from vvi.nn.neck import Neck
 from vvi.nn.pool import global_average, temporal_mean
 from vvi.nn.recurrent import FloatLSTM
+from vvi.seed import torch_rng
 from vvi.types import Batch, Modality
 
-VERSION = 1
+VERSION = 2
 InSearch = Literal["self", "bypass", "cross_stem"]
+READINGS = {"optim_mode": ("joint", "alternating"), "supervised": ("dual", "fused")}  # what a switch that is None means: (main, paper)
 Levels = tuple[Tensor, Tensor]  # maps after the third and the fourth stage of the defender, F_d3 and F_d
 
 
@@ -38,16 +40,21 @@ class Config:
     asam: the attack; cmca: attention between modalities; stig: stripe relations, "fr_e_ti" without the gate, "no_spa" with a gate that knows its own stripe only; optim_mode:
     Algorithm 1, or Eq. (17) in one step; asam_stage2: whether the defender still learns in Step II, from epoch `step_two`; triplet_form: "squared_post_bn" is Eq. (10) as printed;
     cmca_query: whose places ask; cmca_test: what stands in for the other modality in a search; stig_input: stripes of the maps before or after cmca; parts: K stripes.
+    partner: to whom a clip attends while it trains, the same person in the other modality as in the paper, another clip's person ("stranger"), itself, or half of the clips
+    themselves; supervised: whether the losses of the defender read the fused feature alone, as printed, or the mean of them and those of what a search compares ("dual").
+    Those that are None follow `variant`: "paper" is the letter, "main" supervises what is searched and takes all objectives in one step.
     """
 
     backbone: str = "resnet50"
     weights: str | None = None
     frames: int = 6
-    variant: Literal["paper"] = "paper"
+    variant: Literal["main", "paper"] = "paper"
     asam: bool = True
     cmca: bool = True
     stig: Literal["none", "fr_e_ti", "no_spa", "full"] = "full"
-    optim_mode: Literal["alternating", "joint"] = "alternating"
+    optim_mode: Literal["alternating", "joint"] | None = None
+    partner: Literal["person", "stranger", "self", "half"] = "person"
+    supervised: Literal["fused", "dual"] | None = None
     asam_stage2: Literal["def+att", "att"] = "def+att"
     step_two: float = 150
     lambda_1: float = 1.0
@@ -63,9 +70,13 @@ class Config:
 
     def __post_init__(self):
         for name, hint in get_type_hints(Config).items():
-            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
+            known = [value for part in (hint, *get_args(hint)) if get_origin(part) is Literal for value in get_args(part)]
+            if known and getattr(self, name) not in [*known, *([None] if name in READINGS else [])]:
                 why = ", no code was released" if name == "variant" else ""
-                raise ValueError(f"{name}={getattr(self, name)!r}: choose from {', '.join(map(repr, get_args(hint)))}{why}")
+                raise ValueError(f"{name}={getattr(self, name)!r}: choose from {', '.join(map(repr, known))}{why}")
+        for name, (main, paper) in READINGS.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, main if self.variant == "main" else paper)
 
 
 class Attention(nn.Module):
@@ -159,12 +170,18 @@ def squared_triplet(feat: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor:
 class Branches(Output):
     """What forward hands on: the stem maps (2BT, C0, h0, w0), and branches that run when a phase first asks for them, so that none pays for what it does not read."""
 
-    def __init__(self, model: Model, stem: Tensor, frames: int):
-        self.model, self.stem, self.frames = model, stem, frames
+    def __init__(self, model: Model, stem: Tensor, frames: int, step: int):
+        self.model, self.stem, self.frames, self.step = model, stem, frames, step
         self.extra, self.watch = {}, {}
 
     levels = cached_property(lambda out: out.model.levels(out.stem))  # F_d3 and F_d
-    fused = cached_property(lambda out: out.model.fuse(out.levels, tuple(torch.cat(maps.chunk(2)[::-1]) for maps in out.levels)))
+    fused = cached_property(lambda out: out.model.fuse(out.levels, out.model.partners(out.levels, out.frames, out.step)))
+    searched = cached_property(
+        lambda out: out.model.fuse(out.levels, out.levels if out.model.cmca_test == "self" else None)
+    )  # without a partner, as a search has none
+    searched_feat = cached_property(lambda out: _clip_mean(out.searched, out.frames))  # (2B, D)
+    searched_normed = cached_property(lambda out: out.model.bn_def(out.searched_feat))
+    searched_logits = cached_property(lambda out: out.model.w_def(out.searched_normed))
     feat = cached_property(lambda out: _clip_mean(out.fused, out.frames))  # p_d (2B, D)
     normed = cached_property(lambda out: out.model.bn_def(out.feat))  # f_d (2B, D), Eq. (8)
     logits = cached_property(lambda out: out.model.w_def(out.normed))  # (2B, M)
@@ -220,23 +237,31 @@ class Model(Method):
     def forward(self, batch: Batch) -> Branches:
         """The stems of both modalities, Eq. (1), visible first; the rest follows on demand."""
         stem = torch.cat([self.stems["vis"](batch.vis.flatten(0, 1)), self.stems["ir"](batch.ir.flatten(0, 1))])
-        return Branches(self, stem, batch.vis.shape[1])
+        return Branches(self, stem, batch.vis.shape[1], batch.step)
 
     def losses(self, out: Branches, batch: Batch, phase: Phase) -> dict[str, Tensor]:
         """The weighted terms of Eq. (17) of a phase, told by the heads that it moves."""
         terms = {}
         if "bn_def" in phase.parts:
             # in Step II the defender adapts to stems and a classifier that stay: cut off, so that of a joint step only the other objectives reach the stems
-            terms |= self._defence(out if "w_def" in phase.parts else Branches(self, out.stem.detach(), out.frames), batch)
+            terms |= self._defence(out if "w_def" in phase.parts else Branches(self, out.stem.detach(), out.frames, out.step), batch)
         if "w_se" in phase.parts:
             terms["stripe id"] = self.config.lambda_3 * two_modality_ce(*self.w_se(out.stripes).chunk(2), batch.ids)
         return terms | self._attack(out, batch) if "w_att" in phase.parts else terms
 
     def _defence(self, out: Branches, batch: Batch) -> dict[str, Tensor]:
         """Eqs. (9) and (10). Paper: squared distances after the norm would outweigh the identity loss a hundredfold at 2048 channels; the default is the distance before it."""
-        squared, weight, margin = self.config.triplet_form == "squared_post_bn", self.config.lambda_2, self.config.margin
-        triplet = squared_triplet(out.normed, batch.labels, margin) if squared else batch_hard_triplet(out.feat, batch.labels, margin)
-        return {"id": weight * two_modality_ce(*out.logits.chunk(2), batch.ids), "triplet": weight * triplet}
+        weight, paths = self.config.lambda_2, [(out.feat, out.normed, out.logits)]
+        if self.config.cmca and self.config.supervised == "dual":
+            paths.append((out.searched_feat, out.searched_normed, out.searched_logits))
+        identity = sum(two_modality_ce(*logits.chunk(2), batch.ids) for _, _, logits in paths) / len(paths)
+        triplet = sum(self._triplet(feat, normed, batch) for feat, normed, _ in paths) / len(paths)
+        return {"id": weight * identity, "triplet": weight * triplet}
+
+    def _triplet(self, feat: Tensor, normed: Tensor, batch: Batch) -> Tensor:
+        if self.config.triplet_form == "squared_post_bn":
+            return squared_triplet(normed, batch.labels, self.config.margin)
+        return batch_hard_triplet(feat, batch.labels, self.config.margin)
 
     def _attack(self, out: Branches, batch: Batch) -> dict[str, Tensor]:
         """Eqs. (3) and (5); gradient passes W_def and never moves it. Watched for the attacked features: "belief" in the true class, "doubt" as entropy over log M."""
@@ -280,6 +305,20 @@ class Model(Method):
             return self.fused(own[1])
         return self.fused((self.conla4(self.cmca3(own[0], other[0])) + self.cmca4(own[1], other[1])) / 2)
 
+    def partners(self, levels: Levels, frames: int, step: int) -> Levels:
+        """Maps of the partner of every clip of a batch, at both levels, (2BT, C, h, w) each: by default the other modality's clip of the same pair."""
+        count = len(levels[0]) // frames  # 2B clips, visible first, the clips of an identity side by side
+        own = torch.arange(count)
+        chosen = own.roll(count // 2)
+        if self.config.partner == "stranger":
+            chosen = torch.cat([half.roll(count // 4) for half in chosen.chunk(2)])  # half a batch on: another identity
+        elif self.config.partner == "self":
+            chosen = own
+        elif self.config.partner == "half":
+            chosen = torch.where(torch.rand(count, generator=torch_rng("partner", step)) < 0.5, own, chosen)
+        chosen = chosen.to(levels[0].device, non_blocking=True)
+        return tuple(maps.unflatten(0, (-1, frames))[chosen].flatten(0, 1) for maps in levels)
+
     def _search(self, clips: Tensor, modality: Modality) -> tuple[Levels, Levels | None, Tensor]:
         """Levels of clips of one modality, what they attend to in place of the other, and the maps that are compared. Paper: silent on it; it is never another clip."""
         frames, other = clips.flatten(0, 1), None
@@ -295,26 +334,37 @@ def _clip_mean(maps: Tensor, frames: int) -> Tensor:
     return temporal_mean(global_average(maps).unflatten(0, (-1, frames)))
 
 
+ADM = {"asam": False, "stig": "none"}
 _GRID = {"lambda_1": (0.1, 1, 9), "lambda_2": (0.01, 0.1, 0.5, 4), "lambda_3": (0.1, 0.5, 5)}  # Fig. 8: ends of its axes, optima that the text names
-ABLATIONS: dict[str, dict[str, dict]] = {
-    "Table 1": {
-        "Baseline": {"asam": False, "cmca": False, "stig": "none"},
-        "Baseline+ASAM": {"cmca": False, "stig": "none", "asam_stage2": "att"},
-        "Baseline+ADM": {"asam": False, "stig": "none"},
-        "Baseline+FRM-STIG": {"asam": False, "cmca": False},
-        "Baseline+ASAM+ADM": {"stig": "none"},
-        "Baseline+ASAM+ADM+FR-E-TI": {"stig": "fr_e_ti"},
-        "Baseline+ASAM+ADM+FRM-STIG*": {"stig": "no_spa"},
-        "Baseline+ASAM+ADM+FRM-STIG": {},
-    },
-    # Adam divides the weight of a whole objective out of a step of its own (Algorithm 1): weights are compared where objectives meet, in Eq. (17)
-    "Fig. 8": {f"{n}={v}": {"optim_mode": "joint"} | ({} if v == getattr(Config, n) else {n: v}) for n, grid in _GRID.items() for v in grid},
-    "own": {
-        "alternating (Algorithm 1)": {},
-        "joint (Eq. 17 in one step)": {"optim_mode": "joint"},
-        "squared triplet after the norm (Eq. 10 as printed)": {"triplet_form": "squared_post_bn"},
-        "Baseline+ASAM, the defender learns on in Step II": {"cmca": False, "stig": "none"},
-    },
-}
+ABLATIONS = in_main_reading(
+    {
+        "Table 1": {
+            "Baseline": {"asam": False, "cmca": False, "stig": "none"},
+            "Baseline+ASAM": {"cmca": False, "stig": "none", "asam_stage2": "att"},
+            "Baseline+ADM": ADM,
+            "Baseline+FRM-STIG": {"asam": False, "cmca": False},
+            "Baseline+ASAM+ADM": {"stig": "none"},
+            "Baseline+ASAM+ADM+FR-E-TI": {"stig": "fr_e_ti"},
+            "Baseline+ASAM+ADM+FRM-STIG*": {"stig": "no_spa"},
+            "Baseline+ASAM+ADM+FRM-STIG": {},
+        },
+        "Readings": {
+            "main": {},
+            "literal (Algorithm 1, fused path alone)": {"variant": "paper"},
+            "alternating (Algorithm 1)": {"optim_mode": "alternating"},
+            "fused path alone": {"supervised": "fused"},
+        },
+        "The partner": {
+            "ADM, the same person": ADM | {"supervised": "fused"},
+            "ADM, a stranger": ADM | {"supervised": "fused", "partner": "stranger"},
+            "ADM, half of the clips themselves": ADM | {"supervised": "fused", "partner": "half"},
+            "ADM, oneself": ADM | {"supervised": "fused", "partner": "self"},
+            "ADM, the same person, search path supervised": ADM,
+        },
+        # Adam divides the weight of a whole objective out of a step of its own (Algorithm 1): weights are compared where objectives meet, in Eq. (17)
+        "Fig. 8": {f"{n}={v}": {} if v == getattr(Config, n) else {n: v} for n, grid in _GRID.items() for v in grid},
+    }
+)
 MAIN = ("Table 1", "Baseline+ASAM+ADM+FRM-STIG")  # the row that stands for the paper
-SWEEPS = ("Fig. 8", "own")  # curves over a setting: run on the first seed only
+SWEEPS = ("Fig. 8",)  # curves over a setting
+TUNED = {"lambda_1": (0.1, 0.3, 1.0), "lambda_2": (0.5, 1.0, 2.0), "lambda_3": (0.1, 0.5, 1.0), "step_two": (80.0, 150.0, 200.0)}  # what `vvi tune` may choose

@@ -42,11 +42,13 @@ class Shifted(nn.Module):
 class Stream(nn.Module):
     """A whole trunk for one modality: a copy of the stem and of all stages, the first convolution of every residual branch shifted.
 
-    The other path of a block sees unshifted maps. `last_stride` is that of the last stage.
+    The other path of a block sees unshifted maps. `last_stride` is that of the last stage. lender: another stream, whose stages are used from `shared_from` on (3 is layer1, 6 is
+    layer4; 7: none); they belong to the lender alone.
     """
 
-    def __init__(self, trunk: TwoStream, modality: Modality, shifted: bool = True, last_stride: int = 1):
+    def __init__(self, trunk: TwoStream, modality: Modality, shifted: bool = True, last_stride: int = 1, lender: Stream | None = None, shared_from: int = 7):
         super().__init__()
+        self.borrowed = () if lender is None else (lender, shared_from)  # in a tuple: not a part of this module
         self.stem = copy.deepcopy(trunk.stems[modality])
         self.layer1, self.layer2, self.layer3, self.layer4 = (copy.deepcopy(getattr(trunk, f"layer{n}")) for n in (1, 2, 3, 4))
         if last_stride != 1:
@@ -54,17 +56,26 @@ class Stream(nn.Module):
         for block in (block for stage in self.stages for block in stage):
             if shifted:
                 block.conv1 = Shifted(block.conv1)
+        if lender is not None:
+            for n in range(max(3, shared_from), 7):
+                delattr(self, f"layer{n - 2}")
+            if shared_from == 2:
+                del self.stem
 
     @property
     def stages(self) -> tuple[nn.Sequential, ...]:
-        return self.layer1, self.layer2, self.layer3, self.layer4
+        """The four stages after the stem, whosever they are."""
+        return tuple(getattr(self._owner(n + 2), f"layer{n}") for n in (1, 2, 3, 4))
+
+    def _owner(self, stage: int) -> Stream:
+        return self.borrowed[0] if self.borrowed and stage >= self.borrowed[1] else self
 
     def forward(self, clips: Tensor) -> list[Tensor]:
         """Clips (B, T, 3, H, W) -> the maps of the stem and of the four stages, each (BT, C, h, w)."""
-        for part in self.modules():
+        for part in (part for stage in self.stages for part in stage.modules()):
             if isinstance(part, Shifted):
                 part.frames = clips.shape[1]
-        maps = [self.stem(clips.flatten(0, 1))]
+        maps = [self._owner(2).stem(clips.flatten(0, 1))]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
         return maps
