@@ -274,6 +274,8 @@ def _train(
     loader = TrainLoader(found, reader, settings.data, settings.recipe, settings.seed, share())
     workers = 0 if reader.store is not None or settings.data.height <= 128 else min(8, torch.get_num_threads())
     where = store.environment(train.device_name(engine)) | _together() | ({"compiled": True} if compiled else {})
+    if (precision := train.usable(settings.recipe.precision, engine.device.type)) != settings.recipe.precision:
+        where |= {"precision": precision}
     kept = None if every is None else _checkpoint(settings, engine.device, where, every)
     if learned:
         history, spent = learned.history, learned.seconds["train"]

@@ -112,9 +112,16 @@ def _threads() -> int:
 
 
 def _processor() -> str:
+    """Return how many processors of which kind; family and model tell generations of one name apart."""
     info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    return f"{len(names) or os.cpu_count()} x {names[0] if names else platform.machine()}"
+    lines = info.read_text().splitlines() if info.exists() else []
+    pairs = [[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]
+    count = sum(name == "model name" for name, _ in pairs)
+    first = dict(reversed(pairs))
+    kind = first.get("model name", platform.machine())
+    if {"cpu family", "model"} <= first.keys():
+        kind += f" ({first['cpu family']}/{first['model']})"
+    return f"{count or os.cpu_count()} x {kind}"
 
 
 def _lines(content: Mapping[str, Any]) -> str:

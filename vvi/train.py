@@ -61,7 +61,24 @@ def fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
         if number:
             raise ValueError(f"device {device!r} is for one process: with several, say {kind}, and each takes a GPU of its own")
         return _joined(accelerator, precision)
-    return Fabric(accelerator=accelerator, devices=[int(number)] if number else 1, precision=precision)
+    return Fabric(accelerator=accelerator, devices=[int(number)] if number else 1, precision=usable(precision, accelerator))
+
+
+def usable(precision: str, accelerator: str) -> str:
+    """Return the precision that a run can have: bfloat16 only where the processor has it.
+
+    Elsewhere it would be emulated, at many times the cost, so that float32 takes its
+    place: the same training with other roundings.
+    """
+    if precision == "bf16-mixed" and accelerator == "cpu" and not has_bfloat16():
+        return "32-true"
+    return precision
+
+
+def has_bfloat16() -> bool:
+    """Return whether this processor has instructions for bfloat16."""
+    known = torch.cpu.get_capabilities()
+    return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def device_name(engine: Fabric) -> str:
@@ -76,7 +93,7 @@ def _joined(accelerator: str, precision: str) -> Fabric:
 
     here = int(os.environ["LOCAL_WORLD_SIZE"])
     strategy = DDPStrategy(timeout=timedelta(days=1))  # others wait while the first evaluates; `torchrun` ends them when one dies
-    engine = Fabric(accelerator=accelerator, devices=here, num_nodes=share()[1] // here, strategy=strategy, precision=precision)
+    engine = Fabric(accelerator=accelerator, devices=here, num_nodes=share()[1] // here, strategy=strategy, precision=usable(precision, accelerator))
     if "LT_CLI_USED" not in os.environ:  # `fabric run` joins them by itself
         engine.launch()
     return engine

@@ -80,7 +80,7 @@ PRESETS: dict[str, Preset] = {
     p.name: p
     for p in (
         Preset("tiny", Plan(8), Plan(8), height=64, width=32, still=(40, 4, 12), paired=20),
-        Preset("standard", Plan(500, cameras=3), Plan(96, cameras=4, full=2), still=(80, 16, 32)),
+        Preset("standard", Plan(500, cameras=3), Plan(240, cameras=4, full=1), still=(80, 16, 32)),
         Preset("full", _FULL_TRAIN, _FULL_TEST, still=(296, 99, 96), paired=412),
     )
 }
