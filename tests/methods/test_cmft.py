@@ -561,6 +561,16 @@ def test_shared_stages_receive_the_gradient_of_both_streams():
     assert all(g > 0 for g in grads.values())
 
 
+def test_stages_that_are_shared_see_both_modalities_in_one_batch_and_others_see_one():
+    model, sizes = small(shared_from=5).train(), {}
+    for name in ("layer2", "layer3"):
+        model.get_submodule(f"streams.vis.{name}").register_forward_hook(lambda _, given, out, name=name: sizes.update({name: len(out)}))
+    given = batch()
+    model(given)
+    alone = len(given.vis) * given.vis.shape[1]
+    assert sizes == {"layer2": alone, "layer3": 2 * alone}  # layer3 is stage 5
+
+
 def test_none_follows_the_variant():
     main, paper = cmft.Config(variant="main"), cmft.Config()
     for name, values in cmft.READINGS.items():

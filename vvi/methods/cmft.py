@@ -25,11 +25,11 @@ from vvi.nn import backbone
 from vvi.nn.fusion import Cascade, FusedHead, Gate
 from vvi.nn.neck import Neck
 from vvi.nn.pool import global_average, temporal_mean
-from vvi.nn.shift import Stream
+from vvi.nn.shift import Stream, paired
 from vvi.seed import torch_rng
 from vvi.types import MODALITIES, Batch, Modality
 
-VERSION = 2
+VERSION = 3
 ORACLE = "oracle (label leak)"
 Cross = Literal["cross", "wrt", "hct", "cmt"]
 Metric = Literal["euclidean", "cosine", "pmt"]
@@ -255,7 +255,8 @@ class Model(Method):
     def both(self, vis: Tensor, ir: Tensor) -> Output:
         """Clips of both modalities, (B, T, 3, H, W) each, and what is fused of both: the feature before and after its norm (B, D), and class scores (B, C). For training, where
         pairs are chosen by identity: what is fused of test clips paired so is an oracle, see `oracle_pair`."""
-        maps = [self.stage_maps(clips, modality) for clips, modality in ((vis, "vis"), (ir, "ir"))]
+        *early, last = zip(*paired(self.streams["vis"], self.streams["ir"], vis, ir), strict=True)
+        maps = list(zip(*early, [self.last_maps(maps) for maps in last], strict=True))
         feat = torch.cat([_clip_feat(m[-1], vis.shape[1]) for m in maps])
         normed, logits = self.neck(feat)
         (mine, theirs), (seen, other), mode = normed.chunk(2), logits.float().chunk(2), self.config.fusion

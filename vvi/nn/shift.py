@@ -70,15 +70,55 @@ class Stream(nn.Module):
     def _owner(self, stage: int) -> Stream:
         return self.borrowed[0] if self.borrowed and stage >= self.borrowed[1] else self
 
+    @property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """The stem and the four stages, stages 2 to 6."""
+        return self._owner(2).stem, *self.stages
+
+    def set_frames(self, frames: int) -> None:
+        """Tell every shifted layer how many frames the next clips have."""
+        for part in self.parts:
+            for layer in part.modules():
+                if isinstance(layer, Shifted):
+                    layer.frames = frames
+
     def forward(self, clips: Tensor) -> list[Tensor]:
         """Clips (B, T, 3, H, W) -> the maps of the stem and of the four stages, each (BT, C, h, w)."""
-        for part in (part for stage in self.stages for part in stage.modules()):
-            if isinstance(part, Shifted):
-                part.frames = clips.shape[1]
-        maps = [self._owner(2).stem(clips.flatten(0, 1))]
-        for stage in self.stages:
-            maps.append(stage(maps[-1]))
+        self.set_frames(clips.shape[1])
+        maps, last = [], clips.flatten(0, 1)
+        for part in self.parts:
+            last = part(last)
+            maps.append(last)
         return maps
+
+
+def paired(first: Stream, second: Stream, vis: Tensor, ir: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Run clips of both modalities through two streams.
+
+    A part that both share sees both modalities in one batch, so that its norms have
+    the same statistics in training and in a search.
+
+    Args:
+        first: the stream of visible clips.
+        second: the stream of infrared clips.
+        vis: (B, T, 3, H, W).
+        ir: (B, T, 3, H, W).
+
+    Returns:
+        The maps of stem and stages of each modality, five (BT, C, h, w) each.
+    """
+    first.set_frames(vis.shape[1])
+    second.set_frames(ir.shape[1])
+    left, right = vis.flatten(0, 1), ir.flatten(0, 1)
+    maps: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for mine, theirs in zip(first.parts, second.parts, strict=True):
+        if mine is theirs:
+            left, right = mine(torch.cat((left, right))).chunk(2)
+        else:
+            left, right = mine(left), theirs(right)
+        maps[0].append(left)
+        maps[1].append(right)
+    return maps
 
 
 def _set_stride(block: nn.Module, stride: int) -> None:
