@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +19,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from vvi import durable
+from vvi import durable, pools
 from vvi.data.synthetic import draw, filming, layouts
 from vvi.data.synthetic.factors import Identity
 from vvi.data.synthetic.presets import Film, Preset
@@ -153,16 +151,15 @@ def _cores() -> int:
 
 def _pooled(missing: list[tuple[Path, Job, Identity, list[Film]]], workers: int) -> Iterator[None]:
     """Any number of processes gives the same bytes: nothing is drawn by lot across identities."""
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _worker) as pool:
+    with pools.processes(workers, _worker) as pool:
         try:
             yield from pool.map(_write_identity, missing, chunksize=4)
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(kill_workers=True)  # what they were drawing is drawn anew
 
 
 def _worker() -> None:
     cv2.setNumThreads(1)
-    durable.quit_with_parent()
 
 
 def _write_identity(task: tuple[Path, Job, Identity, list[Film]]) -> None:
