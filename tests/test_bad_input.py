@@ -251,7 +251,7 @@ for name, make, *words in (
     ("JPEG cut in its header", partial(jpeg, cut=20), "a.jpg cannot be decoded", "truncated"),
     ("JPEG cut in its pixels", partial(jpeg, cut=600), "a.jpg cannot be decoded", "truncated"),
     ("JPEG without its last byte", partial(jpeg, cut=-2), "a.jpg cannot be decoded", "truncated"),
-    ("text", text, "a.jpg cannot be decoded", "Unsupported image file"),
+    ("text", text, "a.jpg cannot be decoded", "no image of a known format"),
     ("head of a GIF", partial(text, content=b"GIF89a" + bytes(50)), "a.jpg cannot be decoded"),
     ("folder", lambda folder: (folder / "a.jpg").mkdir() or folder / "a.jpg", "a.jpg cannot be decoded"),
     ("bitmap cut off", partial(bitmap, cut=200), "a.bmp cannot be decoded", "truncated"),
@@ -843,7 +843,7 @@ for name, make, options, *words in (
     ),
     ("a minimum that is a word", lambda root: toys.vcm(root), ["--set", "min_seq_len=two"], "min_seq_len must be a whole number, got 'two'"),
     ("a trial that is true", lambda root: toys.regdb(root), ["--set", "trial=true"], "trial must be in 1..10, got True"),
-    ("a truncated image", lambda root: truncated(toys.regdb(root)), [], "unreadable image: image file is truncated"),
+    ("a truncated image", lambda root: truncated(toys.regdb(root)), [], "cannot be decoded: image file is truncated"),
     ("an image linked to elsewhere", lambda root: astray(toys.vcm(root, images=True)), ["--set", "min_seq_len=2"], "1.jpg: a link that leaves the data folder"),
 ):
 

@@ -40,8 +40,8 @@ def test_every_fault_of_lists_and_images_is_reported(tmp_path):
         "train_name.txt, line 4: 'nonsense'",
         "query_IDX.txt, line 1: row 0",
         "query_IDX.txt: row 3",
-        "D4/11.jpg: zero-byte",
-        "D12/6.jpg: image does not exist",
+        "D4/11.jpg: is empty",
+        "D12/6.jpg: does not exist",
     ]
     assert len(report.errors) == len(says)
     assert all(any(text in e for e in report.errors) for text in says)

@@ -17,40 +17,29 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image, read_file
 from torchvision.transforms.v2 import functional as V
 from tqdm import tqdm
 
 from vvi import durable
 from vvi.config import DataConfig, Recipe
-from vvi.data import sysu
+from vvi.data import images
 from vvi.data.clips import test_frames, train_frames
 from vvi.data.sampler import IdentitySampler
 from vvi.data.transforms import augment, normalise
 from vvi.seed import rng
-from vvi.types import Batch, DataError, Dataset, Tracklet
+from vvi.types import Batch, Dataset, Tracklet
 
 CHUNK = 1024  # frames that are decoded and put on the disk at a time
 
 
 def decode(path: Path, height: int, width: int) -> Tensor:
-    """One image as uint8 (3, height, width), resized with antialiased bilinear interpolation; DataError naming a file that is missing, empty or damaged.
+    """Decode one image at a size: uint8 (3, height, width), resized bilinearly.
 
-    A path `<file>.npy/<row>` is a row of the arrays that the released SYSU-MM01 preprocessing writes.
+    DataError naming a file that is missing, empty or damaged (`vvi.data.images.read`).
     """
-    try:
-        image = (
-            _array_row(path)
-            if path.parent.suffix == ".npy"
-            else _bitmap(path)
-            if path.suffix == ".bmp"
-            else decode_image(read_file(str(path)), ImageReadMode.RGB)
-        )
-    except (RuntimeError, OSError, ValueError, IndexError) as error:
-        file = path.parent if path.parent.suffix == ".npy" else path
-        reason = "does not exist" if not file.exists() else "is empty" if not file.stat().st_size else "cannot be decoded: " + str(error).splitlines()[0]
-        raise DataError(f"image {path} {reason}") from error
-    return image if image.shape[1:] == (height, width) else V.resize(image, [height, width], antialias=True)
+    image = images.read(path)
+    same = image.shape[1:] == (height, width)
+    return image if same else V.resize(image, [height, width], antialias=True)
 
 
 class Frames:
@@ -207,16 +196,3 @@ def _ahead(loader: TrainLoader, steps: range, workers: int):
         generator=torch.Generator(),  # its own: with workers or without, and wherever a run goes on, the global one stays where it is
     )
 
-
-def _array_row(path: Path) -> Tensor:
-    return torch.from_numpy(sysu.row(path).copy()).permute(2, 0, 1)
-
-
-def _bitmap(path: Path) -> Tensor:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return V.pil_to_tensor(image.convert("RGB"))
-    except Image.DecompressionBombError as error:
-        raise OSError(str(error)) from error

@@ -11,7 +11,6 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -234,19 +233,9 @@ class Arrays:
     labels: dict[Modality, np.ndarray]
 
     def tracklets(self) -> tuple[Tracklet, ...]:
-        """Visible rows, then infrared rows, in file order: row 7 of `x.npy` has the path `x.npy/7` (opened by `row`); camera 0, as the arrays do not hold it."""
+        """Visible rows, then infrared rows, in file order: row 7 of `x.npy` has the path `x.npy/7` (opened by `vvi.data.images.row`); camera 0, as the arrays do not hold it."""
         rows = ((m, row, int(label)) for m in MODALITIES for row, label in enumerate(self.labels[m]))
         return tuple(Tracklet((Path(self.images[m].filename) / str(row),), label, 0, m) for m, row, label in rows)
-
-
-def row(path: Path) -> np.ndarray:
-    """Pixels of a path `<file>.npy/<row>`: (288, 144, 3) uint8, read from disk when touched."""
-    return _mapped(path.parent)[int(path.name)]
-
-
-@lru_cache(maxsize=4)
-def _mapped(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def train_arrays(root: str | Path) -> Arrays:
