@@ -7,13 +7,14 @@ import json
 import cv2
 import numpy as np
 import pytest
+from test_video import ONE, turned
 
 from vvi.__main__ import main
 from vvi.data import open_dataset, sequences, tracks, validate
 from vvi.data.sequences import write_tracklets
 from vvi.data.synthetic.crossing import Crossing, film, read_truth, write_crossing
 from vvi.data.tracks import CORNERS, Cut
-from vvi.data.video import write_video
+from vvi.data.video import open_video, write_video
 
 SCENE = Crossing(people=(1, 2), camera=2, frames=120, height=160, width=240, preset="tiny")
 RULE = Cut(step=5, height=30)
@@ -76,6 +77,22 @@ def test_pictures_show_the_people_of_the_scene(videos, tmp_path):
             there = sequences.crop(frames[moment], box[CORNERS].to_numpy(float))
             assert there.shape == picture.shape and frames[moment][middle].size
             assert np.abs(there.astype(int) - picture).mean() < 10
+
+
+def test_a_video_that_is_stored_lying_gives_the_same_boxes_and_pictures(videos, tmp_path):
+    """The truth beside a film is of what a player shows, and so are boxes and pictures."""
+    frames = [np.rot90(frame) for frame in open_video(videos["ir"])]
+    lying = turned(tmp_path / "lying", (0, ONE, -ONE, 0), frames)
+    detect = Known(read_truth(videos["ir"]))
+    done = write_tracklets(lying, tmp_path / "lying_set", 3, "ir", detect, RULE)
+    plain = made(videos, "ir", tmp_path / "set")
+    assert done.tracklets == plain.tracklets > 0
+    assert done.tracks.equals(plain.tracks)
+    for path in (tmp_path / "set").rglob("*.jpg"):
+        other = tmp_path / "lying_set" / path.relative_to(tmp_path / "set")
+        shown, again = cv2.imread(str(path)), cv2.imread(str(other))
+        assert shown.shape == again.shape
+        assert np.abs(shown.astype(int) - again).mean() < 8
 
 
 def test_a_second_video_is_added_to_the_first(videos, tmp_path):
