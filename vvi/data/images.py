@@ -182,9 +182,9 @@ def _reason(path: Path, error: Exception) -> str:
         return "does not exist"
     if not file.stat().st_size:
         return "is empty"
-    return (
-        "cannot be decoded: " + (str(error).splitlines() or [type(error).__name__])[0]
-    )
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    return "cannot be decoded: " + re.sub(r"^decode_jpeg.*\.cpp:\d+, ", "", said)
+
 
 
 def _decode(raw: bytes, about: bool = False) -> tuple[Tensor, Callable[[bool], Seen]]:
@@ -193,8 +193,6 @@ def _decode(raw: bytes, about: bool = False) -> tuple[Tensor, Callable[[bool], S
         pixels = _jpeg(raw)
         turned = about and b"Exif\0\0" in raw[:65536] and _orientation(raw) != 1
         return pixels, lambda renamed: Seen(8, turned, 1, renamed)
-    from PIL import Image
-
     with _opened(raw) as image:
         count = getattr(image, "n_frames", 1) if about else 1
         turned = image.getexif().get(_TURN, 1) != 1 if about else False
@@ -232,13 +230,9 @@ def _opened(raw: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(raw))
     except Image.UnidentifiedImageError as error:
-        if raw[4:8] == b"ftyp":
-            what = (
-                "a HEIC picture or a video, which are not read: save it as JPEG or PNG"
-            )
-        else:
-            what = f"no image of a known format, it begins with {raw[:12]!r}"
-        raise OSError(what) from error
+        heic = "a HEIC picture or a video, which are not read: save it as JPEG or PNG"
+        other = f"no image of a known format, it begins with {raw[:12]!r}"
+        raise OSError(heic if raw[4:8] == b"ftyp" else other) from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -279,10 +273,9 @@ def _deep(image: Image.Image, raw: bytes, bits: int) -> tuple[np.ndarray, int]:
     signed = image.format == "TIFF" and max(image.tag_v2.get(339, (1,))) != 1
     if signed or (image.mode in ("I", "F") and not scaled and image.format != "PNG"):
         raise ValueError(f"{_numbers(image, bits)} have no white: save it with 8 or 16")
-    if image.mode.startswith("I;16") or scaled:
-        values = np.asarray(_upright(image)).astype(np.uint16)
-    else:
-        values = _channels(image, raw)
+    grey = image.mode.startswith("I;16") or scaled
+    values = np.asarray(_upright(image)) if grey else _channels(image, raw)
+    values = values.astype(np.uint16)
     if values.ndim == 3 and values.shape[2] in (2, 4):
         alpha = values[..., -1:].astype(np.uint64)
         values = (values[..., :-1] * alpha // 65535).astype(np.uint16)

@@ -38,20 +38,33 @@ class Video:
         try:
             with av.open(str(self.path)) as file:
                 stream = file.streams.video[0]
-                stream.codec_context.options = {"err_detect": "explode"}  # else damaged pictures are patched up in silence
+                stream.codec_context.options = {
+                    "err_detect": "explode"
+                }  # else damaged pictures are patched up in silence
                 for frame in file.decode(stream):
                     yield upright(frame.to_ndarray(format="rgb24"), self.turn)
                     count, last = count + 1, frame.time or 0.0
-                alone = len(file.streams) == 1 and not stream.frames  # then the file as a whole says how long the pictures go on
-                promised, end = stream.frames, (file.duration or 0) / av.time_base if alone else 0.0
+                alone = (
+                    len(file.streams) == 1 and not stream.frames
+                )  # then the file as a whole says how long the pictures go on
+                promised, end = (
+                    stream.frames,
+                    (file.duration or 0) / av.time_base if alone else 0.0,
+                )
         except av.error.FFmpegError as error:
-            raise ValueError(f"video {self.path} is damaged: {count} frames can be read, then {_cause(error)}") from error
+            raise ValueError(
+                f"video {self.path} is damaged: {count} frames can be read, then {_cause(error)}"
+            ) from error
         if not count:
             raise ValueError(f"video {self.path} holds no frames")
         if count < promised:
-            raise ValueError(f"video {self.path} is cut off: {count} of {promised} frames are there")
+            raise ValueError(
+                f"video {self.path} is cut off: {count} of {promised} frames are there"
+            )
         if last + 3 / self.rate < end:
-            raise ValueError(f"video {self.path} is cut off: its frames end at {last:.1f} of {end:.1f} seconds")
+            raise ValueError(
+                f"video {self.path} is cut off: its frames end at {last:.1f} of {end:.1f} seconds"
+            )
 
 
 def open_video(path: str | Path) -> Video:
@@ -67,7 +80,9 @@ def open_video(path: str | Path) -> Video:
     try:
         with av.open(str(path)) as file:
             if not file.streams.video:
-                raise ValueError(f"video {path} holds no pictures, only {', '.join(sorted({s.type for s in file.streams})) or 'nothing'}")
+                raise ValueError(
+                    f"video {path} holds no pictures, only {', '.join(sorted({s.type for s in file.streams})) or 'nothing'}"
+                )
             stream = file.streams.video[0]
             rate = float(stream.average_rate or 0)
             height, width = stream.codec_context.height, stream.codec_context.width
@@ -107,7 +122,9 @@ def _turn(file: Any, path: Path) -> Turn:
         frame = next(file.decode(video=0), None)
     except av.error.FFmpegError:  # whoever reads the frames is told
         return (1, 0, 0, 1)
-    found = [d for d in (frame.side_data if frame else ()) if d.type.name == "DISPLAYMATRIX"]
+    found = [
+        d for d in (frame.side_data if frame else ()) if d.type.name == "DISPLAYMATRIX"
+    ]
     if not found:
         return (1, 0, 0, 1)
     a, b, _, c, d = struct.unpack("5i", bytes(found[0])[:20])
@@ -119,7 +136,9 @@ def _turn(file: Any, path: Path) -> Turn:
     return turn
 
 
-def write_video(path: str | Path, frames: Iterable[np.ndarray], rate: int = 25, quality: int = 20) -> Path:
+def write_video(
+    path: str | Path, frames: Iterable[np.ndarray], rate: int = 25, quality: int = 20
+) -> Path:
     """Frames (H, W, 3) uint8 RGB, H and W even -> an H.264 file; appears when it is whole. quality: 0 (best) to 51. ValueError when the name's end tells no container."""
     av = extras.load("av", "video")
     path = Path(path)
@@ -132,9 +151,22 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], rate: int = 25, 
             stream = None
             for frame in frames:
                 if stream is None:
-                    stream = file.add_stream("libx264", rate=Fraction(rate), options={"crf": str(quality), "threads": "1"})
-                    stream.height, stream.width, stream.pix_fmt = *frame.shape[:2], "yuv420p"
-                file.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+                    stream = file.add_stream(
+                        "libx264",
+                        rate=Fraction(rate),
+                        options={"crf": str(quality), "threads": "1"},
+                    )
+                    stream.height, stream.width, stream.pix_fmt = (
+                        *frame.shape[:2],
+                        "yuv420p",
+                    )
+                file.mux(
+                    stream.encode(
+                        av.VideoFrame.from_ndarray(
+                            np.ascontiguousarray(frame), format="rgb24"
+                        )
+                    )
+                )
             if stream is None:
                 raise ValueError(f"no frames to write into {path}")
             file.mux(stream.encode())

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
