@@ -183,8 +183,9 @@ def _write_identity(task: tuple[Path, Job, Identity, list[Film]]) -> None:
 def _files(job: Job, who: Identity, films: list[Film], rows: list[dict[str, object]]) -> Iterator[tuple[str, bytes]]:
     """Relative path and bytes of every frame and mask strip; what is known of each frame is added to `rows`."""
     layout, (height, width) = layouts.find(job.layout), (job.preset.height, job.preset.width)
+    draw_walk = filming.aligned if layout.aligned else filming.walk
     for film in films:
-        walk = filming.walk(who, film, job.people)
+        walk = draw_walk(who, film, job.people)
         view = scene(layout.scenery(film), film.modality, height, width, job.seed)
         frames, masks = draw.sequence(who, walk, view, height, width)
         strips: dict[str, list[np.ndarray]] = {}
