@@ -11,8 +11,9 @@ FLOORS = {
     0: ["vvi", "types", "paths", "seed", "durable", "fields", "extras", "arguments"],
     0.5: ["data.faults", "data.video", "pools"],  # what the three readers share; what writes and reads videos
     0.7: ["data.images"],  # the one decoder
-    1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.layout", "data.synthetic", "data.clips", "data.tracks"]
+    1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.buptcampus", "data.clips", "data.tracks"]
     + ["data.transforms", "data.sampler", "printed", "executors", "nearest"],
+    1.5: ["data.layout", "data.synthetic"],
     2: ["data", "data.check", "data.loader", "methods.base", "optim", "store", "checkpoint", "shards", "plots.style", "data.sequences", "detectors"],
     3: ["methods", "methods.*", "plots", "plots.*"],
     3.5: ["weights", "detect"],
