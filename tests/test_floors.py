@@ -13,7 +13,7 @@ FLOORS = {
     0.7: ["data.images"],  # the one decoder
     1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.buptcampus", "data.clips", "data.tracks"]
     + ["data.transforms", "data.sampler", "printed", "executors", "nearest"],
-    1.5: ["data.layout", "data.synthetic"],
+    1.5: ["data.layout", "data.synthetic", "data.digest"],
     2: ["data", "data.check", "data.loader", "methods.base", "optim", "store", "checkpoint", "shards", "plots.style", "data.sequences", "detectors"],
     3: ["methods", "methods.*", "plots", "plots.*"],
     3.5: ["weights", "detect"],

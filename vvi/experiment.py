@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import json
 import time
 import warnings
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from vvi import checkpoint, durable, evaluate, findings, methods, paths, probes, shards, store, train, trials
-from vvi.config import DataConfig, RunConfig
-from vvi.data import open_dataset, synthetic
-from vvi.data.layout import holds
+from vvi.config import DataConfig, RunConfig, for_layout
+from vvi.data import NAMES, announced, digest, read_dataset, synthetic
+from vvi.data.layout import locate
 from vvi.data.loader import Frames, TrainLoader
 from vvi.data.synthetic import presets
 from vvi.methods.base import Method
@@ -30,6 +30,7 @@ from vvi.types import MODALITIES, Dataset, Direction
 
 Pixels = Literal["files", "cache", "resident"]
 WEIGHTS = "model.safetensors"
+REAL = "real:"  # before the digest of a real set
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,23 @@ class Result:
 
     @property
     def data_label(self) -> str:
-        """What every figure and table of this result must say: "synthetic", or the layout of the real set; and whether validation people were searched."""
+        """What every figure and table of this result must say.
+
+        "synthetic", or the layout of the real set; and whether validation people were
+        searched.
+        """
         named = "synthetic" if self.config.data.synthetic else self.config.data.layout
         return named if self.config.data.split == "test" else f"{named} (validation people)"
+
+    @property
+    def data_name(self) -> str:
+        """On which data a run was made: name of the folder, layout and digest."""
+        data = self.config.data
+        if data.synthetic:
+            usual = data.layout == DataConfig().layout
+            return "synthetic" if usual else f"synthetic, {data.layout}"
+        name = self.record.data.get("name", NAMES[data.layout])
+        return f"{name} ({data.layout}, {data.source.removeprefix(REAL)})"
 
     def probe(self, name: str) -> probes.Score:
         """A score against the known factors; KeyError naming those there are."""
@@ -139,47 +154,118 @@ def versions(settings: RunConfig) -> dict[str, int]:
 
 
 def located(settings: RunConfig, data: str | Path | None = None) -> RunConfig:
-    """The config of a run on the data that is really there: a folder of real data enters it by a digest, so that results on different folders never mix.
+    """The config of a run on the data that are really there.
 
-    The embedded set that the config names keeps the config as it is, wherever it lies. ValueError, before any data are read or drawn, when the method refuses its options.
+    A folder of real data enters it by a digest of what its images hold, so that results
+    on different folders never mix, and by its layout. The embedded set that the config
+    names keeps the config as it is, wherever it lies.
+
+    Args:
+        settings: of the run.
+        data: a folder to read in place of the one that the config names.
+
+    Raises:
+        ValueError: the method refuses its options; said before data are read or drawn.
+        DataError: the folder holds no set that is known, or another one than asked for.
     """
     methods.config(settings.method, **_options(settings))
     named = settings.data
-    if data is None and named.synthetic:
-        return settings
-    if data is not None and named.synthetic and synthetic.is_complete(data, named.source, named.layout, named.seed):
-        return settings
-    digest, layout = _digest(DataConfig("real", layout=named.layout, min_seq_len=named.min_seq_len), data or _real(named.layout))
-    return replace(settings, data=replace(named, source=f"real:{digest}", layout=layout))
+    if data is None and (named.synthetic or paths.real_data() is None):
+        return settings if named.source != "real" else _absent(named)
+    root, layout = locate(data or paths.real_data(), named.layout)
+    if named.synthetic and _is_embedded(root, replace(named, layout=layout)):
+        return for_layout(settings, layout)
+    found = _digest(root, layout, digest.stamp(root, layout))
+    settings = for_layout(settings, layout)
+    return replace(settings, data=replace(settings.data, source=f"{REAL}{found}"))
+
+
+def _absent(data: DataConfig) -> RunConfig:
+    where = f"put {data.layout} on disk and set VVI_DATA to its folder"
+    raise FileNotFoundError(f"this preset reads a licensed data set: {where}")
+
+
+def _is_embedded(root: str | Path, data: DataConfig) -> bool:
+    """Whether a folder is the embedded set that a config names, as it was written."""
+    root = Path(root).expanduser()
+    if not synthetic.is_complete(root, data.source, data.layout, data.seed):
+        return False
+    files = sorted(p for p in root.rglob("*") if p.is_file())
+    return _is_untouched(root, digest.stamp_of(files))
 
 
 @lru_cache(maxsize=16)
-def _digest(data: DataConfig, root: str | Path | None) -> tuple[str, str]:
-    found = dataset(data, root)
-    listed = "\n".join(f"{t.identity} {t.camera} {t.modality} {len(t)}" for side in (found.train, *found.sides["ir2vis"]) for t in side)
-    return hashlib.sha256(listed.encode()).hexdigest()[:8], found.layout
+def _is_untouched(root: Path, stamp: str) -> bool:
+    said = json.loads((root / "manifest.json").read_text())["hash"]
+    return synthetic.content_hash(root) == said
 
 
-def dataset(data: DataConfig, root: str | Path | None = None, progress: bool = True, seed: int = 0) -> Dataset:
-    """The data of a config: a folder given, what `$VVI_DATA` holds for "real", else the embedded set, written on first use. The seed of a run names its trial of RegDB.
+@lru_cache(maxsize=16)
+def _digest(root: Path, layout: str, stamp: str) -> str:
+    """The digest of a data set while its files are as their stamp says."""
+    return digest.of_set(root, layout, paths.cache())
 
-    With `split="val"` those who are searched are drawn people that no set holds, filmed by the same cameras; of real data, where nobody can be drawn, every fifth training
+
+def dataset(
+    data: DataConfig,
+    root: str | Path | None = None,
+    progress: bool = True,
+    seed: int = 0,
+) -> Dataset:
+    """The data of a config.
+
+    With `split="val"` those who are searched are drawn people that no set holds, filmed
+    by the same cameras; of real data, where nobody can be drawn, every fifth training
     identity, which then is not trained on.
+
+    Args:
+        data: of a run.
+        root: a folder; by default what `$VVI_DATA` holds for real data, else the
+            embedded set, written on first use.
+        progress: show how far the writing is.
+        seed: of the run; it names the trial of RegDB.
     """
     if root is None and not data.synthetic:
-        root = _real(data.layout)
-        if root is None:
-            raise FileNotFoundError(f"this preset reads a licensed data set: put {data.layout} on disk and set VVI_DATA to its folder")
+        root = paths.real_data() or _absent(data)
+    layout = data.layout
     if root is None:
         root = synthetic_root(data, progress)
-    options = {"min_seq_len": data.min_seq_len} if data.layout == "hitsz-vcm" else {"trial": trials.regdb_trial(seed)} if data.layout == "regdb" else {}
-    found = open_dataset(root, layout=data.layout, **options)
+    else:
+        root, layout = locate(root, layout)
+    options = reader_options(replace(data, layout=layout), seed)
+    found = read_dataset(root, layout=layout, **options)
+    _announce_once(found)
     if data.split == "test":
         return found
     if not data.synthetic:
         return held_out(found)
-    others = open_dataset(synthetic_root(replace(data, source=data.source + presets.VALIDATION), progress), layout=data.layout, **options)
+    people = replace(data, source=data.source + presets.VALIDATION)
+    others = read_dataset(synthetic_root(people, progress), layout=layout, **options)
     return replace(found, sides=others.sides)
+
+
+def reader_options(data: DataConfig, seed: int) -> dict[str, Any]:
+    """What the reader of a layout is told by a config; ValueError when it has no such."""
+    own: dict[str, Any] = {}
+    if data.layout == "hitsz-vcm":
+        own = {"min_seq_len": data.min_seq_len}
+    elif data.layout == "regdb":
+        own = {"trial": trials.regdb_trial(seed)}
+    usual = DataConfig()
+    chosen = ("strict", "foreign", "auxiliary")
+    set_here = {k: getattr(data, k) for k in chosen if getattr(data, k) != getattr(usual, k)}
+    return own | set_here
+
+
+_ANNOUNCED: set[str] = set()
+
+
+def _announce_once(found: Dataset) -> None:
+    """Warn of what was mended or left out of a set once in a process."""
+    said = f"{found.root} {'; '.join(found.remarks)}"
+    if said not in _ANNOUNCED:
+        _ANNOUNCED.add(said)
+        announced(found, stacklevel=4)
 
 
 def held_out(found: Dataset, every: int = 5) -> Dataset:
@@ -188,13 +274,6 @@ def held_out(found: Dataset, every: int = 5) -> Dataset:
     parts = {m: tuple(t for t in found.train if t.modality == m and t.identity in chosen) for m in MODALITIES}
     sides = {"ir2vis": (parts["ir"], parts["vis"]), "vis2ir": (parts["vis"], parts["ir"])}
     return replace(found, train=tuple(t for t in found.train if t.identity not in chosen), sides={d: sides[d] for d in found.sides})
-
-
-def _real(layout: str) -> Path | None:
-    """`$VVI_DATA`, or the first folder in it that holds this layout: the variable may name one set or the place of several."""
-    root = paths.real_data()
-    folders = [root, *sorted(f for f in root.iterdir() if f.is_dir())] if root and root.is_dir() else []
-    return next((f for f in folders if holds(f, layout)), root)
 
 
 def synthetic_root(data: DataConfig, progress: bool = True) -> Path:
@@ -286,7 +365,19 @@ def _train(
         history = train.fit(method, loader, settings.recipe, engine, workers, progress, on_step, kept, compiled)
         spent = kept.seconds if kept else time.perf_counter() - start  # by all processes that worked on this run, one after the other
     scores, seconds, known, arrays = shards.told(lambda: _measure(settings, method, found, reader, progress))
-    return store.Record(settings, versions(settings), where, history, scores, {"train": round(spent, 2)} | seconds, known, arrays), method
+    seconds = {"train": round(spent, 2)} | seconds
+    about = data_about(settings.data, found)
+    record = store.Record(settings, versions(settings), where, history, scores, seconds, known, arrays, about)
+    return record, method
+
+
+def data_about(data: DataConfig, found: Dataset) -> dict[str, Any]:
+    """What a record says of its data: name, layout, digest, and what was left out."""
+    about = {"layout": found.layout, "people trained on": len(found.labels)}
+    if data.synthetic:
+        return {"name": f"synthetic {data.source}"} | about
+    about |= {"name": found.root.resolve().name, "digest": data.source.removeprefix(REAL)}
+    return about | ({"remarks": found.remarks} if found.remarks else {})
 
 
 def _twin(settings: RunConfig) -> store.Record | None:

@@ -5,7 +5,6 @@ Frames stay uint8 until the last step. A batch is a function of (seed, step), so
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from vvi import durable
 from vvi.config import DataConfig, Recipe
-from vvi.data import images
+from vvi.data import digest, images
 from vvi.data.clips import test_frames, train_frames
 from vvi.data.sampler import IdentitySampler
 from vvi.data.transforms import augment, normalise
@@ -72,17 +71,21 @@ class Frames:
         return self.read(tracklet, np.arange(len(tracklet)) if which is None else np.asarray(which)).permute(0, 2, 3, 1).cpu().numpy()
 
     def build(self, tracklets: Sequence[Tracklet], progress: bool = True) -> None:
-        """Decode every frame once into `<cache>/<key>.u8`; a finished file of the same images is taken as it is.
+        """Decode every frame once into `<cache>/<key>.u8`, or take a file of the same.
 
-        The file is written under a temporary name and moved into place with its manifest last, so a killed build leaves nothing that reads as complete; the next one goes on
-        from what was decoded. Of two processes that want one file, one decodes and the other waits.
+        The key is of what the image files hold: a changed image is decoded anew, a copy
+        of a folder is not. The file is written under a temporary name and moved into
+        place with its manifest last, so a killed build leaves nothing that reads as
+        complete; the next one goes on from what was decoded. Of two processes that want
+        one file, one decodes and the other waits.
         """
         if self.folder is None:
             raise ValueError("Frames has no cache folder to build in")
         paths = [path for t in tracklets for path in t.paths]
         shape = (len(paths), 3, *self.size)
-        name = hashlib.sha256("\n".join(f"{p} {(p.parent if p.parent.suffix == '.npy' else p).stat().st_size}" for p in paths).encode()).hexdigest()[:16]
-        file, manifest = self.folder / f"{name}-{self.size[0]}x{self.size[1]}.u8", self.folder / f"{name}-{self.size[0]}x{self.size[1]}.json"
+        content = digest.of_images(paths, self.folder)[:16]
+        name = f"{content}-{images.VERSION}-{self.size[0]}x{self.size[1]}"
+        file, manifest = self.folder / f"{name}.u8", self.folder / f"{name}.json"
         said = json.dumps({"shape": list(shape), "bytes": math.prod(shape)})
         if not _is_whole(file, manifest, said):
             with durable.alone(file):
