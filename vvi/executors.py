@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vvi import extras, pools
+from vvi import extras
+from vvi.runtime import pools
 
 JOBS = 64  # of Slurm, in its queue at a time
 

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from vvi import checkpoint, durable, evaluate, findings, methods, paths, probes, shards, store, train, trials
-from vvi.config import DataConfig, RunConfig, for_layout
+from vvi.config import DataConfig, RunConfig, change, for_layout, preset
 from vvi.data import NAMES, announced, digest, read_dataset, synthetic
 from vvi.data.layout import locate
 from vvi.data.loader import Frames, TrainLoader
@@ -26,7 +26,7 @@ from vvi.data.synthetic import presets
 from vvi.methods.base import Method
 from vvi.metrics import Metrics
 from vvi.seed import seed_everything, share
-from vvi.types import MODALITIES, Dataset, Direction
+from vvi.types import MODALITIES, DataError, Dataset, Direction
 
 Pixels = Literal["files", "cache", "resident"]
 WEIGHTS = "model.safetensors"
@@ -180,6 +180,36 @@ def located(settings: RunConfig, data: str | Path | None = None) -> RunConfig:
     return replace(settings, data=replace(settings.data, source=f"{REAL}{found}"))
 
 
+def layout_of(
+    data: DataConfig,
+    folder: str | Path | None,
+    source: str | None = None,
+    layout: str | None = None,
+) -> str:
+    """The layout of the data that a run will read.
+
+    Args:
+        data: of the run.
+        folder: to read in place of the one that the config names.
+        source: where it is another one than the config's.
+        layout: that was asked for; another one that is there is then refused.
+    """
+    usual = layout or data.layout
+    place = folder or (paths.real_data() if (source or data.source) == "real" else None)
+    if place is None:
+        return data.layout if usual == "auto" else usual
+    root, there = locate(place, usual)
+    if layout not in (None, "auto", there):
+        raise DataError(f"{root} holds {there}, not {layout}")
+    return there
+
+
+def unlocated(settings: RunConfig) -> RunConfig:
+    """The config of a run on real data as it was before its data were looked at."""
+    usual = preset(settings.preset).data
+    return change(settings, source=usual.source, layout=usual.layout)
+
+
 def _absent(data: DataConfig) -> RunConfig:
     where = f"put {data.layout} on disk and set VVI_DATA to its folder"
     raise FileNotFoundError(f"this preset reads a licensed data set: {where}")
@@ -325,7 +355,8 @@ def _load(method: Method, settings: RunConfig) -> None:
     file = paths.runs() / settings.hash / WEIGHTS
     if not file.is_file():
         raise FileNotFoundError(
-            f"{file} does not exist: the weights of this run are not on this machine; train it again (retrain=True, or vvi train --retrain)"
+            f"{file} does not exist: the weights of this run are not on this machine; train it again (retrain=True, or vvi train --retrain), "
+            "or test those of another run on these data (vvi eval --weights RUN --data FOLDER)"
         )
     try:
         method.load_state_dict(load_file(file))
@@ -401,7 +432,9 @@ def _measure(settings: RunConfig, method: Method, found: Dataset, reader: Frames
     if settings.data.split == "val":  # to choose by: numbers of the search alone
         return scores, {"evaluate": round(times[1] - times[0], 2)}, {}, {k: v for k, v in arrays.items() if k.endswith(findings.NUMBERS)}
     if found.layout == "sysu-mm01":
-        scored = trials.sysu_scores(found.root, lambda wanted: evaluate.embed(method, wanted, reader, settings.data.frames))
+        count, strict = settings.data.frames, settings.data.strict
+        embed = partial(evaluate.embed, method, frames=reader, count=count)
+        scored = trials.sysu_scores(found.root, embed, strict=strict)
         arrays |= {f"{name}/trials": values.astype(np.float32) for name, values in scored.items()}
     known, maps = findings.probe(method, found, reader, settings, sides)
     times.append(time.perf_counter())

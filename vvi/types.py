@@ -64,10 +64,7 @@ class Dataset:
     @property
     def remarks(self) -> list[str]:
         """What was mended, kept or left out, in words: counts and the first places."""
-        return [
-            f"{len(names)} {kind} ({', '.join(names[:5])}{', ...' if names[5:] else ''})"
-            for kind, names in self.notes.items()
-        ]
+        return [f"{len(names)} {kind} ({', '.join(names[:5])}{', ...' if names[5:] else ''})" for kind, names in self.notes.items()]
 
     @property
     def labels(self) -> dict[int, int]:

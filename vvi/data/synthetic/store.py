@@ -18,11 +18,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from vvi import durable, pools
+from vvi import durable
 from vvi.data.synthetic import draw, filming, layouts
 from vvi.data.synthetic.factors import Identity
 from vvi.data.synthetic.presets import Film, Preset
 from vvi.data.synthetic.scene import scene
+from vvi.runtime import pools
 from vvi.types import DataError
 
 QUALITY = 90

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from vvi import pools
+from vvi.runtime import pools
 
 DRAW = """
 from vvi.data import synthetic
