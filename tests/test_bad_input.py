@@ -461,6 +461,8 @@ for name, changes, *words in (
     ("no camera", {"query_cams": None}, "query_cams must be whole numbers", "object"),
     ("nobody to be found", {"query_ids": [7, 8, 9]}, "no query has a match left in the gallery under rule 'vcm'"),
     ("unknown rule", {"rule": "market"}, "rule 'market': it is one of vcm, sysu, none"),
+    ("cameras from 0", {"rule": "sysu", "query_cams": [2, 2, 5], "gallery_cams": [0, 1, 3, 4, 0]}, "cameras of SYSU-MM01 as 1 to 6", "there is a camera 0: were they counted from 0"),
+    ("a camera 7", {"rule": "sysu", "query_cams": [3, 6, 7]}, "there is a camera 7"),
     ("empty blocks", {"chunk": 0}, "chunk 0: at least one query per block"),
 ):
     call("metrics", name, ValueError, words, metrics.retrieval_metrics, **(GOOD | changes))
@@ -813,10 +815,18 @@ def _(folder, tiny):
     return ["runs"]
 
 
-@command("a set without its lists", 2, "missing 5 of 5 required files: train_name.txt")
+@command("a folder of no set", 2, "set: no known layout; expected list files in info/")
 def _(folder, tiny):
     (folder / "set").mkdir()
     return ["train", "baseline", "--preset", "tiny", "--data", folder / "set", "--device", "cpu"]
+
+
+@command("a set without some of its lists", 2, "missing 2 of 5 required files: train_name.txt, query_IDX.txt")
+def _(folder, tiny):
+    root = toys.vcm(folder / "set")
+    for name in ("train_name.txt", "query_IDX.txt"):
+        (root / "info" / name).unlink()
+    return ["train", "baseline", "--preset", "tiny", "--data", root, "--device", "cpu"]
 
 
 @command("a list that leaves the root", 2, "train_name.txt, line 4: '../../etc/passwd' leaves the data folder")

@@ -175,9 +175,17 @@ def located(settings: RunConfig, data: str | Path | None = None) -> RunConfig:
     root, layout = locate(data or paths.real_data(), named.layout)
     if named.synthetic and _is_embedded(root, replace(named, layout=layout)):
         return for_layout(settings, layout)
-    found = _digest(root, layout, digest.stamp(root, layout))
-    settings = for_layout(settings, layout)
+    settings, stamp = for_layout(settings, layout), digest.stamp(root, layout)
+    options = reader_options(settings.data, settings.seed)
+    _check_readable(root, layout, tuple(options.items()), stamp)
+    found = _digest(root, layout, stamp)
     return replace(settings, data=replace(settings.data, source=f"{REAL}{found}"))
+
+
+@lru_cache(maxsize=64)
+def _check_readable(root: Path, layout: str, options: tuple, stamp: str) -> None:
+    """Refuse a set that its reader refuses, also where a result is stored already."""
+    read_dataset(root, layout, **dict(options))
 
 
 def layout_of(

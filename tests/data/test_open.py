@@ -39,7 +39,7 @@ def test_an_option_of_another_layout_is_refused(tmp_path):
 
 
 def test_an_unknown_layout_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="unknown layout 'market'; known: auto, hitsz-vcm, sysu-mm01, regdb"):
+    with pytest.raises(ValueError, match="unknown layout 'market'; known: auto, hitsz-vcm, sysu-mm01, regdb, buptcampus"):
         open_dataset(tmp_path, layout="market")
 
 
@@ -51,7 +51,7 @@ def test_a_folder_of_no_layout_is_refused(tmp_path):
 def test_a_folder_of_two_layouts_is_refused(tmp_path):
     toys.vcm(tmp_path)
     toys.regdb(tmp_path)
-    with pytest.raises(DataError, match=r"several layouts at once \(hitsz-vcm: .*; regdb: idx, Visible, Thermal\); say which with layout="):
+    with pytest.raises(DataError, match=r"several layouts at once \(hitsz-vcm: .*; regdb: idx/.*, Visible, Thermal\); say which with layout="):
         open_dataset(tmp_path)
     assert open_dataset(tmp_path, layout="regdb").layout == "regdb"
 

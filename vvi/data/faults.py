@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from vvi import paths
 from vvi.types import DataError, Dataset, Tracklet
 
-LENIENT = " (--set strict=false reads on; in Python, strict=False)"
+LENIENT = " (--set strict=false reads on; in Python strict=False, or VVI_STRICT=false)"
 STRICT = " (refused because strict=true was asked for)"
 LITTER = re.compile(
     r"(thumbs\.db|ehthumbs(_vista)?\.db|desktop\.ini|@eadir|#recycle|lost\+found"
@@ -129,7 +130,7 @@ class Survey:
 def existing_root(root: str | Path, strict: bool | None = None) -> tuple[Path, Faults]:
     """The root folder and an empty collection of faults, or one fault when there is no such folder."""
     root = Path(root).expanduser()
-    faults = Faults(root, strict)
+    faults = Faults(root, paths.strictness() if strict is None else strict)
     if not root.is_dir():
         faults.error(root, "not a folder" if root.exists() else "no such folder")
     if strict is not None and not isinstance(strict, bool):

@@ -55,13 +55,14 @@ def evidence(folder: Path) -> dict[str, list[str]]:
     base = data_folder(folder)
     cameras = [f"cam{c}" for c in range(1, 7) if (base / f"cam{c}").is_dir()]
     splits = list((base / "exp").glob("*_id.*")) if (base / "exp").is_dir() else []
-    index = [p for word in ("visible", "thermal") for p in folder.glob(f"idx/*_{word}_*")]
+    words = ("train_visible", "train_thermal", "test_visible", "test_thermal")
+    index = [f"idx/{word}_*" for word in words if any(folder.glob(f"idx/{word}_*.txt"))]
     campus = [name for name in CAMPUS_LISTS.values() if (folder / name).is_file()]
     tops = [name for name in ("Visible", "Thermal") if (folder / name).is_dir()]
     return {
         "hitsz-vcm": [name for name in LISTS if (lists / name).is_file()],
         "sysu-mm01": [*cameras, *(["exp"] if splits else [])],
-        "regdb": [*(["idx"] if index else []), *tops],
+        "regdb": [*index, *tops],
         "buptcampus": [
             *([INDEX] if (folder / INDEX).is_file() else []),
             *([IMAGES] if (folder / IMAGES).is_dir() else []),
@@ -75,7 +76,7 @@ def _is_enough(layout: str, found: list[str]) -> bool:
     own = {
         "hitsz-vcm": {"track_train_info.txt", "track_test_info.txt", "query_IDX.txt"},
         "sysu-mm01": {"exp", "cam3", "cam6"},
-        "regdb": {"idx", "Thermal"},
+        "regdb": {"idx/train_visible_*", "idx/test_visible_*", "Thermal"},
         "buptcampus": {INDEX},
     }
     return len(found) >= 2 and bool(own[layout] & set(found))
