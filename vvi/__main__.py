@@ -243,7 +243,8 @@ def _tracklets(args) -> int:
 
     rule = usual(open_video(args.video).rate, args.height)  # a bad file is told before a network is built
     detect = detectors.load(args.detector, args.weights, args.device)
-    print(write_tracklets(args.video, args.out, args.camera, args.modality, detect, rule))
+    made = write_tracklets(args.video, args.out, args.camera, args.modality, detect, rule, args.again)
+    print(made)
     return 0
 
 
@@ -386,6 +387,7 @@ def _parser() -> arguments.Parser:
         )
         sub.add_argument("--device", default="cpu")
     tracklets.add_argument("--out", required=True, metavar="ROOT", help="new folder, or one that this command made: further videos are added")
+    tracklets.add_argument("--again", action="store_true", help="remove what the folder holds of earlier videos")
     tracklets.add_argument("--camera", type=arguments.whole(1), required=True)
     tracklets.add_argument("--height", type=arguments.whole(1), default=64, help="boxes of people that are fewer pixels high do not count (default: 64)")
     search.add_argument("method", nargs="?", default="baseline", help="its main row, or what --set makes of it; trained first where its weights are not here")

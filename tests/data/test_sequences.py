@@ -112,6 +112,32 @@ def test_a_second_video_is_added_to_the_first(videos, tmp_path):
     assert open_dataset(tmp_path / "set", part="test").query("ir2vis") == ()
 
 
+def test_a_video_is_not_cut_into_one_folder_twice(videos, tmp_path):
+    """Told by its content: neither another name nor another camera makes it another."""
+    made(videos, "ir", tmp_path / "set")
+    before = content(tmp_path / "set")
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(videos["ir"].read_bytes())
+    for video, camera in ((videos["ir"], 3), (copy, 5)):
+        with pytest.raises(ValueError, match=r"set holds the tracklets of .*mp4 already"):
+            write_tracklets(video, tmp_path / "set", camera, "ir", lambda _: [], RULE)
+    assert content(tmp_path / "set") == before
+    made(videos, "ir", tmp_path / "set", again=True)
+    assert content(tmp_path / "set") == before
+
+
+def test_a_folder_of_an_earlier_version_knows_its_videos_by_name(videos, tmp_path):
+    made(videos, "ir", tmp_path / "set")
+    file = tmp_path / "set" / "provisional.json"
+    old = {k: v | {"content": None} for k, v in json.loads(file.read_text()).items()}
+    for about in old.values():
+        del about["content"]
+    file.write_text(json.dumps(old))
+    with pytest.raises(ValueError, match="holds the tracklets of ir.mp4 already"):
+        made(videos, "ir", tmp_path / "set")
+    made(videos, "ir", tmp_path / "set", camera=4)
+
+
 def test_short_tracks_are_dropped_and_counted(videos, tmp_path):
     truth = read_truth(videos["ir"])
     with pytest.raises(ValueError, match="gives no tracklet: 2 tracks, none with 12 kept frames in a row"):
