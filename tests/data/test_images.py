@@ -84,6 +84,19 @@ def test_values_that_were_shifted_to_the_left_use_the_whole_range(tmp_path, shif
     assert np.abs(pixels(path)[..., 0] - values / 2**bits * 255).max() <= 1
 
 
+def test_dark_and_bright_frames_of_a_folder_are_scaled_alike(tmp_path):
+    """A frame that is dark enough to pass for 10 bits is not made brighter than others."""
+    for folder, white in (("a", 4095), ("b", 900)):
+        (tmp_path / folder).mkdir()
+        save(tmp_path / folder / "1.png", np.array([[5, white]], np.uint16), "PNG")
+        save(tmp_path / folder / "2.png", np.array([[5, 900]], np.uint16), "PNG")
+        (tmp_path / folder / "notes.txt").write_text("no picture")
+    assert look(tmp_path / "a" / "2.png").bits == 12
+    assert pixels(tmp_path / "a" / "2.png").max() == round(900 / 4095 * 255)
+    assert look(tmp_path / "b" / "2.png").bits == 10
+    assert pixels(tmp_path / "b" / "2.png").max() == round(900 / 1023 * 255)
+
+
 def test_raw_counts_of_a_thermal_sensor_are_not_black(tmp_path):
     path = save(tmp_path / "a.png", 7000 + RAMP.astype(np.uint16) * 4, "PNG")
     assert 100 < pixels(path).min() < pixels(path).max() < 130

@@ -6,10 +6,11 @@ transparent as black, the first picture of several.
 
 Depth: every picture is scaled linearly to 0..255, white being the largest value of its
 depth. A file of 16 bits often holds fewer, right-aligned, as sensors give them: its depth
-is the smallest of 10, 12, 14 and 16 bits that holds its largest value. Where all its
-values are multiples of 16 or of 257 it was widened from fewer bits and uses the whole
-range. Depths that a file declares itself (TIFF) are believed. Numbers without a white
-(floats, 32-bit and signed integers) are refused.
+is the smallest of 10, 12, 14 and 16 bits that holds its largest value and those of the
+pictures beside it, so that all frames of a folder are scaled alike. Where all values are
+multiples of 16 or of 257 they were widened from fewer bits and use the whole range.
+Depths that a file declares itself (TIFF) are believed. Numbers without a white (floats,
+32-bit and signed integers) are refused.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 VERSION = 1  # raised when the pixels of some file change: caches are decoded anew
 SUFFIXES = ("jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp")
 DEPTHS = (10, 12, 14, 16)
+BESIDE = 64  # pictures of a folder that are looked at to tell the depth of one
 ARRAYS = ".npy"  # rows of an array are listed as <file>.npy/<row>
 _LARGE = 2**18  # bytes of a JPEG that may be too large to hold
 _PLAIN = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV", "LAB", "RGBX")
@@ -68,7 +70,7 @@ def read(path: Path) -> Tensor:
     try:
         if path.parent.suffix == ARRAYS:
             return _tensor(row(path))
-        return _decode(_content(path))[0]
+        return _decode(_content(path), path.parent)[0]
     except Exception as error:  # a wrong byte leads decoders to anything
         raise DataError(f"image {path} {_reason(path, error)}") from error
 
@@ -77,7 +79,7 @@ def look(path: Path) -> Seen:
     """Decode one image file and say what is special about it; raises as `read`."""
     try:
         raw = _content(path)
-        return _decode(raw, about=True)[1](not path.exists())
+        return _decode(raw, path.parent, about=True)[1](not path.exists())
     except Exception as error:
         raise DataError(f"image {path} {_reason(path, error)}") from error
 
@@ -186,8 +188,9 @@ def _reason(path: Path, error: Exception) -> str:
     return "cannot be decoded: " + re.sub(r"^decode_jpeg.*\.cpp:\d+, ", "", said)
 
 
-
-def _decode(raw: bytes, about: bool = False) -> tuple[Tensor, Callable[[bool], Seen]]:
+def _decode(
+    raw: bytes, folder: Path, about: bool = False
+) -> tuple[Tensor, Callable[[bool], Seen]]:
     """Pixels of a file's content and, where asked for, what is special about it."""
     if raw[:2] == b"\xff\xd8":
         pixels = _jpeg(raw)
@@ -198,7 +201,9 @@ def _decode(raw: bytes, about: bool = False) -> tuple[Tensor, Callable[[bool], S
         turned = image.getexif().get(_TURN, 1) != 1 if about else False
         bits = _depth_of_file(image, raw)
         if bits > 8 or image.mode not in (*_PLAIN, *_CLEAR):
-            array, bits = _deep(image, raw, bits)
+            values, bits = _deep(image, raw, bits)
+            bits = bits or max(depth_of(values), _depth_in(folder, _state(folder)))
+            array = _scaled(values, bits)
         else:
             array = _shallow(image)
     return _tensor(array), lambda renamed: Seen(bits, turned, count, renamed)
@@ -268,7 +273,7 @@ def _numbers_of(tag: object) -> tuple[int, ...]:
 
 
 def _deep(image: Image.Image, raw: bytes, bits: int) -> tuple[np.ndarray, int]:
-    """Pixels (H, W, 3) uint8 of a picture of more than 8 bits, and its depth."""
+    """Values of a picture of more than 8 bits, and its depth; 0 where nothing says it."""
     scaled = image.format == "PPM" and image.mode == "I"  # by Pillow, to 16 bits
     signed = image.format == "TIFF" and max(image.tag_v2.get(339, (1,))) != 1
     if signed or (image.mode in ("I", "F") and not scaled and image.format != "PNG"):
@@ -279,12 +284,42 @@ def _deep(image: Image.Image, raw: bytes, bits: int) -> tuple[np.ndarray, int]:
     if values.ndim == 3 and values.shape[2] in (2, 4):
         alpha = values[..., -1:].astype(np.uint64)
         values = (values[..., :-1] * alpha // 65535).astype(np.uint16)
-    depth = 16 if scaled else depth_of(values) if bits == 16 else bits
+    return values, 16 if scaled else bits % 16
+
+
+def _scaled(values: np.ndarray, depth: int) -> np.ndarray:
+    """Values of so many bits as pixels (H, W, 3) uint8."""
     white = 2**depth - 1
-    grey = (values.astype(np.uint32).clip(0, white) * 255 + white // 2) // white
-    if grey.ndim == 2:
-        grey = grey[..., None]
-    return np.broadcast_to(grey, (*grey.shape[:2], 3)).astype(np.uint8), depth
+    scaled = (values.astype(np.uint32).clip(0, white) * 255 + white // 2) // white
+    scaled = scaled if scaled.ndim == 3 else scaled[..., None]
+    return np.broadcast_to(scaled, (*scaled.shape[:2], 3)).astype(np.uint8)
+
+
+@lru_cache(maxsize=2**16)
+def _depth_in(folder: Path, changed: int) -> int:
+    """The depth of the deepest picture of 16 bits in a folder, of at most `BESIDE`."""
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    chosen = names[:: -(-len(names) // BESIDE) or 1]
+    return max((_depth_at(folder / name) for name in chosen), default=0)
+
+
+def _depth_at(path: Path) -> int:
+    """The depth of a picture of 16 bits; 0 for any other file."""
+    try:
+        raw = path.read_bytes()
+        if raw[:2] == b"\xff\xd8":
+            return 0
+        with _opened(raw) as image:
+            if _depth_of_file(image, raw) != 16:
+                return 0
+            values, bits = _deep(image, raw, 16)
+            return bits or depth_of(values)
+    except Exception:  # whoever reads that file is told what is wrong with it
+        return 0
+
+
+def _state(folder: Path) -> int:
+    return os.stat(folder).st_mtime_ns
 
 
 def _numbers(image: Image.Image, bits: int) -> str:
