@@ -6,9 +6,9 @@ transparent as black, the first picture of several.
 
 Depth: every picture is scaled linearly to 0..255, white being the largest value of its
 depth. A file of 16 bits often holds fewer, right-aligned, as sensors give them: its depth
-is the smallest of 10, 12, 14 and 16 bits that holds its largest value and those of the
-pictures beside it, so that all frames of a folder are scaled alike. Where all values are
-multiples of 16 or of 257 they were widened from fewer bits and use the whole range.
+is the smallest of 10, 12, 14 and 16 bits that holds its largest value and those of such
+pictures beside it, so that all frames of a folder are scaled alike. A picture all whose
+values are multiples of 16 or of 257 was widened from fewer bits: it uses the whole range.
 Depths that a file declares itself (TIFF) are believed. Numbers without a white (floats,
 32-bit and signed integers) are refused.
 """
@@ -202,7 +202,7 @@ def _decode(
         bits = _depth_of_file(image, raw)
         if bits > 8 or image.mode not in (*_PLAIN, *_CLEAR):
             values, bits = _deep(image, raw, bits)
-            bits = bits or max(depth_of(values), _depth_in(folder, _state(folder)))
+            bits = bits or _depth(values, folder)
             array = _scaled(values, bits)
         else:
             array = _shallow(image)
@@ -295,6 +295,12 @@ def _scaled(values: np.ndarray, depth: int) -> np.ndarray:
     return np.broadcast_to(scaled, (*scaled.shape[:2], 3)).astype(np.uint8)
 
 
+def _depth(values: np.ndarray, folder: Path) -> int:
+    """The depth of a picture of 16 bits, seen beside the others of its folder."""
+    own = depth_of(values)
+    return max(own, _depth_in(folder, os.stat(folder).st_mtime_ns)) if own else 16
+
+
 @lru_cache(maxsize=2**16)
 def _depth_in(folder: Path, changed: int) -> int:
     """The depth of the deepest picture of 16 bits in a folder, of at most `BESIDE`."""
@@ -318,10 +324,6 @@ def _depth_at(path: Path) -> int:
         return 0
 
 
-def _state(folder: Path) -> int:
-    return os.stat(folder).st_mtime_ns
-
-
 def _numbers(image: Image.Image, bits: int) -> str:
     if image.mode == "F":
         return f"floating-point numbers of {bits} bits"
@@ -332,12 +334,14 @@ def _numbers(image: Image.Image, bits: int) -> str:
 def depth_of(values: np.ndarray) -> int:
     """Significant bits of the values (uint16) of a picture that is stored with 16.
 
+    0 where the values were widened to all 16.
+
     >>> depth_of(np.array([7000, 8021], np.uint16)), depth_of(np.array([257, 514]))
-    (14, 16)
+    (14, 0)
     """
     used = int(np.bitwise_or.reduce(values, axis=None))
     if not used & 15 or not (values % 257).any():
-        return 16
+        return 0
     return next(bits for bits in DEPTHS if used < 2**bits)
 
 
