@@ -461,7 +461,12 @@ for name, changes, *words in (
     ("no camera", {"query_cams": None}, "query_cams must be whole numbers", "object"),
     ("nobody to be found", {"query_ids": [7, 8, 9]}, "no query has a match left in the gallery under rule 'vcm'"),
     ("unknown rule", {"rule": "market"}, "rule 'market': it is one of vcm, sysu, none"),
-    ("cameras from 0", {"rule": "sysu", "query_cams": [2, 2, 5], "gallery_cams": [0, 1, 3, 4, 0]}, "cameras of SYSU-MM01 as 1 to 6", "there is a camera 0: were they counted from 0"),
+    (
+        "cameras from 0",
+        {"rule": "sysu", "query_cams": [2, 2, 5], "gallery_cams": [0, 1, 3, 4, 0]},
+        "cameras of SYSU-MM01 as 1 to 6",
+        "there is a camera 0: were they counted from 0",
+    ),
     ("a camera 7", {"rule": "sysu", "query_cams": [3, 6, 7]}, "there is a camera 7"),
     ("empty blocks", {"chunk": 0}, "chunk 0: at least one query per block"),
 ):

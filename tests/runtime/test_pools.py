@@ -27,7 +27,11 @@ with executors.connect("processes", 2) as pool:
 @pytest.mark.parametrize("place", ["a script", "a pipe", "the command line"])
 def test_a_program_without_a_guard_ends(tmp_path, program, says, place):
     (tmp_path / "script.py").write_text(program)
-    what = {"a script": ["script.py"], "a pipe": ["-"], "the command line": ["-c", program]}
+    what = {
+        "a script": ["script.py"],
+        "a pipe": ["-"],
+        "the command line": ["-c", program],
+    }
     done = subprocess.run(
         [sys.executable, *what[place]],
         input=program if place == "a pipe" else None,
