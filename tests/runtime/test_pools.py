@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-
 from vvi.runtime import pools
 
 DRAW = """
