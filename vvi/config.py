@@ -218,9 +218,7 @@ _PRESETS: dict[str, RunConfig] = {
     "full": RunConfig(data=DataConfig(source="full"), recipe=Recipe(steps=4000, precision="bf16-mixed"), weights=None),
     "standard": RunConfig(
         data=DataConfig(source="standard", height=128, width=64, frames=4, pad=5),
-        recipe=Recipe(
-            identities=16, tracklets=1, steps=1500, schedule="cosine", warmup_steps=50, drops=(0.6, 0.85), precision="bf16-mixed", **_SMALL
-        ),
+        recipe=Recipe(identities=16, tracklets=1, steps=1500, schedule="cosine", warmup_steps=50, drops=(0.6, 0.85), precision="bf16-mixed", **_SMALL),
         backbone="small",
         weights=None,
     ),

@@ -321,7 +321,11 @@ def synthetic_root(data: DataConfig, progress: bool = True) -> Path:
 
 
 def frames(data: DataConfig, found: Dataset, progress: bool = True, pixels: Pixels = "files", device: str | torch.device = "cpu") -> Frames:
-    """The reader of pixels at the config's size: from the image "files", training clips from a memory-mapped "cache" of decoded frames, or with that cache "resident" on a device."""
+    """The reader of pixels at the config's size.
+
+    pixels: from the image "files", training clips from a memory-mapped "cache" of decoded
+    frames, or with that cache "resident" on a device.
+    """
     if pixels not in get_args(Pixels):
         raise ValueError(f"pixels={pixels!r}: choose from {', '.join(get_args(Pixels))}")
     reader = Frames(data.height, data.width, paths.cache() / "decoded")
