@@ -74,7 +74,8 @@ class Result:
             usual = data.layout == DataConfig().layout
             return "synthetic" if usual else f"synthetic, {data.layout}"
         name = self.record.data.get("name", NAMES[data.layout])
-        return f"{name} ({data.layout}, {data.source.removeprefix(REAL)})"
+        people = "" if data.split == "test" else ", validation people"
+        return f"{name} ({data.layout}, {data.source.removeprefix(REAL)}{people})"
 
     def probe(self, name: str) -> probes.Score:
         """A score against the known factors; KeyError naming those there are."""

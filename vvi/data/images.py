@@ -100,14 +100,17 @@ def located(path: Path) -> Path:
     return path
 
 
-def validate(dataset: Dataset, workers: int | None = None) -> list[str]:
+def validate(
+    dataset: Dataset, workers: int | None = None, links: bool = False
+) -> list[str]:
     """List the images of a data set that cannot be used, each with the reason.
 
-    An image is missing, empty, does not decode, or is a link out of the data folder.
+    An image is missing, empty, does not decode, or is a link out of the data folder,
+    where `links` does not allow that.
     """
     sides = [side for pair in dataset.sides.values() for side in pair]
     tracklets = [*dataset.train, *(t for side in sides for t in side)]
-    return broken_images(tracklets, dataset.root, workers)
+    return inspect(tracklets, dataset.root, workers, links)[0]
 
 
 def broken_images(

@@ -297,6 +297,7 @@ class _Split:
         self.frames = _frames(self.names, faults)
         self.rows = _rows(self.path, len(self.frames), faults)
         self.folders: dict[tuple[str, str, str], Path] = {}
+        self.odd = 0  # ranges with frames that belong elsewhere
         _check_ranges(self.path, self.rows, len(self.frames), faults)
 
     def tracklets(self) -> list[Tracklet | None]:
@@ -333,6 +334,7 @@ class _Split:
         """Frames of a row that are kept; what is odd about the others is noted."""
         foreign = [k for k, frame in enumerate(own) if not row.owns(frame)]
         if foreign:
+            self.odd += 1
             done = "dropped" if self.drop else "kept"
             kind = f"ranges with frames that belong elsewhere, {done}"
             self.faults.spare(kind, self.path, self._said(row, own, foreign), row.line)
@@ -361,13 +363,9 @@ class _Split:
 
     def _check_foreign(self) -> None:
         """Lists most of whose ranges belong elsewhere are of different sets."""
-        whole = [row for row in self.rows if row]
-        odd = 0
-        for row in whole:
-            own = self.frames[row.start - 1 : row.end]
-            odd += None not in own and not all(map(row.owns, own))
-        if odd >= 3 and odd > MOST_FOREIGN * len(whole):
-            what = f"{odd} of {len(whole)} ranges hold frames that belong elsewhere"
+        whole = sum(row is not None for row in self.rows)
+        if self.odd >= 3 and self.odd > MOST_FOREIGN * whole:
+            what = f"{self.odd} of {whole} ranges hold frames that belong elsewhere"
             self.faults.doubt(
                 self.path, f"{what}: is it of the same set as {self.names}?"
             )
