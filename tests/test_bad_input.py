@@ -26,7 +26,7 @@ import toys
 from vvi import ablate, checkpoint, experiment, losses, methods, metrics, nearest, store, train, weights
 from vvi.__main__ import main
 from vvi.config import DataConfig, Recipe, from_json, preset
-from vvi.data import open_dataset, regdb, synthetic, sysu, validate, vcm
+from vvi.data import buptcampus, open_dataset, regdb, synthetic, sysu, validate, vcm
 from vvi.data.check import report
 from vvi.data.loader import Frames, TrainLoader, decode
 from vvi.methods import cmft, di2l, iban, mitml, sadstrm
@@ -117,8 +117,8 @@ def test_the_campaign_is_large_and_names_no_case_twice():
 
 
 # readers ----------------------------------------------------------------------------------------------------------------------------------------------------------------------
-MAKE = {"vcm": partial(toys.vcm, images=True), "sysu": toys.sysu, "regdb": toys.regdb}
-READ = {"vcm": partial(vcm.read, min_seq_len=2), "sysu": sysu.read, "regdb": regdb.read}
+MAKE = {"vcm": partial(toys.vcm, images=True), "sysu": toys.sysu, "regdb": toys.regdb, "campus": toys.campus}
+READ = {"vcm": partial(vcm.read, min_seq_len=2), "sysu": sysu.read, "regdb": regdb.read, "campus": buptcampus.read}
 for kind, entry in (
     ("vcm", "info"),
     ("vcm", "info/train_name.txt"),
@@ -131,6 +131,10 @@ for kind, entry in (
     ("regdb", "idx/train_visible_1.txt"),
     ("regdb", "Thermal"),
     ("regdb", "Visible/285/male_back_v_00010_285.bmp"),
+    ("campus", "data_paths.json"),
+    ("campus", "query.txt"),
+    ("campus", "DATA"),
+    ("campus", "DATA/1/IR/CQ1"),
 ):
 
     @case(kind, f"{entry} is a link out of the root", DataError, Path(entry).name, "a link that leaves the data folder", "elsewhere")
@@ -151,6 +155,10 @@ for kind, options, *words in (
     ("regdb", {"trial": True}, "trial must be in 1..10, got True"),
     ("regdb", {"trial": 1.0}, "trial must be in 1..10, got 1.0"),
     ("regdb", {"trial": "1"}, "trial must be in 1..10, got 1"),
+    ("vcm", {"foreign": "move"}, "foreign must be keep or drop, got 'move'"),
+    ("vcm", {"min_seq_len": True}, "min_seq_len must be a whole number, got True"),
+    ("campus", {"auxiliary": 1}, "auxiliary must be true or false, got 1"),
+    ("campus", {"strict": "yes"}, "strict must be true or false, got 'yes'"),
 ):
 
     @case(kind, f"{options}", DataError, *words)
@@ -169,6 +177,29 @@ def _(folder):
 def _(folder):
     root = toys.regdb(folder / "root", images=False)
     return lambda: open_dataset(root, mode="indoor")
+
+
+for name, entries in (
+    ("MARS", ["bbox_train/"]),
+    ("LLCM", ["vis/", "nir/"]),
+    ("Market-1501", ["bounding_box_train/0002_c1s1_000451_03.jpg"]),
+    ("DukeMTMC-reID", ["bounding_box_test/0002_c1_f0044158.jpg"]),
+    ("iLIDS-VID", ["i-LIDS-VID/"]),
+):
+
+    @case("open_dataset", f"{name} in place of a known set", DataError, f"this looks like {name}, which is not read here")
+    def _(folder, entries=entries):
+        for entry in entries:
+            path = folder / "root" / entry
+            (path if entry.endswith("/") else path.parent).mkdir(parents=True)
+            path.is_dir() or path.touch()
+        return lambda: open_dataset(folder / "root")
+
+
+@case("open_dataset", "several sets in one folder", DataError, "no known layout")
+def _(folder):
+    toys.regdb(folder / "root" / "a"), toys.campus(folder / "root" / "b")
+    return lambda: open_dataset(folder / "root")
 
 
 @case("open_dataset", "unknown direction", ValueError, "sysu-mm01 has no direction 'vis2ir'; it has ir2vis")
@@ -235,8 +266,20 @@ def bitmap(folder, width=None, height=None, cut=None):
     return folder / "a.bmp"
 
 
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-60])
+    return path
+
+
 def text(folder, name="a.jpg", content=b"no image at all, but long enough for a header"):
     (folder / name).write_bytes(content)
+    return folder / name
+
+
+def picture(folder, values, form="PNG", name="a.png"):
+    from PIL import Image
+
+    Image.fromarray(values).save(folder / name, form)
     return folder / name
 
 
@@ -251,13 +294,19 @@ for name, make, *words in (
     ("JPEG cut in its header", partial(jpeg, cut=20), "a.jpg cannot be decoded", "truncated"),
     ("JPEG cut in its pixels", partial(jpeg, cut=600), "a.jpg cannot be decoded", "truncated"),
     ("JPEG without its last byte", partial(jpeg, cut=-2), "a.jpg cannot be decoded", "truncated"),
-    ("text", text, "a.jpg cannot be decoded", "Unsupported image file"),
+    ("text", text, "a.jpg cannot be decoded", "no image of a known format"),
     ("head of a GIF", partial(text, content=b"GIF89a" + bytes(50)), "a.jpg cannot be decoded"),
     ("folder", lambda folder: (folder / "a.jpg").mkdir() or folder / "a.jpg", "a.jpg cannot be decoded"),
     ("bitmap cut off", partial(bitmap, cut=200), "a.bmp cannot be decoded", "truncated"),
     ("bitmap of no pixels", partial(bitmap, width=0, height=0), "a.bmp cannot be decoded"),
     ("bitmap of no width", partial(bitmap, width=0, height=5), "a.bmp cannot be decoded"),
     ("bitmap of 10 gigapixels", partial(bitmap, width=100_000, height=100_000), "a.bmp cannot be decoded", "exceeds limit"),
+    ("floats in a TIFF", partial(picture, values=np.ones((4, 4), np.float32), form="TIFF"), "a.png cannot be decoded: floating-point numbers of 32 bits"),
+    ("whole numbers of 32 bits", partial(picture, values=np.ones((4, 4), np.int32), form="TIFF"), "a.png cannot be decoded: signed whole numbers of 32"),
+    ("a HEIC picture", partial(text, content=b"\0\0\0\x18ftypheic" + bytes(40)), "a.jpg cannot be decoded: a HEIC picture or a video"),
+    ("a web page", partial(text, content=b"<!DOCTYPE html><html>"), "a.jpg cannot be decoded: no image of a known format", "<!DOCTYPE ht"),
+    ("nothing but blanks", partial(text, content=b" " * 99), "a.jpg cannot be decoded: no image of a known format"),
+    ("PNG cut off", lambda folder: cut_off(picture(folder, np.arange(999, dtype=np.uint16)[None] * 60)), "a.png cannot be decoded"),
     ("row beyond an array", partial(array, row="9"), "a.npy/9 cannot be decoded", "out of bounds"),
     ("row that is no number", partial(array, row="x"), "a.npy/x cannot be decoded"),
     ("row of no array", lambda folder: folder / "a.npy" / "1", "a.npy/1 does not exist"),
@@ -461,6 +510,13 @@ for name, changes, *words in (
     ("no camera", {"query_cams": None}, "query_cams must be whole numbers", "object"),
     ("nobody to be found", {"query_ids": [7, 8, 9]}, "no query has a match left in the gallery under rule 'vcm'"),
     ("unknown rule", {"rule": "market"}, "rule 'market': it is one of vcm, sysu, none"),
+    (
+        "cameras from 0",
+        {"rule": "sysu", "query_cams": [2, 2, 5], "gallery_cams": [0, 1, 3, 4, 0]},
+        "cameras of SYSU-MM01 as 1 to 6",
+        "there is a camera 0: were they counted from 0",
+    ),
+    ("a camera 7", {"rule": "sysu", "query_cams": [3, 6, 7]}, "there is a camera 7"),
     ("empty blocks", {"chunk": 0}, "chunk 0: at least one query per block"),
 ):
     call("metrics", name, ValueError, words, metrics.retrieval_metrics, **(GOOD | changes))
@@ -705,6 +761,15 @@ for name, arguments, *words in (
     ("a device of another kind", ["train", "baseline", "--preset", "tiny", "--device", "cpu:3"], "no device 'cpu:3'"),
     ("no real data", ["train", "baseline", "--preset", "paper"], "set VVI_DATA"),
     ("data nowhere", ["train", "baseline", "--preset", "tiny", "--data", "nowhere"], "nowhere: no such folder"),
+    ("nothing to evaluate", ["eval", "--preset", "tiny"], "say what to evaluate: a METHOD, or trained weights with --weights"),
+    ("weights of no run", ["eval", "--weights", "0123456789ab", "--data", "TINY"], "there is no run 0123456789ab under"),
+    ("weights that are nowhere", ["eval", "--weights", "nowhere.pt", "--data", "TINY"], "there are no weights nowhere.pt"),
+    ("weights of an unknown network", ["eval", "--weights", "TINY/manifest.json", "--data", "TINY"], "manifest.json holds weights alone: say which network"),
+    ("a setting of weights that know their own", ["eval", "--weights", "abcd", "--set", "lr=1"], "--set lr: a run knows its own settings"),
+    ("a layout that is none", ["train", "baseline", "--preset", "tiny", "--data", "TINY", "--set", "layout=mars"], "unknown layout 'mars'; known: auto"),
+    ("a layout that is not there", ["train", "baseline", "--preset", "tiny", "--data", "TINY", "--set", "layout=regdb"], "(hitsz-vcm), not regdb"),
+    ("a strictness that is none", ["train", "baseline", "--preset", "tiny", "--data", "TINY", "--set", "strict=perhaps"], "strict='perhaps'"),
+    ("foreign frames in another way", ["train", "baseline", "--preset", "tiny", "--data", "TINY", "--set", "foreign=move"], "foreign='move'"),
     ("no weights to evaluate", ["eval", "iban", "--preset", "tiny", "--data", "TINY"], "the weights of this run are not on this machine"),
     ("unknown table", ["ablate", "baseline", "--tables", "Table 99"], "no table 'Table 99'"),
     ("workers below none", ["ablate", "baseline", "--workers", "-1"], "--workers: '-1' is no whole number from 0"),
@@ -813,10 +878,18 @@ def _(folder, tiny):
     return ["runs"]
 
 
-@command("a set without its lists", 2, "missing 5 of 5 required files: train_name.txt")
+@command("a folder of no set", 2, "set: no known layout; expected list files in info/")
 def _(folder, tiny):
     (folder / "set").mkdir()
     return ["train", "baseline", "--preset", "tiny", "--data", folder / "set", "--device", "cpu"]
+
+
+@command("a set without some of its lists", 2, "missing 2 of 5 required files: train_name.txt, query_IDX.txt")
+def _(folder, tiny):
+    root = toys.vcm(folder / "set")
+    for name in ("train_name.txt", "query_IDX.txt"):
+        (root / "info" / name).unlink()
+    return ["train", "baseline", "--preset", "tiny", "--data", root, "--device", "cpu"]
 
 
 @command("a list that leaves the root", 2, "train_name.txt, line 4: '../../etc/passwd' leaves the data folder")
@@ -824,6 +897,40 @@ def _(folder, tiny):
     root = toys.vcm(folder / "set")
     toys.replace_line(root / "info" / "train_name.txt", 4, "../../etc/passwd")
     return ["train", "baseline", "--preset", "tiny", "--data", root, "--set", "min_seq_len=2"]
+
+
+@command("a set that is doubtful", 2, "a link that leaves the data folder", "--set strict=false reads on")
+def _(folder, tiny):
+    (folder / "set").mkdir()
+    for entry in tiny.iterdir():
+        (folder / "set" / entry.name).symlink_to(entry)
+    return ["train", "baseline", "--preset", "tiny", "--data", folder / "set", "--device", "cpu"]
+
+
+@command("an odd set that is read strictly", 2, "lines with tabs", "refused because strict=true")
+def _(folder, tiny):
+    root = toys.vcm(folder / "set")
+    rows = root / "info" / "track_train_info.txt"
+    rows.write_text(rows.read_text().replace(" ", "\t"))
+    return ["train", "baseline", "--preset", "tiny", "--data", root, "--set", "strict=true", "min_seq_len=2"]
+
+
+@command("an option that the layout does not have", 2, "buptcampus has no option 'foreign'; it has auxiliary, strict")
+def _(folder, tiny):
+    return ["train", "baseline", "--preset", "tiny", "--data", toys.campus(folder / "set"), "--set", "foreign=drop"]
+
+
+@command("a set of another project", 2, "this looks like LLCM, which is not read here")
+def _(folder, tiny):
+    for name in ("vis", "nir", "idx"):
+        (folder / "set" / name).mkdir(parents=True)
+    return ["train", "baseline", "--preset", "tiny", "--data", folder / "set"]
+
+
+@command("several sets of which none is meant", 2, "holds several sets, a (regdb), b (buptcampus): name the folder of one")
+def _(folder, tiny):
+    toys.regdb(folder / "sets" / "a"), toys.campus(folder / "sets" / "b")
+    return ["train", "baseline", "--preset", "tiny", "--data", folder / "sets"]
 
 
 @command("more identities than a set has", 2, "a batch needs 4 identities, the training set has 2")
@@ -843,7 +950,9 @@ for name, make, options, *words in (
     ),
     ("a minimum that is a word", lambda root: toys.vcm(root), ["--set", "min_seq_len=two"], "min_seq_len must be a whole number, got 'two'"),
     ("a trial that is true", lambda root: toys.regdb(root), ["--set", "trial=true"], "trial must be in 1..10, got True"),
-    ("a truncated image", lambda root: truncated(toys.regdb(root)), [], "unreadable image: image file is truncated"),
+    ("a campus whose index is damaged", lambda root: (toys.campus(root) / "data_paths.json").write_text("{"), [], "data_paths.json: cannot be read as JSON"),
+    ("a thermal image of floats", lambda root: floats(toys.regdb(root)), [], "cannot be decoded: floating-point numbers"),
+    ("a truncated image", lambda root: truncated(toys.regdb(root)), [], "cannot be decoded: image file is truncated"),
     ("an image linked to elsewhere", lambda root: astray(toys.vcm(root, images=True)), ["--set", "min_seq_len=2"], "1.jpg: a link that leaves the data folder"),
 ):
 
@@ -851,6 +960,10 @@ for name, make, options, *words in (
     def _(folder, tiny, make=make, options=options):
         make(folder / "set")
         return ["check", folder / "set", *options]
+
+
+def floats(root):
+    picture(next((root / "Thermal").rglob("*.bmp")).parent, np.ones((4, 4), np.float32), "TIFF", next((root / "Thermal").rglob("*.bmp")).name)
 
 
 def truncated(root):

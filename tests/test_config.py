@@ -1,9 +1,10 @@
+import json
 from dataclasses import fields
 
 import pytest
 
 from vvi import methods
-from vvi.config import PRESETS, DataConfig, Recipe, RunConfig, change, from_json, preset
+from vvi.config import PRESETS, DataConfig, Recipe, RunConfig, change, for_layout, from_json, preset
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -46,3 +47,40 @@ def test_no_switch_of_a_method_is_called_like_a_field_of_the_run(method):
     taken = {f.name for part in (RunConfig, DataConfig, Recipe) for f in fields(part)} - {"backbone", "weights", "frames"}
     own = {f.name for f in fields(methods.module(method).Config)}
     assert not own & taken
+
+
+def test_later_fields_change_the_hash_only_where_they_are_set():
+    """So that what was stored before they came is still found."""
+    plain = preset("paper")
+    content = json.loads(plain.to_json())["data"]
+    assert not {"strict", "foreign", "auxiliary"} & content.keys()
+    changes = (dict(strict=True), dict(strict=False), dict(foreign="drop"), dict(auxiliary=True))
+    changed = [change(plain, **fields_set) for fields_set in changes]
+    assert len({plain.hash, *(c.hash for c in changed)}) == 5
+    for made in (plain, *changed):
+        assert from_json(made.to_json()) == made
+
+
+def test_every_layout_has_a_recipe_at_the_size_of_the_papers():
+    plain = preset("paper", "iban")
+    campus = preset("paper", "iban", layout="buptcampus")
+    data, recipe = campus.data, campus.recipe
+    assert (data.height, data.width, data.frames) == (256, 128, 10)
+    assert (data.augment_per, recipe.optimiser, recipe.lr) == ("clip", "adamw", 2e-4)
+    assert recipe.weight_decay == 0 and recipe.slow == 1
+    assert preset("paper", layout="buptcampus").options == {"margin": 0.6}
+    for layout in ("sysu-mm01", "regdb"):
+        assert preset("paper", layout=layout).data.frames == 1
+    assert for_layout(plain, "buptcampus") == campus
+    assert for_layout(plain, "hitsz-vcm") == plain
+    tiny = preset("tiny", "iban")
+    assert for_layout(tiny, "regdb") == change(tiny, layout="regdb")
+
+
+def test_what_was_chosen_stays_when_the_layout_turns_out_to_be_another():
+    mine = preset("paper", "iban", frames=8, lr=0.01)
+    made = for_layout(mine, "buptcampus")
+    assert (made.data.frames, made.recipe.lr, made.data.height) == (8, 0.01, 256)
+    named = preset("paper", "iban", layout="buptcampus", frames=6)
+    assert named.data.frames == 6
+    assert for_layout(named, "buptcampus") == named

@@ -8,17 +8,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
+    -1: ["runtime"],
     0: ["vvi", "types", "paths", "seed", "durable", "fields", "extras", "arguments"],
-    0.5: ["data.faults", "data.video"],  # what the three readers share; what writes and reads videos
-    1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.layout", "data.images", "data.synthetic", "data.clips", "data.tracks"]
+    0.5: ["data.faults", "data.video", "runtime.pools"],  # what the three readers share; what writes and reads videos
+    0.7: ["data.images"],  # the one decoder
+    1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.buptcampus", "data.clips", "data.tracks"]
     + ["data.transforms", "data.sampler", "printed", "executors", "nearest"],
+    1.5: ["data.layout", "data.synthetic", "data.digest"],
     2: ["data", "data.check", "data.loader", "methods.base", "optim", "store", "checkpoint", "shards", "plots.style", "data.sequences", "detectors"],
     3: ["methods", "methods.*", "plots", "plots.*"],
     3.5: ["weights", "detect"],
     4: ["train", "evaluate", "probes", "trials", "choices"],
     4.5: ["findings"],
     5: ["experiment", "search"],
-    6: ["ablate", "panels", "stress"],
+    6: ["ablate", "panels", "transfer", "stress"],
     6.5: ["compare", "queries", "tune"],
     6.6: ["standing"],
     6.7: ["explorer"],

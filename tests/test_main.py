@@ -1,5 +1,7 @@
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,6 +11,7 @@ import pytest
 from vvi import __main__ as main_module
 from vvi import ablate, choices, methods
 from vvi.__main__ import main
+from vvi.data import synthetic
 
 
 @pytest.fixture(autouse=True)
@@ -130,3 +133,98 @@ def test_no_committed_record_is_called_stale(monkeypatch, tmp_path, capsys):
     assert main_module.main(["runs"]) == 0
     shown = capsys.readouterr().out
     assert "records/" in shown and "STALE" not in shown
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """A folder of three small sets, of which RegDB has the lists of two trials."""
+    folder, tiny = tmp_path_factory.mktemp("sets"), synthetic.PRESETS["tiny"]
+    small = type(tiny)("small", tiny.train, tiny.test, 32, 16, still=(6, 2, 4), paired=12)
+    names = {"SYSU": "sysu-mm01", "RegDB": "regdb", "Campus": "buptcampus"}
+    for name, layout in names.items():
+        synthetic.write(folder / name, small, layout, workers=1, progress=False)
+        (folder / name / "manifest.json").unlink()
+    for path in (folder / "RegDB" / "idx").iterdir():
+        if not path.stem.endswith(("_1", "_2")):
+            path.unlink()
+    return folder
+
+
+def vvi(capsys, *arguments, code=0) -> tuple[list[str], str]:
+    """Lines that a command prints, and what it says on the error stream."""
+    assert main([str(a) for a in arguments]) == code
+    shown = capsys.readouterr()
+    return shown.out.splitlines(), shown.err
+
+
+QUICK = ("--preset", "tiny", "--device", "cpu")
+
+
+def test_image_sets_print_the_means_that_papers_report(sets, capsys):
+    train = ("train", "baseline", *QUICK, "--data")
+    lines, _ = vvi(capsys, *train, sets / "SYSU", "--set", "steps=1")
+    assert re.match(r"seed 0  run \w+  SYSU \(sysu-mm01, \w{8}\) data", lines[0])
+    galleries = [line for line in lines if "mean of 10 galleries" in line]
+    settings = ["all-search, single-shot", "all-search, multi-shot"]
+    assert len(galleries) == 4 and all(s in galleries[k] for k, s in enumerate(settings))
+    lines, _ = vvi(capsys, *train, sets / "RegDB", "--set", "steps=1")
+    assert [line[:6] for line in lines if line.startswith("seed")] == ["seed 0", "seed 1"]
+    means = [line for line in lines if "mean of 2 trials" in line]
+    assert [line[:6] for line in means] == ["ir2vis", "vis2ir"]
+    each = [line for line in lines if line.startswith("  ir2vis")]
+    first = [float(re.search(r"R1 ([\d.]+)", line)[1]) for line in [*each, means[0]]]
+    assert first[2] == pytest.approx((first[0] + first[1]) / 2, abs=0.011)
+    evaluated, _ = vvi(capsys, "eval", "baseline", *QUICK, "--data", sets / "RegDB", "--set", "steps=1")
+    assert evaluated[-2:] == means
+    alone, _ = vvi(capsys, *train, sets / "RegDB", "--set", "steps=1", "--seeds", "1")
+    assert not [line for line in alone if "mean of" in line]
+
+
+def test_weights_of_a_run_are_tested_on_another_set(sets, tiny_root, capsys):
+    lines, _ = vvi(capsys, "train", "baseline", *QUICK, "--data", tiny_root, "--set", "steps=1")
+    run = lines[0].split()[3]
+    tested = ("eval", "--weights", run, "--device", "cpu", "--data")
+    lines, _ = vvi(capsys, *tested, sets / "Campus")
+    assert re.fullmatch(r"baseline, trained on synthetic, tested on Campus \(buptcampus, \w{8}\)", lines[0])
+    assert [line[:8] for line in lines[1:]] == ["  ir2vis", "  vis2ir"]
+    assert vvi(capsys, *tested, sets, "--set", "layout=buptcampus")[0] == lines
+    _, said = vvi(capsys, *tested, sets / "Campus", "--set", "lr=1", code=2)
+    assert "--set lr: a run knows its own settings; only layout, strict" in said
+    _, said = vvi(capsys, "eval", "iban", *QUICK, "--weights", run, "--data", sets / "Campus", code=2)
+    assert f"--weights {run} are of baseline, not of iban" in said
+    _, said = vvi(capsys, "eval", "--preset", "tiny", code=2)
+    assert "say what to evaluate: a METHOD, or trained weights with --weights" in said
+
+
+def test_a_listing_says_on_which_data_a_run_was_made(sets, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("vvi.paths.records", lambda: tmp_path / "none")
+    vvi(capsys, "train", "baseline", *QUICK, "--data", sets / "Campus")
+    vvi(capsys, "train", "baseline", *QUICK, "--data", sets / "SYSU", "--set", "steps=1")
+    lines, _ = vvi(capsys, "runs")
+    (campus,) = [line for line in lines if "Campus (buptcampus, " in line]
+    assert campus.endswith("baseline, Table 2: Baseline")
+    (sysu,) = [line for line in lines if "SYSU (sysu-mm01, " in line]
+    assert "ir2vis, mean of 10 galleries R1 " in sysu
+
+
+def test_a_folder_of_several_sets_is_checked_set_by_set(sets, capsys):
+    lines, _ = vvi(capsys, "check", sets, "--no-images")
+    heads = [line.split(" in ")[0] for line in lines if " (told by " in line]
+    assert heads == ["buptcampus", "regdb", "sysu-mm01"]
+    _, said = vvi(capsys, "train", "baseline", *QUICK, "--data", sets, code=2)
+    assert "holds several sets, Campus (buptcampus), RegDB (regdb), SYSU" in said
+    _, said = vvi(capsys, "train", "baseline", *QUICK, "--data", sets / "SYSU", "--set", "layout=regdb", code=2)
+    assert "holds SYSU (sysu-mm01), not regdb" in said
+
+
+def test_a_warning_is_one_line_of_its_own(tiny_root, tmp_path, capsys):
+    root = tmp_path / "odd"
+    shutil.copytree(tiny_root, root)
+    rows = root / "info" / "track_train_info.txt"
+    rows.write_text(rows.read_text().replace(" ", "\t"))
+    with pytest.warns(UserWarning):
+        vvi(capsys, "train", "baseline", *QUICK, "--data", root, "--set", "steps=1")
+    command = [sys.executable, "-m", "vvi", "train", "baseline", *QUICK, "--data", str(root), "--set", "steps=1", "--retrain"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    (said,) = [line for line in done.stderr.splitlines() if "warning" in line.lower()]
+    assert said.startswith(f"vvi train: warning: HITSZ-VCM in {root}: 1 lists with tabs")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import warnings
 from pathlib import Path
 
 from vvi import arguments
 
 _SIZES = ("tiny", "standard", "full", "paper")
+_LAYOUTS = ("hitsz-vcm", "sysu-mm01", "regdb", "buptcampus")
+_READING = ("layout", "strict", "foreign", "min_seq_len")  # settings of data alone
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; a mistake of the user ends with one line on stderr and exit code 2, a failed check with 1."""
     args = _parser().parse_args(argv)
     try:
-        return args.do(args)
+        with _plain_warnings(args.command):
+            return args.do(args)
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         if args.debug:
             raise
@@ -23,6 +28,20 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"vvi {args.command}: interrupted; the same command goes on where it can", file=sys.stderr)
         return 130
+
+
+@contextlib.contextmanager
+def _plain_warnings(command: str):
+    """Print a warning as one line, without the place in the code that gave it."""
+
+    def line(message, category, filename, lineno, source=None) -> str:
+        return f"vvi {command}: warning: {' '.join(str(message).split())}\n"
+
+    before, warnings.formatwarning = warnings.formatwarning, line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _synth(args) -> int:
@@ -45,12 +64,16 @@ def _check(args) -> int:
 
 def _settings(args, seed: int):
     """What `--set` makes of the main row of a method, as (name, config); and that row."""
-    from vvi import ablate, choices, methods
+    from vvi import ablate, choices, experiment, methods
+    from vvi.config import for_layout
 
     changes = dict(args.set or [])
     if taken := changes.keys() & {"method", "preset", "seed"}:
         raise ValueError(f"--set cannot change {min(taken)}: give it as METHOD, --preset or --seeds")
     known = ablate.known(args.method, args.preset, seed)
+    usual = next(iter(known.values())).data
+    layout = experiment.layout_of(usual, args.data, changes.get("source"), changes.pop("layout", None))
+    known = {n: for_layout(c, layout) if c.data.layout == usual.layout else c for n, c in known.items()}
     base = ": ".join(methods.module(args.method).MAIN)
     own = {switch.name for switch in choices.switches(args.method)}
     wanted = {name: changes.pop(name) for name in own & changes.keys()}
@@ -58,21 +81,40 @@ def _settings(args, seed: int):
     return (name if name in known else f"{base}, {name}", config), (base, known[base])
 
 
+def _seeds(args) -> list[int]:
+    """The seeds that were asked for; of RegDB by default all that are trials of it."""
+    from vvi import experiment, trials
+
+    if args.seeds is not None:
+        return args.seeds
+    config = _settings(args, 0)[0][1]
+    if config.data.layout != "regdb":
+        return [0]
+    return trials.regdb_seeds(experiment.dataset(config.data, args.data).root)
+
+
 def _train(args) -> int:
-    from vvi import ablate, compare, experiment, panels, shards
+    from vvi import ablate, compare, experiment, panels, shards, trials
 
     how = dict(device=args.device, data=args.data, pixels=args.pixels, compiled=args.compile)
     found, beside = [], []
-    for seed in args.seeds:
+    for seed in _seeds(args):
         (name, config), (base, main) = _settings(args, seed)
         found.append(experiment.run(config, retrain=args.retrain, **how))
         beside.append(main)
         if not shards.first():
             continue
-        print(f"seed {seed}  run {found[-1].run_id}{'  (stored)' if found[-1].stored else ''}  {found[-1].data_label} data  {name}")
-        for direction in found[-1].record.scores:
-            print(f"  {direction}  {found[-1].metrics(direction)}")
-    if not shards.first() or config == main:
+        last = found[-1]
+        stored = "  (stored)" if last.stored else ""
+        print(f"seed {seed}  run {last.run_id}{stored}  {last.data_name} data  {name}")
+        for line in trials.lines(last.record.scores, last.arrays):
+            print(f"  {line}")
+    if not shards.first():
+        return 0
+    layout = found[0].config.data.layout
+    for line in trials.over_trials(layout, [r.record.scores for r in found]):
+        print(line)
+    if config == main:
         return 0
     if lacking := ablate.missing(experiment.located(main, args.data) for main in beside):
         print(f"to compare with {base}, train it: the same command without --set ({len(lacking)} of {len(beside)} seeds not stored)")
@@ -83,15 +125,50 @@ def _train(args) -> int:
 
 
 def _eval(args) -> int:
-    from vvi import evaluate, experiment, train
+    from vvi import experiment, train, transfer, trials
 
     device = train.fabric(args.device).device
-    for seed in args.seeds:
+    if args.weights:
+        return _transfer(args, device)
+    if not args.method:
+        raise ValueError("say what to evaluate: a METHOD, or trained weights with --weights")
+    scores, layout = [], ""
+    for seed in _seeds(args):
         settings = experiment.located(_settings(args, seed)[0][1], args.data)
         found = experiment.dataset(settings.data, args.data, seed=seed)
         method = experiment.trained(settings, len(found.labels)).to(device)
-        for direction, side in evaluate.evaluate(method, found, experiment.frames(settings.data, found), settings.data.frames, progress=True).items():
-            print(f"seed {seed}  {direction}  {side.metrics()}")
+        trained = transfer.Trained(method, settings, "")
+        tested = transfer.test(trained, transfer.Target(settings.data, found.root, ""), seed, progress=True)
+        scores, layout = [*scores, tested.scores], found.layout
+        for line in tested.lines:
+            print(f"seed {seed}  {line}")
+    for line in trials.over_trials(layout, scores):
+        print(line)
+    return 0
+
+
+def _transfer(args, device) -> int:
+    """Weights of a run, or of a file, on data that they may never have seen."""
+    from argparse import Namespace
+
+    from vvi import transfer
+
+    changes = dict(args.set or [])
+    reading = {name: changes.pop(name) for name in _READING if name in changes}
+    settings = None
+    if args.method:
+        alone = Namespace(**vars(args) | {"data": None, "set": list(changes.items())})
+        settings = _settings(alone, 0)[0][1]
+    elif changes:
+        raise ValueError(f"--set {min(changes)}: a run knows its own settings; only {', '.join(_READING)} say how data are read")
+    trained = transfer.load(args.weights, settings)
+    if args.method and args.method != trained.settings.method:
+        raise ValueError(f"--weights {args.weights} are of {trained.settings.method}, not of {args.method}")
+    target = transfer.resolve(trained.settings.data, args.data, **reading)
+    trained.method.to(device)
+    print(f"{trained.settings.method}, trained on {trained.data_name}, tested on {target.name}")
+    for line in transfer.test(trained, target, trained.settings.seed, progress=True).lines:
+        print(f"  {line}")
     return 0
 
 
@@ -130,7 +207,7 @@ def _switches(args) -> int:
 
 
 def _runs(args) -> int:
-    from vvi import ablate, experiment, paths, store
+    from vvi import ablate, experiment, paths, store, trials
 
     for folder in (paths.runs(), paths.records()):
         for file in sorted(folder.glob("*/record.json")):
@@ -138,11 +215,13 @@ def _runs(args) -> int:
             if (args.methods and record.config.method not in args.methods) or args.preset not in (None, record.config.preset):
                 continue
             stale = "" if store.is_current(record, experiment.versions(record.config)) else "  STALE"
-            numbers = "  ".join(f"{d} R1 {100 * s['rank1']:.2f} mAP {100 * s['mAP']:.2f} mINP {100 * s['mINP']:.2f}" for d, s in record.scores.items())
             c = record.config
+            data = experiment.Result(record, stored=True).data_name
+            numbers = "  ".join(trials.short(record.scores, record.arrays))
             options = " ".join([f"{k}={v}" for k, v in c.options.items()] + [f"T={c.data.frames}"])
-            what = ablate.names(c.preset, c.seed).get(c.hash, f"{c.method}, {options}")
-            print(f"{folder.name}/{file.parent.name}  {c.preset:8s}  seed {c.seed}  {numbers}{stale}  {what}")
+            plain = c if c.data.synthetic else experiment.unlocated(c)
+            what = ablate.names(c.preset, c.seed).get(plain.hash, f"{c.method}, {options}")
+            print(f"{folder.name}/{file.parent.name}  {c.preset:8s}  seed {c.seed}  {data}  {numbers}{stale}  {what}")
     return 0
 
 
@@ -164,7 +243,8 @@ def _tracklets(args) -> int:
 
     rule = usual(open_video(args.video).rate, args.height)  # a bad file is told before a network is built
     detect = detectors.load(args.detector, args.weights, args.device)
-    print(write_tracklets(args.video, args.out, args.camera, args.modality, detect, rule))
+    made = write_tracklets(args.video, args.out, args.camera, args.modality, detect, rule, args.again)
+    print(made)
     return 0
 
 
@@ -213,12 +293,12 @@ def _parser() -> arguments.Parser:
     synth = command("synth", _synth, "write the embedded synthetic data set in a real on-disk layout")
     synth.add_argument("root")
     synth.add_argument("--preset", default="standard", choices=_SIZES[:3])
-    synth.add_argument("--layout", default="hitsz-vcm", choices=("hitsz-vcm", "sysu-mm01", "regdb"))
+    synth.add_argument("--layout", default="hitsz-vcm", choices=_LAYOUTS)
     synth.add_argument("--seed", type=arguments.whole(0), default=0)
     synth.add_argument("--workers", type=arguments.whole(1), default=None)
     check = command("check", _check, "read a data set, print counts beside the expected ones and every problem found")
     check.add_argument("root")
-    check.add_argument("--layout", default="auto", choices=("auto", "hitsz-vcm", "sysu-mm01", "regdb"))
+    check.add_argument("--layout", default="auto", choices=("auto", *_LAYOUTS))
     check.add_argument("--no-images", action="store_true", help="look at the lists only")
     check.add_argument(
         "--set",
@@ -233,9 +313,9 @@ def _parser() -> arguments.Parser:
         ("eval", _eval, "evaluate the stored weights of a run again"),
     ):
         sub = command(name, do, text)
-        sub.add_argument("method")
+        sub.add_argument("method", nargs="?" if name == "eval" else None)
         sub.add_argument("--preset", default="standard", choices=_SIZES)
-        sub.add_argument("--seeds", type=arguments.whole(0), nargs="+", default=[0])
+        sub.add_argument("--seeds", type=arguments.whole(0), nargs="+", default=None, help="default: 0; of RegDB 0 to 9, its ten trials")
         sub.add_argument(
             "--set",
             **pairs,
@@ -244,6 +324,12 @@ def _parser() -> arguments.Parser:
         )
         sub.add_argument("--data", default=None, help="folder to read in place of the preset's")
         sub.add_argument("--device", default="auto")
+        if name == "eval":
+            sub.add_argument(
+                "--weights",
+                metavar="RUN_OR_FILE",
+                help="a run (as `vvi runs` lists it) or a file of weights, tested on --data, which may be another set",
+            )
         if name == "train":
             sub.add_argument("--retrain", action="store_true", help="train even when a stored result exists")
             sub.add_argument("--pixels", **pixels)
@@ -301,6 +387,7 @@ def _parser() -> arguments.Parser:
         )
         sub.add_argument("--device", default="cpu")
     tracklets.add_argument("--out", required=True, metavar="ROOT", help="new folder, or one that this command made: further videos are added")
+    tracklets.add_argument("--again", action="store_true", help="remove what the folder holds of earlier videos")
     tracklets.add_argument("--camera", type=arguments.whole(1), required=True)
     tracklets.add_argument("--height", type=arguments.whole(1), default=64, help="boxes of people that are fewer pixels high do not count (default: 64)")
     search.add_argument("method", nargs="?", default="baseline", help="its main row, or what --set makes of it; trained first where its weights are not here")

@@ -46,6 +46,13 @@ class DataConfig:
     flip: float = 0.5
     augment_per: Literal["frame", "clip"] = "frame"
     split: Literal["test", "val"] = "test"
+    #: True refuses all that is odd in a real set, False reads on past all that can be
+    #: read; None mends or leaves out what is harmless and refuses the rest.
+    strict: bool | None = None
+    #: Frames of HITSZ-VCM in the range of another person, modality or camera.
+    foreign: Literal["keep", "drop"] = "keep"
+    #: Train on the auxiliary people of BUPTCampus, too.
+    auxiliary: bool = False
 
     def __post_init__(self):
         check_fields(DataConfig, vars(self), _BOUNDS)
@@ -54,6 +61,9 @@ class DataConfig:
     def synthetic(self) -> bool:
         """Whether the pixels were drawn by us; "real:<digest>" names a folder of real data by what its lists hold."""
         return not self.source.startswith("real")
+
+
+_LATER = {name: getattr(DataConfig(), name) for name in ("strict", "foreign", "auxiliary")}
 
 
 @dataclass(frozen=True)
@@ -110,8 +120,12 @@ class RunConfig:
         check_fields(RunConfig, vars(self), _BOUNDS)
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces."""
-        return json.dumps(asdict(self) | {"options": dict(self.options)}, sort_keys=True, separators=(",", ":"))
+        """Canonical JSON: sorted keys, no spaces; later fields only where they are set."""
+        content = asdict(self) | {"options": dict(self.options)}
+        for name, usual in _LATER.items():
+            if content["data"][name] == usual:
+                del content["data"][name]
+        return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
     @property
     def hash(self) -> str:
@@ -150,7 +164,42 @@ def preset(name: str, method: str = "baseline", seed: int = 0, **changes: Any) -
     """A run of `method` at one of the four sizes, with fields changed as in `change`."""
     if name not in _PRESETS:
         raise ValueError(f"no preset {name!r}: choose from {', '.join(PRESETS)}")
-    return change(replace(_PRESETS[name], method=method, seed=seed, preset=name), **changes)
+    own = _of_layout(changes.get("layout", ""), method) if name == "paper" else {}
+    config = replace(_PRESETS[name], method=method, seed=seed, preset=name)
+    return change(config, **own | changes)
+
+
+def for_layout(config: RunConfig, layout: str) -> RunConfig:
+    """A run on a data set of another layout than the one that its config names.
+
+    At the size of the papers every layout has a recipe of its own: it takes the place
+    of what the config has from the preset, and of nothing else.
+    """
+    if config.preset != "paper" or layout == config.data.layout:
+        return change(config, layout=layout)
+    before, now = _flat(preset("paper", config.method)), _flat(config)
+    recipe = _of_layout(layout, config.method)
+    kept = {name: v for name, v in recipe.items() if now.get(name) == before.get(name)}
+    return change(config, layout=layout, **kept)
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    return dict(config.options) | vars(config.data) | vars(config.recipe)
+
+
+def _of_layout(layout: str, method: str) -> dict[str, Any]:
+    """What the recipe of a layout changes in that of HITSZ-VCM.
+
+    BUPTCampus: as its owners print it, but for their trunk (ResNet-34). Image sets: one
+    frame a clip, and 8 x 4 images of each modality in a batch, as DI2L and AGW.
+    """
+    if layout in ("sysu-mm01", "regdb"):
+        return dict(frames=1, tracklets=4)
+    if layout != "buptcampus":
+        return {}
+    size = dict(height=256, width=128, frames=10, augment_per="clip")
+    adam = dict(optimiser="adamw", lr=2e-4, slow=1.0, weight_decay=0.0)
+    return size | adam | (dict(margin=0.6) if method == "baseline" else {})
 
 
 def _build(kind: type, values: Any) -> Any:
@@ -169,9 +218,7 @@ _PRESETS: dict[str, RunConfig] = {
     "full": RunConfig(data=DataConfig(source="full"), recipe=Recipe(steps=4000, precision="bf16-mixed"), weights=None),
     "standard": RunConfig(
         data=DataConfig(source="standard", height=128, width=64, frames=4, pad=5),
-        recipe=Recipe(
-            identities=16, tracklets=1, steps=1500, schedule="cosine", warmup_steps=50, drops=(0.6, 0.85), precision="bf16-mixed", **_SMALL
-        ),
+        recipe=Recipe(identities=16, tracklets=1, steps=1500, schedule="cosine", warmup_steps=50, drops=(0.6, 0.85), precision="bf16-mixed", **_SMALL),
         backbone="small",
         weights=None,
     ),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import platform
 import shutil
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -100,10 +100,15 @@ def alone(target: Path) -> Iterator[None]:
 
 
 def quit_with_parent() -> None:
-    """For a worker process: end at once when the process that started it is killed, rather than go on for nobody."""
+    """End a worker soon after the process that started it, rather than go on for nobody.
+
+    A process whose parent is gone gets another parent, whichever way it was started.
+    """
+    parent = os.getppid()
 
     def watch() -> None:
-        multiprocessing.parent_process().join()
+        while os.getppid() == parent:
+            time.sleep(0.5)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

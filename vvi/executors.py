@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from vvi import extras
-from vvi.durable import quit_with_parent
+from vvi.runtime import pools
 
 JOBS = 64  # of Slurm, in its queue at a time
 
@@ -38,7 +37,7 @@ def connect(where: str, workers: int = 0, folder: Path = Path("jobs"), /, **opti
 
 def processes(workers: int) -> Executor:
     """That many processes of one thread each: on a CPU two such runs end sooner than one after the other on two threads."""
-    return ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread)
+    return pools.processes(workers, _one_thread)
 
 
 @contextmanager
@@ -104,4 +103,3 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
-    quit_with_parent()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import json
 import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,18 +18,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from vvi import checkpoint, durable, evaluate, findings, methods, paths, probes, shards, store, train, trials
-from vvi.config import DataConfig, RunConfig
-from vvi.data import open_dataset, synthetic
-from vvi.data.layout import holds
+from vvi.config import DataConfig, RunConfig, change, for_layout, preset
+from vvi.data import NAMES, announced, digest, read_dataset, synthetic
+from vvi.data.layout import locate
 from vvi.data.loader import Frames, TrainLoader
 from vvi.data.synthetic import presets
 from vvi.methods.base import Method
 from vvi.metrics import Metrics
 from vvi.seed import seed_everything, share
-from vvi.types import MODALITIES, Dataset, Direction
+from vvi.types import MODALITIES, DataError, Dataset, Direction
 
 Pixels = Literal["files", "cache", "resident"]
 WEIGHTS = "model.safetensors"
+REAL = "real:"  # before the digest of a real set
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,24 @@ class Result:
 
     @property
     def data_label(self) -> str:
-        """What every figure and table of this result must say: "synthetic", or the layout of the real set; and whether validation people were searched."""
+        """What every figure and table of this result must say.
+
+        "synthetic", or the layout of the real set; and whether validation people were
+        searched.
+        """
         named = "synthetic" if self.config.data.synthetic else self.config.data.layout
         return named if self.config.data.split == "test" else f"{named} (validation people)"
+
+    @property
+    def data_name(self) -> str:
+        """On which data a run was made: name of the folder, layout and digest."""
+        data = self.config.data
+        if data.synthetic:
+            usual = data.layout == DataConfig().layout
+            return "synthetic" if usual else f"synthetic, {data.layout}"
+        name = self.record.data.get("name", NAMES[data.layout])
+        people = "" if data.split == "test" else ", validation people"
+        return f"{name} ({data.layout}, {data.source.removeprefix(REAL)}{people})"
 
     def probe(self, name: str) -> probes.Score:
         """A score against the known factors; KeyError naming those there are."""
@@ -139,47 +155,156 @@ def versions(settings: RunConfig) -> dict[str, int]:
 
 
 def located(settings: RunConfig, data: str | Path | None = None) -> RunConfig:
-    """The config of a run on the data that is really there: a folder of real data enters it by a digest, so that results on different folders never mix.
+    """The config of a run on the data that are really there.
 
-    The embedded set that the config names keeps the config as it is, wherever it lies. ValueError, before any data are read or drawn, when the method refuses its options.
+    A folder of real data enters it by a digest of what its images hold, so that results
+    on different folders never mix, and by its layout. The embedded set that the config
+    names keeps the config as it is, wherever it lies.
+
+    Args:
+        settings: of the run.
+        data: a folder to read in place of the one that the config names.
+
+    Raises:
+        ValueError: the method refuses its options; said before data are read or drawn.
+        DataError: the folder holds no set that is known, or another one than asked for.
     """
     methods.config(settings.method, **_options(settings))
     named = settings.data
-    if data is None and named.synthetic:
-        return settings
-    if data is not None and named.synthetic and synthetic.is_complete(data, named.source, named.layout, named.seed):
-        return settings
-    digest, layout = _digest(DataConfig("real", layout=named.layout, min_seq_len=named.min_seq_len), data or _real(named.layout))
-    return replace(settings, data=replace(named, source=f"real:{digest}", layout=layout))
+    if data is None and (named.synthetic or paths.real_data() is None):
+        return settings if named.source != "real" else _absent(named)
+    root, layout = locate(data or paths.real_data(), named.layout)
+    if named.synthetic and _is_embedded(root, replace(named, layout=layout)):
+        return for_layout(settings, layout)
+    settings, stamp = for_layout(settings, layout), digest.stamp(root, layout)
+    options = reader_options(settings.data, settings.seed)
+    _check_readable(root, layout, tuple(options.items()), stamp)
+    found = _digest(root, layout, stamp)
+    return replace(settings, data=replace(settings.data, source=f"{REAL}{found}"))
+
+
+@lru_cache(maxsize=64)
+def _check_readable(root: Path, layout: str, options: tuple, stamp: str) -> None:
+    """Refuse a set that its reader refuses, also where a result is stored already."""
+    read_dataset(root, layout, **dict(options))
+
+
+def layout_of(
+    data: DataConfig,
+    folder: str | Path | None,
+    source: str | None = None,
+    layout: str | None = None,
+) -> str:
+    """The layout of the data that a run will read.
+
+    Args:
+        data: of the run.
+        folder: to read in place of the one that the config names.
+        source: where it is another one than the config's.
+        layout: that was asked for; another one that is there is then refused.
+    """
+    usual = layout or data.layout
+    place = folder or (paths.real_data() if (source or data.source) == "real" else None)
+    if place is None:
+        return data.layout if usual == "auto" else usual
+    root, there = locate(place, usual)
+    if layout not in (None, "auto", there):
+        raise DataError(f"{root} holds {there}, not {layout}")
+    return there
+
+
+def unlocated(settings: RunConfig) -> RunConfig:
+    """The config of a run on real data as it was before its data were looked at."""
+    usual = preset(settings.preset).data
+    return change(settings, source=usual.source, layout=usual.layout)
+
+
+def _absent(data: DataConfig) -> RunConfig:
+    where = f"put {data.layout} on disk and set VVI_DATA to its folder"
+    raise FileNotFoundError(f"this preset reads a licensed data set: {where}")
+
+
+def _is_embedded(root: str | Path, data: DataConfig) -> bool:
+    """Whether a folder is the embedded set that a config names, as it was written."""
+    root = Path(root).expanduser()
+    if not synthetic.is_complete(root, data.source, data.layout, data.seed):
+        return False
+    files = sorted(p for p in root.rglob("*") if p.is_file())
+    return _is_untouched(root, digest.stamp_of(files))
 
 
 @lru_cache(maxsize=16)
-def _digest(data: DataConfig, root: str | Path | None) -> tuple[str, str]:
-    found = dataset(data, root)
-    listed = "\n".join(f"{t.identity} {t.camera} {t.modality} {len(t)}" for side in (found.train, *found.sides["ir2vis"]) for t in side)
-    return hashlib.sha256(listed.encode()).hexdigest()[:8], found.layout
+def _is_untouched(root: Path, stamp: str) -> bool:
+    said = json.loads((root / "manifest.json").read_text())["hash"]
+    return synthetic.content_hash(root) == said
 
 
-def dataset(data: DataConfig, root: str | Path | None = None, progress: bool = True, seed: int = 0) -> Dataset:
-    """The data of a config: a folder given, what `$VVI_DATA` holds for "real", else the embedded set, written on first use. The seed of a run names its trial of RegDB.
+@lru_cache(maxsize=16)
+def _digest(root: Path, layout: str, stamp: str) -> str:
+    """The digest of a data set while its files are as their stamp says."""
+    return digest.of_set(root, layout, paths.cache())
 
-    With `split="val"` those who are searched are drawn people that no set holds, filmed by the same cameras; of real data, where nobody can be drawn, every fifth training
+
+def dataset(
+    data: DataConfig,
+    root: str | Path | None = None,
+    progress: bool = True,
+    seed: int = 0,
+) -> Dataset:
+    """The data of a config.
+
+    With `split="val"` those who are searched are drawn people that no set holds, filmed
+    by the same cameras; of real data, where nobody can be drawn, every fifth training
     identity, which then is not trained on.
+
+    Args:
+        data: of a run.
+        root: a folder; by default what `$VVI_DATA` holds for real data, else the
+            embedded set, written on first use.
+        progress: show how far the writing is.
+        seed: of the run; it names the trial of RegDB.
     """
     if root is None and not data.synthetic:
-        root = _real(data.layout)
-        if root is None:
-            raise FileNotFoundError(f"this preset reads a licensed data set: put {data.layout} on disk and set VVI_DATA to its folder")
+        root = paths.real_data() or _absent(data)
+    layout = data.layout
     if root is None:
         root = synthetic_root(data, progress)
-    options = {"min_seq_len": data.min_seq_len} if data.layout == "hitsz-vcm" else {"trial": trials.regdb_trial(seed)} if data.layout == "regdb" else {}
-    found = open_dataset(root, layout=data.layout, **options)
+    else:
+        root, layout = locate(root, layout)
+    options = reader_options(replace(data, layout=layout), seed)
+    found = read_dataset(root, layout=layout, **options)
+    _announce_once(found)
     if data.split == "test":
         return found
     if not data.synthetic:
         return held_out(found)
-    others = open_dataset(synthetic_root(replace(data, source=data.source + presets.VALIDATION), progress), layout=data.layout, **options)
+    people = replace(data, source=data.source + presets.VALIDATION)
+    others = read_dataset(synthetic_root(people, progress), layout=layout, **options)
     return replace(found, sides=others.sides)
+
+
+def reader_options(data: DataConfig, seed: int) -> dict[str, Any]:
+    """What the reader of a layout is told by a config; ValueError when it has no such."""
+    own: dict[str, Any] = {}
+    if data.layout == "hitsz-vcm":
+        own = {"min_seq_len": data.min_seq_len}
+    elif data.layout == "regdb":
+        own = {"trial": trials.regdb_trial(seed)}
+    usual = DataConfig()
+    chosen = ("strict", "foreign", "auxiliary")
+    set_here = {k: getattr(data, k) for k in chosen if getattr(data, k) != getattr(usual, k)}
+    return own | set_here
+
+
+_ANNOUNCED: set[str] = set()
+
+
+def _announce_once(found: Dataset) -> None:
+    """Warn of what was mended or left out of a set once in a process."""
+    said = f"{found.root} {'; '.join(found.remarks)}"
+    if said not in _ANNOUNCED:
+        _ANNOUNCED.add(said)
+        announced(found, stacklevel=4)
 
 
 def held_out(found: Dataset, every: int = 5) -> Dataset:
@@ -190,13 +315,6 @@ def held_out(found: Dataset, every: int = 5) -> Dataset:
     return replace(found, train=tuple(t for t in found.train if t.identity not in chosen), sides={d: sides[d] for d in found.sides})
 
 
-def _real(layout: str) -> Path | None:
-    """`$VVI_DATA`, or the first folder in it that holds this layout: the variable may name one set or the place of several."""
-    root = paths.real_data()
-    folders = [root, *sorted(f for f in root.iterdir() if f.is_dir())] if root and root.is_dir() else []
-    return next((f for f in folders if holds(f, layout)), root)
-
-
 def synthetic_root(data: DataConfig, progress: bool = True) -> Path:
     """The folder of an embedded set, written when it is not complete."""
     root = paths.cache() / f"synthetic-{data.layout}-{data.source}-{data.seed}"
@@ -204,7 +322,11 @@ def synthetic_root(data: DataConfig, progress: bool = True) -> Path:
 
 
 def frames(data: DataConfig, found: Dataset, progress: bool = True, pixels: Pixels = "files", device: str | torch.device = "cpu") -> Frames:
-    """The reader of pixels at the config's size: from the image "files", training clips from a memory-mapped "cache" of decoded frames, or with that cache "resident" on a device."""
+    """The reader of pixels at the config's size.
+
+    pixels: from the image "files", training clips from a memory-mapped "cache" of decoded
+    frames, or with that cache "resident" on a device.
+    """
     if pixels not in get_args(Pixels):
         raise ValueError(f"pixels={pixels!r}: choose from {', '.join(get_args(Pixels))}")
     reader = Frames(data.height, data.width, paths.cache() / "decoded")
@@ -246,7 +368,8 @@ def _load(method: Method, settings: RunConfig) -> None:
     file = paths.runs() / settings.hash / WEIGHTS
     if not file.is_file():
         raise FileNotFoundError(
-            f"{file} does not exist: the weights of this run are not on this machine; train it again (retrain=True, or vvi train --retrain)"
+            f"{file} does not exist: the weights of this run are not on this machine; train it again (retrain=True, or vvi train --retrain), "
+            "or test those of another run on these data (vvi eval --weights RUN --data FOLDER)"
         )
     try:
         method.load_state_dict(load_file(file))
@@ -286,7 +409,19 @@ def _train(
         history = train.fit(method, loader, settings.recipe, engine, workers, progress, on_step, kept, compiled)
         spent = kept.seconds if kept else time.perf_counter() - start  # by all processes that worked on this run, one after the other
     scores, seconds, known, arrays = shards.told(lambda: _measure(settings, method, found, reader, progress))
-    return store.Record(settings, versions(settings), where, history, scores, {"train": round(spent, 2)} | seconds, known, arrays), method
+    seconds = {"train": round(spent, 2)} | seconds
+    about = data_about(settings.data, found)
+    record = store.Record(settings, versions(settings), where, history, scores, seconds, known, arrays, about)
+    return record, method
+
+
+def data_about(data: DataConfig, found: Dataset) -> dict[str, Any]:
+    """What a record says of its data: name, layout, digest, and what was left out."""
+    about = {"layout": found.layout, "people trained on": len(found.labels)}
+    if data.synthetic:
+        return {"name": f"synthetic {data.source}"} | about
+    about |= {"name": found.root.resolve().name, "digest": data.source.removeprefix(REAL)}
+    return about | ({"remarks": found.remarks} if found.remarks else {})
 
 
 def _twin(settings: RunConfig) -> store.Record | None:
@@ -310,7 +445,9 @@ def _measure(settings: RunConfig, method: Method, found: Dataset, reader: Frames
     if settings.data.split == "val":  # to choose by: numbers of the search alone
         return scores, {"evaluate": round(times[1] - times[0], 2)}, {}, {k: v for k, v in arrays.items() if k.endswith(findings.NUMBERS)}
     if found.layout == "sysu-mm01":
-        scored = trials.sysu_scores(found.root, lambda wanted: evaluate.embed(method, wanted, reader, settings.data.frames))
+        count, strict = settings.data.frames, settings.data.strict
+        embed = partial(evaluate.embed, method, frames=reader, count=count)
+        scored = trials.sysu_scores(found.root, embed, strict=strict)
         arrays |= {f"{name}/trials": values.astype(np.float32) for name, values in scored.items()}
     known, maps = findings.probe(method, found, reader, settings, sides)
     times.append(time.perf_counter())

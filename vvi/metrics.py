@@ -129,6 +129,8 @@ class _Protocol:
         for (name, value), count in zip(labels.items(), shape * 2, strict=True):
             if value.shape != (count,) or not (value.dtype.kind in "iub" or (value.dtype.kind == "f" and not (value % 1).any())):
                 raise ValueError(f"{name} must be whole numbers of shape ({count},), as the features or similarities have it; got {value.dtype} {value.shape}")
+        if rule == "sysu":
+            _check_sysu_cameras(labels["query_cams"], labels["gallery_cams"])
         order = np.argsort(labels["gallery_ids"], kind="stable")
         ordered = labels["gallery_ids"][order]
         start, stop = (np.searchsorted(ordered, labels["query_ids"], side=side) for side in ("left", "right"))
@@ -153,6 +155,15 @@ class _Protocol:
         elif self.rule == "sysu":
             rows, cols = np.ix_(self.query_cams[low : low + len(block)] == 3, self.gallery_cams == 2)
             block[_like(block, rows), _like(block, cols)] = -np.inf
+
+
+def _check_sysu_cameras(query: np.ndarray, gallery: np.ndarray) -> None:
+    """Refuse cameras of SYSU-MM01 that are not numbered 1 to 6, as its rule has them."""
+    odd = np.setdiff1d(np.concatenate([query, gallery]), np.arange(1, 7))
+    if len(odd):
+        known = "rule 'sysu' knows the cameras of SYSU-MM01 as 1 to 6, 3 and 6 infrared"
+        why = "were they counted from 0" if odd[0] == 0 else "is it another data set"
+        raise ValueError(f"{known}, but there is a camera {odd[0]:g}: {why}?")
 
 
 def _products(query: Array, gallery: Array, chunk: int | None) -> Iterator[tuple[int, Array]]:

@@ -27,6 +27,15 @@ def real_data() -> Path | None:
     return Path(value).expanduser() if value else None
 
 
+def strictness() -> bool | None:
+    """`$VVI_STRICT`: true or false, for data that are read without saying; else None."""
+    value = os.environ.get("VVI_STRICT", "").strip().lower()
+    known = {"": None, "true": True, "1": True, "false": False, "0": False}
+    if value not in known:
+        raise ValueError(f"VVI_STRICT={value} must be true or false, or unset")
+    return known[value]
+
+
 def cache() -> Path:
     """`$VVI_CACHE`, default `<root>/data`: embedded data and decoded frames, all of it rebuilt when missing."""
     return Path(os.environ.get("VVI_CACHE") or root() / "data").expanduser()

@@ -32,6 +32,8 @@ class Record:
     seconds: Mapping[str, float]
     probes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = field(repr=False, default_factory=dict)
+    #: Which data: name, layout, digest, and what was mended or left out.
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_record(record: Record, folder: Path, weights: bytes | None = None) -> Path:
@@ -41,6 +43,7 @@ def save_record(record: Record, folder: Path, weights: bytes | None = None) -> P
     files = {"model.safetensors": weights} if weights is not None else {}
     files["arrays.safetensors"] = save({k: np.ascontiguousarray(v) for k, v in sorted(record.arrays.items())})
     content = {k: dict(getattr(record, k)) for k in ("versions", "environment", "scores", "seconds", "probes")}
+    content |= {"data": dict(record.data)} if record.data else {}
     content |= {"config": json.loads(record.config.to_json()), "history": {k: [float(f"{x:.5g}") for x in v] for k, v in record.history.items()}}
     durable.write_all(here, files | {"record.json": (_lines(content) + "\n").encode()})
     return here
@@ -53,13 +56,15 @@ def load_record(folder: Path) -> Record:
         content = json.loads(file.read_text())
         settings = config.from_json(json.dumps(content["config"]))
         parts = [_part(content, name, kind) for name, kind in _PARTS.items()]
+        data = _part({"data": {}} | content, "data", object)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         why = f"it has no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{file} is no record of this version: {why}") from error
     if settings.hash != folder.name:
         raise ValueError(f"{file} was changed by hand: its config hashes to {settings.hash}")
     try:
-        return Record(settings, *parts, load_file(folder / "arrays.safetensors"))
+        arrays = load_file(folder / "arrays.safetensors")
+        return Record(settings, *parts, arrays, data)
     except SafetensorError as error:
         raise ValueError(f"{folder / 'arrays.safetensors'} is damaged ({error}): delete {folder} and run it again") from error
 

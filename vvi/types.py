@@ -37,8 +37,8 @@ class Tracklet:
 class Dataset:
     """What a reader returns: who is in which file, no pixels.
 
-    `sides` maps a direction to its (query, gallery); `rule` says which gallery items an evaluation removes (`vvi.metrics`); `problems` lists what a lenient reader
-    (`strict=False`) let pass; `dropped` counts tracklets under the minimum length by (split, modality).
+    `sides` maps a direction to its (query, gallery); `rule` says which gallery items an
+    evaluation removes (`vvi.metrics`).
     """
 
     layout: str
@@ -46,8 +46,12 @@ class Dataset:
     train: tuple[Tracklet, ...]
     sides: dict[Direction, tuple[tuple[Tracklet, ...], tuple[Tracklet, ...]]]
     rule: Rule
+    #: What a reader let pass, a line for each.
     problems: tuple[str, ...] = ()
+    #: Tracklets under the minimum length by (split, modality).
     dropped: dict[tuple[str, str], int] = field(default_factory=dict)
+    #: What was mended, kept or left out: in words -> where, one entry for each.
+    notes: dict[str, list[str]] = field(default_factory=dict, compare=False)
 
     def query(self, direction: Direction) -> tuple[Tracklet, ...]:
         """Tracklets that search, in the order of the protocol."""
@@ -56,6 +60,11 @@ class Dataset:
     def gallery(self, direction: Direction) -> tuple[Tracklet, ...]:
         """Tracklets that are searched, in the order of the protocol."""
         return self._sides(direction)[1]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was mended, kept or left out, in words: counts and the first places."""
+        return [f"{len(names)} {kind} ({', '.join(names[:5])}{', ...' if names[5:] else ''})" for kind, names in self.notes.items()]
 
     @property
     def labels(self) -> dict[int, int]:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import toys
+from PIL import Image
 
 from vvi.__main__ import main
 from vvi.data import check
@@ -40,8 +41,8 @@ def test_every_fault_of_lists_and_images_is_reported(tmp_path):
         "train_name.txt, line 4: 'nonsense'",
         "query_IDX.txt, line 1: row 0",
         "query_IDX.txt: row 3",
-        "D4/11.jpg: zero-byte",
-        "D12/6.jpg: image does not exist",
+        "D4/11.jpg: is empty",
+        "D12/6.jpg: does not exist",
     ]
     assert len(report.errors) == len(says)
     assert all(any(text in e for e in report.errors) for text in says)
@@ -93,7 +94,7 @@ def test_regdb_is_checked_trial_by_trial(tmp_path):
     assert check.report(root, trial=1).errors == ()
 
 
-@pytest.mark.parametrize("layout", ["auto", "hitsz-vcm", "sysu-mm01", "regdb"])
+@pytest.mark.parametrize("layout", ["auto", "hitsz-vcm", "sysu-mm01", "regdb", "buptcampus"])
 def test_an_empty_folder_is_reported_not_raised(tmp_path, layout):
     report = check.report(tmp_path, layout=layout)
     assert len(report.errors) >= 1
@@ -106,3 +107,101 @@ def test_the_command_prints_the_report_and_fails_on_errors(tiny_root, tmp_path, 
     root = toys.vcm(tmp_path)
     assert main(["check", str(root)]) == 1
     assert "every tracklet is shorter than min_seq_len=12" in capsys.readouterr().out
+
+
+def test_campus_prints_the_counts_of_every_list(tmp_path):
+    report = check.report(toys.campus(tmp_path))
+    rows = [line.split() for line in report.text.splitlines()]
+    cells = {tuple(row[:2]): row[2:] for row in rows}
+    assert report.errors == ()
+    expected = ["2", "(1,074)", "6", "(7,148)", "12", "(796,138)"]
+    assert cells["train", "both"] == expected
+    assert cells["auxiliary", "both"] == ["1", "(930)", "2", "(1,860)", "2", "(209,150)"]
+    assert cells["query", "infrared"] == ["1", "(?)", "1", "(536)", "1", "(?)"]
+    assert cells["gallery", "visible"] == ["2", "(?)", "2", "(2,422)", "3", "(?)"]
+    text = report.text.splitlines()[0]
+    assert text.startswith("buptcampus in ") and "told by data_paths.json, DATA" in text
+
+
+def test_expected_counts_of_campus_add_up():
+    for part in ("train", "query", "gallery"):
+        both, ir, vis = (check.CAMPUS_COUNTS[part, m][1] for m in ("both", "ir", "vis"))
+        assert both == ir + vis
+
+
+def test_several_sets_in_one_folder_are_all_checked(tmp_path):
+    toys.sysu(tmp_path / "people")
+    toys.campus(tmp_path / "campus", images=False)
+    report = check.report(tmp_path)
+    heads = [line for line in report.text.splitlines() if " (told by " in line]
+    assert [line.split()[0] for line in heads] == ["buptcampus", "sysu-mm01"]
+    assert len(report.errors) == 22 and "does not exist" in report.errors[0]
+    (tmp_path / "LLCM" / "vis").mkdir(parents=True)
+    (tmp_path / "LLCM" / "nir").mkdir()
+    assert "looks like LLCM" in check.report(tmp_path / "LLCM").text
+
+
+def test_a_set_of_another_project_is_named(tmp_path):
+    (tmp_path / "bbox_train").mkdir()
+    report = check.report(tmp_path)
+    assert len(report.errors) == 1 and "looks like MARS" in report.text
+
+
+def save(path, array, form="PNG", **how):
+    Image.fromarray(array).save(path, form, **how)
+
+
+def test_everything_that_is_special_about_a_set_is_named(tmp_path):
+    """Depth, orientation, several pictures and suffixes; kinds of the lists in short."""
+    root = toys.vcm(tmp_path, images=True)
+    shown = np.arange(32 * 16, dtype=np.uint16).reshape(32, 16)
+    for folder, white in (("0001/ir/D5", 7), ("0004/ir/D5", 1)):
+        for path in sorted((root / folder).iterdir()):
+            save(path, shown * white)
+    exif = Image.Exif()
+    exif[274] = 6
+    (turned, other) = sorted((root / "0510" / "rgb" / "D3").iterdir())
+    save(turned, np.zeros((16, 32, 3), np.uint8), "JPEG", exif=exif.tobytes())
+    (root / "0503/rgb/D3/1.jpg").rename(root / "0503/rgb/D3/1.JPG")
+    both = [Image.new("RGB", (16, 32), colour) for colour in ("red", "blue")]
+    both[0].save(other, "GIF", save_all=True, append_images=both[1:])
+    names = root / "info" / "train_name.txt"
+    names.write_text(names.read_text().replace("0001M1D5T1F6", "0004M1D5T1F6", 1))
+    report = check.report(root, min_seq_len=2)
+    assert report.errors == ()
+    says = [
+        "line 3: identity 1 disagrees with '0004M1D5T1F6.jpg'",
+        "1 images of 16 bits, read with the white of 12 bits",
+        "2 images of 16 bits, read with the white of 10 bits",
+        "camera 5, infrared: images of 16 bits are read with different whites",
+        "1 images stored turned, shown upright",
+        "1 files of several pictures, of which the first is read",
+        "1 images whose suffix is written in another case than listed",
+    ]
+    for text in says:
+        assert any(
+            line.startswith("warning: ") and text in line
+            for line in report.text.splitlines()
+        ), text
+    short = [line for line in report.text.splitlines() if line.startswith("in short")]
+    assert "in short: 1 ranges with frames that belong elsewhere, kept" in short
+
+
+def test_links_of_images_are_allowed_by_the_setting_that_the_message_names(tmp_path):
+    root = toys.vcm(tmp_path / "set", images=True)
+    image = root / "0001" / "rgb" / "D3" / "1.jpg"
+    image.rename(tmp_path / "elsewhere.jpg")
+    image.symlink_to(tmp_path / "elsewhere.jpg")
+    (error,) = check.report(root, min_seq_len=2).errors
+    assert "1.jpg: a link that leaves the data folder" in error
+    assert "--set strict=false reads on" in error
+    assert check.report(root, min_seq_len=2, strict=False).errors == ()
+
+
+def test_tracklets_of_a_video_are_checked_as_what_they_are(tmp_path):
+    root = toys.vcm(tmp_path, images=True)
+    for name in ("train_name.txt", "track_train_info.txt"):
+        (root / "info" / name).unlink()
+    assert "missing 2 of 5" in check.report(root, min_seq_len=2).errors[0]
+    (root / "provisional.json").write_text("{}")
+    assert check.report(root, min_seq_len=2).errors == ()

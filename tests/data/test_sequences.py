@@ -7,13 +7,14 @@ import json
 import cv2
 import numpy as np
 import pytest
+from test_video import ONE, turned
 
 from vvi.__main__ import main
 from vvi.data import open_dataset, sequences, tracks, validate
 from vvi.data.sequences import write_tracklets
 from vvi.data.synthetic.crossing import Crossing, film, read_truth, write_crossing
 from vvi.data.tracks import CORNERS, Cut
-from vvi.data.video import write_video
+from vvi.data.video import open_video, write_video
 
 SCENE = Crossing(people=(1, 2), camera=2, frames=120, height=160, width=240, preset="tiny")
 RULE = Cut(step=5, height=30)
@@ -78,6 +79,22 @@ def test_pictures_show_the_people_of_the_scene(videos, tmp_path):
             assert np.abs(there.astype(int) - picture).mean() < 10
 
 
+def test_a_video_that_is_stored_lying_gives_the_same_boxes_and_pictures(videos, tmp_path):
+    """The truth beside a film is of what a player shows, and so are boxes and pictures."""
+    frames = [np.rot90(frame) for frame in open_video(videos["ir"])]
+    lying = turned(tmp_path / "lying", (0, ONE, -ONE, 0), frames)
+    detect = Known(read_truth(videos["ir"]))
+    done = write_tracklets(lying, tmp_path / "lying_set", 3, "ir", detect, RULE)
+    plain = made(videos, "ir", tmp_path / "set")
+    assert done.tracklets == plain.tracklets > 0
+    assert done.tracks.equals(plain.tracks)
+    for path in (tmp_path / "set").rglob("*.jpg"):
+        other = tmp_path / "lying_set" / path.relative_to(tmp_path / "set")
+        shown, again = cv2.imread(str(path)), cv2.imread(str(other))
+        assert shown.shape == again.shape
+        assert np.abs(shown.astype(int) - again).mean() < 8
+
+
 def test_a_second_video_is_added_to_the_first(videos, tmp_path):
     first = made(videos, "ir", tmp_path / "set", camera=3)
     before = content(tmp_path / "set")
@@ -93,6 +110,32 @@ def test_a_second_video_is_added_to_the_first(videos, tmp_path):
     again = made(videos, "vis", tmp_path / "set", camera=4, again=True)
     assert len(open_dataset(tmp_path / "set", part="test").gallery("ir2vis")) == again.tracklets
     assert open_dataset(tmp_path / "set", part="test").query("ir2vis") == ()
+
+
+def test_a_video_is_not_cut_into_one_folder_twice(videos, tmp_path):
+    """Told by its content: neither another name nor another camera makes it another."""
+    made(videos, "ir", tmp_path / "set")
+    before = content(tmp_path / "set")
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(videos["ir"].read_bytes())
+    for video, camera in ((videos["ir"], 3), (copy, 5)):
+        with pytest.raises(ValueError, match=r"set holds the tracklets of .*mp4 already"):
+            write_tracklets(video, tmp_path / "set", camera, "ir", lambda _: [], RULE)
+    assert content(tmp_path / "set") == before
+    made(videos, "ir", tmp_path / "set", again=True)
+    assert content(tmp_path / "set") == before
+
+
+def test_a_folder_of_an_earlier_version_knows_its_videos_by_name(videos, tmp_path):
+    made(videos, "ir", tmp_path / "set")
+    file = tmp_path / "set" / "provisional.json"
+    old = {k: v | {"content": None} for k, v in json.loads(file.read_text()).items()}
+    for about in old.values():
+        del about["content"]
+    file.write_text(json.dumps(old))
+    with pytest.raises(ValueError, match="holds the tracklets of ir.mp4 already"):
+        made(videos, "ir", tmp_path / "set")
+    made(videos, "ir", tmp_path / "set", camera=4)
 
 
 def test_short_tracks_are_dropped_and_counted(videos, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import toys
 from scipy.io import savemat
 
-from vvi.data import sysu, validate
+from vvi.data import images, sysu, validate
 from vvi.metrics import from_similarity
 from vvi.types import DataError
 
@@ -128,8 +128,8 @@ def test_the_released_arrays_are_mapped_and_rows_are_found_by_path(root):
     tracklets = arrays.tracklets()
     assert [(t.identity, t.modality, t.camera) for t in tracklets] == [(0, "vis", 0), (0, "vis", 0), (1, "vis", 0), (0, "ir", 0), (1, "ir", 0)]
     assert tracklets[4].paths == (root / "train_ir_resized_img.npy" / "1",)
-    assert [int(sysu.row(t.paths[0])[5, 7, 1]) for t in tracklets] == [0, 1, 2, 10, 11]
-    assert sysu.row(tracklets[0].paths[0]).shape == (288, 144, 3)
+    assert [int(images.row(t.paths[0])[5, 7, 1]) for t in tracklets] == [0, 1, 2, 10, 11]
+    assert images.row(tracklets[0].paths[0]).shape == (288, 144, 3)
 
 
 def test_the_data_set_can_train_on_the_released_arrays(root):

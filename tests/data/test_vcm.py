@@ -111,3 +111,90 @@ def test_names_before_the_first_and_after_the_last_row_are_a_problem_too(root):
 
 def test_images_are_not_looked_for(root):
     assert not any(p.exists() for t in vcm.read(root, min_seq_len=2).train for p in t.paths)
+
+
+def shifted(root, frames=("0004M1D5T1F6.jpg",)):
+    """The toy whose third training row, of identity 1, holds frames of identity 4."""
+    names = list(toys.VCM["train_name.txt"])
+    names[5 : 5 + len(frames)] = frames
+    toys.write_lines(root / "info" / "train_name.txt", names)
+    return root
+
+
+def test_foreign_frames_stay_under_the_identity_of_their_row(root):
+    """As the released code: the path is that of the name, the label that of the row."""
+    found = vcm.read(shifted(root), min_seq_len=2)
+    (t,) = [t for t in found.train if (t.identity, t.modality) == (1, "ir")]
+    assert [p.relative_to(root).as_posix() for p in t.paths] == [
+        "0001/ir/D5/1.jpg",
+        "0004/ir/D5/6.jpg",
+    ]
+    assert t.camera == 5
+    assert found.notes == {
+        "names of a frame that is listed twice, kept": ["train_name.txt line 8"],
+        "ranges with frames that belong elsewhere, kept": ["track_train_info.txt line 3"],
+    }
+    assert "1 of 2 frames of this range belong elsewhere" in found.problems[1]
+
+
+def test_foreign_frames_are_dropped_when_asked_and_what_is_left_must_be_long_enough(root):
+    found = vcm.read(shifted(root), min_seq_len=1, foreign="drop")
+    (t,) = [t for t in found.train if (t.identity, t.modality) == (1, "ir")]
+    assert [p.stem for p in t.paths] == ["1"]
+    short = vcm.read(root, min_seq_len=2, foreign="drop")
+    assert {t.identity for t in short.train} == {4} and short.dropped["train", "ir"] == 1
+    assert set(short.notes) == {
+        "names of a frame that is listed twice, kept",
+        "ranges with frames that belong elsewhere, dropped",
+        "training identities of one modality left out",
+    }
+
+
+def test_a_range_that_is_all_foreign_is_gone_when_foreign_frames_are_dropped(root):
+    toys.replace_line(root / "info" / "track_train_info.txt", 2, "2 4 4 4 3")
+    assert [t.identity for t in vcm.read(root, min_seq_len=1).train] == [1, 4, 1, 4, 4]
+    found = vcm.read(root, min_seq_len=1, foreign="drop")
+    assert [t.identity for t in found.train] == [1, 1, 4, 4]
+
+
+@pytest.mark.parametrize("suffix", ["JPG", "Jpg", "jpeg", "PNG", "tif", "bmp", "webp"])
+def test_any_readable_suffix_may_be_listed(root, suffix):
+    names = [n.replace(".jpg", f".{suffix}") for n in toys.VCM["train_name.txt"]]
+    toys.write_lines(root / "info" / "train_name.txt", names)
+    found = vcm.read(root, min_seq_len=2)
+    assert found.train[0].paths[0].name == f"1.{suffix}" and found.problems == ()
+
+
+def test_queries_may_stand_apart_by_any_blanks(root):
+    plain = vcm.read(root, min_seq_len=2)
+    (root / "info" / "query_IDX.txt").write_text(" 2\t3.0  4 \n")
+    assert vcm.read(root, min_seq_len=2) == plain
+
+
+@pytest.mark.parametrize("code", ["utf-8-sig", "utf-16"])
+def test_lists_with_a_mark_of_their_code_are_read(root, code):
+    plain = vcm.read(root, min_seq_len=2)
+    for name, lines in toys.VCM.items():
+        text = "".join(line + "\r\n" for line in lines)
+        (root / "info" / name).write_bytes(text.encode(code))
+    assert vcm.read(root, min_seq_len=2) == plain
+
+
+def test_people_of_one_modality_are_left_out_of_the_training_alone(root):
+    """Identity 1 has no infrared tracklet: it is trained on in neither modality."""
+    toys.replace_line(root / "info" / "track_train_info.txt", 3, None)
+    found = vcm.read(root, min_seq_len=2)
+    assert found.labels == {4: 0} and {t.identity for t in found.train} == {4}
+    assert found.remarks == [
+        "1 training identities of one modality left out (0001 without infrared)"
+    ]
+    assert found.dropped[("train", "vis")] == 1  # by length alone
+
+
+def test_a_searched_person_without_the_other_modality_is_a_query_without_an_answer(root):
+    rows = [row for row in toys.VCM["track_test_info.txt"] if not row.startswith("2 1 ")]
+    toys.write_lines(root / "info" / "track_test_info.txt", rows)
+    toys.write_lines(root / "info" / "query_IDX.txt", ["1 2 3"])
+    found = vcm.read(root, min_seq_len=2)
+    assert [t.identity for t in found.query("ir2vis")] == [503, 510]
+    assert {t.identity for t in found.gallery("ir2vis")} == {510}

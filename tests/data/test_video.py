@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 
 from vvi.data.video import open_video, write_video
 
+ONE = 1 << 16  # of the matrix in the head of a file
 RAMP = np.linspace(0, 255, 64).astype(np.uint8)
 
 
@@ -31,6 +34,50 @@ def test_colours_keep_their_channels(tmp_path):
     red[..., 0] = 200
     (seen,) = open_video(write_video(tmp_path / "red.mp4", [red], quality=5))
     assert seen[..., 0].mean() > 180 and seen[..., 1:].mean() < 20
+
+
+SHOWN = {  # of a display matrix, what a player makes of a picture
+    (ONE, 0, 0, ONE): lambda frame: frame,
+    (0, ONE, -ONE, 0): lambda frame: np.rot90(frame, -1),
+    (0, -ONE, ONE, 0): lambda frame: np.rot90(frame, 1),
+    (-ONE, 0, 0, -ONE): lambda frame: np.rot90(frame, 2),
+    (-ONE, 0, 0, ONE): lambda frame: frame[:, ::-1],
+    (ONE, 0, 0, -ONE): lambda frame: frame[::-1],
+    (0, ONE, ONE, 0): lambda frame: frame.swapaxes(0, 1),
+    (0, -ONE, -ONE, 0): lambda frame: np.rot90(frame, 2).swapaxes(0, 1),
+}
+
+
+def turned(path, matrix, frames, suffix=".mp4"):
+    """A video whose head says how its pictures are turned, as phones write them."""
+    content = bytearray(write_video(path.with_suffix(suffix), frames).read_bytes())
+    plain = struct.pack(">9i", ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30)
+    at = content.find(plain, content.find(b"tkhd"))
+    a, b, c, d = matrix
+    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.with_suffix(suffix).write_bytes(content)
+    return path.with_suffix(suffix)
+
+
+@pytest.mark.parametrize("matrix", SHOWN)
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_frames_are_turned_as_the_file_says(tmp_path, matrix, suffix):
+    stored = np.full((48, 64, 3), 20, np.uint8)
+    stored[:16, :16], stored[32:, 48:] = (250, 20, 20), (20, 250, 20)
+    video = open_video(turned(tmp_path / "a", matrix, [stored] * 3, suffix))
+    shown = SHOWN[matrix](stored)
+    seen = list(video)
+    assert (video.height, video.width) == shown.shape[:2] and len(seen) == 3
+    for frame in seen:
+        assert frame.shape == shown.shape and frame.flags["C_CONTIGUOUS"]
+        assert np.abs(frame.astype(int) - shown).mean() < 6
+
+
+def test_a_video_at_a_slant_is_refused(tmp_path):
+    part = round(ONE / 2**0.5)
+    path = turned(tmp_path / "a", (part, part, -part, part), pictures(2))
+    with pytest.raises(ValueError, match="a.mp4 is shown at a slant"):
+        open_video(path)
 
 
 def broken(path, kind: str):

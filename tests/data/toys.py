@@ -1,8 +1,9 @@
-"""Toy data sets in the three layouts, small enough to check by hand; every image is a real file of 16 x 32 pixels."""
+"""Toy data sets in the four layouts, small enough to check by hand; every image is a real file of 16 x 32 pixels."""
 
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 from PIL import Image
@@ -37,6 +38,36 @@ REGDB = {
     "test_visible_1.txt": ["Visible/20/female_front_v_00020_20.bmp 0", "Visible/73/male_front_v_00021_73.bmp 1"],
     "test_thermal_1.txt": ["Thermal/20/female_front_t_00420_20.bmp 0", "Thermal/73/male_front_t_00421_73.bmp 1"],
 }  # fmt: skip
+
+
+# tracklet -> frames; a pair of both modalities is aligned
+CAMPUS = {
+    ("1", "RGB", "CQ1", "1"): [8535, 8536], ("1", "IR", "CQ1", "1"): [8535, 8536], ("1", "RGB", "LS3", "2"): [5], ("1", "IR", "LS3", "2"): [5],
+    ("4", "RGB", "W4", "1"): [1, 2, 3], ("4", "IR", "W4", "1"): [1, 2, 3], ("7", "RGB", "G25", "1"): [9], ("7", "IR", "G25", "1"): [9],
+    ("11", "IR", "TSG1", "1"): [1], ("11", "RGB", "TSG2", "1"): [2], ("11", "IR", "TSG2", "1"): [2],
+    ("12", "RGB", "LS3", "1"): [4], ("12", "RGB", "LS3", "2"): [5, 6], ("12", "IR", "LS3", "2"): [5, 6],
+}  # fmt: skip
+CAMPUS_LISTS = {
+    "train.txt": ["1 RGB/IR CQ1 1", "1 RGB/IR LS3 2", "4 RGB/IR W4 1"],
+    "train_auxiliary.txt": ["7 RGB/IR G25 1"],
+    "query.txt": ["11 IR TSG1 1", "12 RGB LS3 1"],
+    "gallery.txt": ["11 RGB TSG2 1", "11 IR TSG2 1", "12 RGB LS3 2", "12 IR LS3 2"],
+}
+
+
+def campus(root: Path, images: bool = True) -> Path:
+    """The toy of BUPTCampus."""
+    index: dict = {}
+    for (pid, modality, camera, tracklet), frames in CAMPUS.items():
+        paths = [f"{pid}/{modality}/{camera}/{pid}_{modality}_{camera}_{tracklet}_{frame}.jpg" for frame in frames]
+        index.setdefault(pid, {}).setdefault(modality, {}).setdefault(camera, {})[tracklet] = paths
+        for path in paths if images else []:
+            write_image(root / "DATA" / path)
+    (root / "DATA").mkdir(parents=True, exist_ok=True)
+    (root / "data_paths.json").write_text(json.dumps(index))
+    for name, lines in CAMPUS_LISTS.items():
+        write_lines(root / name, lines)
+    return root
 
 
 def vcm(root: Path, info: bool = True, split: bool = False, images: bool = False) -> Path:

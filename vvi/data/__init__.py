@@ -2,27 +2,59 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
-from vvi.data import regdb, sysu, vcm
+from vvi.data import buptcampus, regdb, sysu, vcm
 from vvi.data.images import validate
-from vvi.data.layout import LAYOUTS, check_options, detect
+from vvi.data.layout import LAYOUTS, NAMES, check_options, detect
 from vvi.types import Dataset
 
-READERS = {"hitsz-vcm": vcm.read, "sysu-mm01": sysu.read, "regdb": regdb.read}
+READERS = {
+    "hitsz-vcm": vcm.read,
+    "sysu-mm01": sysu.read,
+    "regdb": regdb.read,
+    "buptcampus": buptcampus.read,
+}
 
-__all__ = ["LAYOUTS", "open_dataset", "validate"]
+__all__ = ["LAYOUTS", "announced", "open_dataset", "read_dataset", "validate"]
 
 
 def open_dataset(root: str | Path, layout: str = "auto", **options: object) -> Dataset:
-    """The data set below `root`, in the order its protocol defines; no image is opened.
+    """Open the data set below `root`, in the order its protocol defines.
 
-    layout: "auto" or one of `LAYOUTS`. Options: `vvi.data.vcm.read` (min_seq_len, strict, part), `vvi.data.sysu.read` (mode, shots, trial, gallery, strict),
-    `vvi.data.regdb.read` (trial, strict). Malformed data: `DataError`.
+    No image is opened. What was mended, kept or left out is said in one warning.
+
+    Args:
+        root: the folder of one set.
+        layout: "auto" or one of `LAYOUTS`.
+        options: of `vvi.data.vcm.read` (min_seq_len, strict, part, foreign),
+            `vvi.data.sysu.read` (mode, shots, trial, gallery, train, strict),
+            `vvi.data.regdb.read` (trial, strict) or `vvi.data.buptcampus.read`
+            (auxiliary, strict).
+
+    Raises:
+        DataError: naming the first malformed line.
     """
+    return announced(read_dataset(root, layout, **options))
+
+
+def read_dataset(root: str | Path, layout: str = "auto", **options: object) -> Dataset:
+    """Do as `open_dataset`, without the warning."""
     layout = detect(root) if layout == "auto" else layout
     if layout not in READERS:
-        raise ValueError(f"unknown layout {layout!r}; known: auto, {', '.join(LAYOUTS)}")
+        known = ", ".join(("auto", *LAYOUTS))
+        raise ValueError(f"unknown layout {layout!r}; known: {known}")
     read = READERS[layout]
     check_options(layout, read, options)
     return read(root, **options)
+
+
+def announced(dataset: Dataset, stacklevel: int = 3) -> Dataset:
+    """Say in one warning what a reader mended, kept or left out of a data set."""
+    if dataset.remarks:
+        said = "; ".join(dataset.remarks)
+        name, where = NAMES[dataset.layout], dataset.root
+        text = f"{name} in {where}: {said}; `vvi check {where}` lists each"
+        warnings.warn(text, stacklevel=stacklevel)
+    return dataset

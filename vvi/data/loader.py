@@ -5,7 +5,6 @@ Frames stay uint8 until the last step. A batch is a function of (seed, step), so
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -17,40 +16,29 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image, read_file
 from torchvision.transforms.v2 import functional as V
 from tqdm import tqdm
 
 from vvi import durable
 from vvi.config import DataConfig, Recipe
-from vvi.data import sysu
+from vvi.data import digest, images
 from vvi.data.clips import test_frames, train_frames
 from vvi.data.sampler import IdentitySampler
 from vvi.data.transforms import augment, normalise
 from vvi.seed import rng
-from vvi.types import Batch, DataError, Dataset, Tracklet
+from vvi.types import Batch, Dataset, Tracklet
 
 CHUNK = 1024  # frames that are decoded and put on the disk at a time
 
 
 def decode(path: Path, height: int, width: int) -> Tensor:
-    """One image as uint8 (3, height, width), resized with antialiased bilinear interpolation; DataError naming a file that is missing, empty or damaged.
+    """Decode one image at a size: uint8 (3, height, width), resized bilinearly.
 
-    A path `<file>.npy/<row>` is a row of the arrays that the released SYSU-MM01 preprocessing writes.
+    DataError naming a file that is missing, empty or damaged (`vvi.data.images.read`).
     """
-    try:
-        image = (
-            _array_row(path)
-            if path.parent.suffix == ".npy"
-            else _bitmap(path)
-            if path.suffix == ".bmp"
-            else decode_image(read_file(str(path)), ImageReadMode.RGB)
-        )
-    except (RuntimeError, OSError, ValueError, IndexError) as error:
-        file = path.parent if path.parent.suffix == ".npy" else path
-        reason = "does not exist" if not file.exists() else "is empty" if not file.stat().st_size else "cannot be decoded: " + str(error).splitlines()[0]
-        raise DataError(f"image {path} {reason}") from error
-    return image if image.shape[1:] == (height, width) else V.resize(image, [height, width], antialias=True)
+    image = images.read(path)
+    same = image.shape[1:] == (height, width)
+    return image if same else V.resize(image, [height, width], antialias=True)
 
 
 class Frames:
@@ -83,17 +71,21 @@ class Frames:
         return self.read(tracklet, np.arange(len(tracklet)) if which is None else np.asarray(which)).permute(0, 2, 3, 1).cpu().numpy()
 
     def build(self, tracklets: Sequence[Tracklet], progress: bool = True) -> None:
-        """Decode every frame once into `<cache>/<key>.u8`; a finished file of the same images is taken as it is.
+        """Decode every frame once into `<cache>/<key>.u8`, or take a file of the same.
 
-        The file is written under a temporary name and moved into place with its manifest last, so a killed build leaves nothing that reads as complete; the next one goes on
-        from what was decoded. Of two processes that want one file, one decodes and the other waits.
+        The key is of what the image files hold: a changed image is decoded anew, a copy
+        of a folder is not. The file is written under a temporary name and moved into
+        place with its manifest last, so a killed build leaves nothing that reads as
+        complete; the next one goes on from what was decoded. Of two processes that want
+        one file, one decodes and the other waits.
         """
         if self.folder is None:
             raise ValueError("Frames has no cache folder to build in")
         paths = [path for t in tracklets for path in t.paths]
         shape = (len(paths), 3, *self.size)
-        name = hashlib.sha256("\n".join(f"{p} {(p.parent if p.parent.suffix == '.npy' else p).stat().st_size}" for p in paths).encode()).hexdigest()[:16]
-        file, manifest = self.folder / f"{name}-{self.size[0]}x{self.size[1]}.u8", self.folder / f"{name}-{self.size[0]}x{self.size[1]}.json"
+        content = digest.of_images(paths, self.folder)[:16]
+        name = f"{content}-{images.VERSION}-{self.size[0]}x{self.size[1]}"
+        file, manifest = self.folder / f"{name}.u8", self.folder / f"{name}.json"
         said = json.dumps({"shape": list(shape), "bytes": math.prod(shape)})
         if not _is_whole(file, manifest, said):
             with durable.alone(file):
@@ -207,16 +199,3 @@ def _ahead(loader: TrainLoader, steps: range, workers: int):
         generator=torch.Generator(),  # its own: with workers or without, and wherever a run goes on, the global one stays where it is
     )
 
-
-def _array_row(path: Path) -> Tensor:
-    return torch.from_numpy(sysu.row(path).copy()).permute(2, 0, 1)
-
-
-def _bitmap(path: Path) -> Tensor:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return V.pil_to_tensor(image.convert("RGB"))
-    except Image.DecompressionBombError as error:
-        raise OSError(str(error)) from error

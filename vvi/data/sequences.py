@@ -6,6 +6,7 @@ has no training part: `open_dataset(root, part="test")` reads them. Videos of se
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -73,6 +74,9 @@ def write_tracklets(
     if camera < 1 or modality not in MODALITIES:
         raise ValueError(f"camera {camera}, modality {modality!r}: cameras count from 1, modalities are {', '.join(MODALITIES)}")
     _refuse_foreign(root)
+    content = _digest(footage.path)
+    if not again:
+        _refuse_twice(root, footage.path.name, content, camera, modality)
     rule = rule or usual(footage.rate)
     found = tracks.fill(follow(_boxes(footage, detect), footage.rate))
     long, short = tracks.pieces(found, rule)
@@ -80,7 +84,8 @@ def write_tracklets(
         why = f"{found.track.nunique()} tracks, none with {rule.minimum} kept frames in a row ({len(short)} pieces are shorter; boxes below {rule.height} pixels do not count)"
         raise ValueError(f"video {footage.path} gives no tracklet: {why}")
     with durable.alone(root), durable.explained(root), _renewed(root, again) as folder:
-        identities = _add_identities(folder, footage.path.name, found, long, camera, modality)
+        video = dict(video=footage.path.name, content=content, camera=camera, modality=modality)
+        identities = _add_identities(folder, video, found, long)
         _write_lists(folder, long, identities, camera, modality)
         count = _write_crops(footage, folder, long, identities, camera, modality)
     return Made(root, count, len(long), len(short), found, identities)
@@ -145,7 +150,39 @@ def _renewed(root: Path, again: bool) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _add_identities(folder: Path, video: str, found: pd.DataFrame, long: list[pd.DataFrame], camera: int, modality: Modality) -> dict[int, int]:
+def _digest(video: Path) -> str:
+    """Sixteen hexadecimal digits of the content of a file."""
+    with open(video, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _refuse_twice(
+    root: Path, name: str, content: str, camera: int, modality: Modality
+) -> None:
+    """A video whose tracklets a folder holds already would double its people."""
+    if not (root / WHO).is_file():
+        return
+    known = json.loads((root / WHO).read_text())
+    view = (name, camera, modality)
+    double = [number for number, about in known.items() if _is_of(about, content, view)]
+    if double:
+        who = f"identities {min(double)} to {max(double)}"
+        raise ValueError(
+            f"{root} holds the tracklets of {name} already ({who}): choose another "
+            "folder, or begin this one anew with --again (in Python, again=True)"
+        )
+
+
+def _is_of(about: dict, content: str, view: tuple) -> bool:
+    """Whether a track is of a video; earlier versions noted no digest of its content."""
+    if "content" in about:
+        return about["content"] == content
+    return (about["video"], about["camera"], about["modality"]) == view
+
+
+def _add_identities(
+    folder: Path, video: dict, found: pd.DataFrame, long: list[pd.DataFrame]
+) -> dict[int, int]:
     """Give each track that has a tracklet the next free number, and note whose it is: track -> identity."""
     known = json.loads((folder / WHO).read_text()) if (folder / WHO).exists() else {}
     first = max(map(int, known), default=0) + 1
@@ -154,7 +191,8 @@ def _add_identities(folder: Path, video: str, found: pd.DataFrame, long: list[pd
         raise ValueError(f"{len(known)} tracks are there already: frame names have room for {MOST} identities")
     for number, identity in identities.items():
         frames = found[found.track == number].frame
-        known[f"{identity:04d}"] = dict(video=video, camera=camera, modality=modality, track=number, frames=[int(frames.min()), int(frames.max())])
+        seen = [int(frames.min()), int(frames.max())]
+        known[f"{identity:04d}"] = video | dict(track=number, frames=seen)
     (folder / WHO).unlink(missing_ok=True)
     (folder / WHO).write_text(json.dumps(known, indent=1) + "\n")
     return identities

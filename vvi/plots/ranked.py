@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vvi.data import images
 from vvi.plots import style
 
 # colour and sign, so that grey print tells them apart too
@@ -47,8 +48,9 @@ def load(tracklets: Sequence[Sequence[Path]], height: int = 128, width: int = 64
 
     frames = []
     for files in tracklets:
-        with Image.open(files[len(files) // 2]) as image:
-            frames.append(np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)))
+        pixels = images.read(files[len(files) // 2]).permute(1, 2, 0).numpy()
+        picture = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+        frames.append(np.asarray(picture))
     return frames
 
 

@@ -26,7 +26,7 @@ def write(
 ) -> Path:
     """Draw a set into `root` and return it; at once when it is complete, from where it stopped when an earlier run was interrupted.
 
-    `layout` is "hitsz-vcm", "sysu-mm01" or "regdb"; equal (preset, layout, seed) give equal bytes with any number of `workers` (default: all cores).
+    `layout` is "hitsz-vcm", "sysu-mm01", "regdb" or "buptcampus"; equal (preset, layout, seed) give equal bytes with any number of `workers` (default: all cores).
     A folder that holds anything else is an error.
     """
     from vvi.data.synthetic import store

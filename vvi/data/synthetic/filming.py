@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -118,6 +118,19 @@ def walk(who: Identity, film: Film, seed: int, take: int = 0) -> Walk:
         noise_at=rng.integers(0, NOISE_ROOM, (count, 2)),
         start=float(rng.random()),
     )
+
+
+def aligned(who: Identity, film: Film, seed: int) -> Walk:
+    """Draw the walk that a double camera sees: the same moments in both modalities.
+
+    Light and noise stay those of the modality.
+    """
+    own = walk(who, film, seed)
+    if film.modality == MODALITIES[0]:
+        return own
+    other = walk(who, replace(film, modality=MODALITIES[0]), seed)
+    same = ("direction", "phase", "start", "boxes", "faults", "covers", "blurs")
+    return replace(own, **{name: getattr(other, name) for name in same})
 
 
 def _bad_boxes(rng: np.random.Generator, boxes: np.ndarray, faults: np.ndarray) -> None:

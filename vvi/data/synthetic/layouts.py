@@ -1,18 +1,21 @@
-"""Where the frames lie on disk: the folders, names and list files of HITSZ-VCM, SYSU-MM01 and RegDB."""
+"""Where the frames lie on disk: folders, names and list files of the real sets."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from vvi.data.buptcampus import BOTH, FOLDER, IMAGES, INDEX, LISTS
+from vvi.data.buptcampus import CAMERAS as CAMPUS
 from vvi.data.synthetic import factors, presets
 from vvi.data.synthetic.factors import Identity
 from vvi.data.synthetic.presets import TRACKLET, Film, Preset
 from vvi.types import MODALITIES, Modality
 
-STILLS = 7  # first word of the seeds of the image layouts
+STILLS, PAIRS = 7, 9  # first words of the seeds of image layouts and of double cameras
 STEP = 5  # frame numbers count the camera's 25 frames a second, of which every fifth is kept
 
 
@@ -31,6 +34,7 @@ class HitszVcm:
     """Video: `<pid>/<ir|rgb>/D<cam>/<frame>.jpg` and five list files under `info/`."""
 
     suffix = ".jpg"
+    aligned = False  # whether both modalities film the same moments
 
     def splits(self, preset: Preset) -> dict[str, list[int]]:
         return {split: list(numbers) for split, numbers in presets.identities(preset).items()}
@@ -75,6 +79,7 @@ class SysuMm01:
     """Images: `cam<c>/<pid>/<image>.jpg`; visible cameras 1, 2, 4, 5, infrared 3 (in the room of camera 2) and 6; identity lists under `exp/`."""
 
     suffix = ".jpg"
+    aligned = False
     cameras: dict[Modality, tuple[int, ...]] = {"vis": (1, 2, 4, 5), "ir": (3, 6)}
     indoor = (1, 2)
 
@@ -127,6 +132,7 @@ class RegDb:
     """
 
     suffix = ".bmp"
+    aligned = False
     images, trials = 10, 10
 
     def splits(self, preset: Preset) -> dict[str, list[int]]:
@@ -161,10 +167,106 @@ class RegDb:
         return texts
 
 
-LAYOUTS = {"hitsz-vcm": HitszVcm(), "sysu-mm01": SysuMm01(), "regdb": RegDb()}
+class BuptCampus:
+    """Video: `DATA/<pid>/<RGB|IR>/<camera>/`, an index of all frames and four lists.
+
+    Six double cameras film the same moments in both modalities, so a tracklet has a
+    partner that is aligned with it frame by frame. Each test person searches with one
+    tracklet of one modality, whose partner is in no list.
+    """
+
+    suffix = ".jpg"
+    aligned = True
+
+    def splits(self, preset: Preset) -> dict[str, list[int]]:
+        """As many people as in the layout of SYSU-MM01, those of "val" as auxiliary."""
+        train, auxiliary, test = preset.still
+        lots = np.random.default_rng([PAIRS, train, auxiliary, test])
+        numbers = lots.permutation(train + auxiliary + test) + 1
+        parts = np.split(numbers, (train, train + auxiliary))
+        named = zip(("train", "auxiliary", "test"), parts, strict=True)
+        return {name: sorted(part.tolist()) for name, part in named}
+
+    def films(self, preset: Preset, seed: int) -> dict[int, list[Film]]:
+        """Two cameras see a training person, one an auxiliary one, three a test person.
+
+        A sequence is one tracklet, but for the first of a test person, which is two.
+        """
+        plan: dict[int, list[Film]] = {}
+        seen = {"train": 2, "auxiliary": 1, "test": 3}
+        for split, numbers in self.splits(preset).items():
+            for number in numbers:
+                rng = np.random.default_rng([seed, PAIRS, number])
+                cameras = sorted(rng.choice(len(CAMPUS), seen[split], replace=False) + 1)
+                frames = rng.integers(12, TRACKLET + 1, len(cameras))
+                frames[0] += TRACKLET if split == "test" else 0
+                plan[number] = [
+                    Film(m, int(c), int(n))
+                    for m in MODALITIES
+                    for c, n in zip(cameras, frames, strict=True)
+                ]
+        return plan
+
+    def folders(self, who: Identity) -> list[str]:
+        return [f"{IMAGES}/{who.identity}", f"masks/{who.identity}"]
+
+    def scenery(self, film: Film) -> int:
+        return film.camera
+
+    def place(self, who: Identity, film: Film, index: int) -> Place:
+        pid, name = who.identity, FOLDER[film.modality]
+        camera, tracklet = CAMPUS[film.camera - 1], index // TRACKLET + 1
+        frame = 1 + STEP * index
+        file = f"{pid}_{name}_{camera}_{tracklet}_{frame}.jpg"
+        path = f"{IMAGES}/{pid}/{name}/{camera}/{file}"
+        mask = f"masks/{pid}/{name}_{camera}_T{tracklet}.png"
+        return Place(path, tracklet, frame, mask, index % TRACKLET)
+
+    def lists(self, preset: Preset, seed: int, frames: pd.DataFrame) -> dict[str, str]:
+        keys = ["identity", "modality", "camera", "tracklet"]
+        index: dict = {}
+        for (pid, modality, camera, tracklet), rows in frames.groupby(keys, sort=False):
+            node = index.setdefault(str(pid), {}).setdefault(FOLDER[modality], {})
+            node = node.setdefault(CAMPUS[camera - 1], {})
+            node[str(tracklet)] = [p.removeprefix(f"{IMAGES}/") for p in rows.path]
+        texts = {INDEX: json.dumps(index) + "\n"}
+        parts = dict(zip(LISTS, self._parts(preset, frames), strict=True))
+        for part, lines in parts.items():
+            texts[LISTS[part]] = "".join(" ".join(map(str, line)) + "\n" for line in lines)
+        return texts
+
+    def _parts(self, preset: Preset, frames: pd.DataFrame) -> list[list[tuple]]:
+        """Lines of the four lists: pairs to train on, queries, and the gallery."""
+        pairs = frames[frames.modality == "vis"].drop_duplicates("mask")
+        listed = list(zip(pairs.identity, pairs.camera, pairs.tracklet, strict=True))
+        splits = self.splits(preset)
+        parts = [
+            [(p, BOTH, CAMPUS[c - 1], t) for p, c, t in listed if p in splits[split]]
+            for split in ("train", "auxiliary")
+        ]
+        query, gallery, seen = [], [], set()
+        for p, c, t in listed:
+            if p not in splits["test"]:
+                continue
+            if p in seen:
+                gallery += [(p, FOLDER[m], CAMPUS[c - 1], t) for m in MODALITIES]
+                continue
+            seen.add(p)
+            modality = MODALITIES[len(query) % 2]
+            query.append((p, FOLDER[modality], CAMPUS[c - 1], t))
+        return [*parts, query, gallery]
 
 
-def find(layout: str) -> HitszVcm | SysuMm01 | RegDb:
+Layout = HitszVcm | SysuMm01 | RegDb | BuptCampus
+LAYOUTS: dict[str, Layout] = {
+    "hitsz-vcm": HitszVcm(),
+    "sysu-mm01": SysuMm01(),
+    "regdb": RegDb(),
+    "buptcampus": BuptCampus(),
+}
+
+
+def find(layout: str) -> Layout:
     """The layout of this name."""
     if layout not in LAYOUTS:
         raise ValueError(f"no layout {layout!r} to write; there are {', '.join(LAYOUTS)}")

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
-import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +23,7 @@ from vvi.data.synthetic import draw, filming, layouts
 from vvi.data.synthetic.factors import Identity
 from vvi.data.synthetic.presets import Film, Preset
 from vvi.data.synthetic.scene import scene
+from vvi.runtime import pools
 from vvi.types import DataError
 
 QUALITY = 90
@@ -153,16 +151,15 @@ def _cores() -> int:
 
 def _pooled(missing: list[tuple[Path, Job, Identity, list[Film]]], workers: int) -> Iterator[None]:
     """Any number of processes gives the same bytes: nothing is drawn by lot across identities."""
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _worker) as pool:
+    with pools.processes(workers, _worker) as pool:
         try:
             yield from pool.map(_write_identity, missing, chunksize=4)
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(kill_workers=True)  # what they were drawing is drawn anew
 
 
 def _worker() -> None:
     cv2.setNumThreads(1)
-    durable.quit_with_parent()
 
 
 def _write_identity(task: tuple[Path, Job, Identity, list[Film]]) -> None:
@@ -187,8 +184,9 @@ def _write_identity(task: tuple[Path, Job, Identity, list[Film]]) -> None:
 def _files(job: Job, who: Identity, films: list[Film], rows: list[dict[str, object]]) -> Iterator[tuple[str, bytes]]:
     """Relative path and bytes of every frame and mask strip; what is known of each frame is added to `rows`."""
     layout, (height, width) = layouts.find(job.layout), (job.preset.height, job.preset.width)
+    draw_walk = filming.aligned if layout.aligned else filming.walk
     for film in films:
-        walk = filming.walk(who, film, job.people)
+        walk = draw_walk(who, film, job.people)
         view = scene(layout.scenery(film), film.modality, height, width, job.seed)
         frames, masks = draw.sequence(who, walk, view, height, width)
         strips: dict[str, list[np.ndarray]] = {}

@@ -1,0 +1,54 @@
+"""A pool starts from wherever Python reads its program: no guard, no file needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from vvi.runtime import pools
+
+DRAW = """
+from vvi.data import synthetic
+from vvi.data.synthetic.presets import Plan, Preset
+small = Preset("small", Plan(4, full=0, last=(12, 13)), Plan(2, full=0), 32, 16)
+print(synthetic.write("set", small, workers=2, progress=False))
+"""
+SWEEP = """
+from vvi import executors
+with executors.connect("processes", 2) as pool:
+    print(sum(pool.map(abs, range(-9, 1))))
+"""
+
+
+@pytest.mark.parametrize(("program", "says"), [(DRAW, "set"), (SWEEP, "45")])
+@pytest.mark.parametrize("place", ["a script", "a pipe", "the command line"])
+def test_a_program_without_a_guard_ends(tmp_path, program, says, place):
+    (tmp_path / "script.py").write_text(program)
+    what = {
+        "a script": ["script.py"],
+        "a pipe": ["-"],
+        "the command line": ["-c", program],
+    }
+    done = subprocess.run(
+        [sys.executable, *what[place]],
+        input=program if place == "a pipe" else None,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [says]
+
+
+def test_each_process_is_prepared_once_before_its_first_task(tmp_path):
+    def prepare():
+        (tmp_path / str(os.getpid())).touch()
+
+    with pools.processes(2, prepare) as pool:
+        found = list(pool.map(lambda _: os.getpid(), range(20)))
+    assert {str(pid) for pid in found} <= {path.name for path in tmp_path.iterdir()}
+    assert os.getpid() not in found
