@@ -8,8 +8,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
+    -1: ["runtime", "runtime.tensors", "runtime.validation"],
     0: ["vvi", "types", "paths", "seed", "durable", "fields", "extras", "arguments"],
-    0.5: ["data.faults", "data.video"],  # what the three readers share; what writes and reads videos
+    0.5: ["data.faults", "data.video", "runtime.pins"],  # what the three readers share; what writes and reads videos
     1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.layout", "data.images", "data.synthetic", "data.clips", "data.tracks"]
     + ["data.transforms", "data.sampler", "printed", "executors", "nearest"],
     2: ["data", "data.check", "data.loader", "methods.base", "optim", "store", "checkpoint", "shards", "plots.style", "data.sequences", "detectors"],
@@ -22,7 +23,7 @@ FLOORS = {
     6.5: ["compare", "queries", "tune"],
     6.6: ["standing"],
     6.7: ["explorer"],
-    6.8: ["workbench"],
+    6.8: ["workbench", "book", "book.*"],
     7: ["__main__"],
 }
 PACKAGES_SEEN_AS_ONE = ("nn", "data.synthetic")  # their modules may import each other

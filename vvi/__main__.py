@@ -8,6 +8,7 @@ from pathlib import Path
 from vvi import arguments
 
 _SIZES = ("tiny", "standard", "full", "paper")
+WHO = ("source", "seed", "layout", "min_seq_len", "split")  # settings of the data that say who is searched
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,6 +51,7 @@ def _settings(args, seed: int):
     changes = dict(args.set or [])
     if taken := changes.keys() & {"method", "preset", "seed"}:
         raise ValueError(f"--set cannot change {min(taken)}: give it as METHOD, --preset or --seeds")
+    changes = choices.read(args.method, changes)
     known = ablate.known(args.method, args.preset, seed)
     base = ": ".join(methods.module(args.method).MAIN)
     own = {switch.name for switch in choices.switches(args.method)}
@@ -74,7 +76,10 @@ def _train(args) -> int:
             print(f"  {direction}  {found[-1].metrics(direction)}")
     if not shards.first() or config == main:
         return 0
-    if lacking := ablate.missing(experiment.located(main, args.data) for main in beside):
+    if others := [name for name in WHO if getattr(config.data, name) != getattr(main.data, name)]:
+        print(f"not compared with {base}: other people are searched ({', '.join(others)})")
+        return 0
+    if lacking := ablate.missing(beside, args.data):
         print(f"to compare with {base}, train it: the same command without --set ({len(lacking)} of {len(beside)} seeds not stored)")
         return 0
     apart = compare.difference(found, [experiment.run(main, **how) for main in beside], panels.scene(config, args.data))
@@ -210,6 +215,8 @@ def _parser() -> arguments.Parser:
         return sub
 
     pairs = {"type": arguments.field, "action": "extend", "nargs": "+"}
+    settings = pairs | {"type": arguments.setting}
+    seeds = {"nargs": "+", "action": arguments.Seeds, "help": "such as 0 1 2, 0,1,2 or 0-2"}
     synth = command("synth", _synth, "write the embedded synthetic data set in a real on-disk layout")
     synth.add_argument("root")
     synth.add_argument("--preset", default="standard", choices=_SIZES[:3])
@@ -235,15 +242,15 @@ def _parser() -> arguments.Parser:
         sub = command(name, do, text)
         sub.add_argument("method")
         sub.add_argument("--preset", default="standard", choices=_SIZES)
-        sub.add_argument("--seeds", type=arguments.whole(0), nargs="+", default=[0])
+        sub.add_argument("--seeds", **seeds, default=[0])
         sub.add_argument(
             "--set",
-            **pairs,
+            **settings,
             metavar="FIELD=VALUE",
             help="fields to change, e.g. frames=4 lr=0.001, or switches of the method (`vvi switches METHOD` lists them)",
         )
-        sub.add_argument("--data", default=None, help="folder to read in place of the preset's")
-        sub.add_argument("--device", default="auto")
+        sub.add_argument("--data", type=arguments.folder, default=None, help="folder to read in place of the preset's")
+        sub.add_argument("--device", type=arguments.device, default="auto")
         if name == "train":
             sub.add_argument("--retrain", action="store_true", help="train even when a stored result exists")
             sub.add_argument("--pixels", **pixels)
@@ -252,8 +259,8 @@ def _parser() -> arguments.Parser:
     ablate.add_argument("method")
     ablate.add_argument("--tables", nargs="+")
     ablate.add_argument("--preset", default="standard", choices=_SIZES)
-    ablate.add_argument("--seeds", type=arguments.whole(0), nargs="+", default=[0, 1, 2])
-    ablate.add_argument("--device", default="auto")
+    ablate.add_argument("--seeds", **seeds, default=[0, 1, 2])
+    ablate.add_argument("--device", type=arguments.device, default="auto")
     ablate.add_argument("--pixels", **pixels)
     ablate.add_argument("--compile", **compiled)
     ablate.add_argument(
@@ -299,15 +306,15 @@ def _parser() -> arguments.Parser:
         sub.add_argument(
             "--weights", default=None, help="file of its weights (default: the stored ones, or where torchvision keeps its own; nothing is downloaded)"
         )
-        sub.add_argument("--device", default="cpu")
+        sub.add_argument("--device", type=arguments.device, default="cpu")
     tracklets.add_argument("--out", required=True, metavar="ROOT", help="new folder, or one that this command made: further videos are added")
     tracklets.add_argument("--camera", type=arguments.whole(1), required=True)
     tracklets.add_argument("--height", type=arguments.whole(1), default=64, help="boxes of people that are fewer pixels high do not count (default: 64)")
     search.add_argument("method", nargs="?", default="baseline", help="its main row, or what --set makes of it; trained first where its weights are not here")
     search.add_argument("--preset", default="standard", choices=_SIZES)
     search.add_argument("--seed", type=arguments.whole(0), default=0)
-    search.add_argument("--set", **pairs, metavar="FIELD=VALUE")
-    search.add_argument("--data", default=None, help="folder whose test tracklets are the gallery, in place of the preset's")
+    search.add_argument("--set", **settings, metavar="FIELD=VALUE")
+    search.add_argument("--data", type=arguments.folder, default=None, help="folder whose test tracklets are the gallery, in place of the preset's")
     search.add_argument("--camera", type=arguments.whole(1), default=1)
     search.add_argument("--out", default=None, metavar="ROOT", help="folder for the tracklets of this video alone (default: in the cache)")
     search.add_argument("--figure", type=arguments.picture, metavar="FILE", help="draw the ranked lists, too: a name that ends in .png, .pdf or .svg")
@@ -318,7 +325,7 @@ def _parser() -> arguments.Parser:
     runs.add_argument("--preset", choices=_SIZES)
     verify = command("verify", _verify, "train a sample of the committed records again and compare")
     verify.add_argument("--sample", type=arguments.whole(1), default=1)
-    verify.add_argument("--device", default="auto")
+    verify.add_argument("--device", type=arguments.device, default="auto")
     return parser
 
 

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from vvi import checkpoint, durable, evaluate, findings, methods, paths, probes, shards, store, train, trials
+from vvi import checkpoint, choices, durable, evaluate, findings, methods, paths, probes, shards, store, train, trials
 from vvi.config import DataConfig, RunConfig
 from vvi.data import open_dataset, synthetic
 from vvi.data.layout import holds
@@ -25,6 +25,8 @@ from vvi.data.loader import Frames, TrainLoader
 from vvi.data.synthetic import presets
 from vvi.methods.base import Method
 from vvi.metrics import Metrics
+from vvi.nn import hook
+from vvi.runtime import validation
 from vvi.seed import seed_everything, share
 from vvi.types import MODALITIES, Dataset, Direction
 
@@ -109,6 +111,8 @@ def run(
     A stored result of other numeric versions is reported in a warning and not used. Under `torchrun` all processes train one run: the first looks, evaluates and writes, all
     return it.
     """
+    retrain, device = validation.flag("retrain", retrain), validation.device(device)
+    data = validation.folder("data", data)
     settings, progress = located(settings, data), progress and share()[0] == 0
     if share()[1] > 1:
         train.fabric(device)  # joins the others before anything is decided
@@ -143,6 +147,7 @@ def located(settings: RunConfig, data: str | Path | None = None) -> RunConfig:
 
     The embedded set that the config names keeps the config as it is, wherever it lies. ValueError, before any data are read or drawn, when the method refuses its options.
     """
+    settings, data = _settled(settings), validation.folder("data", data)
     methods.config(settings.method, **_options(settings))
     named = settings.data
     if data is None and named.synthetic:
@@ -151,6 +156,13 @@ def located(settings: RunConfig, data: str | Path | None = None) -> RunConfig:
         return settings
     digest, layout = _digest(DataConfig("real", layout=named.layout, min_seq_len=named.min_seq_len), data or _real(named.layout))
     return replace(settings, data=replace(named, source=f"real:{digest}", layout=layout))
+
+
+def _settled(settings: RunConfig) -> RunConfig:
+    """A config as it is stored: options with the types of their fields, a trunk and weights of one's own by what they hold."""
+    settings = choices.settled(settings)
+    trunk, weights = hook.pinned(settings.backbone, settings.weights)
+    return replace(settings, backbone=trunk, weights=weights)
 
 
 @lru_cache(maxsize=16)
@@ -228,7 +240,7 @@ def _options(settings: RunConfig) -> dict[str, Any]:
 
 def trained(settings: RunConfig, num_ids: int) -> Method:
     """The trained method of a config, from this machine's run folder; FileNotFoundError when the weights are not there (records hold none), ValueError when they are damaged."""
-    method = build(settings, num_ids)
+    method = build(replace(settings, weights=None), num_ids)  # what training started from plays no part
     _load(method, settings)
     return method
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from vvi import optim, shards
 from vvi.config import Recipe
 from vvi.data.loader import TrainLoader
 from vvi.methods.base import Method
+from vvi.runtime import validation
 from vvi.seed import share
 from vvi.types import Batch
 
@@ -48,9 +48,7 @@ def fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
     """The engine under the loop: device, precision, and with `torchrun` or `fabric run` many processes. device: "auto" (a GPU when there is one), "cpu", "cuda" or "cuda:1"."""
     from lightning_fabric import Fabric
 
-    kind, _, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not re.fullmatch(r"\d{1,4}", number, re.ASCII))):
-        raise ValueError(f"no device {device!r}: use auto, cpu, cuda or cuda:N")
+    kind, _, number = validation.device(device).partition(":")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError("device cuda was asked for and torch sees no GPU: use auto or cpu")
     if number and int(number) >= torch.cuda.device_count():

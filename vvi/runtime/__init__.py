@@ -1,0 +1,1 @@
+"""What every other part stands on: files of tensors, and what people type."""
