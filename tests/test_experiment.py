@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vvi import evaluate, experiment, trials
+from vvi import checkpoint, evaluate, experiment, store, trials
 from vvi.config import DataConfig, change, preset
 from vvi.data import synthetic
 from vvi.metrics import retrieval_metrics
@@ -68,6 +68,26 @@ def test_one_result_is_kept_without_the_pixels_of_anybody(tiny, runs):
     folder = runs / tiny().run_id
     assert {f.name for f in folder.iterdir()} == {"record.json", "arrays.safetensors", "model.safetensors"}
     assert sum((folder / n).stat().st_size for n in ("record.json", "arrays.safetensors")) < 100_000
+
+
+def test_a_run_that_goes_on_elsewhere_is_refused_or_says_so_in_its_record(tiny, runs, monkeypatch):
+    def stop(done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny(on_step=stop, every=0)
+    here = store.environment("cpu")
+    monkeypatch.setattr(store, "environment", lambda device: here | {"threads": 99})
+    with pytest.raises(checkpoint.MismatchError, match=r"step 2: threads \d+ -> 99\).*--resume anyway"):
+        tiny()
+    with pytest.warns(UserWarning, match="going on anyway"):
+        result = tiny(resume="anyway")
+    assert result.record.environment["resumed"] == [f"step 2: threads {here['threads']} -> 99"]
+    assert len(result.history["encoder/id"]) == result.config.recipe.steps
+    assert "resumed" not in tiny(retrain=True).record.environment
+    with pytest.raises(ValueError, match="no resume 'always': choose from same, anyway"):
+        tiny(resume="always")
 
 
 def test_weights_that_are_not_here_are_named(runs):

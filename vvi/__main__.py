@@ -63,7 +63,7 @@ def _settings(args, seed: int):
 def _train(args) -> int:
     from vvi import ablate, compare, experiment, panels, shards
 
-    how = dict(device=args.device, data=args.data, pixels=args.pixels, compiled=args.compile)
+    how = dict(device=args.device, data=args.data, pixels=args.pixels, compiled=args.compile, resume=args.resume)
     found, beside = [], []
     for seed in args.seeds:
         (name, config), (base, main) = _settings(args, seed)
@@ -72,6 +72,8 @@ def _train(args) -> int:
         if not shards.first():
             continue
         print(f"seed {seed}  run {found[-1].run_id}{'  (stored)' if found[-1].stored else ''}  {found[-1].data_label} data  {name}")
+        for moved in found[-1].record.environment.get("resumed", []):
+            print(f"  gone on elsewhere at {moved}: its numbers are those of no one machine")
         for direction in found[-1].record.scores:
             print(f"  {direction}  {found[-1].metrics(direction)}")
     if not shards.first() or config == main:
@@ -108,7 +110,7 @@ def _ablate(args) -> int:
     where = args.executor or ("processes" if args.workers else "here")
     with executors.connect(where, args.workers, paths.runs() / ".jobs", **dict(args.options or [])) as pool:
         print(
-            f"{ablate.fill(wanted, pool, device=args.device, pixels=args.pixels, compiled=args.compile)} runs trained, {len({c.hash for c in wanted})} wanted"
+            f"{ablate.fill(wanted, pool, device=args.device, pixels=args.pixels, compiled=args.compile, resume=args.resume)} runs trained, {len({c.hash for c in wanted})} wanted"
         )
     if args.collect:
         print(f"{ablate.collect(args.method, args.preset, args.seeds)} records in book/records")
@@ -235,6 +237,11 @@ def _parser() -> arguments.Parser:
     )
     pixels = {"default": "files", "choices": ("files", "cache", "resident"), "help": "where frames come from: changes the speed, not the numbers"}
     compiled = {"action": "store_true", "help": "train through torch.compile: needs a C++ compiler, a minute at the start, and changes numbers by rounding"}
+    resume = {
+        "default": "same",
+        "choices": ("same", "anyway"),
+        "help": "a checkpoint of another processor, device or number of threads is refused (same), or gone on from anyway: the record then says so",
+    }
     for name, do, text in (
         ("train", _train, "train (or find) the main row of a method, or what --set makes of it, and print its numbers"),
         ("eval", _eval, "evaluate the stored weights of a run again"),
@@ -253,6 +260,7 @@ def _parser() -> arguments.Parser:
         sub.add_argument("--device", type=arguments.device, default="auto")
         if name == "train":
             sub.add_argument("--retrain", action="store_true", help="train even when a stored result exists")
+            sub.add_argument("--resume", **resume)
             sub.add_argument("--pixels", **pixels)
             sub.add_argument("--compile", **compiled)
     ablate = command("ablate", _ablate, "train the runs that a method's tables miss")
@@ -261,6 +269,7 @@ def _parser() -> arguments.Parser:
     ablate.add_argument("--preset", default="standard", choices=_SIZES)
     ablate.add_argument("--seeds", **seeds, default=[0, 1, 2])
     ablate.add_argument("--device", type=arguments.device, default="auto")
+    ablate.add_argument("--resume", **resume)
     ablate.add_argument("--pixels", **pixels)
     ablate.add_argument("--compile", **compiled)
     ablate.add_argument(

@@ -99,6 +99,7 @@ def run(
     on_step: train.OnStep | None = None,
     every: float = checkpoint.EVERY,
     compiled: bool = False,
+    resume: Literal["same", "anyway"] = "same",
 ) -> Result:
     """The result of a config: stored under `$VVI_RUNS` or `book/records`, else trained now and stored.
 
@@ -108,10 +109,12 @@ def run(
     every: seconds between two checkpoints of a run that is kept. Killed at any moment, the same call goes on from the last one to the same numbers; of two processes that want
     one run, one trains and the other waits.
     compiled: train with `torch.compile` (`train.compiled`), which changes numbers as another machine would: the record says so.
+    resume: a checkpoint from where numbers come out differently (another processor, device or number of threads or processes) is refused, or used "anyway": the record says so.
     A stored result of other numeric versions is reported in a warning and not used. Under `torchrun` all processes train one run: the first looks, evaluates and writes, all
     return it.
     """
     retrain, device = validation.flag("retrain", retrain), validation.device(device)
+    resume = validation.choice("resume", resume, ("same", "anyway"))
     data = validation.folder("data", data)
     settings, progress = located(settings, data), progress and share()[0] == 0
     if share()[1] > 1:
@@ -129,7 +132,7 @@ def run(
         if not retrain and (record := shards.told(lambda: store.current(folder, versions(settings)))):  # made by another process while this one waited
             return Result(record, stored=True)
         learned = None if retrain else shards.told(lambda: _twin(settings))
-        record, method = _train(settings, device, data, progress, pixels, on_step, every, compiled, learned)
+        record, method = _train(settings, device, data, progress, pixels, on_step, every, compiled, resume == "anyway", learned)
         if shards.first():
             store.save_record(record, paths.runs(), save({k: v.contiguous().cpu() for k, v in method.state_dict().items()}))
             checkpoint.remove(folder)
@@ -276,6 +279,7 @@ def _train(
     on_step: train.OnStep | None,
     every: float | None,
     compiled: bool,
+    anyway: bool = False,
     learned: store.Record | None = None,
 ) -> tuple[store.Record, Method]:
     """The record and the trained method; without `every` no checkpoint is looked for or left. learned: the run whose training this would repeat (`_twin`)."""
@@ -288,7 +292,7 @@ def _train(
     where = store.environment(train.device_name(engine)) | _together() | ({"compiled": True} if compiled else {})
     if (precision := train.usable(settings.recipe.precision, engine.device.type)) != settings.recipe.precision:
         where |= {"precision": precision}
-    kept = None if every is None else _checkpoint(settings, engine.device, where, every)
+    kept = None if every is None else _checkpoint(settings, engine.device, where, every, anyway)
     if learned:
         history, spent = learned.history, learned.seconds["train"]
         _load(method, learned.config)
@@ -296,6 +300,7 @@ def _train(
     else:
         start = time.perf_counter()
         history = train.fit(method, loader, settings.recipe, engine, workers, progress, on_step, kept, compiled)
+        where |= {"resumed": kept.moved} if kept and kept.moved else {}
         spent = kept.seconds if kept else time.perf_counter() - start  # by all processes that worked on this run, one after the other
     scores, seconds, known, arrays = shards.told(lambda: _measure(settings, method, found, reader, progress))
     return store.Record(settings, versions(settings), where, history, scores, {"train": round(spent, 2)} | seconds, known, arrays), method
@@ -335,8 +340,9 @@ def _together() -> dict[str, int]:
     return {"processes": share()[1]} if share()[1] > 1 else {}
 
 
-def _checkpoint(settings: RunConfig, device: torch.device, where: Mapping[str, Any], every: float) -> checkpoint.Checkpoint:
-    """Of this run, and for what computes the same bits: a CPU's depend on its kind and on the number of threads."""
-    same = ("torch", "device", *(("compiled",) if "compiled" in where else ()), *(("processor", "threads") if device.type == "cpu" else ()))
-    run = {"config": settings.hash, "versions": versions(settings)} | _together()
-    return checkpoint.Checkpoint(paths.runs() / settings.hash, run, {name: where[name] for name in same}, every)
+def _checkpoint(settings: RunConfig, device: torch.device, where: Mapping[str, Any], every: float, anyway: bool) -> checkpoint.Checkpoint:
+    """Of this run, and for what computes the same bits: a CPU's depend on its kind and on the number of threads, all on the number of processes. anyway: go on elsewhere, too."""
+    same = ("torch", "device", "precision", "compiled", "processes", *(("processor", "threads") if device.type == "cpu" else ()))
+    run = {"config": settings.hash, "versions": versions(settings)}
+    here = {name: where[name] for name in same if name in where}
+    return checkpoint.Checkpoint(paths.runs() / settings.hash, run, here, every, anyway)
