@@ -12,7 +12,7 @@ FLOORS = {
     0: ["vvi", "types", "paths", "seed", "durable", "fields", "extras", "arguments"],
     0.5: ["data.faults", "data.video", "runtime.pins"],  # what the three readers share; what writes and reads videos
     1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.layout", "data.images", "data.synthetic", "data.clips", "data.tracks"]
-    + ["data.transforms", "data.sampler", "printed", "executors", "nearest"],
+    + ["data.transforms", "data.sampler", "printed", "executors", "nearest", "evaluation", "evaluation.rerank"],
     2: ["data", "data.check", "data.loader", "methods.base", "optim", "store", "checkpoint", "shards", "plots.style", "data.sequences", "detectors"],
     3: ["methods", "methods.*", "plots", "plots.*"],
     3.5: ["weights", "detect"],

@@ -257,6 +257,37 @@ def ready(settings: RunConfig, num_ids: int, **options) -> Method:
         return trained(settings, num_ids)
 
 
+def sides(settings: RunConfig, data: str | Path | None = None, device: str = "auto", progress: bool = False) -> dict[Direction, evaluate.Side]:
+    """Every direction of a trained run: features, identities and cameras, to be scored in any way.
+
+    Args:
+        settings: a run whose weights are on this machine.
+        data: folder to read in place of the one that the config names.
+        device: where features are computed.
+        progress: whether to show a bar.
+
+    Raises:
+        FileNotFoundError: the weights are not here.
+    """
+    settings = located(settings, data)
+    found = dataset(settings.data, data, progress, settings.seed)
+    method = trained(settings, len(found.labels)).to(train.fabric(device).device)
+    return evaluate.evaluate(method, found, frames(settings.data, found), settings.data.frames, progress)
+
+
+def reranked(settings: RunConfig, data: str | Path | None = None, device: str = "auto", **options: float) -> dict[Direction, Metrics]:
+    """Metrics of a trained run after k-reciprocal re-ranking, in every direction.
+
+    Args:
+        settings: a run whose weights are on this machine.
+        data: folder to read in place of the one that the config names.
+        device: where features are computed.
+        options: k1, k2 and weight of `vvi.evaluation.rerank.rerank`.
+    """
+    found = sides(settings, data, device)
+    return {direction: side.reranked(**options) for direction, side in found.items()}
+
+
 def _load(method: Method, settings: RunConfig) -> None:
     file = paths.runs() / settings.hash / WEIGHTS
     if not file.is_file():
