@@ -576,7 +576,7 @@ for name, change in (("NaN", lambda v: v * torch.nan), ("whole numbers", lambda 
     def _(folder, change=change):
         method = load("baseline", 4)
         tensors = {k: change(v) if k == "neck.classifier.weight" else v for k, v in method.state_dict().items()}
-        return lambda: weights._fill(method, tensors)
+        return lambda: weights.fill(method, tensors)
 
 
 def record(folder):

@@ -12,18 +12,19 @@ FLOORS = {
     0: ["vvi", "types", "paths", "seed", "durable", "fields", "extras", "arguments"],
     0.5: ["data.faults", "data.video", "runtime.pins"],  # what the three readers share; what writes and reads videos
     1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.layout", "data.images", "data.synthetic", "data.clips", "data.tracks"]
-    + ["data.transforms", "data.sampler", "printed", "executors", "nearest", "evaluation", "evaluation.rerank"],
+    + ["data.transforms", "data.sampler", "printed", "executors", "nearest", "evaluation", "evaluation.rerank", "data.crops"],
     2: ["data", "data.check", "data.loader", "methods.base", "optim", "store", "checkpoint", "shards", "plots.style", "data.sequences", "detectors"],
     3: ["methods", "methods.*", "plots", "plots.*"],
-    3.5: ["weights", "detect"],
-    4: ["train", "evaluate", "probes", "trials", "choices"],
-    4.5: ["findings"],
-    5: ["experiment", "search"],
+    3.5: ["weights", "detect", "engine", "engine.*"],
+    4: ["evaluation.trained", "train", "evaluate", "probes", "trials", "choices"],
+    4.5: ["findings", "evaluation.features"],
+    5: ["experiment", "search", "video", "video.*"],
     6: ["ablate", "panels", "stress"],
     6.5: ["compare", "queries", "tune"],
     6.6: ["standing"],
     6.7: ["explorer"],
     6.8: ["workbench", "book", "book.*"],
+    6.9: ["cli", "cli.*"],
     7: ["__main__"],
 }
 PACKAGES_SEEN_AS_ONE = ("nn", "data.synthetic")  # their modules may import each other

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from vvi import arguments
+from vvi.cli import own
 
 _SIZES = ("tiny", "standard", "full", "paper")
 WHO = ("source", "seed", "layout", "min_seq_len", "split")  # settings of the data that say who is searched
@@ -61,9 +62,10 @@ def _settings(args, seed: int):
 
 
 def _train(args) -> int:
-    from vvi import ablate, compare, experiment, panels, shards
+    from vvi import ablate, compare, experiment, panels, paths, shards
+    from vvi.engine import logs
 
-    how = dict(device=args.device, data=args.data, pixels=args.pixels, compiled=args.compile, resume=args.resume)
+    how = dict(device=args.device, data=args.data, pixels=args.pixels, compiled=args.compile, resume=args.resume, log=args.log)
     found, beside = [], []
     for seed in args.seeds:
         (name, config), (base, main) = _settings(args, seed)
@@ -72,6 +74,8 @@ def _train(args) -> int:
         if not shards.first():
             continue
         print(f"seed {seed}  run {found[-1].run_id}{'  (stored)' if found[-1].stored else ''}  {found[-1].data_label} data  {name}")
+        if args.log:
+            print(f"  losses in {paths.runs() / found[-1].run_id / logs.NAME / args.log}")
         for moved in found[-1].record.environment.get("resumed", []):
             print(f"  gone on elsewhere at {moved}: its numbers are those of no one machine")
         for direction in found[-1].record.scores:
@@ -84,21 +88,34 @@ def _train(args) -> int:
     if lacking := ablate.missing(beside, args.data):
         print(f"to compare with {base}, train it: the same command without --set ({len(lacking)} of {len(beside)} seeds not stored)")
         return 0
-    apart = compare.difference(found, [experiment.run(main, **how) for main in beside], panels.scene(config, args.data))
+    apart = compare.difference(found, [experiment.run(main, **how | {"log": None}) for main in beside], panels.scene(config, args.data))
     print(f"rank-1 ir2vis minus {base}: {apart.value:+.1f} ({apart.low:+.1f} to {apart.high:+.1f}, 95 % over identities and {len(found)} seed(s))")
     return 0
 
 
 def _eval(args) -> int:
     from vvi import evaluate, experiment, train
+    from vvi.evaluation import features
 
+    if args.features:
+        return own.score_command(args)
+    if args.method is None:
+        raise ValueError("say METHOD, or --features FILE")
+    rerank = own.rerank_options(args.rerank)
+    if args.out and len(args.seeds) > 1:
+        raise ValueError("--out writes the features of one run: say one seed")
     device = train.fabric(args.device).device
     for seed in args.seeds:
         settings = experiment.located(_settings(args, seed)[0][1], args.data)
         found = experiment.dataset(settings.data, args.data, seed=seed)
         method = experiment.trained(settings, len(found.labels)).to(device)
-        for direction, side in evaluate.evaluate(method, found, experiment.frames(settings.data, found), settings.data.frames, progress=True).items():
+        sides = evaluate.evaluate(method, found, experiment.frames(settings.data, found), settings.data.frames, progress=True)
+        for direction, side in sides.items():
             print(f"seed {seed}  {direction}  {side.metrics()}")
+            if rerank:
+                print(f"seed {seed}  {direction}  re-ranked {side.reranked(**rerank)}")
+        if args.out:
+            print(features.save(features.of_sides(sides, found.root), args.out))
     return 0
 
 
@@ -165,12 +182,12 @@ def _verify(args) -> int:
 
 
 def _tracklets(args) -> int:
-    from vvi import detectors
+    from vvi import detectors, train
     from vvi.data.sequences import usual, write_tracklets
     from vvi.data.video import open_video
 
     rule = usual(open_video(args.video).rate, args.height)  # a bad file is told before a network is built
-    detect = detectors.load(args.detector, args.weights, args.device)
+    detect = detectors.load(args.detector, args.weights, str(train.fabric(args.device).device))
     print(write_tracklets(args.video, args.out, args.camera, args.modality, detect, rule))
     return 0
 
@@ -185,17 +202,21 @@ def _scene(args) -> int:
 
 
 def _search(args) -> int:
-    from vvi import detectors, experiment, search
+    from vvi import detectors, experiment, search, train
+    from vvi.data import crops
     from vvi.data.video import open_video
     from vvi.plots import ranked
 
+    if Path(args.video).is_dir() or crops.is_picture(Path(args.video)):
+        raise ValueError(f"{args.video} is no video: vvi rank QUERY GALLERY ranks pictures and folders of them")
     for _ in open_video(args.video):  # what is wrong with a file is told before anything is trained
         pass
-    detect = detectors.load(args.detector, args.weights, args.device)
+    device = train.fabric(args.device).device
+    detect = detectors.load(args.detector, args.weights, str(device))
     (name, config), _ = _settings(args, args.seed)
     config = experiment.located(config, args.data)
     data = experiment.dataset(config.data, args.data, seed=args.seed)
-    method = experiment.ready(config, len(data.labels), device=args.device, data=args.data)
+    method = experiment.ready(config, len(data.labels), device=args.device, data=args.data).to(device)
     gallery = data.gallery("ir2vis" if args.modality == "ir" else "vis2ir")
     found = search.search(args.video, args.modality, gallery, method, config.data, detect, args.out, args.camera)
     people = found.people(args.video)
@@ -244,10 +265,10 @@ def _parser() -> arguments.Parser:
     }
     for name, do, text in (
         ("train", _train, "train (or find) the main row of a method, or what --set makes of it, and print its numbers"),
-        ("eval", _eval, "evaluate the stored weights of a run again"),
+        ("eval", _eval, "evaluate the stored weights of a run again, or features made elsewhere"),
     ):
         sub = command(name, do, text)
-        sub.add_argument("method")
+        sub.add_argument("method", nargs="?" if name == "eval" else None)
         sub.add_argument("--preset", default="standard", choices=_SIZES)
         sub.add_argument("--seeds", **seeds, default=[0])
         sub.add_argument(
@@ -258,9 +279,12 @@ def _parser() -> arguments.Parser:
         )
         sub.add_argument("--data", type=arguments.folder, default=None, help="folder to read in place of the preset's")
         sub.add_argument("--device", type=arguments.device, default="auto")
+        if name == "eval":
+            own.add_features(sub)
         if name == "train":
             sub.add_argument("--retrain", action="store_true", help="train even when a stored result exists")
             sub.add_argument("--resume", **resume)
+            sub.add_argument("--log", choices=("csv", "tensorboard"), help="the losses beside the run while it trains (tensorboard: the extra [logs])")
             sub.add_argument("--pixels", **pixels)
             sub.add_argument("--compile", **compiled)
     ablate = command("ablate", _ablate, "train the runs that a method's tables miss")
@@ -327,6 +351,7 @@ def _parser() -> arguments.Parser:
     search.add_argument("--camera", type=arguments.whole(1), default=1)
     search.add_argument("--out", default=None, metavar="ROOT", help="folder for the tracklets of this video alone (default: in the cache)")
     search.add_argument("--figure", type=arguments.picture, metavar="FILE", help="draw the ranked lists, too: a name that ends in .png, .pdf or .svg")
+    own.add(command)
     switches = command("switches", _switches, "list the switches of a method, which `train --set` takes, with what they mean")
     switches.add_argument("method")
     runs = command("runs", _runs, "list stored results, each with the row of a table that it is")

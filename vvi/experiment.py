@@ -23,6 +23,8 @@ from vvi.data import open_dataset, synthetic
 from vvi.data.layout import holds
 from vvi.data.loader import Frames, TrainLoader
 from vvi.data.synthetic import presets
+from vvi.engine import logs
+from vvi.evaluation.trained import CONFIG
 from vvi.methods.base import Method
 from vvi.metrics import Metrics
 from vvi.nn import hook
@@ -100,6 +102,7 @@ def run(
     every: float = checkpoint.EVERY,
     compiled: bool = False,
     resume: Literal["same", "anyway"] = "same",
+    log: str | None = None,
 ) -> Result:
     """The result of a config: stored under `$VVI_RUNS` or `book/records`, else trained now and stored.
 
@@ -110,11 +113,13 @@ def run(
     one run, one trains and the other waits.
     compiled: train with `torch.compile` (`train.compiled`), which changes numbers as another machine would: the record says so.
     resume: a checkpoint from where numbers come out differently (another processor, device or number of threads or processes) is refused, or used "anyway": the record says so.
+    log: "csv" or "tensorboard", the losses in `$VVI_RUNS/<run>/log` while it trains (of a stored result: those of its history).
     A stored result of other numeric versions is reported in a warning and not used. Under `torchrun` all processes train one run: the first looks, evaluates and writes, all
     return it.
     """
     retrain, device = validation.flag("retrain", retrain), validation.device(device)
     resume = validation.choice("resume", resume, ("same", "anyway"))
+    logs.check(log)
     data = validation.folder("data", data)
     settings, progress = located(settings, data), progress and share()[0] == 0
     if share()[1] > 1:
@@ -124,19 +129,28 @@ def run(
         warnings.warn(note, stacklevel=2)
     if record:
         checkpoint.tidy(paths.runs() / settings.hash)
+        _log_again(record, log)
         return Result(record, stored=True)
     if not keep:
-        return Result(_train(settings, device, data, progress, pixels, on_step, None, compiled)[0], stored=False)
+        return Result(_train(settings, device, data, progress, pixels, on_step, None, compiled, log=log)[0], stored=False)
     folder = paths.runs() / settings.hash
     with durable.alone(folder) if shards.first() else contextlib.nullcontext():
         if not retrain and (record := shards.told(lambda: store.current(folder, versions(settings)))):  # made by another process while this one waited
+            _log_again(record, log)
             return Result(record, stored=True)
         learned = None if retrain else shards.told(lambda: _twin(settings))
-        record, method = _train(settings, device, data, progress, pixels, on_step, every, compiled, resume == "anyway", learned)
+        record, method = _train(settings, device, data, progress, pixels, on_step, every, compiled, resume == "anyway", learned, log)
         if shards.first():
-            store.save_record(record, paths.runs(), save({k: v.contiguous().cpu() for k, v in method.state_dict().items()}))
+            tensors = {k: v.contiguous().cpu() for k, v in method.state_dict().items()}
+            store.save_record(record, paths.runs(), save(tensors, {CONFIG: settings.to_json()}))
             checkpoint.remove(folder)
     return Result(record, stored=False)
+
+
+def _log_again(record: store.Record, log: str | None) -> None:
+    """The log of a result that was trained before, where one is wanted."""
+    if log and shards.first():
+        logs.write(log, paths.runs() / record.config.hash, record.history)
 
 
 def versions(settings: RunConfig) -> dict[str, int]:
@@ -312,6 +326,7 @@ def _train(
     compiled: bool,
     anyway: bool = False,
     learned: store.Record | None = None,
+    log: str | None = None,
 ) -> tuple[store.Record, Method]:
     """The record and the trained method; without `every` no checkpoint is looked for or left. learned: the run whose training this would repeat (`_twin`)."""
     engine = train.fabric(device, settings.recipe.precision)
@@ -327,10 +342,12 @@ def _train(
     if learned:
         history, spent = learned.history, learned.seconds["train"]
         _load(method, learned.config)
+        _log_again(replace(learned, config=settings), log)
         method.to(engine.device)
     else:
         start = time.perf_counter()
-        history = train.fit(method, loader, settings.recipe, engine, workers, progress, on_step, kept, compiled)
+        losses = logs.Log(log, paths.runs() / settings.hash) if log else None
+        history = train.fit(method, loader, settings.recipe, engine, workers, progress, on_step, kept, compiled, losses)
         where |= {"resumed": kept.moved} if kept and kept.moved else {}
         spent = kept.seconds if kept else time.perf_counter() - start  # by all processes that worked on this run, one after the other
     scores, seconds, known, arrays = shards.told(lambda: _measure(settings, method, found, reader, progress))

@@ -13,7 +13,7 @@ from vvi import methods
 from vvi.methods.base import Method
 from vvi.runtime.tensors import CheckpointError, read, some, unwrap
 
-__all__ = ["CheckpointError", "load_released", "rename"]
+__all__ = ["CheckpointError", "fill", "load_released", "rename"]
 
 
 def load_released(name: str, source: str | Path | Mapping[str, Any]) -> Method:
@@ -31,7 +31,7 @@ def load_released(name: str, source: str | Path | Mapping[str, Any]) -> Method:
         raise CheckpointError(f"a {type(content).__name__} is neither a file nor a dict of tensors")
     renamed = rename(_tensors(content), module.RELEASED_KEYS, module.RELEASED_IGNORED)
     method = module.Model(module.released_config(renamed), len(_of(renamed, "neck.classifier.weight")))
-    _fill(method, renamed)
+    fill(method, renamed)
     return method.eval()
 
 
@@ -58,7 +58,8 @@ def rename(tensors: Mapping[str, Tensor], keys: tuple[tuple, ...], ignored: tupl
     return found
 
 
-def _fill(method: Method, tensors: dict[str, Tensor]) -> None:
+def fill(method: Method, tensors: Mapping[str, Tensor]) -> None:
+    """Put tensors by our names into a method; CheckpointError naming those that are missing, unknown, of another shape or type, or not finite."""
     own = method.state_dict()
     tensors = {k: _linear(v) if k in own and v.ndim > own[k].ndim == 2 else v for k, v in tensors.items()}
     missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
