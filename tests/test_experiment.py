@@ -7,7 +7,8 @@ import torch
 from vvi import checkpoint, evaluate, experiment, store, trials
 from vvi.config import DataConfig, change, preset
 from vvi.data import synthetic
-from vvi.metrics import retrieval_metrics
+from vvi.evaluation.rerank import rerank
+from vvi.metrics import from_similarity, retrieval_metrics
 
 
 @pytest.fixture
@@ -36,6 +37,20 @@ def test_the_same_config_gives_the_same_losses_and_rankings(tiny):
     assert first.history == second.history
     for name, array in first.arrays.items():
         np.testing.assert_array_equal(array, second.arrays[name], err_msg=name)
+
+
+def test_a_trained_run_is_scored_after_re_ranking_under_its_own_rule(tiny, tiny_root):
+    result = tiny()
+    found = experiment.reranked(result.config, tiny_root, k1=20, k2=6, weight=0.3)
+    sides = experiment.sides(result.config, tiny_root)
+    assert list(found) == list(result.record.scores) == list(sides)
+    for direction, side in sides.items():
+        plain, again = result.metrics(direction), found[direction]
+        assert side.metrics().mAP == plain.mAP and again.n_valid == plain.n_valid
+        distance = rerank(side.query_feat, side.gallery_feat, 20, 6, 0.3)
+        expected = from_similarity(-distance, *side.protocol[2:], rule="vcm")
+        np.testing.assert_array_equal(again.first_hit, expected.first_hit)
+        assert again.mAP == expected.mAP != plain.mAP
 
 
 def test_another_seed_gives_another_run(tiny):

@@ -18,6 +18,7 @@ FLOORS = {
     3.5: ["weights", "detect", "engine", "engine.*"],
     4: ["evaluation.trained", "train", "evaluate", "probes", "trials", "choices"],
     4.5: ["findings", "evaluation.features"],
+    4.6: ["evaluation.ranking"],
     5: ["experiment", "search", "video", "video.*"],
     6: ["ablate", "panels", "stress"],
     6.5: ["compare", "queries", "tune"],

@@ -69,7 +69,7 @@ def switches(method: str) -> list[Switch]:
 def describe(method: str) -> str:
     """The switches of a method as a text: name, default, what there is to choose from, and what they mean."""
     lines = [f"  {s.name:20s} {s.word(s.default):12s} {' | '.join(map(s.word, s.options)) or kind(s.hint)}" for s in switches(method)]
-    said = [*inspect.getdoc(methods.module(method).Config).split("\n\n"), f"of every run: {', '.join(sorted(FREE))}"]
+    said = [*inspect.getdoc(methods.module(method).Config).split("\n\n"), f"of every run: {', '.join(sorted(every_run()))}"]
     return "\n".join([f"{method}: switch, default, what there is to choose from", *lines, *("\n" + textwrap.fill(part, 120) for part in said)])
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 from vvi import metrics
-from vvi.evaluation import features
+from vvi.evaluation import features, ranking
 from vvi.evaluation.features import Features, FeaturesError
 
 IDS, CAMS = [1, 2, 3, 1, 2, 3, 1], [1, 1, 1, 2, 2, 2, 1]
@@ -112,27 +112,27 @@ def write_words(folder):
 )
 def test_features_in_any_of_these_files_are_scored_alike(write, tmp_path):
     files = [features.load(file) for file in write(tmp_path)]
-    ((name, (query, gallery)),) = features.pairs(*files).items()
+    ((name, (query, gallery)),) = ranking.pairs(*files).items()
     assert name == "query in gallery"
     for rule in ("vcm", "none"):
-        assert_same(features.score(query, gallery, rule)[0], expected(rule))
+        assert_same(ranking.score(query, gallery, rule)[0], expected(rule))
 
 
 def test_both_modalities_in_one_file_are_both_directions():
     modality = ["ir", "ir", "ir", "vis", "vis", "vis", "vis"]
     found = Features(made(), table(identity=IDS, camera=CAMS, modality=modality))
-    both = features.pairs(found)
+    both = ranking.pairs(found)
     assert list(both) == ["ir2vis", "vis2ir"]
     query, gallery = both["ir2vis"]
     args = made()[:3], made()[3:], IDS[:3], IDS[3:], CAMS[:3], CAMS[3:]
-    assert_same(features.score(query, gallery)[0], metrics.retrieval_metrics(*args))
+    assert_same(ranking.score(query, gallery)[0], metrics.retrieval_metrics(*args))
     assert len(both["vis2ir"][0]) == 4
 
 
 def test_re_ranking_is_scored_beside():
     from vvi.evaluation.rerank import rerank
 
-    _, again = features.score(known(), known(1), "none", k1=4, k2=2, weight=0.3)
+    _, again = ranking.score(known(), known(1), "none", k1=4, k2=2, weight=0.3)
     distance = rerank(made(), made(1), 4, 2, 0.3)
     wanted = metrics.from_similarity(-distance, IDS, IDS, CAMS, CAMS, rule="none")
     assert_same(again, wanted)
@@ -140,12 +140,12 @@ def test_re_ranking_is_scored_beside():
 
 def test_numbers_spelt_differently_are_one_person():
     one = Features(made(), table(identity=["01", "2.0", "3", "1", "2", "3", "1"]))
-    found = features.score(one, known(1), "none")[0]
+    found = ranking.score(one, known(1), "none")[0]
     assert_same(found, expected("none"))
 
 
 def test_a_list_is_the_order_of_cosines_with_what_is_known():
-    lists = features.rank(
+    lists = ranking.rank(
         known(), Features(made(1), table(identity=[1, 2, 3, "", "", "", ""])), 4
     )
     unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (made(), made(1))]
@@ -163,17 +163,17 @@ def test_a_list_is_the_order_of_cosines_with_what_is_known():
 
 
 def test_the_picture_that_searches_is_not_found_itself():
-    same = features.rank(known(), known(), top=3)
+    same = ranking.rank(known(), known(), top=3)
     assert not (same["query"] == same["gallery"]).any()
     assert (same.groupby("query").size() == 3).all()
     elsewhere = Features(made(), table(), {"source": "/others"})
-    first = features.rank(known(), elsewhere, 1)
+    first = ranking.rank(known(), elsewhere, 1)
     assert (first["query"] == first["gallery"]).all()
 
 
 def test_a_gallery_shorter_than_the_list_and_re_ranking_are_fine():
     gallery = Features(made(1)[:2], table(2))
-    lists = features.rank(known(), gallery, 10, k1=4, k2=2, weight=0.3)
+    lists = ranking.rank(known(), gallery, 10, k1=4, k2=2, weight=0.3)
     steps = lists.groupby("query").distance.diff().dropna()
     assert len(lists) == 14 and (steps >= 0).all()
 
@@ -261,26 +261,26 @@ def test_what_is_missing_in_a_table_is_named_with_the_cure():
         FeaturesError,
         match=r"q.npz: no identity in row\(s\) 2; fill the column identity of its table$",
     ):
-        features.score(nobody, known())
+        ranking.score(nobody, known())
     with pytest.raises(FeaturesError, match="no camera in row.*or say --rule none"):
-        features.score(Features(made(), table(identity=IDS)), known())
+        ranking.score(Features(made(), table(identity=IDS)), known())
     with pytest.raises(
         FeaturesError, match="one file of features and no two sides in it"
     ):
-        features.pairs(known())
+        ranking.pairs(known())
     with pytest.raises(
         FeaturesError, match="query rows have 5 numbers, gallery rows 6"
     ):
-        features.score(
+        ranking.score(
             known(), Features(made(width=6), table(identity=IDS, camera=CAMS))
         )
     other = Features(made(), known().table, {"weights": "net 2"})
     with pytest.raises(FeaturesError, match="by two networks .net 1; net 2."):
-        features.rank(known(), other)
+        ranking.rank(known(), other)
     with pytest.raises(FeaturesError, match="the gallery is empty"):
-        features.rank(known(), known().part(np.zeros(7, bool)))
+        ranking.rank(known(), known().part(np.zeros(7, bool)))
     with pytest.raises(FeaturesError, match="cameras of SYSU-MM01 are 1 to 6"):
-        features.score(
+        ranking.score(
             Features(made(), table(identity=IDS, camera=["a"] * 7)), known(), "sysu"
         )
     with pytest.raises(ValueError, match="must end in .npz or .safetensors"):

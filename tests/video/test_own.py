@@ -11,7 +11,7 @@ from vvi.config import preset
 from vvi.data import open_dataset
 from vvi.data.loader import Frames
 from vvi.data.synthetic import crossing
-from vvi.evaluation import features
+from vvi.evaluation import features, ranking
 from vvi.evaluation.trained import Trained
 from vvi.types import DataError
 from vvi.video import own
@@ -75,7 +75,7 @@ def test_pictures_of_other_kinds_and_sizes_are_read(net, tmp_path):
     alone = own.embed(tmp_path / "query 1.png", net, "vis")
     row = list(found.column("name")).index("query 1.png")
     np.testing.assert_allclose(alone.values[0], found.values[row], atol=1e-5)
-    lists = features.rank(alone, found)
+    lists = ranking.rank(alone, found)
     assert len(lists) == 3 and "query 1.png" not in set(lists.gallery), "not itself"
 
 
@@ -107,7 +107,7 @@ def test_the_people_of_a_video_are_found_and_embedded(net, tmp_path, monkeypatch
     assert len(found) >= 2 and set(found.column("identity")) == {""}
     assert found.column("name")[0].startswith("night.mp4/track ")
     assert set(found.column("camera")) == {"9"} and own.has_pictures(found)
-    own.draw(features.rank(found, found, 2), found, found)
+    own.draw(ranking.rank(found, found, 2), found, found)
     with pytest.raises(ValueError, match="give detect=, what finds people in it"):
         own.embed(video, net, "ir")
 
@@ -121,7 +121,7 @@ def test_a_drawn_list_marks_right_wrong_and_unknown(net, sides, tmp_path):
     found = [
         own.embed(tmp_path / n, net, m) for n, m in (("night", "ir"), ("day", "vis"))
     ]
-    lists = features.rank(*found)
+    lists = ranking.rank(*found)
     fig = own.draw(lists, *found, title="night among day")
     texts = [text.get_text() for text in fig.axes[0].texts]
     assert texts.count("✓") - 1 == (lists.verdict == "right").sum() > 0
@@ -135,4 +135,4 @@ def test_features_without_pictures_cannot_be_drawn():
         np.eye(2, dtype=np.float32), features.pd.DataFrame({"name": ["a", "b"]})
     )
     with pytest.raises(FileNotFoundError, match="nothing says where the pictures"):
-        own.draw(features.rank(found, found), found, found)
+        own.draw(ranking.rank(found, found), found, found)

@@ -173,7 +173,7 @@ def embed_command(args: argparse.Namespace) -> int:
 def rank_command(args: argparse.Namespace) -> int:
     """Rank a gallery for every query; write the lists and their picture."""
     from vvi import durable
-    from vvi.evaluation import features
+    from vvi.evaluation import features, ranking
     from vvi.video import own
 
     options = rerank_options(args.rerank)
@@ -183,7 +183,7 @@ def rank_command(args: argparse.Namespace) -> int:
     features.refuse_foreign(out, "query,rank,")
     sides = {"query": args.query, "gallery": args.gallery}
     query, gallery = _sides(sides, args)
-    lists = features.rank(query, gallery, args.top, **options)
+    lists = ranking.rank(query, gallery, args.top, **options)
     shown = lists["query_row"].unique()[: args.rows]
     figure = Path(args.figure or out.with_suffix(".png")).expanduser()
     pictures = own.has_pictures(query) and own.has_pictures(gallery)
@@ -210,14 +210,14 @@ def rank_command(args: argparse.Namespace) -> int:
 
 def score_command(args: argparse.Namespace) -> int:
     """Score files of features: `vvi eval --features`."""
-    from vvi.evaluation import features
+    from vvi.evaluation import features, ranking
 
     if len(args.features) > 2:
         raise ValueError("--features takes one file, or two: query and gallery")
     options = rerank_options(args.rerank)
     files = [features.load(file) for file in args.features]
-    for name, (query, gallery) in features.pairs(*files).items():
-        plain, again = features.score(query, gallery, args.rule, **options)
+    for name, (query, gallery) in ranking.pairs(*files).items():
+        plain, again = ranking.score(query, gallery, args.rule, **options)
         print(f"{name}  {plain}")
         if again:
             print(f"{name}  re-ranked {again}")

@@ -125,7 +125,7 @@ def draw(
     """Draw ranked lists: a query, then its list, right and wrong where it is known.
 
     Args:
-        lists: what `vvi.evaluation.features.rank` returns.
+        lists: what `vvi.evaluation.ranking.rank` returns.
         query: rows that searched, with the folder of their pictures.
         gallery: rows that were searched.
         rows: query rows to show, by default the first eight.
