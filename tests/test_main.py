@@ -169,7 +169,7 @@ def test_seeds_may_be_parted_by_commas_spaces_or_a_dash():
 
 @pytest.mark.parametrize("field", ["min_seq_len=2", "source=standard", "data_seed=1"])
 def test_a_run_that_searches_other_people_is_not_compared(field, monkeypatch, capsys):
-    monkeypatch.setattr(experiment, "run", lambda config, **how: SimpleNamespace(run_id="x", stored=False, data_label="", record=SimpleNamespace(scores={})))
+    monkeypatch.setattr(experiment, "run", lambda config, **how: SimpleNamespace(run_id="x", stored=False, data_label="", record=SimpleNamespace(scores={}, environment={})))
     assert main(["train", "baseline", "--preset", "tiny", "--set", field]) == 0
     assert "not compared with Table 2: Baseline: other people are searched" in capsys.readouterr().out
 

@@ -13,8 +13,6 @@ from vvi import methods
 from vvi.methods.base import Method
 from vvi.runtime.tensors import CheckpointError, read, some, unwrap
 
-__all__ = ["CheckpointError", "fill", "load_released", "rename"]
-
 
 def load_released(name: str, source: str | Path | Mapping[str, Any]) -> Method:
     """The method of a released checkpoint, `variant="released"`, in evaluation mode.
