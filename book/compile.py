@@ -184,6 +184,7 @@ def gather(executed: Path) -> None:
     parts |= {"speed": pages.speed(STEP), "parts": pages.parts(STEP)}
     parts["compiled"] = pages.compiled(STEP.with_name("step_compiled.json"))
     parts["nearest"] = pages.nearest(STEP.with_name("nearest.json"))
+    parts["rerank"] = pages.rerank(STEP.with_name("rerank.json"))
     for page in SOURCE.glob("*.md"):
         text = page.read_text()
         for name, part in parts.items():

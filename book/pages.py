@@ -184,6 +184,20 @@ def nearest(file: Path) -> str:
     )
 
 
+def rerank(file: Path) -> str:
+    """The table of re-rankings of ever more items."""
+    found = json.loads(file.read_text())
+    lines = ["| queries | gallery | CPU seconds | memory (GB) |", "|---|---|---|---|"]
+    for row in found["rows"]:
+        size = f"{row['queries']:,} | {row['gallery']:,}"
+        cost = f"{row['CPU s']:.1f} | {row['peak MB'] / 1024:.2f}"
+        lines.append(f"| {size} | {cost} |")
+    where = found["environment"]
+    return "\n".join(lines) + (
+        f"\n\nMeasured on {where['processor']}, commit `{where['commit']}`."
+    )
+
+
 def compiled(file: Path) -> str:
     """CPU seconds of a step with and without `torch.compile`, from a run of their own."""
     found = json.loads(file.read_text())["methods"]

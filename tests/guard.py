@@ -42,10 +42,7 @@ def row_of(config) -> dict:
     options = {"backbone": "micro", "weights": None, "frames": frames}
     method = methods.load(config.method, 5, **options | dict(config.options)).train()
     state = {name: list(value.shape) for name, value in method.state_dict().items()}
-    phases = [
-        [p.name, list(p.parts), [str(e) for e in p.epochs], p.fresh, p.lr, p.optimiser]
-        for p in method.phases
-    ]
+    phases = [[p.name, list(p.parts), [str(e) for e in p.epochs], p.fresh, p.lr, p.optimiser] for p in method.phases]
     engine, losses = train.fabric("cpu"), []
     for step, epoch in enumerate(EPOCHS):
         terms = train.iteration(

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -25,10 +26,14 @@ import toys
 
 from vvi import ablate, checkpoint, experiment, losses, methods, metrics, nearest, store, train, weights
 from vvi.__main__ import main
+from vvi.book import parameters
 from vvi.config import DataConfig, Recipe, from_json, preset
 from vvi.data import buptcampus, open_dataset, regdb, synthetic, sysu, validate, vcm
 from vvi.data.check import report
 from vvi.data.loader import Frames, TrainLoader, decode
+from vvi.evaluation import features, ranking
+from vvi.evaluation.features import Features
+from vvi.evaluation.rerank import rerank
 from vvi.methods import cmft, di2l, iban, mitml, sadstrm
 from vvi.types import DataError
 from vvi.weights import CheckpointError
@@ -485,6 +490,16 @@ for name, function, args, *words in (
 call("device", "unknown precision", ValueError, ["'8-bit'"], train.fabric, "cpu", "8-bit")
 
 
+class Trap:
+    """What creates a file when it is unpickled."""
+
+    def __init__(self, file):
+        self.file = str(file)
+
+    def __reduce__(self):
+        return open, (self.file, "w")
+
+
 # features and scores ----------------------------------------------------------------------------------------------------------------------------------------------------------
 RNG = np.random.default_rng(0)
 GOOD = dict(
@@ -535,6 +550,76 @@ call(
 call("metrics", "similarity of one query", ValueError, ["similarity: expected 2 dimensions"], metrics.from_similarity, [1.0, 2.0], [1], [1, 2], [1], [2, 2])
 call("metrics", "rank 0", ValueError, ["rank 0: ranks start at 1"], metrics.retrieval_metrics(**GOOD).rank, 0)
 
+for name, changes, *words in (
+    ("no neighbours", {"k1": 0}, "k1=0 must be an integer >= 1"),
+    ("half a neighbour", {"k1": 2.5}, "k1=2.5 must be an integer"),
+    ("more to average than neighbours", {"k2": 30}, "k2=30 must be an integer from 1 to k1=20"),
+    ("a share above one", {"weight": 1.5}, "weight=1.5 (lambda) must be from 0 to 1"),
+    ("NaN", {"query": np.full((3, 4), np.nan)}, "query features: NaN or infinity"),
+    ("one row", {"gallery": np.ones(4)}, "gallery features must be (N, D), got (4,)"),
+    ("another width", {"gallery": np.ones((5, 3))}, "different widths: 4 and 3"),
+):
+    call("re-ranking", name, ValueError, words, rerank, **({name: GOOD[name] for name in ("query", "gallery")} | changes))
+
+
+def features_of(folder, name="a.npz", table=None, **arrays):
+    np.savez(folder / name, **arrays)
+    if table:
+        (folder / name).with_suffix(".csv").write_text(table)
+    return folder / name
+
+
+for name, make, *words in (
+    ("in a text", lambda folder: text(folder, "a.txt"), "a.txt: features end in .npz, .safetensors"),
+    ("in nothing", lambda folder: text(folder, "a.npz", b""), "a.npz holds no features that can be read"),
+    ("in a pickle", lambda folder: features_of(folder, features=np.array([Trap(folder / "sprung")], object)), "a.npz holds no features that can be read"),
+    ("of one dimension", lambda folder: features_of(folder, x=np.ones(3)), "no array `features` of rows (N, D)", "it holds x (3,)"),
+    ("NaN", lambda folder: features_of(folder, features=np.full((2, 3), np.nan)), "NaN or infinity in row(s) 0, 1"),
+    ("with too few identities", lambda folder: features_of(folder, features=np.ones((3, 2)), ids=np.ones(2)), "2 ids for 3 rows"),
+    ("with a table of others", lambda folder: features_of(folder, table="row,name\n0,x\n", features=np.ones((3, 2))), "a.csv has 1 rows, a.npz 3"),
+    ("with a ragged table", lambda folder: features_of(folder, table="a,b\n1,2\n1,2,3\n", features=np.ones((2, 2))), "a.csv is no table"),
+    ("of two widths", lambda folder: features_of(folder, query=np.ones((3, 2)), gallery=np.ones((3, 4))), "query rows have 2 numbers, gallery 4"),
+):
+
+    @case("features", name, ValueError, *words)
+    def _(folder, make=make):
+        file = make(folder)
+        return lambda: features.load(file)
+
+
+call("features", "missing", FileNotFoundError, ["there is no file of features nowhere.npz"], features.load, "nowhere.npz")
+for name, (query, gallery), *words in (
+    ("without identities", ({}, {"identity": ["1"] * 5}), "no identity in row(s) 0, 1, 2; fill the column identity"),
+    ("without cameras", ({"identity": ["1"] * 3}, {"identity": ["1"] * 5}), "no camera in row(s) 0, 1, 2", "or say --rule none"),
+):
+    sides = [
+        Features(GOOD[side].astype(np.float32), pd.DataFrame(known, index=range(len(GOOD[side])))) for side, known in (("query", query), ("gallery", gallery))
+    ]
+    call("features", name, ValueError, words, ranking.score, *sides)
+
+# what chapters are given --------------------------------------------------------------------------------------------------------------------------------------------------------
+STANDARD = dict(preset="tiny", data=None, seeds=[0], retrain=False, device="auto")
+for changes, *words in (
+    ({"preset": "small"}, "no preset 'small': choose from tiny, standard"),
+    ({"data": ""}, "data is empty: give a folder"),
+    ({"data": "/no/such/folder"}, "data /no/such/folder: no such folder"),
+    ({"data": "D:\\new\\table"}, "no such folder", "under WSL it is", "mnt/d/new/table"),
+    ({"data": "D:\new\table"}, "holds a line break or a tab", "write r"),
+    ({"data": 3}, "data 3 does not fit: give a folder"),
+    ({"seeds": "x"}, "seeds='x' does not fit, each is an integer >= 0: write 0 or 0,1,2"),
+    ({"seeds": -1}, "seeds=-1 does not fit"),
+    ({"seeds": []}, "seeds=[] names no seed"),
+    ({"seeds": None}, "seeds=None does not fit"),
+    ({"seeds": "0,0"}, "names 0 twice"),
+    ({"seeds": 1.5}, "seeds=1.5 does not fit"),
+    ({"retrain": "maybe"}, "retrain='maybe' does not fit: write true or false"),
+    ({"retrain": None}, "retrain=None does not fit"),
+    ({"device": "mps"}, "no device 'mps': use auto, cpu, cuda or cuda:N"),
+    ({"device": "0,1"}, "no device '0,1'", "torchrun"),
+    ({"device": -1}, "no device -1"),
+):
+    call("parameters", str(changes), ValueError, words, parameters.read, **(STANDARD | changes))
+
 # losses -------------------------------------------------------------------------------------------------------------------------------------------------------------------------
 FEAT, ONE, TWO = torch.arange(20.0).view(4, 5), torch.full((4,), 7), torch.tensor([0, 0, 1, 1])
 ALONE = {  # losses of one set of features
@@ -577,16 +662,6 @@ def _(folder):
 
 
 # checkpoints and records --------------------------------------------------------------------------------------------------------------------------------------------------------
-class Trap:
-    """What creates a file when it is unpickled."""
-
-    def __init__(self, file):
-        self.file = str(file)
-
-    def __reduce__(self):
-        return open, (self.file, "w")
-
-
 def saved(folder, content):
     torch.save(content, folder / "a.pt")
     return folder / "a.pt"
@@ -610,7 +685,11 @@ for name, make, *words in (
     ("a whole module", lambda folder: saved(folder, torch.nn.Linear(2, 2)), "a.pt", "without executing", "it asks for torch.nn"),
     ("a list", lambda folder: saved(folder, [1, 2]), "a.pt holds a list, not a dict of tensors"),
     ("numbers", lambda folder: saved(folder, {"net": {"a": 3}}), "no tensors by name under a"),
-    ("nothing inside", lambda folder: saved(folder, {"net": {}}), "no tensors by name under net"),
+    ("several networks", lambda folder: saved(folder, {"model": {"a": torch.zeros(1)}, "network": {"a": torch.zeros(1)}}), "several networks (model, network)"),
+    ("half in a wrapper", lambda folder: saved(folder, {"module.a": torch.zeros(1), "b": torch.zeros(1)}), "1 of 2 names begin with 'module.'"),
+    ("a web page", lambda folder: text(folder, "a.pt", b"<!DOCTYPE html>quota"), "a.pt is a web page: the download failed"),
+    ("a pointer of git-lfs", lambda folder: text(folder, "a.pt", b"version https://git-lfs.github.com/spec/v1"), "a.pt is a pointer of git-lfs"),
+    ("nothing inside", lambda folder: saved(folder, {"net": {}}), "no tensors by name: it is empty"),
     ("another network", lambda folder: saved(folder, {"net": {"fc.weight": torch.zeros(2, 2)}}), "unknown keys: fc.weight"),
     ("cut off", cut, "a.pt", "without executing", "zip archive"),
     ("empty", lambda folder: text(folder, "a.pt", b""), "a.pt", "without executing"),
@@ -632,7 +711,7 @@ for name, change in (("NaN", lambda v: v * torch.nan), ("whole numbers", lambda 
     def _(folder, change=change):
         method = load("baseline", 4)
         tensors = {k: change(v) if k == "neck.classifier.weight" else v for k, v in method.state_dict().items()}
-        return lambda: weights._fill(method, tensors)
+        return lambda: weights.fill(method, tensors)
 
 
 def record(folder):
@@ -747,14 +826,37 @@ for name, arguments, *words in (
     ("unknown method", ["train", "resnet", "--preset", "tiny"], "no method 'resnet': choose from baseline"),
     ("unknown method to evaluate", ["eval", "resnet", "--preset", "tiny"], "no method 'resnet': choose from baseline"),
     ("unknown preset", ["train", "baseline", "--preset", "huge"], "--preset: invalid choice: 'huge'"),
-    ("negative seed", ["train", "baseline", "--seeds", "-1"], "--seeds: '-1' is no whole number from 0"),
-    ("half a seed", ["train", "baseline", "--seeds", "1.5"], "--seeds: '1.5' is no whole number"),
-    ("endless seed", ["train", "baseline", "--seeds", "9" * 30], "no whole number"),
+    ("negative seed", ["train", "baseline", "--seeds", "-1"], "--seeds: seeds='-1' does not fit, each is an integer >= 0: write 0 or 0,1,2"),
+    ("half a seed", ["train", "baseline", "--seeds", "1.5"], "--seeds: seeds='1.5' does not fit"),
+    ("a seed named twice", ["train", "baseline", "--seeds", "0,0"], "--seeds: seeds='0,0' names 0 twice"),
+    ("endless seed", ["train", "baseline", "--seeds", "9" * 30], "each is an integer >= 0"),
     ("a field without a value", ["train", "baseline", "--set", "lr"], "'lr' is not name=value"),
     ("a seed among the fields", ["train", "baseline", "--preset", "tiny", "--set", "seed=3"], "--set cannot change seed"),
     ("a method among the fields", ["train", "baseline", "--preset", "tiny", "--set", "method=mitml"], "--set cannot change method"),
     ("unknown pixels", ["train", "baseline", "--pixels", "tape"], "--pixels: invalid choice: 'tape'"),
-    ("unknown option, found before data are drawn", ["train", "baseline", "--preset", "tiny", "--set", "colour=1"], "baseline has no option colour"),
+    (
+        "unknown option, found before data are drawn",
+        ["train", "baseline", "--preset", "tiny", "--set", "colour=1"],
+        "baseline has no option colour",
+        "its own: margin",
+        "lr, milestones",
+    ),
+    ("an option nearly right", ["train", "baseline", "--preset", "tiny", "--set", "step=1"], "has no option step (did you mean steps?)"),
+    (
+        "a comma in a number",
+        ["train", "baseline", "--preset", "tiny", "--set", "margin=0,3"],
+        "margin='0,3' does not fit: it is a finite number, such as 0.001",
+    ),
+    ("a list of words", ["train", "baseline", "--preset", "tiny", "--set", "milestones=a,b"], "milestones='a,b' does not fit: it is a list of whole numbers"),
+    ("neither true nor false", ["train", "baseline", "--preset", "tiny", "--set", "nesterov=maybe"], "nesterov='maybe' does not fit: it is true or false"),
+    ("a trunk that is none", ["train", "baseline", "--preset", "tiny", "--set", "backbone=resnet18"], "or say module:function, such as torchvision.models"),
+    ("a trunk of no module", ["train", "baseline", "--preset", "tiny", "--set", "backbone=nowhere:trunk"], "no module nowhere in this folder"),
+    ("weights nowhere", ["train", "baseline", "--preset", "tiny", "--set", "weights=nowhere.pth"], "no weights 'nowhere.pth' for micro", "a file that exists"),
+    ("weights of ImageNet for another trunk", ["train", "baseline", "--preset", "tiny", "--set", "weights=imagenet"], "say weights=FILE or weights=none"),
+    ("a Windows path", ["train", "baseline", "--preset", "tiny", "--data", "D:\\new\\table"], "--data: the folder D:\\new\\table: no such folder", "under WSL"),
+    ("an empty name of data", ["train", "baseline", "--preset", "tiny", "--data", ""], "--data: the folder is empty: give a folder"),
+    ("a GPU of Apple", ["train", "baseline", "--preset", "tiny", "--device", "mps"], "no device 'mps': use auto, cpu, cuda or cuda:N"),
+    ("several GPUs by number", ["train", "baseline", "--preset", "tiny", "--device", "0,1"], "start it with torchrun"),
     ("a word for a number", ["train", "baseline", "--preset", "tiny", "--set", "margin=wide"], "margin='wide' does not fit"),
     ("no steps", ["train", "baseline", "--preset", "tiny", "--set", "steps=0"], "steps=0 does not fit"),
     ("no GPU, found before data are drawn", ["train", "baseline", "--preset", "tiny", "--device", "cuda"], "torch sees no GPU"),

@@ -136,9 +136,28 @@ def test_a_damaged_one_and_one_of_another_shape_are_reported_and_not_used(tmp_pa
 @pytest.mark.parametrize(("name", "value"), [("device", "NVIDIA H200"), ("threads", 2), ("torch", "2")])
 def test_one_of_another_machine_is_refused_and_kept(name, value, tmp_path):
     fit(RECIPES[0], kept(tmp_path))
-    with pytest.raises(checkpoint.MismatchError, match=rf"{name} .*, not '?{value}.*delete the file to start over"):
+    with pytest.raises(checkpoint.MismatchError, match=rf"step 8: {name} .* -> {value}\).*delete the file to start over, .* --resume anyway"):
         fit(RECIPES[0], kept(tmp_path, where=WHERE | {name: value}))
     assert (tmp_path / checkpoint.FILE).is_file()
+
+
+def test_one_of_another_machine_is_gone_on_from_when_that_is_wanted_and_the_change_is_kept(tmp_path):
+    with pytest.raises(Stop):
+        fit(RECIPES[0], kept(tmp_path), 3)
+    here = checkpoint.Checkpoint(tmp_path, RUN, WHERE | {"threads": 2}, 0.0, anyway=True)
+    with pytest.warns(UserWarning, match=r"step 3: threads 1 -> 2\).*going on anyway"), pytest.raises(Stop):
+        fit(RECIPES[0], here, 5)
+    assert here.moved == ["step 3: threads 1 -> 2"]
+    there = kept(tmp_path, where=WHERE | {"threads": 2})
+    assert there.restore(Toy(), optim.build(Toy(), RECIPES[0]))[0] == 5 and there.moved == here.moved, "the next one needs no leave, and still says it"
+    with pytest.raises(checkpoint.MismatchError, match="step 5: threads 2 -> 1"):
+        fit(RECIPES[0], kept(tmp_path))
+
+
+def test_what_only_one_side_knows_of_is_a_change_too(tmp_path):
+    fit(RECIPES[0], kept(tmp_path, where=WHERE | {"compiled": True, "processes": 4}))
+    with pytest.raises(checkpoint.MismatchError, match="compiled True -> None; step 8: processes 4 -> None"):
+        restored(tmp_path)
 
 
 def test_one_that_became_a_record_is_tidied_away_and_one_on_top_of_a_record_is_not(tmp_path):

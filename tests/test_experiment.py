@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from vvi import evaluate, experiment, store, trials
+from vvi import checkpoint, evaluate, experiment, store, trials
 from vvi.config import DataConfig, change, preset
 from vvi.data import synthetic
-from vvi.metrics import retrieval_metrics
+from vvi.evaluation.rerank import rerank
+from vvi.metrics import from_similarity, retrieval_metrics
 from vvi.types import DataError
 
 
@@ -39,6 +40,20 @@ def test_the_same_config_gives_the_same_losses_and_rankings(tiny):
     assert first.history == second.history
     for name, array in first.arrays.items():
         np.testing.assert_array_equal(array, second.arrays[name], err_msg=name)
+
+
+def test_a_trained_run_is_scored_after_re_ranking_under_its_own_rule(tiny, tiny_root):
+    result = tiny()
+    found = experiment.reranked(result.config, tiny_root, k1=20, k2=6, weight=0.3)
+    sides = experiment.sides(result.config, tiny_root)
+    assert list(found) == list(result.record.scores) == list(sides)
+    for direction, side in sides.items():
+        plain, again = result.metrics(direction), found[direction]
+        assert side.metrics().mAP == plain.mAP and again.n_valid == plain.n_valid
+        distance = rerank(side.query_feat, side.gallery_feat, 20, 6, 0.3)
+        expected = from_similarity(-distance, *side.protocol[2:], rule="vcm")
+        np.testing.assert_array_equal(again.first_hit, expected.first_hit)
+        assert again.mAP == expected.mAP != plain.mAP
 
 
 def test_another_seed_gives_another_run(tiny):
@@ -71,6 +86,26 @@ def test_one_result_is_kept_without_the_pixels_of_anybody(tiny, runs):
     folder = runs / tiny().run_id
     assert {f.name for f in folder.iterdir()} == {"record.json", "arrays.safetensors", "model.safetensors"}
     assert sum((folder / n).stat().st_size for n in ("record.json", "arrays.safetensors")) < 100_000
+
+
+def test_a_run_that_goes_on_elsewhere_is_refused_or_says_so_in_its_record(tiny, runs, monkeypatch):
+    def stop(done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny(on_step=stop, every=0)
+    here = store.environment("cpu")
+    monkeypatch.setattr(store, "environment", lambda device: here | {"threads": 99})
+    with pytest.raises(checkpoint.MismatchError, match=r"step 2: threads \d+ -> 99\).*--resume anyway"):
+        tiny()
+    with pytest.warns(UserWarning, match="going on anyway"):
+        result = tiny(resume="anyway")
+    assert result.record.environment["resumed"] == [f"step 2: threads {here['threads']} -> 99"]
+    assert len(result.history["encoder/id"]) == result.config.recipe.steps
+    assert "resumed" not in tiny(retrain=True).record.environment
+    with pytest.raises(ValueError, match="no resume 'always': choose from same, anyway"):
+        tiny(resume="always")
 
 
 def test_weights_that_are_not_here_are_named(runs):

@@ -8,24 +8,27 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
-    -1: ["runtime"],
+    -1: ["runtime", "runtime.tensors", "runtime.validation"],
     0: ["vvi", "types", "paths", "seed", "durable", "fields", "extras", "arguments"],
-    0.5: ["data.faults", "data.video", "runtime.pools"],  # what the three readers share; what writes and reads videos
+    # what the readers share; what writes and reads videos
+    0.5: ["data.faults", "data.video", "runtime.pools", "runtime.pins"],
     0.7: ["data.images"],  # the one decoder
     1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.buptcampus", "data.clips", "data.tracks"]
-    + ["data.transforms", "data.sampler", "printed", "executors", "nearest"],
+    + ["data.transforms", "data.sampler", "printed", "executors", "nearest", "evaluation", "evaluation.rerank", "data.crops"],
     1.5: ["data.layout", "data.synthetic", "data.digest"],
     2: ["data", "data.check", "data.loader", "methods.base", "optim", "store", "checkpoint", "shards", "plots.style", "data.sequences", "detectors"],
     3: ["methods", "methods.*", "plots", "plots.*"],
-    3.5: ["weights", "detect"],
-    4: ["train", "evaluate", "probes", "trials", "choices"],
-    4.5: ["findings"],
-    5: ["experiment", "search"],
+    3.5: ["weights", "detect", "engine", "engine.*"],
+    4: ["evaluation.trained", "train", "evaluate", "probes", "trials", "choices"],
+    4.5: ["findings", "evaluation.features"],
+    4.6: ["evaluation.ranking"],
+    5: ["experiment", "search", "video", "video.*"],
     6: ["ablate", "panels", "transfer", "stress"],
     6.5: ["compare", "queries", "tune"],
     6.6: ["standing"],
     6.7: ["explorer"],
-    6.8: ["workbench"],
+    6.8: ["workbench", "book", "book.*"],
+    6.9: ["cli", "cli.*"],
     7: ["__main__"],
 }
 PACKAGES_SEEN_AS_ONE = ("nn", "data.synthetic")  # their modules may import each other

@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from vvi import __main__ as main_module
-from vvi import ablate, choices, methods
+from vvi import ablate, choices, experiment, methods
 from vvi.__main__ import main
+from vvi.config import preset
 from vvi.data import synthetic
 
 
@@ -18,6 +20,17 @@ from vvi.data import synthetic
 def folders(tmp_path, monkeypatch):
     monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def real_root(tmp_path):
+    """A set as somebody holds it: pixels and lists, nothing of ours beside them."""
+    root = synthetic.write(tmp_path / "real", preset="tiny", workers=1, progress=False)
+    (root / "manifest.json").unlink()
+    shutil.rmtree(root / "masks")
+    for name in ("factors.csv", "frames.csv"):
+        (root / "info" / name).unlink()
+    return root
 
 
 def test_help_imports_no_torch():
@@ -60,7 +73,11 @@ def test_synth_then_check_is_clean(tmp_path, capsys):
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, capsys, monkeypatch):
     monkeypatch.delenv("VVI_DATA", raising=False)
-    assert main(arguments) in (1, 2)
+    try:
+        ended = main(arguments)
+    except SystemExit as end:  # of the parser of arguments
+        ended = end.code
+    assert ended in (1, 2)
     shown = capsys.readouterr()
     text = shown.err or shown.out
     assert message in text and "Traceback" not in text
@@ -79,10 +96,10 @@ def test_a_value_may_be_spelt_as_in_python_and_a_named_default_makes_no_run_of_i
         args = main_module._parser().parse_args(["train", "iban", "--preset", "tiny", *given])
         return main_module._settings(args, 0)[0][1]
 
-    assert settings("--set", "temporal=mean", "plus_one=True").options == {"plus_one": True, "temporal": "mean"}
-    assert settings("--set", "temporal=mean", "--set", "plus_one=True") == settings("--set", "temporal=mean", "plus_one=True"), "said twice, both count"
+    assert settings("--set", "temporal=mean", "esb_sample=hard").options == {"variant": "main", "esb_sample": "hard", "temporal": "mean"}
+    assert settings("--set", "temporal=mean", "--set", "esb_sample=hard") == settings("--set", "temporal=mean", "esb_sample=hard"), "said twice, both count"
     assert settings("--set", "temporal=lstm", "lambda_cr=1.0").hash == settings().hash
-    assert settings("--set", "plus_one=False").hash == settings().hash, "the paper's variant adds nothing: the default by another name"
+    assert settings("--set", "plus_one=True").hash == settings().hash, "the main reading adds one: its default by name"
 
 
 @pytest.mark.parametrize("method", methods.names())
@@ -112,6 +129,67 @@ def test_a_run_of_ones_own_is_set_beside_the_main_row(tiny_root, capsys):
     assert re.search(
         r"\(stored\).*\n(.*\n)+rank-1 ir2vis minus Table 2: Baseline: [+-]\d+\.\d \(.* to .*, 95 % over identities and 1 seed\(s\)\)", capsys.readouterr().out
     )
+
+
+def settings(*given, method="baseline"):
+    args = main_module._parser().parse_args(["train", method, "--preset", "tiny", *(["--set", *given] if given else [])])
+    return main_module._settings(args, 0)[0][1]
+
+
+@pytest.mark.parametrize(
+    ("typed", "same"),
+    [
+        (["lr=.001"], ["lr=1e-3"]),
+        (["lr=1"], ["lr=1.0"]),
+        (["lr = 0.001"], ["lr=+.001"]),
+        (["milestones=35,70"], ["milestones=[35, 70]"]),
+        (["milestones=(35,70)"], ["milestones=35 70"]),
+        (["steps=1e2"], ["steps=100"]),
+        (["nesterov=no"], ["nesterov=False"]),
+        (["warmup_steps=none"], ["warmup_steps=null"]),
+        (["margin=1"], ["margin=1.0"]),
+        (["reads=Anaglyphs"], ["reads='anaglyphs'"]),
+        (["weights=None"], []),
+        (["lr=3e-3"], []),
+    ],
+)
+def test_two_ways_to_type_a_setting_are_one_run(typed, same):
+    assert settings(*typed).hash == settings(*same).hash
+
+
+def test_a_whole_number_in_python_is_the_same_run_as_the_float(tiny_root):
+    one, other = (preset("tiny", "sadstrm", lr=lr, lambda_1=weight, lambda_2=3 * lr) for lr, weight in ((1, 9), (1.0, 9.0)))
+    assert experiment.located(one).hash == experiment.located(other).hash
+    assert settings("lambda_1=9.0", method="sadstrm") == settings("lambda_1=9", method="sadstrm")
+
+
+def test_seeds_may_be_parted_by_commas_spaces_or_a_dash():
+    for given in (["0,1,2"], ["0", "1", "2"], ["0-2"], ["[0,", "1,", "2]"]):
+        assert main_module._parser().parse_args(["train", "baseline", "--seeds", *given]).seeds == [0, 1, 2]
+
+
+@pytest.mark.parametrize("field", ["min_seq_len=2", "source=standard", "data_seed=1"])
+def test_a_run_that_searches_other_people_is_not_compared(field, monkeypatch, capsys):
+    record = SimpleNamespace(scores={}, environment={})
+
+    def run(config, **how):
+        return SimpleNamespace(config=config, run_id="x", stored=False, data_name="", record=record, arrays={})
+
+    monkeypatch.setattr(experiment, "run", run)
+    assert main(["train", "baseline", "--preset", "tiny", "--set", field]) == 0
+    assert "not compared with Table 2: Baseline: other people are searched" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", ["baseline", "iban"])
+def test_on_real_data_a_run_of_ones_own_is_set_beside_the_main_row_of_these_data(method, real_root, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("VVI_DATA", str(tmp_path))  # something else, which must not count
+    command = ["train", method, "--preset", "tiny", "--data", str(real_root), "--device", "cpu"]
+    assert main([*command, "--set", "steps=1"]) == 0
+    assert "train it: the same command without --set (1 of 1 seeds not stored)" in capsys.readouterr().out
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main([*command, "--set", "steps=1"]) == 0
+    assert "rank-1 ir2vis minus" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("method", methods.names())
@@ -193,7 +271,7 @@ def test_weights_of_a_run_are_tested_on_another_set(sets, tiny_root, capsys):
     _, said = vvi(capsys, "eval", "iban", *QUICK, "--weights", run, "--data", sets / "Campus", code=2)
     assert f"--weights {run} are of baseline, not of iban" in said
     _, said = vvi(capsys, "eval", "--preset", "tiny", code=2)
-    assert "say what to evaluate: a METHOD, or trained weights with --weights" in said
+    assert "say what to evaluate: METHOD, --weights RUN_OR_FILE or --features FILE" in said
 
 
 def test_a_listing_says_on_which_data_a_run_was_made(sets, capsys, monkeypatch, tmp_path):

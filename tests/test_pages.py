@@ -113,6 +113,9 @@ def test_the_stored_measurements_are_whole(pages):
     rows = json.loads((results / "nearest.json").read_text())["rows"]
     assert {row["gallery"] for row in rows if row["search"] == "exact"} == {10**4, 10**5, 10**6}
     assert any(row["search"].startswith("faiss IVF") and row["recall@10"] for row in rows)
+    largest = json.loads((results / "rerank.json").read_text())["rows"][-1]
+    assert largest["queries"] == largest["gallery"] == 5000 and largest["CPU s"] < 120 and largest["peak MB"] < 2048
+    assert "| 5,000 | 5,000 |" in pages.rerank(results / "rerank.json")
     assert "| 1,000,000 | exact |" in pages.nearest(results / "nearest.json") and "without" in pages.compiled(results / "step_compiled.json")
 
 

@@ -109,11 +109,11 @@ def test_no_module_is_named_after_no_idea(name):
     assert not [path for path in FILES if path.stem == name]
 
 
-def test_no_module_grows_beyond_320_lines():
+def test_no_module_grows_beyond_450_lines():
     long = [
         f"{path.relative_to(ROOT)} ({text.count(chr(10))} lines)"
         for path, text in texts(".py")
-        if path.relative_to(ROOT).parts[0] == "vvi" and text.count("\n") > 320
+        if path.relative_to(ROOT).parts[0] == "vvi" and text.count("\n") > 450
     ]
     assert not long, ", ".join(long)
 

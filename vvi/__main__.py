@@ -8,10 +8,12 @@ import warnings
 from pathlib import Path
 
 from vvi import arguments
+from vvi.cli import own
 
 _SIZES = ("tiny", "standard", "full", "paper")
 _LAYOUTS = ("hitsz-vcm", "sysu-mm01", "regdb", "buptcampus")
 _READING = ("layout", "strict", "foreign", "min_seq_len")  # settings of data alone
+WHO = ("source", "seed", "layout", "min_seq_len", "split")  # settings of the data that say who is searched
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,13 +72,14 @@ def _settings(args, seed: int):
     changes = dict(args.set or [])
     if taken := changes.keys() & {"method", "preset", "seed"}:
         raise ValueError(f"--set cannot change {min(taken)}: give it as METHOD, --preset or --seeds")
+    changes = choices.read(args.method, changes)
     known = ablate.known(args.method, args.preset, seed)
     usual = next(iter(known.values())).data
     layout = experiment.layout_of(usual, args.data, changes.get("source"), changes.pop("layout", None))
     known = {n: for_layout(c, layout) if c.data.layout == usual.layout else c for n, c in known.items()}
     base = ": ".join(methods.module(args.method).MAIN)
-    own = {switch.name for switch in choices.switches(args.method)}
-    wanted = {name: changes.pop(name) for name in own & changes.keys()}
+    switches = {switch.name for switch in choices.switches(args.method)}
+    wanted = {name: changes.pop(name) for name in switches & changes.keys()}
     name, config = choices.chosen(known[base], wanted, changes, known)
     return (name if name in known else f"{base}, {name}", config), (base, known[base])
 
@@ -94,9 +97,10 @@ def _seeds(args) -> list[int]:
 
 
 def _train(args) -> int:
-    from vvi import ablate, compare, experiment, panels, shards, trials
+    from vvi import ablate, compare, experiment, panels, paths, shards, trials
+    from vvi.engine import logs
 
-    how = dict(device=args.device, data=args.data, pixels=args.pixels, compiled=args.compile)
+    how = dict(device=args.device, data=args.data, pixels=args.pixels, compiled=args.compile, resume=args.resume, log=args.log)
     found, beside = [], []
     for seed in _seeds(args):
         (name, config), (base, main) = _settings(args, seed)
@@ -107,6 +111,10 @@ def _train(args) -> int:
         last = found[-1]
         stored = "  (stored)" if last.stored else ""
         print(f"seed {seed}  run {last.run_id}{stored}  {last.data_name} data  {name}")
+        if args.log:
+            print(f"  losses in {paths.runs() / last.run_id / logs.NAME / args.log}")
+        for moved in last.record.environment.get("resumed", []):
+            print(f"  gone on elsewhere at {moved}: its numbers are those of no one machine")
         for line in trials.lines(last.record.scores, last.arrays):
             print(f"  {line}")
     if not shards.first():
@@ -116,32 +124,49 @@ def _train(args) -> int:
         print(line)
     if config == main:
         return 0
-    if lacking := ablate.missing(experiment.located(main, args.data) for main in beside):
+    if others := [name for name in WHO if getattr(config.data, name) != getattr(main.data, name)]:
+        print(f"not compared with {base}: other people are searched ({', '.join(others)})")
+        return 0
+    if lacking := ablate.missing(beside, args.data):
         print(f"to compare with {base}, train it: the same command without --set ({len(lacking)} of {len(beside)} seeds not stored)")
         return 0
-    apart = compare.difference(found, [experiment.run(main, **how) for main in beside], panels.scene(config, args.data))
+    apart = compare.difference(found, [experiment.run(main, **how | {"log": None}) for main in beside], panels.scene(config, args.data))
     print(f"rank-1 ir2vis minus {base}: {apart.value:+.1f} ({apart.low:+.1f} to {apart.high:+.1f}, 95 % over identities and {len(found)} seed(s))")
     return 0
 
 
 def _eval(args) -> int:
-    from vvi import experiment, train, transfer, trials
+    from vvi import experiment, paths, train, transfer, trials
+    from vvi.evaluation import features
 
+    if args.features:
+        return own.score_command(args)
+    rerank = own.rerank_options(args.rerank)
     device = train.fabric(args.device).device
     if args.weights:
         return _transfer(args, device)
     if not args.method:
-        raise ValueError("say what to evaluate: a METHOD, or trained weights with --weights")
+        raise ValueError("say what to evaluate: METHOD, --weights RUN_OR_FILE or --features FILE")
+    seeds = _seeds(args)
+    if args.out and len(seeds) > 1:
+        raise ValueError("--out writes the features of one run: say one seed")
     scores, layout = [], ""
-    for seed in _seeds(args):
+    for seed in seeds:
         settings = experiment.located(_settings(args, seed)[0][1], args.data)
         found = experiment.dataset(settings.data, args.data, seed=seed)
         method = experiment.trained(settings, len(found.labels)).to(device)
-        trained = transfer.Trained(method, settings, "")
-        tested = transfer.test(trained, transfer.Target(settings.data, found.root, ""), seed, progress=True)
+        weights = paths.runs() / settings.hash / experiment.WEIGHTS
+        trained = transfer.Trained(settings, method, weights)
+        target = transfer.Target(settings.data, found.root, "")
+        tested = transfer.test(trained, target, seed, progress=True)
         scores, layout = [*scores, tested.scores], found.layout
         for line in tested.lines:
             print(f"seed {seed}  {line}")
+        if rerank:
+            for direction, side in tested.sides.items():
+                print(f"seed {seed}  {direction}  re-ranked {side.reranked(**rerank)}")
+        if args.out:
+            print(features.save(features.of_sides(tested.sides, found.root), args.out))
     for line in trials.over_trials(layout, scores):
         print(line)
     return 0
@@ -152,6 +177,8 @@ def _transfer(args, device) -> int:
     from argparse import Namespace
 
     from vvi import transfer
+    from vvi.evaluation import features
+    from vvi.evaluation.trained import load_run_or_file
 
     changes = dict(args.set or [])
     reading = {name: changes.pop(name) for name in _READING if name in changes}
@@ -161,14 +188,21 @@ def _transfer(args, device) -> int:
         settings = _settings(alone, 0)[0][1]
     elif changes:
         raise ValueError(f"--set {min(changes)}: a run knows its own settings; only {', '.join(_READING)} say how data are read")
-    trained = transfer.load(args.weights, settings)
+    trained = load_run_or_file(args.weights, settings)
     if args.method and args.method != trained.settings.method:
         raise ValueError(f"--weights {args.weights} are of {trained.settings.method}, not of {args.method}")
     target = transfer.resolve(trained.settings.data, args.data, **reading)
     trained.method.to(device)
-    print(f"{trained.settings.method}, trained on {trained.data_name}, tested on {target.name}")
-    for line in transfer.test(trained, target, trained.settings.seed, progress=True).lines:
+    print(f"{trained.settings.method}, trained on {transfer.data_name(trained)}, tested on {target.name}")
+    tested = transfer.test(trained, target, trained.settings.seed, progress=True)
+    for line in tested.lines:
         print(f"  {line}")
+    rerank = own.rerank_options(args.rerank)
+    if rerank:
+        for direction, side in tested.sides.items():
+            print(f"  {direction}  re-ranked {side.reranked(**rerank)}")
+    if args.out:
+        print(features.save(features.of_sides(tested.sides, target.root), args.out))
     return 0
 
 
@@ -180,7 +214,7 @@ def _ablate(args) -> int:
     where = args.executor or ("processes" if args.workers else "here")
     with executors.connect(where, args.workers, paths.runs() / ".jobs", **dict(args.options or [])) as pool:
         print(
-            f"{ablate.fill(wanted, pool, device=args.device, pixels=args.pixels, compiled=args.compile)} runs trained, {len({c.hash for c in wanted})} wanted"
+            f"{ablate.fill(wanted, pool, device=args.device, pixels=args.pixels, compiled=args.compile, resume=args.resume)} runs trained, {len({c.hash for c in wanted})} wanted"
         )
     if args.collect:
         print(f"{ablate.collect(args.method, args.preset, args.seeds)} records in book/records")
@@ -237,12 +271,13 @@ def _verify(args) -> int:
 
 
 def _tracklets(args) -> int:
-    from vvi import detectors
+    from vvi import detectors, train
     from vvi.data.sequences import usual, write_tracklets
     from vvi.data.video import open_video
 
     rule = usual(open_video(args.video).rate, args.height)  # a bad file is told before a network is built
-    detect = detectors.load(args.detector, args.weights, args.device)
+    device = str(train.fabric(args.device).device)
+    detect = detectors.load(args.detector, args.weights, device)
     made = write_tracklets(args.video, args.out, args.camera, args.modality, detect, rule, args.again)
     print(made)
     return 0
@@ -258,17 +293,21 @@ def _scene(args) -> int:
 
 
 def _search(args) -> int:
-    from vvi import detectors, experiment, search
+    from vvi import detectors, experiment, search, train
+    from vvi.data import crops
     from vvi.data.video import open_video
     from vvi.plots import ranked
 
+    if Path(args.video).is_dir() or crops.is_picture(Path(args.video)):
+        raise ValueError(f"{args.video} is no video: vvi rank QUERY GALLERY ranks pictures and folders of them")
     for _ in open_video(args.video):  # what is wrong with a file is told before anything is trained
         pass
-    detect = detectors.load(args.detector, args.weights, args.device)
+    device = train.fabric(args.device).device
+    detect = detectors.load(args.detector, args.weights, str(device))
     (name, config), _ = _settings(args, args.seed)
     config = experiment.located(config, args.data)
     data = experiment.dataset(config.data, args.data, seed=args.seed)
-    method = experiment.ready(config, len(data.labels), device=args.device, data=args.data)
+    method = experiment.ready(config, len(data.labels), device=args.device, data=args.data).to(device)
     gallery = data.gallery("ir2vis" if args.modality == "ir" else "vis2ir")
     found = search.search(args.video, args.modality, gallery, method, config.data, detect, args.out, args.camera)
     people = found.people(args.video)
@@ -290,6 +329,8 @@ def _parser() -> arguments.Parser:
         return sub
 
     pairs = {"type": arguments.field, "action": "extend", "nargs": "+"}
+    settings = pairs | {"type": arguments.setting}
+    seeds = {"nargs": "+", "action": arguments.Seeds, "help": "such as 0 1 2, 0,1,2 or 0-2"}
     synth = command("synth", _synth, "write the embedded synthetic data set in a real on-disk layout")
     synth.add_argument("root")
     synth.add_argument("--preset", default="standard", choices=_SIZES[:3])
@@ -308,38 +349,47 @@ def _parser() -> arguments.Parser:
     )
     pixels = {"default": "files", "choices": ("files", "cache", "resident"), "help": "where frames come from: changes the speed, not the numbers"}
     compiled = {"action": "store_true", "help": "train through torch.compile: needs a C++ compiler, a minute at the start, and changes numbers by rounding"}
+    resume = {
+        "default": "same",
+        "choices": ("same", "anyway"),
+        "help": "a checkpoint of another processor, device or number of threads is refused (same), or gone on from anyway: the record then says so",
+    }
     for name, do, text in (
         ("train", _train, "train (or find) the main row of a method, or what --set makes of it, and print its numbers"),
-        ("eval", _eval, "evaluate the stored weights of a run again"),
+        ("eval", _eval, "evaluate the stored weights of a run again, or features made elsewhere"),
     ):
         sub = command(name, do, text)
         sub.add_argument("method", nargs="?" if name == "eval" else None)
         sub.add_argument("--preset", default="standard", choices=_SIZES)
-        sub.add_argument("--seeds", type=arguments.whole(0), nargs="+", default=None, help="default: 0; of RegDB 0 to 9, its ten trials")
+        sub.add_argument("--seeds", **seeds | {"help": "such as 0 1 2 or 0-2; default: 0, of RegDB 0 to 9, its ten trials"})
         sub.add_argument(
             "--set",
-            **pairs,
+            **settings,
             metavar="FIELD=VALUE",
             help="fields to change, e.g. frames=4 lr=0.001, or switches of the method (`vvi switches METHOD` lists them)",
         )
-        sub.add_argument("--data", default=None, help="folder to read in place of the preset's")
-        sub.add_argument("--device", default="auto")
+        sub.add_argument("--data", type=arguments.folder, default=None, help="folder to read in place of the preset's")
+        sub.add_argument("--device", type=arguments.device, default="auto")
         if name == "eval":
             sub.add_argument(
                 "--weights",
                 metavar="RUN_OR_FILE",
                 help="a run (as `vvi runs` lists it) or a file of weights, tested on --data, which may be another set",
             )
+            own.add_features(sub)
         if name == "train":
             sub.add_argument("--retrain", action="store_true", help="train even when a stored result exists")
+            sub.add_argument("--resume", **resume)
+            sub.add_argument("--log", choices=("csv", "tensorboard"), help="the losses beside the run while it trains (tensorboard: the extra [logs])")
             sub.add_argument("--pixels", **pixels)
             sub.add_argument("--compile", **compiled)
     ablate = command("ablate", _ablate, "train the runs that a method's tables miss")
     ablate.add_argument("method")
     ablate.add_argument("--tables", nargs="+")
     ablate.add_argument("--preset", default="standard", choices=_SIZES)
-    ablate.add_argument("--seeds", type=arguments.whole(0), nargs="+", default=[0, 1, 2])
-    ablate.add_argument("--device", default="auto")
+    ablate.add_argument("--seeds", **seeds, default=[0, 1, 2])
+    ablate.add_argument("--device", type=arguments.device, default="auto")
+    ablate.add_argument("--resume", **resume)
     ablate.add_argument("--pixels", **pixels)
     ablate.add_argument("--compile", **compiled)
     ablate.add_argument(
@@ -385,7 +435,7 @@ def _parser() -> arguments.Parser:
         sub.add_argument(
             "--weights", default=None, help="file of its weights (default: the stored ones, or where torchvision keeps its own; nothing is downloaded)"
         )
-        sub.add_argument("--device", default="cpu")
+        sub.add_argument("--device", type=arguments.device, default="cpu")
     tracklets.add_argument("--out", required=True, metavar="ROOT", help="new folder, or one that this command made: further videos are added")
     tracklets.add_argument("--again", action="store_true", help="remove what the folder holds of earlier videos")
     tracklets.add_argument("--camera", type=arguments.whole(1), required=True)
@@ -393,11 +443,12 @@ def _parser() -> arguments.Parser:
     search.add_argument("method", nargs="?", default="baseline", help="its main row, or what --set makes of it; trained first where its weights are not here")
     search.add_argument("--preset", default="standard", choices=_SIZES)
     search.add_argument("--seed", type=arguments.whole(0), default=0)
-    search.add_argument("--set", **pairs, metavar="FIELD=VALUE")
-    search.add_argument("--data", default=None, help="folder whose test tracklets are the gallery, in place of the preset's")
+    search.add_argument("--set", **settings, metavar="FIELD=VALUE")
+    search.add_argument("--data", type=arguments.folder, default=None, help="folder whose test tracklets are the gallery, in place of the preset's")
     search.add_argument("--camera", type=arguments.whole(1), default=1)
     search.add_argument("--out", default=None, metavar="ROOT", help="folder for the tracklets of this video alone (default: in the cache)")
     search.add_argument("--figure", type=arguments.picture, metavar="FILE", help="draw the ranked lists, too: a name that ends in .png, .pdf or .svg")
+    own.add(command)
     switches = command("switches", _switches, "list the switches of a method, which `train --set` takes, with what they mean")
     switches.add_argument("method")
     runs = command("runs", _runs, "list stored results, each with the row of a table that it is")
@@ -405,7 +456,7 @@ def _parser() -> arguments.Parser:
     runs.add_argument("--preset", choices=_SIZES)
     verify = command("verify", _verify, "train a sample of the committed records again and compare")
     verify.add_argument("--sample", type=arguments.whole(1), default=1)
-    verify.add_argument("--device", default="auto")
+    verify.add_argument("--device", type=arguments.device, default="auto")
     return parser
 
 

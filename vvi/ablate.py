@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from vvi import durable, experiment, findings, methods, paths, store
 from vvi.config import RunConfig, change, preset
 from vvi.experiment import Result
+from vvi.runtime import validation
 from vvi.seed import share
 from vvi.types import Direction
 
@@ -39,7 +41,8 @@ def configs(method: str, table: str, size: str = "standard", seeds: Iterable[int
     """
     module = methods.module(method)
     trials = size != "tiny" and table in getattr(module, "TRIALS", ())
-    seeds = list(seeds)[:1] if table in module.SWEEPS else list(range(10)) if trials else list(seeds)
+    seeds = validation.seeds(seeds)
+    seeds = seeds[:1] if table in module.SWEEPS else list(range(10)) if trials else seeds
     recipe = getattr(module, "PAPER_RECIPE", {}).get(table, {}) if size == "paper" else {}
     return {label: [change(preset(size, method, seed=seed), **recipe | changes) for seed in seeds] for label, changes in rows(method, table).items()}
 
@@ -58,9 +61,9 @@ def names(size: str, seed: int) -> dict[str, str]:
     return dict(reversed(rows))
 
 
-def missing(wanted: Iterable[RunConfig]) -> list[RunConfig]:
-    """The configs without a stored result of the present versions, each once."""
-    located = map(experiment.located, {c.hash: c for c in wanted}.values())
+def missing(wanted: Iterable[RunConfig], data: str | Path | None = None) -> list[RunConfig]:
+    """The configs without a stored result of the present versions, each once. data: the folder that they read in place of their own."""
+    located = [experiment.located(c, data) for c in {c.hash: c for c in wanted}.values()]
     return [c for c in located if store.find(c, experiment.versions(c))[0] is None]
 
 
@@ -73,7 +76,7 @@ def fill(wanted: Iterable[RunConfig], executor: Executor | None = None, **run) -
         raise ValueError(
             "a sweep trains runs side by side, torchrun trains one run on many processes: start the sweep without it, or the runs one by one with `vvi train`"
         )
-    todo, run, failed = missing(wanted), {"progress": False} | run, {}
+    todo, run, failed = missing(wanted, run.get("data")), {"progress": False} | run, {}
     with tqdm(total=len(todo), desc="runs", unit="run") as bar:
         if executor is None:
             for config in todo:
@@ -204,5 +207,8 @@ def _again(record: store.Record, device: str, elsewhere: float) -> Check:
         for direction, scores in record.scores.items()
         for name in ("rank1", "mAP")
     }
-    same = all(record.environment.get(k) == now.record.environment.get(k) for k in ("torch", "numpy", "processor", "threads", "device", "processes"))
+    moved = "resumed" in record.environment  # one machine after another made it
+    same = not moved and all(
+        record.environment.get(k) == now.record.environment.get(k) for k in ("torch", "numpy", "processor", "threads", "device", "processes")
+    )
     return Check(record.config.hash, same, difference, 0.01 if same else elsewhere)

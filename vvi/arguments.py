@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-_PYTHON = {"True": "true", "False": "false", "None": "null"}  # as tables and pages write them
+from vvi.runtime import validation
+
+_PYTHON = {"true": "true", "false": "false", "yes": "true", "no": "false", "none": "null", "null": "null"}  # as people and pages write them
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,6 +33,46 @@ def whole(least: int) -> Callable[[str], int]:
     return read
 
 
+class Seeds(argparse.Action):
+    """Reads seeds, however they are parted: `0 1 2`, `0,1,2`, `0-2`."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Keep them as a list of integers."""
+        try:
+            setattr(namespace, self.dest, validation.seeds(" ".join(values)))
+        except ValueError as error:
+            raise argparse.ArgumentError(self, str(error)) from error
+
+
+def device(text: str) -> str:
+    """What computes, as `vvi.runtime.validation.device` reads it."""
+    return _said_here(validation.device, text)
+
+
+def folder(text: str) -> Path | None:
+    """A folder of data, or none, as `vvi.runtime.validation.folder` reads it."""
+    return _said_here(lambda value: validation.folder("the folder", value), text)
+
+
+def _said_here(read: Callable[[str], Any], text: str) -> Any:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def setting(text: str) -> tuple[str, str]:
+    """`name=value`, the value as it was typed: who knows the type of the field reads it.
+
+    >>> setting("milestones=35,80")
+    ('milestones', '35,80')
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not name=value")
+    return name.strip(), value.strip()
+
+
 def field(text: str) -> tuple[str, Any]:
     """`name=value` with a value as JSON or Python write it, else a word.
 
@@ -41,7 +83,7 @@ def field(text: str) -> tuple[str, Any]:
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not name=value")
     try:
-        return name, json.loads(_PYTHON.get(value, value))
+        return name, json.loads(_PYTHON.get(value.lower(), value))
     except ValueError:
         return name, value
 

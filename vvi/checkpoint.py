@@ -41,14 +41,17 @@ class Checkpoint:
     """Where and how often a run in training is kept.
 
     `run`: what must be equal for a checkpoint to be of this run (config, versions), or it is reported and not used; `where`: what must be equal for the same bits (device, torch,
-    threads), or the run is refused; `every`: seconds between two, 0 for each step; `seconds`: of training, by all processes that worked on this run.
+    threads), or the run is refused; `every`: seconds between two, 0 for each step; `anyway`: go on although `where` differs, with a warning; `seconds`: of training, by all
+    processes that worked on this run; `moved`: each change of `where` that a run went on in spite of, which its record says.
     """
 
     folder: Path
     run: Mapping[str, Any]
     where: Mapping[str, Any]
     every: float = EVERY
+    anyway: bool = False
     seconds: float = field(default=0.0, init=False)
+    moved: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self):
         self.file = self.folder / FILE
@@ -68,9 +71,10 @@ class Checkpoint:
         for name, optimiser in optimisers.items():
             _restore_optimiser(optimiser, {key: value for key, value in tensors.items() if key.startswith(f"optimiser/{name}/")})
         torch.set_rng_state(tensors["random/cpu"])
-        if "random/cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["random/cuda"], next(method.parameters()).device)
-        self.seconds = about["seconds"]
+        device = next(method.parameters()).device
+        if "random/cuda" in tensors and device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random/cuda"], device)
+        self.seconds, self.moved = about["seconds"], [*about.get("moved", []), *self._moves(about)]
         return about["step"], {name: row.tolist() for name, row in zip(about["history"], tensors["history"], strict=True)}
 
     def due(self, done: int, total: int) -> bool:
@@ -90,6 +94,7 @@ class Checkpoint:
         rows = [column + [float("nan")] * (step - len(column)) for column in history.values()]
         tensors["history"] = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), step)
         about = {"format": FORMAT, "run": self.run, "where": self.where, "step": step, "seconds": self.seconds, "history": list(history)}
+        about |= {"moved": self.moved} if self.moved else {}
         kept = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
         durable.write(self.file, save(kept, {"about": json.dumps(about)}))
         self._saved = time.monotonic()
@@ -111,15 +116,27 @@ class Checkpoint:
             return self._unused(f"is damaged ({error})")
         if lacking := ({"run", "where", "step", "seconds", "history"} - set(about)) | ({"random/cpu", "history"} - set(tensors)):
             return self._unused(f"is damaged (it has no {', '.join(sorted(lacking))})")
+        if not isinstance(about["where"], dict):
+            return self._unused("is damaged (it does not say where it was made)")
         if about.get("format") != FORMAT or about["run"] != json.loads(json.dumps(self.run)):
             return self._unused(f"is of another run or version ({about.get('run')}, not {dict(self.run)})")
         if {n: t.shape for n, t in _tensors(method).items()} != {n.removeprefix("method/"): t.shape for n, t in tensors.items() if n.startswith("method/")}:
             return self._unused("has other tensors than this model")
-        if differing := [f"{key} {about['where'].get(key)!r}, not {value!r}" for key, value in self.where.items() if about["where"].get(key) != value]:
-            raise MismatchError(
-                f"{self.file} was made with {'; '.join(differing)}, where numbers come out differently: go on there, or delete the file to start over"
-            )
+        if moves := self._moves(about):
+            elsewhere = f"{self.file} was made elsewhere ({'; '.join(moves)}), where numbers come out differently"
+            if not self.anyway:
+                raise MismatchError(f"{elsewhere}: go on there, delete the file to start over, or go on here with --resume anyway")
+            warnings.warn(f"{elsewhere}: going on anyway, and the record says so", stacklevel=5)
         return about, tensors
+
+    def _moves(self, about: Mapping[str, Any]) -> list[str]:
+        """What is different here from where a checkpoint was made, as "step 3: threads 1 -> 2"."""
+        before, moves = about["where"], []
+        for name in sorted({*before, *self.where}):
+            was, now = before.get(name), self.where.get(name)
+            if was != now:
+                moves.append(f"step {about['step']}: {name} {was} -> {now}")
+        return moves
 
     def _unused(self, reason: str) -> None:
         warnings.warn(f"{self.file} {reason}: training starts from the first step", stacklevel=5)

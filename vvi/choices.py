@@ -8,10 +8,13 @@ import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from vvi import methods
 from vvi.config import DataConfig, Recipe, RunConfig, change
+from vvi.fields import hints
+from vvi.runtime import validation
 
 ELSEWHERE = ("backbone", "weights", "frames")  # fields of every Config that the size of a run decides
 FREE = {  # what `parse` takes, with its type: all of recipe and data but who is in the data
@@ -66,7 +69,7 @@ def switches(method: str) -> list[Switch]:
 def describe(method: str) -> str:
     """The switches of a method as a text: name, default, what there is to choose from, and what they mean."""
     lines = [f"  {s.name:20s} {s.word(s.default):12s} {' | '.join(map(s.word, s.options)) or kind(s.hint)}" for s in switches(method)]
-    said = [*inspect.getdoc(methods.module(method).Config).split("\n\n"), f"of every run: {', '.join(sorted(FREE))}"]
+    said = [*inspect.getdoc(methods.module(method).Config).split("\n\n"), f"of every run: {', '.join(sorted(every_run()))}"]
     return "\n".join([f"{method}: switch, default, what there is to choose from", *lines, *("\n" + textwrap.fill(part, 120) for part in said)])
 
 
@@ -96,6 +99,71 @@ def parse(text: str) -> dict[str, Any]:
     return found
 
 
+def every_run() -> dict[str, Any]:
+    """Name -> type of the settings that every run has, whatever its method."""
+    found = {name: hints(RunConfig)[name] for name in ("backbone", "weights")}
+    found |= hints(Recipe) | hints(DataConfig) | {"data_seed": int}
+    found.pop("seed")  # the seed of a run is no setting of it
+    return found
+
+
+def read(method: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as people type them, each by the type of its field.
+
+    Args:
+        method: whose switches count beside the settings of every run.
+        changes: name -> text, or a value that has its type already.
+
+    Raises:
+        ValueError: nothing is called so; the message lists all there is.
+
+    >>> read("baseline", {"lr": ".001", "milestones": "35,80", "margin": "1"})
+    {'lr': 0.001, 'milestones': (35, 80), 'margin': 1.0}
+    """
+    types = every_run() | {s.name: s.hint for s in switches(method)}
+    for name in changes:
+        if name not in types:
+            raise unknown(method, name)
+    return {name: _as_tables_spell(method, name, validation.setting(value, types[name])) for name, value in changes.items()}
+
+
+def unknown(method: str, name: str) -> ValueError:
+    """The error for a setting that a method does not have, with every one that it has."""
+    known = {
+        "its own": [s.name for s in switches(method)],
+        "those of every run": sorted(every_run()),
+    }
+    return validation.unknown(name, f"{method} has no option", known)
+
+
+def settled(config: RunConfig) -> RunConfig:
+    """A config whose options have the types of the method's Config; ValueError naming one that the method does not have."""
+    own = {s.name: s.hint for s in switches(config.method)}
+    for name in config.options:
+        if name not in own:
+            raise unknown(config.method, name)
+    options = {name: _as_tables_spell(config.method, name, validation.typed(value, own[name])) for name, value in config.options.items()}
+    return replace(config, options=options)
+
+
+def _as_tables_spell(method: str, name: str, value: Any) -> Any:
+    """A number as the tables of the method spell it, 60 or 60.0, since a stored result is named by a hash of the spelling."""
+    if type(value) is float:
+        return _spellings(method).get((name, value), value)
+    return value
+
+
+@cache
+def _spellings(method: str) -> dict[tuple[str, float], float]:
+    """(option, number) -> the number as a table of the method writes it."""
+    found = {}
+    for table in methods.module(method).ABLATIONS.values():
+        for row in table.values():
+            numbers = {k: v for k, v in row.items() if type(v) in (int, float)}
+            found |= {(name, float(value)): value for name, value in numbers.items()}
+    return found
+
+
 def _fits(value: Any, hint: Any) -> bool:
     if get_origin(hint) is Literal:
         return value in get_args(hint)
@@ -113,6 +181,7 @@ def chosen(start: RunConfig, wanted: Mapping[str, Any], more: Mapping[str, Any],
     """The run of some settings and its name: that of a known row where one computes the same, so that its stored result is found; else the changes, spelt in the
     shortest way. ValueError when the method refuses a setting."""
     own, before = {s.name: s.default for s in switches(start.method)}, dict(start.options)
+    wanted = {name: _as_tables_spell(start.method, name, value) for name, value in wanted.items()}
     edits = {name: value for name, value in wanted.items() if value != before.get(name, own[name])}
     options = {name: value for name, value in (before | edits).items() if name not in edits or value != own[name]}
     config = change(replace(start, options=dict(sorted(options.items()))), **more)
@@ -120,7 +189,8 @@ def chosen(start: RunConfig, wanted: Mapping[str, Any], more: Mapping[str, Any],
     for label, row in known.items():
         if replace(row, options={}) == replace(config, options={}) and effective(row) == computed:
             return label, row
-    return ", ".join(f"{name}={value}" for name, value in (edits | dict(more)).items()), config
+    changed = {name: value for name, value in more.items() if change(start, **{name: value}) != start}
+    return ", ".join(f"{name}={value}" for name, value in (edits | changed).items()), config
 
 
 def flat(config: RunConfig) -> dict[str, str]:

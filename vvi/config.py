@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from vvi.fields import Bounds, check_fields, hints
+from vvi.fields import Bounds, check_fields, hints, settle
+from vvi.runtime import validation
 
 Preset = Literal["tiny", "standard", "full", "paper"]
 Schedule = Literal["steps", "cosine", "one-cycle"]
@@ -55,6 +56,7 @@ class DataConfig:
     auxiliary: bool = False
 
     def __post_init__(self):
+        settle(self)
         check_fields(DataConfig, vars(self), _BOUNDS)
 
     @property
@@ -95,6 +97,7 @@ class Recipe:
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     def __post_init__(self):
+        settle(self)
         check_fields(Recipe, vars(self), _BOUNDS)
         marks = (0.0, *self.drops, 1.0)
         if self.drops and (len(self.drops) != len(self.milestones) or any(a >= b for a, b in itertools.pairwise(marks))):
@@ -162,8 +165,7 @@ def change(config: RunConfig, /, **changes: Any) -> RunConfig:
 
 def preset(name: str, method: str = "baseline", seed: int = 0, **changes: Any) -> RunConfig:
     """A run of `method` at one of the four sizes, with fields changed as in `change`."""
-    if name not in _PRESETS:
-        raise ValueError(f"no preset {name!r}: choose from {', '.join(PRESETS)}")
+    name = validation.choice("preset", name, PRESETS)
     own = _of_layout(changes.get("layout", ""), method) if name == "paper" else {}
     config = replace(_PRESETS[name], method=method, seed=seed, preset=name)
     return change(config, **own | changes)

@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from vvi.data.loader import Frames, test_clips
 from vvi.data.transforms import normalise
+from vvi.evaluation.rerank import rerank
 from vvi.methods.base import Method
-from vvi.metrics import Metrics, ranked_lists, retrieval_metrics
+from vvi.metrics import Metrics, from_similarity, ranked_lists, retrieval_metrics
 from vvi.types import Dataset, Direction, Modality, Tracklet
 
 VERSION = 1
@@ -69,6 +70,11 @@ class Side:
 
     def metrics(self) -> Metrics:
         return retrieval_metrics(*self.protocol, rule=self.rule)
+
+    def reranked(self, **options: float) -> Metrics:
+        """The same after k-reciprocal re-ranking; the rule of the protocol is applied to the new distances. options: those of `vvi.evaluation.rerank.rerank`."""
+        query, gallery, *labels = self.protocol
+        return from_similarity(-rerank(query, gallery, **options), *labels, rule=self.rule)
 
     def ranked(self, top: int = 10) -> np.ndarray:
         """Places in the gallery of the first `top` items of every query: (Q, top)."""

@@ -17,14 +17,18 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from vvi import checkpoint, durable, evaluate, findings, methods, paths, probes, shards, store, train, trials
+from vvi import checkpoint, choices, durable, evaluate, findings, methods, paths, probes, shards, store, train, trials
 from vvi.config import DataConfig, RunConfig, change, for_layout, preset
 from vvi.data import NAMES, announced, digest, read_dataset, synthetic
 from vvi.data.layout import locate
 from vvi.data.loader import Frames, TrainLoader
 from vvi.data.synthetic import presets
+from vvi.engine import logs
+from vvi.evaluation.trained import CONFIG
 from vvi.methods.base import Method
 from vvi.metrics import Metrics
+from vvi.nn import hook
+from vvi.runtime import validation
 from vvi.seed import seed_everything, share
 from vvi.types import MODALITIES, DataError, Dataset, Direction
 
@@ -70,11 +74,11 @@ class Result:
     def data_name(self) -> str:
         """On which data a run was made: name of the folder, layout and digest."""
         data = self.config.data
+        people = "" if data.split == "test" else ", validation people"
         if data.synthetic:
             usual = data.layout == DataConfig().layout
-            return "synthetic" if usual else f"synthetic, {data.layout}"
+            return f"synthetic{people}" if usual else f"synthetic, {data.layout}{people}"
         name = self.record.data.get("name", NAMES[data.layout])
-        people = "" if data.split == "test" else ", validation people"
         return f"{name} ({data.layout}, {data.source.removeprefix(REAL)}{people})"
 
     def probe(self, name: str) -> probes.Score:
@@ -113,6 +117,8 @@ def run(
     on_step: train.OnStep | None = None,
     every: float = checkpoint.EVERY,
     compiled: bool = False,
+    resume: Literal["same", "anyway"] = "same",
+    log: str | None = None,
 ) -> Result:
     """The result of a config: stored under `$VVI_RUNS` or `book/records`, else trained now and stored.
 
@@ -122,9 +128,15 @@ def run(
     every: seconds between two checkpoints of a run that is kept. Killed at any moment, the same call goes on from the last one to the same numbers; of two processes that want
     one run, one trains and the other waits.
     compiled: train with `torch.compile` (`train.compiled`), which changes numbers as another machine would: the record says so.
+    resume: a checkpoint from where numbers come out differently (another processor, device or number of threads or processes) is refused, or used "anyway": the record says so.
+    log: "csv" or "tensorboard", the losses in `$VVI_RUNS/<run>/log` while it trains (of a stored result: those of its history).
     A stored result of other numeric versions is reported in a warning and not used. Under `torchrun` all processes train one run: the first looks, evaluates and writes, all
     return it.
     """
+    retrain, device = validation.flag("retrain", retrain), validation.device(device)
+    resume = validation.choice("resume", resume, ("same", "anyway"))
+    logs.check(log)
+    data = validation.folder("data", data)
     settings, progress = located(settings, data), progress and share()[0] == 0
     if share()[1] > 1:
         train.fabric(device)  # joins the others before anything is decided
@@ -133,19 +145,28 @@ def run(
         warnings.warn(note, stacklevel=2)
     if record:
         checkpoint.tidy(paths.runs() / settings.hash)
+        _log_again(record, log)
         return Result(record, stored=True)
     if not keep:
-        return Result(_train(settings, device, data, progress, pixels, on_step, None, compiled)[0], stored=False)
+        return Result(_train(settings, device, data, progress, pixels, on_step, None, compiled, log=log)[0], stored=False)
     folder = paths.runs() / settings.hash
     with durable.alone(folder) if shards.first() else contextlib.nullcontext():
         if not retrain and (record := shards.told(lambda: store.current(folder, versions(settings)))):  # made by another process while this one waited
+            _log_again(record, log)
             return Result(record, stored=True)
         learned = None if retrain else shards.told(lambda: _twin(settings))
-        record, method = _train(settings, device, data, progress, pixels, on_step, every, compiled, learned)
+        record, method = _train(settings, device, data, progress, pixels, on_step, every, compiled, resume == "anyway", learned, log)
         if shards.first():
-            store.save_record(record, paths.runs(), save({k: v.contiguous().cpu() for k, v in method.state_dict().items()}))
+            tensors = {k: v.contiguous().cpu() for k, v in method.state_dict().items()}
+            store.save_record(record, paths.runs(), save(tensors, {CONFIG: settings.to_json()}))
             checkpoint.remove(folder)
     return Result(record, stored=False)
+
+
+def _log_again(record: store.Record, log: str | None) -> None:
+    """The log of a result that was trained before, where one is wanted."""
+    if log and shards.first():
+        logs.write(log, paths.runs() / record.config.hash, record.history)
 
 
 def versions(settings: RunConfig) -> dict[str, int]:
@@ -169,6 +190,7 @@ def located(settings: RunConfig, data: str | Path | None = None) -> RunConfig:
         ValueError: the method refuses its options; said before data are read or drawn.
         DataError: the folder holds no set that is known, or another one than asked for.
     """
+    settings, data = _settled(settings), validation.folder("data", data)
     methods.config(settings.method, **_options(settings))
     named = settings.data
     if data is None and (named.synthetic or paths.real_data() is None):
@@ -231,6 +253,13 @@ def _is_embedded(root: str | Path, data: DataConfig) -> bool:
         return False
     files = sorted(p for p in root.rglob("*") if p.is_file())
     return _is_untouched(root, digest.stamp_of(files))
+
+
+def _settled(settings: RunConfig) -> RunConfig:
+    """A config as it is stored: options with the types of their fields, a trunk and weights of one's own by what they hold."""
+    settings = choices.settled(settings)
+    trunk, weights = hook.pinned(settings.backbone, settings.weights)
+    return replace(settings, backbone=trunk, weights=weights)
 
 
 @lru_cache(maxsize=16)
@@ -350,7 +379,7 @@ def _options(settings: RunConfig) -> dict[str, Any]:
 
 def trained(settings: RunConfig, num_ids: int) -> Method:
     """The trained method of a config, from this machine's run folder; FileNotFoundError when the weights are not there (records hold none), ValueError when they are damaged."""
-    method = build(settings, num_ids)
+    method = build(replace(settings, weights=None), num_ids)  # what training started from plays no part
     _load(method, settings)
     return method
 
@@ -362,6 +391,37 @@ def ready(settings: RunConfig, num_ids: int, **options) -> Method:
     except FileNotFoundError:
         run(settings, **options | {"retrain": True})
         return trained(settings, num_ids)
+
+
+def sides(settings: RunConfig, data: str | Path | None = None, device: str = "auto", progress: bool = False) -> dict[Direction, evaluate.Side]:
+    """Every direction of a trained run: features, identities and cameras, to be scored in any way.
+
+    Args:
+        settings: a run whose weights are on this machine.
+        data: folder to read in place of the one that the config names.
+        device: where features are computed.
+        progress: whether to show a bar.
+
+    Raises:
+        FileNotFoundError: the weights are not here.
+    """
+    settings = located(settings, data)
+    found = dataset(settings.data, data, progress, settings.seed)
+    method = trained(settings, len(found.labels)).to(train.fabric(device).device)
+    return evaluate.evaluate(method, found, frames(settings.data, found), settings.data.frames, progress)
+
+
+def reranked(settings: RunConfig, data: str | Path | None = None, device: str = "auto", **options: float) -> dict[Direction, Metrics]:
+    """Metrics of a trained run after k-reciprocal re-ranking, in every direction.
+
+    Args:
+        settings: a run whose weights are on this machine.
+        data: folder to read in place of the one that the config names.
+        device: where features are computed.
+        options: k1, k2 and weight of `vvi.evaluation.rerank.rerank`.
+    """
+    found = sides(settings, data, device)
+    return {direction: side.reranked(**options) for direction, side in found.items()}
 
 
 def _load(method: Method, settings: RunConfig) -> None:
@@ -387,7 +447,9 @@ def _train(
     on_step: train.OnStep | None,
     every: float | None,
     compiled: bool,
+    anyway: bool = False,
     learned: store.Record | None = None,
+    log: str | None = None,
 ) -> tuple[store.Record, Method]:
     """The record and the trained method; without `every` no checkpoint is looked for or left. learned: the run whose training this would repeat (`_twin`)."""
     engine = train.fabric(device, settings.recipe.precision)
@@ -399,14 +461,17 @@ def _train(
     where = store.environment(train.device_name(engine)) | _together() | ({"compiled": True} if compiled else {})
     if (precision := train.usable(settings.recipe.precision, engine.device.type)) != settings.recipe.precision:
         where |= {"precision": precision}
-    kept = None if every is None else _checkpoint(settings, engine.device, where, every)
+    kept = None if every is None else _checkpoint(settings, engine.device, where, every, anyway)
     if learned:
         history, spent = learned.history, learned.seconds["train"]
         _load(method, learned.config)
+        _log_again(replace(learned, config=settings), log)
         method.to(engine.device)
     else:
         start = time.perf_counter()
-        history = train.fit(method, loader, settings.recipe, engine, workers, progress, on_step, kept, compiled)
+        losses = logs.Log(log, paths.runs() / settings.hash) if log else None
+        history = train.fit(method, loader, settings.recipe, engine, workers, progress, on_step, kept, compiled, losses)
+        where |= {"resumed": kept.moved} if kept and kept.moved else {}
         spent = kept.seconds if kept else time.perf_counter() - start  # by all processes that worked on this run, one after the other
     scores, seconds, known, arrays = shards.told(lambda: _measure(settings, method, found, reader, progress))
     seconds = {"train": round(spent, 2)} | seconds
@@ -460,8 +525,9 @@ def _together() -> dict[str, int]:
     return {"processes": share()[1]} if share()[1] > 1 else {}
 
 
-def _checkpoint(settings: RunConfig, device: torch.device, where: Mapping[str, Any], every: float) -> checkpoint.Checkpoint:
-    """Of this run, and for what computes the same bits: a CPU's depend on its kind and on the number of threads."""
-    same = ("torch", "device", *(("compiled",) if "compiled" in where else ()), *(("processor", "threads") if device.type == "cpu" else ()))
-    run = {"config": settings.hash, "versions": versions(settings)} | _together()
-    return checkpoint.Checkpoint(paths.runs() / settings.hash, run, {name: where[name] for name in same}, every)
+def _checkpoint(settings: RunConfig, device: torch.device, where: Mapping[str, Any], every: float, anyway: bool) -> checkpoint.Checkpoint:
+    """Of this run, and for what computes the same bits: a CPU's depend on its kind and on the number of threads, all on the number of processes. anyway: go on elsewhere, too."""
+    same = ("torch", "device", "precision", "compiled", "processes", *(("processor", "threads") if device.type == "cpu" else ()))
+    run = {"config": settings.hash, "versions": versions(settings)}
+    here = {name: where[name] for name in same if name in where}
+    return checkpoint.Checkpoint(paths.runs() / settings.hash, run, here, every, anyway)

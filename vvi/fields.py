@@ -8,9 +8,20 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from vvi.runtime import validation
+
 Bounds = Mapping[str, tuple[float, float]]  # field -> least and greatest value
 
 hints = cache(get_type_hints)  # of a dataclass: field -> type
+
+
+def settle(instance: Any) -> None:
+    """Give the fields of a frozen dataclass their type: a whole number in place of a float, a list in place of a tuple, so that 1 and 1.0 are one setting."""
+    for name, hint in hints(type(instance)).items():
+        value = getattr(instance, name)
+        settled = validation.typed(value, hint)
+        if settled is not value:
+            object.__setattr__(instance, name, settled)
 
 
 def check_fields(kind: type, values: Mapping[str, Any], bounds: Bounds) -> None:
@@ -45,7 +56,7 @@ def _said(hint: Any) -> str:
         return " or ".join(map(_said, parts))
     words = {
         int: "a whole number",
-        float: "a finite number",
+        float: "a finite number, such as 0.001 or 1e-3",
         bool: "true or false",
         str: "a word",
         NoneType: "nothing (null)",

@@ -5,23 +5,23 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
-from tqdm import tqdm
 
 from vvi import optim, shards
 from vvi.config import Recipe
 from vvi.data.loader import TrainLoader
+from vvi.engine.progress import Progress
 from vvi.methods.base import Method
+from vvi.runtime import validation
 from vvi.seed import share
 from vvi.types import Batch
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from vvi.checkpoint import Checkpoint
+    from vvi.engine.logs import Log
 
 VERSION = 1
 OnStep = Callable[[int, int], None]  # told after every step: how many are done, of how many
@@ -48,9 +49,7 @@ def fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
     """The engine under the loop: device, precision, and with `torchrun` or `fabric run` many processes. device: "auto" (a GPU when there is one), "cpu", "cuda" or "cuda:1"."""
     from lightning_fabric import Fabric
 
-    kind, _, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not re.fullmatch(r"\d{1,4}", number, re.ASCII))):
-        raise ValueError(f"no device {device!r}: use auto, cpu, cuda or cuda:N")
+    kind, _, number = validation.device(device).partition(":")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError("device cuda was asked for and torch sees no GPU: use auto or cpu")
     if number and int(number) >= torch.cuda.device_count():
@@ -122,10 +121,11 @@ def fit(
     on_step: OnStep | None = None,
     checkpoint: Checkpoint | None = None,
     faster: bool = False,
+    log: Log | None = None,
 ) -> dict[str, list[float]]:
     """Train in place, each process of a run on its share of every batch; returns the history: "phase/term" -> value at every step (NaN where the phase was not active),
     "watch/name" for what the method watches, plus "lr". An `on_step` may end the run by raising `Cancelled`. With a `checkpoint` training goes on from where it was left and is
-    kept now and then. faster: with the stages of the trunks compiled."""
+    kept now and then. faster: with the stages of the trunks compiled. log: where the losses go beside the history."""
     steps = total_steps(recipe, loader)
     engine.to_device(method)
     method.train()
@@ -133,19 +133,22 @@ def fit(
     start, before = checkpoint.restore(method, optimisers) if checkpoint else (0, {})
     if start != (theirs := shards.told(lambda: start)):
         raise ValueError(f"the first process goes on from step {theirs}, process {share()[0]} from {start}: VVI_RUNS must be one folder that all nodes see")
-    history = _History(1 if engine.device.type == "cpu" else _CHECK_EVERY, start, before)
-    bar = tqdm(total=steps, initial=start, desc="train", unit="step", disable=not progress, mininterval=1)
-    with bar, compiled(method) if faster else nullcontext():
+    log = log if shards.first() else None
+    if log:
+        log.begin(before)
+    history = _History(1 if engine.device.type == "cpu" else _CHECK_EVERY, start, before, log)
+    bar = Progress(steps, start, engine.device, progress)
+    with bar, compiled(method) if faster else nullcontext(), closing(log) if log else nullcontext():
         for batch in loader.batches(start, steps, engine.device, workers):
             epoch, rate = optim.clock(recipe, batch.step, steps), optim.rate(recipe, batch.step, steps)
             terms = iteration(method, batch, optimisers, epoch, rate, engine)
             history.add(batch.step, terms, rate)
-            bar.update()
+            bar.step(2 * share()[1] * batch.vis.shape[:2].numel())
             if checkpoint and shards.first() and checkpoint.due(batch.step + 1, steps):
                 checkpoint.save(batch.step + 1, method, optimisers, history.flush())
             if on_step:
                 on_step(batch.step + 1, steps)
-    return history.close()
+        return history.close()
 
 
 @contextmanager
@@ -190,8 +193,8 @@ def iteration(method: Method, batch: Batch, optimisers: dict, epoch: float, rate
 class _History:
     """Keeps losses as tensors until they are looked at, so that a GPU need not wait for the host."""
 
-    def __init__(self, check_every: int, steps: int = 0, values: Mapping[str, list[float]] | None = None):
-        self.check_every, self.pending, self.steps = check_every, [], steps
+    def __init__(self, check_every: int, steps: int = 0, values: Mapping[str, list[float]] | None = None, log: Log | None = None):
+        self.check_every, self.pending, self.steps, self.log = check_every, [], steps, log
         self.values: dict[str, list[float]] = defaultdict(list, values or {})
 
     def add(self, step: int, terms: dict[str, torch.Tensor], lr: float) -> None:
@@ -203,13 +206,17 @@ class _History:
         seen = [tensor for _, terms, _ in self.pending for tensor in terms.values()]
         values = iter(torch.stack([tensor.double() for tensor in seen]).tolist() if seen else ())  # one wait for all
         for step, terms, lr in self.pending:
+            logged = {"lr": lr}
             for name in terms:
                 if not math.isfinite(value := next(values)):
                     raise DivergedError(f"step {step}: the loss {name} is {value}; last finite values: {self._last()}")
                 column = self.values[name]
                 column.extend([float("nan")] * (self.steps - len(column)))
                 column.append(value)
+                logged[name] = value
             self.values["lr"].append(lr)
+            if self.log:
+                self.log.add(step, logged)
             self.steps += 1
         self.pending = []
         return self.values

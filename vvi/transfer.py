@@ -2,119 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from vvi import evaluate, experiment, findings, paths, store, trials
-from vvi.config import DataConfig, RunConfig
+from vvi.config import DataConfig
 from vvi.data import NAMES, digest
 from vvi.data.layout import USUAL, locate
-from vvi.experiment import REAL, WEIGHTS
-from vvi.methods.base import Method
+from vvi.evaluate import Side
+from vvi.evaluation.trained import RECORD, WEIGHTS, Trained
+from vvi.experiment import REAL
 from vvi.types import Tracklet
 
-CLASSIFIER = "neck.classifier.weight"  # (C, D): its rows are the people trained on
-RUN = re.compile(r"[0-9a-f]{4,12}")
 
-
-@dataclass(frozen=True)
-class Trained:
-    """A method with its weights, the config that it was trained with, and on what."""
-
-    method: Method
-    settings: RunConfig
-    data_name: str
-
-
-def load(source: str | Path, settings: RunConfig | None = None) -> Trained:
-    """Load a trained method.
-
-    Args:
-        source: a run (its hash, or the first letters of it, as `vvi runs` lists them),
-            a folder of one, or a file of weights.
-        settings: of the weights in a file; a run knows its own.
-
-    Raises:
-        FileNotFoundError: there is no such run, or it has no weights on this machine.
-        ValueError: the weights are of another network.
-    """
-    file, record = _find(source)
-    if record:
-        settings = record.config
-        data_name = experiment.Result(record, stored=True).data_name
-    elif settings is None:
-        what = "holds weights alone: say which network, as METHOD, --preset and --set"
-        raise ValueError(f"{file} {what}")
-    else:
-        data_name = file.name
-    tensors = _tensors(file)
-    if CLASSIFIER not in tensors:
-        raise ValueError(f"{file} holds no {CLASSIFIER}: it is of another network")
-    plain = replace(settings, weights=None)  # no need for those of ImageNet
-    method = experiment.build(plain, len(tensors[CLASSIFIER]))
-    try:
-        method.load_state_dict(tensors)
-    except RuntimeError as error:
-        why = str(error).splitlines()[-1].strip()
-        raise ValueError(f"{file} is not of {settings.method}: {why}") from error
-    return Trained(method.eval(), settings, data_name)
-
-
-def _find(source: str | Path) -> tuple[Path, store.Record | None]:
-    """The file of weights that is meant, and the record beside it."""
-    path = Path(source).expanduser()
-    if RUN.fullmatch(str(source)) and not path.exists():
-        path = _folder_of_run(str(source))
-    file = path / WEIGHTS if path.is_dir() else path
-    record = None
-    if file.name == WEIGHTS and (file.parent / "record.json").is_file():
-        record = store.load_record(file.parent)
-    if file.is_file():
-        return file, record
-    if not record:
-        raise FileNotFoundError(f"there are no weights {file}")
-    again = f"vvi train {record.config.method} --retrain"
-    what = "its weights are not on this machine (records hold none)"
-    raise FileNotFoundError(f"run {file.parent.name}: {what}; train it: {again}")
-
-
-def _folder_of_run(name: str) -> Path:
-    """The folder of the one run whose hash begins so, with weights where there are any."""
-    folders = (paths.runs(), paths.records())
-    found = [f for folder in folders for f in folder.glob(f"{name}*") if f.is_dir()]
-    names = sorted({folder.name for folder in found})
-    if len(names) > 1:
-        raise ValueError(f"{name} may be {', '.join(names)}: give more letters")
-    if not names:
-        where = f"{paths.runs()} (`vvi runs` lists what there is)"
-        raise FileNotFoundError(f"there is no run {name} under {where}")
-    return next((f for f in found if (f / WEIGHTS).is_file()), found[0])
-
-
-def _tensors(file: Path) -> Mapping[str, Tensor]:
-    """The tensors of a file, read without executing anything."""
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise ValueError(f"{file} is damaged: {error}") from error
-    except Exception as error:  # torch raises errors of pickle and zip here
-        why = str(error).splitlines()[0]
-        raise ValueError(f"{file} is no file of weights: {why}") from error
-    tensors = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not tensors or not all(isinstance(v, Tensor) for v in tensors.values()):
-        raise ValueError(f"{file} holds no tensors by name")
-    return tensors
+def data_name(trained: Trained) -> str:
+    """Name the data that a network was trained on, as far as its file says."""
+    folder = trained.source.parent
+    if trained.source.name == WEIGHTS and (folder / RECORD).is_file():
+        return experiment.Result(store.load_record(folder), stored=True).data_name
+    return trained.source.name
 
 
 def resolve(trained: DataConfig, data: str | Path | None, **options: Any) -> Target:
@@ -155,6 +65,8 @@ class Tested:
 
     lines: list[str]
     scores: Mapping[str, Mapping[str, float]]
+    #: Features of queries and gallery by direction; empty over several trials.
+    sides: Mapping[str, Side] = field(default_factory=dict)
 
 
 def test(trained: Trained, target: Target, seed: int = 0, progress: bool = False) -> Tested:
@@ -164,7 +76,7 @@ def test(trained: Trained, target: Target, seed: int = 0, progress: bool = False
     trials, but of the trial alone whose other people the method was trained on.
 
     Args:
-        trained: from `load`.
+        trained: from `evaluation.trained.load_run_or_file`.
         target: from `resolve`.
         seed: of the run that is tested; it names its trial of RegDB.
         progress: show how far it is.
@@ -186,7 +98,7 @@ def test(trained: Trained, target: Target, seed: int = 0, progress: bool = False
         return Tested(lines, {})
     sides = evaluate.evaluate(method, found, reader, data.frames, progress)
     scores = findings.summary(sides)[0]
-    return Tested(trials.lines(scores, {}), scores)
+    return Tested(trials.lines(scores, {}), scores, sides)
 
 
 test.__test__ = False

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vvi import methods
 from vvi.methods.base import Method
-
-
-class CheckpointError(ValueError):
-    """A file that is no released checkpoint of the method; the message names the file or the keys."""
+from vvi.runtime.tensors import CheckpointError, read, some, unwrap
 
 
 def load_released(name: str, source: str | Path | Mapping[str, Any]) -> Method:
     """The method of a released checkpoint, `variant="released"`, in evaluation mode.
 
     source: the file, or what it holds once loaded: {"net": ..., optionally "net_modal_classifier": ..., "mAP", "epoch"} of tensors by their released names, or such a dict of
-    tensors itself. A file is read without executing anything. The trunk is a ResNet-50; classes follow the authors' list of identities, which is not
-    stored, so the classifier only counts them. CheckpointError names keys that are missing, unknown or of another shape.
+    tensors itself; wrappers and prefixes around them are taken off (`vvi.runtime.tensors`). A file is read without executing anything. The trunk is a ResNet-50; classes follow the
+    authors' list of identities, which is not stored, so the classifier only counts them. CheckpointError names keys that are missing, unknown or of another shape.
     """
     module = methods.module(name)
     if not hasattr(module, "RELEASED_KEYS"):
         raise CheckpointError(f"no code of {name} was released, so there is no checkpoint of it to read")
-    content = _read(source) if isinstance(source, (str, Path)) else source
+    content = read(source) if isinstance(source, (str, Path)) else source
     if not isinstance(content, Mapping):
         raise CheckpointError(f"a {type(content).__name__} is neither a file nor a dict of tensors")
     renamed = rename(_tensors(content), module.RELEASED_KEYS, module.RELEASED_IGNORED)
     method = module.Model(module.released_config(renamed), len(_of(renamed, "neck.classifier.weight")))
-    _fill(method, renamed)
+    fill(method, renamed)
     return method.eval()
 
 
@@ -51,7 +46,7 @@ def rename(tensors: Mapping[str, Tensor], keys: tuple[tuple, ...], ignored: tupl
             if not key.startswith(ignored):
                 unknown.append(key)
     if unknown:
-        raise CheckpointError(f"unknown keys: {_some(unknown)}")
+        raise CheckpointError(f"unknown keys: {some(unknown)}")
     for key, values in rows.items():
         if sorted(values) != list(range(len(values))):
             raise CheckpointError(f"{key}: places {sorted(values)} are not 0 to {len(values) - 1}")
@@ -61,7 +56,8 @@ def rename(tensors: Mapping[str, Tensor], keys: tuple[tuple, ...], ignored: tupl
     return found
 
 
-def _fill(method: Method, tensors: dict[str, Tensor]) -> None:
+def fill(method: Method, tensors: Mapping[str, Tensor]) -> None:
+    """Put tensors by our names into a method; CheckpointError naming those that are missing, unknown, of another shape or type, or not finite."""
     own = method.state_dict()
     tensors = {k: _linear(v) if k in own and v.ndim > own[k].ndim == 2 else v for k, v in tensors.items()}
     missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
@@ -71,7 +67,7 @@ def _fill(method: Method, tensors: dict[str, Tensor]) -> None:
     )
     for problem, names in (("missing", missing), ("unknown", unknown), ("of another shape", sorted(wrong)), ("of another type or not finite", odd)):
         if names:
-            raise CheckpointError(f"{problem}: {_some(names)}")
+            raise CheckpointError(f"{problem}: {some(names)}")
     method.load_state_dict(tensors)
 
 
@@ -83,41 +79,15 @@ def _linear(weight: Tensor) -> Tensor:
     return taps[..., taps.shape[-1] // 2]
 
 
-def _read(file: str | Path) -> Mapping[str, Any]:
-    scalar = np._core.multiarray.scalar
-    known = [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, type(np.dtype(np.float64))]  # the stored mAP is a NumPy scalar, also of NumPy 1
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"there is no checkpoint {file}: get it from the authors' page and give its path")
-    try:
-        with torch.serialization.safe_globals(known):
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises pickle, zip and runtime errors here
-        raise CheckpointError(f"{file} is no checkpoint that can be read without executing what it holds: {_reason(error)}") from error
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{file} holds a {type(content).__name__}, not a dict of tensors")
-    return content
-
-
-def _reason(error: Exception) -> str:
-    """The cause in one line: what torch refused to call, else how it begins; torch goes on with advice on how to execute the file all the same."""
-    refused = re.search(r"GLOBAL (\S+)", str(error))
-    return f"it asks for {refused[1]}" if refused else str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
-
-
 def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    parts = [part for key, part in content.items() if str(key).startswith("net") and isinstance(part, Mapping)] or [content]
-    found = {key: value for part in parts for key, value in part.items()}
-    wrong = [str(key) for key, value in found.items() if not isinstance(value, Tensor) or not isinstance(key, str)]
-    if wrong or not found:
-        raise CheckpointError(f"no tensors by name under {_some(wrong) if wrong else 'net'}")
-    return found
+    """Tensors by their released names: of one network, or of all that stand beside each other under names that begin with "net"."""
+    parts = [part for key, part in content.items() if str(key).startswith("net") and isinstance(part, Mapping)]
+    if len(parts) < 2:
+        return unwrap(content)
+    return {name: tensor for part in parts for name, tensor in unwrap(part).items()}
 
 
 def _of(tensors: Mapping[str, Tensor], key: str) -> Tensor:
     if key not in tensors:
         raise CheckpointError(f"missing: {key}")
     return tensors[key]
-
-
-def _some(names: list[str], count: int = 5) -> str:
-    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")

@@ -59,22 +59,31 @@ class TwoStream(nn.Module):
 
 
 def build(name: str, weights: str | None = None) -> TwoStream:
-    """A two-stream trunk by name; `weights`: None (random) or "imagenet" (resnet50 only: the V1 weights through torchvision's own loading)."""
-    if name == "resnet50":
-        return _resnet50(weights)
-    if name not in SIZES:
-        raise ValueError(f"no trunk {name!r}: choose from {', '.join(NAMES)}")
-    if weights:
-        raise ValueError(f"there are no {weights!r} weights for the trunk {name!r}: only resnet50 has them")
-    return _small(SIZES[name])
+    """A two-stream trunk by name, or by `module:function` (`vvi.nn.hook`).
+
+    weights: None (random), "imagenet" (resnet50 only: the V1 weights through torchvision's own loading), or a file (`vvi.nn.hook.fill`).
+    """
+    from vvi.nn import hook
+
+    check(name, weights)
+    trunk = hook.load(name) if ":" in name else _resnet50(weights) if name == "resnet50" else _small(SIZES[name])
+    if weights not in (None, "imagenet"):
+        hook.fill(trunk, weights, name)
+    return trunk
+
+
+def check(name: str, weights: str | None) -> None:
+    """ValueError when there is no such trunk, or when it has no weights of ImageNet; whether a file fits is seen when it is read."""
+    if ":" not in name and name not in NAMES:
+        raise ValueError(f"no trunk {name!r}: choose from {', '.join(NAMES)}, or say module:function, such as torchvision.models:resnet18")
+    if weights == "imagenet" and name != "resnet50":
+        raise ValueError(f"there are no 'imagenet' weights for the trunk {name!r}: only resnet50 has them; say weights=FILE or weights=none")
 
 
 def _resnet50(weights: str | None) -> TwoStream:
     net = torchvision.models.resnet50(weights=None)
     if weights == "imagenet":
         net.load_state_dict(_imagenet())
-    elif weights is not None:
-        raise ValueError(f"no weights {weights!r} for resnet50: use 'imagenet' or None")
     first = net.layer4[0]
     first.conv2.stride = first.downsample[0].stride = (1, 1)
     stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)

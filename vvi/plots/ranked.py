@@ -70,7 +70,8 @@ def compose(lists: np.ndarray, query_ids: np.ndarray, gallery_ids: np.ndarray, g
 @style.drawn
 def draw(panels: Sequence[Panel], caption: str = "") -> Figure:
     """One block of rows for each panel: the query, then its list from rank 1; border and sign say right, wrong or look-alike."""
-    count = max(panel.marks.shape[1] for panel in panels)
+    longest = max(panel.marks.shape[1] for panel in panels)
+    count = max(longest, 5)  # a short list does not grow to fill the page
     left = 0.75 if any(panel.notes for panel in panels) else 0.05
     cell = (style.WIDTH - left - 0.05) / (count + 1.25)
     tall, wide = np.asarray(panels[0].queries[0]).shape[:2]
@@ -79,7 +80,7 @@ def draw(panels: Sequence[Panel], caption: str = "") -> Figure:
     top = 0.05
     for panel in panels:
         style.label(ax, 0.05, top, panel.title, fontsize=9.5)
-        for k, name in enumerate(["query", *map(str, range(1, count + 1))]):
+        for k, name in enumerate(["query", *map(str, range(1, longest + 1))]):
             style.label(ax, left + (k + 0.25 * (k > 0) + 0.5) * cell, top + 0.2, name, ha="center")
         for r in range(len(panel.queries)):
             _row(ax, panel, r, left, top + 0.37 + r * row, cell - 0.05, row - 0.05)

@@ -1,0 +1,112 @@
+"""The parameters of a chapter, as papermill passes on what was typed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+from vvi.book import parameters
+
+ROOT = Path(__file__).parent.parent.parent
+GOOD = {
+    "preset": "standard",
+    "data": None,
+    "seeds": [0, 1, 2],
+    "retrain": False,
+    "device": "auto",
+}
+
+
+def typed(*arguments):
+    """What a chapter gets of the arguments of papermill."""
+    from papermill.cli import _resolve_type
+
+    names, values = arguments[::2], arguments[1::2]
+    return GOOD | dict(zip(names, map(_resolve_type, values), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("retrain", "false"), {"retrain": False}),
+        (("retrain", "no"), {"retrain": False}),
+        (("retrain", "0"), {"retrain": False}),
+        (("retrain", "True"), {"retrain": True}),
+        (("retrain", "1"), {"retrain": True}),
+        (("seeds", "0"), {"seeds": [0]}),
+        (("seeds", "[0]"), {"seeds": [0]}),
+        (("seeds", "0,1"), {"seeds": [0, 1]}),
+        (("seeds", "0 1"), {"seeds": [0, 1]}),
+        (("data", "none"), {"data": None}),
+        (("data", "None"), {"data": None}),
+        (("data", "~"), {"data": Path.home()}),
+        (("device", "0"), {"device": "cuda:0"}),
+        (("device", "gpu"), {"device": "cuda"}),
+        (("device", "cuda:0"), {"device": "cuda:0"}),
+        (("preset", "Tiny"), {"preset": "tiny"}),
+        (("preset", "tiny "), {"preset": "tiny"}),
+    ],
+)
+def test_a_parameter_typed_for_papermill_is_read(arguments, expected):
+    found = parameters.read(**typed(*arguments))._asdict()
+    assert found == GOOD | expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("retrain", "maybe"), "retrain='maybe' does not fit: write true or false"),
+        (("seeds", "x"), "seeds='x' does not fit"),
+        (("seeds", "-1"), "seeds=-1 does not fit"),
+        (("data", ""), "data is empty"),
+        (("data", "/no/such/folder"), "data /no/such/folder: no such folder; give"),
+        (("data", "D:\\new\\table"), "under WSL"),
+        (("data", str(Path(__file__))), "no such folder"),
+        (("device", "mps"), "no device 'mps'"),
+        (("preset", "small"), "no preset 'small': choose from tiny, standard"),
+    ],
+)
+def test_a_parameter_that_cannot_be_read_is_refused_in_one_line(arguments, said):
+    with pytest.raises(ValueError) as caught:
+        parameters.read(**typed(*arguments))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_every_chapter_reads_its_parameters_before_anything_else():
+    line = "preset, data, seeds, retrain, device = "
+    line += "read(preset, data, seeds, retrain, device)"
+    for path in sorted((ROOT / "book").glob("*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        second = [cell for cell in cells if cell.cell_type == "code"][1].source
+        body = second.split("\n\n")[-1] if "\n\n" in second else second
+        assert body.startswith(line), f"{path.name}: {second}"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("-p", "seed", "0"), "no parameter seed (did you mean seeds?)"),
+        (("-p", "Preset", "tiny"), "no parameter Preset (did you mean preset?)"),
+        (("-p", "seeds", "two"), "seeds='two' does not fit"),
+    ],
+)
+def test_papermill_ends_with_the_line_that_says_what_is_wrong(given, said, tmp_path):
+    text = (ROOT / "book" / "text" / "data_sheet.md").read_text()
+    start = text.index("```{code-cell}")
+    cells = text[:start] + "".join(text[start:].split("```\n")[0] + "```\n\n")
+    cells += "```{code-cell}\nfrom vvi.book.parameters import read\n\nread("
+    cells += "preset, data, seeds, retrain, device)\n```\n"
+    notebook = tmp_path / "chapter.ipynb"
+    jupytext.write(jupytext.reads(cells, "md:myst"), notebook)
+    papermill = [Path(sys.executable).with_name("papermill"), "--no-progress-bar"]
+    done = subprocess.run(
+        [*papermill, notebook, tmp_path / "out.ipynb", *given],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and said in done.stderr.strip().splitlines()[-1]
+    assert json.loads((tmp_path / "out.ipynb").read_text())["cells"]

@@ -1,0 +1,330 @@
+"""From a folder of crops to a ranked list, on the command line; and what is refused."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from vvi import experiment
+from vvi.__main__ import main
+from vvi.config import preset
+from vvi.data import open_dataset
+
+TINY = ["--weights", "baseline", "--preset", "tiny"]
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VVI_RUNS", str(folder))
+        how = {"data": tiny_root, "device": "cpu", "progress": False}
+        experiment.run(preset("tiny"), **how)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(runs, tiny_root, tmp_path, monkeypatch):
+    """Night: a crop of each person; day: tracklets in folders of people."""
+    monkeypatch.setenv("VVI_RUNS", str(runs))
+    monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    night, day = open_dataset(tiny_root).sides["ir2vis"]
+    (tmp_path / "night").mkdir()
+    for tracklet in night:
+        shutil.copy(tracklet.paths[3], tmp_path / "night" / f"{tracklet.identity}.jpg")
+    for number, tracklet in enumerate(day):
+        folder = tmp_path / "day" / str(tracklet.identity) / str(number)
+        folder.mkdir(parents=True)
+        for path in tracklet.paths:
+            shutil.copy(path, folder / path.name)
+    return tmp_path
+
+
+def rows(file):
+    return list(csv.DictReader(open(file)))
+
+
+def test_two_commands_make_a_ranked_list_and_its_picture(here, capsys):
+    assert main(["embed", "day", "--modality", "vis", *TINY]) == 0
+    assert (
+        "30 rows of 32 numbers: day.features.npz, day.features.csv"
+        in capsys.readouterr().out
+    )
+    assert main(["rank", "night", "day.features.npz", "--modality", "ir", *TINY]) == 0
+    shown = capsys.readouterr().out
+    assert "8 queries among 30 rows: ranked.csv" in shown and "ranked.png" in shown
+    lists = rows("ranked.csv")
+    assert len(lists) == 80 and [r["rank"] for r in lists[:10]] == [
+        str(k) for k in range(1, 11)
+    ]
+    values = [float(r["similarity"]) for r in lists[:10]]
+    assert values == sorted(values, reverse=True)
+    assert {r["verdict"] for r in lists} == {"unknown"}, "crops say not who they are"
+    with Image.open("ranked.png") as picture:
+        assert picture.height > 500
+
+
+def test_people_named_in_the_table_are_marked_and_scored(here, capsys):
+    assert (
+        main(["embed", "night", "--modality", "ir", "--out", "q.safetensors", *TINY])
+        == 0
+    )
+    table = (here / "q.csv").read_text().splitlines()
+    filled = [
+        table[0],
+        *(
+            line.replace(".jpg,,", f".jpg,{line.split(',')[1][:3]},", 1)
+            for line in table[1:]
+        ),
+    ]
+    (here / "q.csv").write_text("\n".join(filled) + "\n")
+    assert main(["embed", "day", "--modality", "vis", "--out", "g.npz", *TINY]) == 0
+    assert (
+        main(
+            [
+                "rank",
+                "q.safetensors",
+                "g.npz",
+                "--top",
+                "30",
+                "--out",
+                "a.csv",
+                "--figure",
+                "a.pdf",
+            ]
+        )
+        == 0
+    )
+    lists = rows("a.csv")
+    right = [r["identity"] == r["query_identity"] for r in lists]
+    assert [r["verdict"] for r in lists] == ["right" if ok else "wrong" for ok in right]
+    assert (here / "a.pdf").stat().st_size > 1000
+    capsys.readouterr()
+    assert (
+        main(
+            [
+                "eval",
+                "--features",
+                "q.safetensors",
+                "g.npz",
+                "--rule",
+                "none",
+                "--rerank",
+            ]
+        )
+        == 0
+    )
+    plain, again = capsys.readouterr().out.splitlines()
+    first = np.mean([right[k] for k in range(0, len(lists), 30)])
+    assert f"R1 {100 * first:.2f}" in plain and again.startswith(
+        "query in gallery  re-ranked Metrics("
+    )
+
+
+def test_features_of_a_set_written_by_eval_score_as_eval_does(tiny_root, capsys):
+    command = ["eval", "baseline", "--preset", "tiny", "--data", str(tiny_root)]
+    assert main([*command, "--out", "set.npz", "--rerank", "k1=8", "k2=3"]) == 0
+    there = [
+        line.removeprefix("seed 0  ") for line in capsys.readouterr().out.splitlines()
+    ]
+    assert (
+        main(["eval", "--features", "set.npz", "--rerank", "k1=8", "k2=3", "lambda=.3"])
+        == 0
+    )
+    assert capsys.readouterr().out.splitlines() == there[:-1]
+    assert there[-1] == "set.npz" and rows("set.csv")[0]["modality"] == "ir"
+
+
+def test_a_single_picture_searches_and_does_not_find_itself(capsys):
+    command = [
+        "rank",
+        "night/503.jpg",
+        "night",
+        "--modality",
+        "ir",
+        "--gallery-modality",
+        "ir",
+        *TINY,
+    ]
+    assert main([*command, "--top", "3", "--rerank"]) == 0
+    assert "503.jpg" not in {r["gallery"] for r in rows("ranked.csv")}
+    assert "distance" in rows("ranked.csv")[0] and len(rows("ranked.csv")) == 3
+
+
+def test_a_run_is_named_by_id_folder_or_file(runs, here):
+    (folder,) = runs.glob("*/record.json")
+    shutil.copy(folder.parent / "model.safetensors", "moved.safetensors")
+    made = []
+    for weights in (
+        folder.parent.name,
+        folder.parent.name[:5],
+        folder.parent,
+        "moved.safetensors",
+    ):
+        assert (
+            main(
+                [
+                    "embed",
+                    "night",
+                    "--modality",
+                    "ir",
+                    "--out",
+                    "q.npz",
+                    "--weights",
+                    str(weights),
+                ]
+            )
+            == 0
+        )
+        with np.load("q.npz") as file:
+            made.append(file["features"])
+    assert all(np.array_equal(made[0], other) for other in made)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["embed", "nowhere", "--modality", "ir", *TINY],
+            "nowhere: no such file or folder",
+        ),
+        (["embed", "night", *TINY], "required: --modality"),
+        (["embed", "night", "--modality", "ir"], "required: --weights"),
+        (
+            ["embed", "night", "--modality", "ir", "--weights", "nothing"],
+            "nothing is no run of",
+        ),
+        (
+            [
+                "embed",
+                "night",
+                "--modality",
+                "ir",
+                "--weights",
+                "iban",
+                "--preset",
+                "tiny",
+            ],
+            "weights of this run are not on this machine",
+        ),
+        (
+            ["embed", "night", "--modality", "ir", "--out", "f.csv", *TINY],
+            "'f.csv' must end in .npz or .safetensors",
+        ),
+        (
+            ["embed", "night/503.txt", "--modality", "ir", *TINY],
+            "503.txt: no such file or folder",
+        ),
+        (
+            ["embed", "text.txt", "--modality", "ir", *TINY],
+            "text.txt cannot be opened: invalid data",
+        ),
+        (
+            ["embed", "SET", "--modality", "ir", *TINY],
+            "is a data set (it has info/track_test_info.txt)",
+        ),
+        (
+            ["rank", "night", "day", *TINY],
+            "say --modality ir or --modality vis for night",
+        ),
+        (
+            ["rank", "night", "day", "--modality", "ir"],
+            "say --weights RUN_OR_FILE: what embeds night",
+        ),
+        (
+            ["rank", "night", "nowhere.npz", "--modality", "ir", *TINY],
+            "there is no file of features nowhere.npz",
+        ),
+        (
+            ["rank", "night", "day", "--modality", "ir", "--out", "a.txt", *TINY],
+            "a.txt: the name of the table must end in .csv",
+        ),
+        (
+            ["rank", "night", "day", "--modality", "ir", "--figure", "a.doc", *TINY],
+            "'a.doc' is no .png, .pdf or .svg",
+        ),
+        (
+            ["rank", "night", "day", "--modality", "ir", "--rerank", "k3=1", *TINY],
+            "--rerank has no option k3: there are k1, k2, lambda",
+        ),
+        (
+            ["rank", "night", "day", "--modality", "ir", "--rerank", "k1=two", *TINY],
+            "k1='two' must be an integer >= 1",
+        ),
+        (
+            ["rank", "night", "day", "--modality", "ir", "--rerank", "lambda=2", *TINY],
+            "weight=2.0 (lambda) must be from 0 to 1",
+        ),
+        (
+            ["eval", "--features", "a.npz", "b.npz", "c.npz"],
+            "--features takes one file, or two",
+        ),
+        (
+            ["eval", "--features", "nowhere.npz"],
+            "there is no file of features nowhere.npz",
+        ),
+        (["eval"], "say METHOD, or --features FILE"),
+        (
+            [
+                "eval",
+                "baseline",
+                "--preset",
+                "tiny",
+                "--seeds",
+                "0,1",
+                "--out",
+                "a.npz",
+            ],
+            "--out writes the features of one run",
+        ),
+        (
+            ["search", "night", "--modality", "ir", "--preset", "tiny"],
+            "night is no video: vvi rank QUERY GALLERY ranks pictures",
+        ),
+        (
+            ["search", "night/503.jpg", "--modality", "ir", "--preset", "tiny"],
+            "503.jpg is no video: vvi rank",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    arguments, said, here, tiny_root, capsys
+):
+    (here / "text.txt").write_text("no video")
+    before = sorted(here.rglob("*"))
+    try:
+        ended = main([a.replace("SET", str(tiny_root)) for a in arguments])
+    except SystemExit as end:
+        ended = end.code
+    shown = capsys.readouterr()
+    assert (
+        ended == 2
+        and said in shown.err
+        and shown.err.count("\n") == 1
+        and not shown.out
+    )
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), [("embed", "taken"), ("rank", "taken.csv")]
+)
+def test_a_table_of_something_else_is_not_written_over(command, name, here, capsys):
+    (here / "taken.csv").write_text("frame,identity\n1,2\n")
+    sides = ["day"] if command == "rank" else []
+    out = name if command == "rank" else f"{name}.npz"
+    given = [command, "night", *sides, "--modality", "ir", "--out", out]
+    assert main([*given, *TINY]) == 2
+    assert "taken.csv is there and holds something else" in capsys.readouterr().err
+    assert (here / "taken.csv").read_text() == "frame,identity\n1,2\n"
+    assert not list(here.glob("taken*.[np]*"))
+
+
+def test_a_broken_picture_in_a_gallery_leaves_no_half_of_a_result(here, capsys):
+    (here / "day" / "510" / "x").mkdir()
+    (here / "day" / "510" / "x" / "1.jpg").write_bytes(b"")
+    assert main(["rank", "night", "day", "--modality", "ir", *TINY]) == 2
+    assert "1.jpg is empty" in capsys.readouterr().err
+    assert not list(here.glob("ranked*"))

@@ -1,0 +1,287 @@
+"""Features in files, by whoever made them, give the numbers that their rows have."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.numpy import save_file
+from vvi import metrics
+from vvi.evaluation import features, ranking
+from vvi.evaluation.features import Features, FeaturesError
+
+IDS, CAMS = [1, 2, 3, 1, 2, 3, 1], [1, 1, 1, 2, 2, 2, 1]
+
+
+def made(seed=0, rows=7, width=5):
+    r = np.random.default_rng(seed)
+    return r.normal(size=(rows, width)).astype(np.float32)
+
+
+def table(rows=7, **columns):
+    names = {"name": [f"{k}.jpg" for k in range(rows)]}
+    return pd.DataFrame(names | {k: [str(x) for x in v] for k, v in columns.items()})
+
+
+def known(seed=0):
+    about = {"weights": "net 1", "source": "/pictures"}
+    return Features(made(seed), table(identity=IDS, camera=CAMS), about)
+
+
+@pytest.mark.parametrize("end", [".npz", ".safetensors"])
+def test_what_is_written_is_read_back_with_its_table(end, tmp_path):
+    file = features.save(known(), tmp_path / f"a{end}")
+    found = features.load(file)
+    np.testing.assert_array_equal(found.values, known().values)
+    assert list(found.column("identity")) == [str(i) for i in IDS]
+    assert found.about["weights"] == "net 1" and found.about["source"] == "/pictures"
+    assert (
+        (tmp_path / "a.csv")
+        .read_text()
+        .startswith("row,name,identity,camera\n0,0.jpg,1,1")
+    )
+    assert found.values.dtype == np.float32
+
+
+def expected(rule="vcm"):
+    args = made(), made(1), IDS, IDS, CAMS, CAMS
+    return metrics.retrieval_metrics(*args, rule=rule)
+
+
+def assert_same(found, other):
+    np.testing.assert_allclose(found.ap, other.ap)
+    np.testing.assert_array_equal(found.first_hit, other.first_hit)
+
+
+def both(**query):
+    gallery = {"gallery": made(1), "gallery_ids": np.array(IDS)}
+    return {"query": made(), "query_ids": np.array(IDS)} | gallery | query
+
+
+def write_npz(folder):
+    np.savez(folder / "f.npz", **both(query_cams=CAMS, gallery_cams=CAMS))
+    return [folder / "f.npz"]
+
+
+def write_torch(folder):
+    content = both(query_camids=np.array(CAMS), gallery_camids=np.array(CAMS))
+    torch.save({k: torch.tensor(v) for k, v in content.items()}, folder / "f.pt")
+    return [folder / "f.pt"]
+
+
+def write_two_npy_with_tables(folder):
+    for name, seed in (("q", 0), ("g", 1)):
+        np.save(folder / f"{name}.npy", made(seed).astype(np.float64))
+        table(identity=IDS, camera=CAMS).to_csv(folder / f"{name}.csv", index=False)
+    return [folder / "q.npy", folder / "g.npy"]
+
+
+def write_two_npz_of_arrays(folder):
+    for name, seed in (("q", 0), ("g", 1)):
+        arrays = {"feat": made(seed), "pids": np.array(IDS), "camids": np.array(CAMS)}
+        np.savez(folder / f"{name}.npz", **arrays)
+    return [folder / "q.npz", folder / "g.npz"]
+
+
+def write_one_with_sides(folder):
+    values = np.concatenate([made(), made(1)])
+    save_file({"embeddings": values}, folder / "f.safetensors")
+    sides = ["query"] * 7 + ["gallery"] * 7
+    table(14, identity=IDS * 2, camera=CAMS * 2, side=sides).to_csv(folder / "f.csv")
+    return [folder / "f.safetensors"]
+
+
+def write_words(folder):
+    for name, seed in (("q", 0), ("g", 1)):
+        people = [f"person {i}" for i in IDS]
+        places = ["gate" if c == 1 else "hall" for c in CAMS]
+        found = Features(made(seed), table(identity=people, camera=places))
+        features.save(found, folder / f"{name}.npz")
+    return [folder / "q.npz", folder / "g.npz"]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_npz,
+        write_torch,
+        write_two_npy_with_tables,
+        write_two_npz_of_arrays,
+        write_one_with_sides,
+        write_words,
+    ],
+)
+def test_features_in_any_of_these_files_are_scored_alike(write, tmp_path):
+    files = [features.load(file) for file in write(tmp_path)]
+    ((name, (query, gallery)),) = ranking.pairs(*files).items()
+    assert name == "query in gallery"
+    for rule in ("vcm", "none"):
+        assert_same(ranking.score(query, gallery, rule)[0], expected(rule))
+
+
+def test_both_modalities_in_one_file_are_both_directions():
+    modality = ["ir", "ir", "ir", "vis", "vis", "vis", "vis"]
+    found = Features(made(), table(identity=IDS, camera=CAMS, modality=modality))
+    both = ranking.pairs(found)
+    assert list(both) == ["ir2vis", "vis2ir"]
+    query, gallery = both["ir2vis"]
+    args = made()[:3], made()[3:], IDS[:3], IDS[3:], CAMS[:3], CAMS[3:]
+    assert_same(ranking.score(query, gallery)[0], metrics.retrieval_metrics(*args))
+    assert len(both["vis2ir"][0]) == 4
+
+
+def test_re_ranking_is_scored_beside():
+    from vvi.evaluation.rerank import rerank
+
+    _, again = ranking.score(known(), known(1), "none", k1=4, k2=2, weight=0.3)
+    distance = rerank(made(), made(1), 4, 2, 0.3)
+    wanted = metrics.from_similarity(-distance, IDS, IDS, CAMS, CAMS, rule="none")
+    assert_same(again, wanted)
+
+
+def test_numbers_spelt_differently_are_one_person():
+    one = Features(made(), table(identity=["01", "2.0", "3", "1", "2", "3", "1"]))
+    found = ranking.score(one, known(1), "none")[0]
+    assert_same(found, expected("none"))
+
+
+def test_a_list_is_the_order_of_cosines_with_what_is_known():
+    lists = ranking.rank(
+        known(), Features(made(1), table(identity=[1, 2, 3, "", "", "", ""])), 4
+    )
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (made(), made(1))]
+    order = np.argsort(-unit[0] @ unit[1].T, axis=1)[:, :4]
+    np.testing.assert_array_equal(lists.gallery_row.to_numpy().reshape(7, 4), order)
+    first = lists[lists.query_row == 0]
+    assert list(first["rank"]) == [1, 2, 3, 4] and list(first.gallery) == [
+        f"{k}.jpg" for k in order[0]
+    ]
+    np.testing.assert_allclose(
+        first.similarity, (unit[0] @ unit[1].T)[0, order[0]], rtol=1e-5
+    )
+    right = {0: "right", 1: "wrong", 2: "wrong"}
+    assert list(first.verdict) == [right.get(k, "unknown") for k in order[0]]
+
+
+def test_the_picture_that_searches_is_not_found_itself():
+    same = ranking.rank(known(), known(), top=3)
+    assert not (same["query"] == same["gallery"]).any()
+    assert (same.groupby("query").size() == 3).all()
+    elsewhere = Features(made(), table(), {"source": "/others"})
+    first = ranking.rank(known(), elsewhere, 1)
+    assert (first["query"] == first["gallery"]).all()
+
+
+def test_a_gallery_shorter_than_the_list_and_re_ranking_are_fine():
+    gallery = Features(made(1)[:2], table(2))
+    lists = ranking.rank(known(), gallery, 10, k1=4, k2=2, weight=0.3)
+    steps = lists.groupby("query").distance.diff().dropna()
+    assert len(lists) == 14 and (steps >= 0).all()
+
+
+def bad(folder, name, **arrays):
+    np.savez(folder / name, **arrays)
+    return folder / name
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda f: f / "none.npz", "there is no file of features"),
+        (
+            lambda f: (f / "a.mat").write_bytes(b"x") and f / "a.mat",
+            "features end in .npz, .safetensors",
+        ),
+        (
+            lambda f: (f / "a.npz").write_bytes(b"x") and f / "a.npz",
+            "holds no features that can be read",
+        ),
+        (
+            lambda f: (f / "a.npy").write_bytes(b"") or f / "a.npy",
+            "holds no features that can be read",
+        ),
+        (
+            lambda f: (
+                (f / "a.safetensors").write_bytes(b"12345678{") and f / "a.safetensors"
+            ),
+            "holds no features",
+        ),
+        (
+            lambda f: bad(f, "a.npz", x=np.ones(3)),
+            r"holds no array `features`.*it holds x \(3,\)",
+        ),
+        (
+            lambda f: bad(f, "a.npz", x=np.ones((3, 2)), y=np.ones((3, 2))),
+            "no array `features`",
+        ),
+        (
+            lambda f: bad(f, "a.npz", features=np.full((3, 2), np.nan)),
+            r"NaN or infinity in row\(s\) 0, 1, 2",
+        ),
+        (
+            lambda f: bad(f, "a.npz", features=np.ones((3, 2)), ids=np.ones(4)),
+            "4 ids for 3 rows",
+        ),
+        (
+            lambda f: bad(f, "a.npz", features=np.array([["a", "b"]])),
+            "no array `features`",
+        ),
+        (
+            lambda f: bad(f, "a.npz", features=np.array([{}, 1], object)),
+            "holds no features that can be read",
+        ),
+        (
+            lambda f: bad(f, "a.npz", query=np.ones((3, 2)), gallery=np.ones((3, 4))),
+            "query rows have 2 numbers, gallery 4",
+        ),
+        (
+            lambda f: (
+                (f / "a.csv").write_text("row,name\n0,x\n")
+                and bad(f, "a.npz", features=np.ones((3, 2)))
+            ),
+            "a.csv has 1 rows, a.npz 3",
+        ),
+        (
+            lambda f: (
+                (f / "a.csv").write_text("a,b\n1,2\n1,2,3,4\n")
+                and bad(f, "a.npz", features=np.ones((3, 2)))
+            ),
+            "a.csv is no table",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_in_one_line(make, said, tmp_path):
+    with pytest.raises((FeaturesError, FileNotFoundError), match=said) as caught:
+        features.load(make(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_missing_in_a_table_is_named_with_the_cure():
+    nobody = Features(made(), table(identity=[1, 2, "", 1, 2, 3, 1]), {"file": "q.npz"})
+    with pytest.raises(
+        FeaturesError,
+        match=r"q.npz: no identity in row\(s\) 2; fill the column identity of its table$",
+    ):
+        ranking.score(nobody, known())
+    with pytest.raises(FeaturesError, match="no camera in row.*or say --rule none"):
+        ranking.score(Features(made(), table(identity=IDS)), known())
+    with pytest.raises(
+        FeaturesError, match="one file of features and no two sides in it"
+    ):
+        ranking.pairs(known())
+    with pytest.raises(
+        FeaturesError, match="query rows have 5 numbers, gallery rows 6"
+    ):
+        ranking.score(
+            known(), Features(made(width=6), table(identity=IDS, camera=CAMS))
+        )
+    other = Features(made(), known().table, {"weights": "net 2"})
+    with pytest.raises(FeaturesError, match="by two networks .net 1; net 2."):
+        ranking.rank(known(), other)
+    with pytest.raises(FeaturesError, match="the gallery is empty"):
+        ranking.rank(known(), known().part(np.zeros(7, bool)))
+    with pytest.raises(FeaturesError, match="cameras of SYSU-MM01 are 1 to 6"):
+        ranking.score(
+            Features(made(), table(identity=IDS, camera=["a"] * 7)), known(), "sysu"
+        )
+    with pytest.raises(ValueError, match="must end in .npz or .safetensors"):
+        features.save(known(), "a.txt")

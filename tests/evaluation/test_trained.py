@@ -1,0 +1,135 @@
+"""A network comes back from a run, its folder, a file alone, or a released checkpoint."""
+
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from vvi import experiment, methods
+from vvi.config import preset
+from vvi.evaluation.trained import load_run_or_file
+from vvi.runtime.tensors import CheckpointError
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VVI_RUNS", str(folder))
+        for method in methods.names():
+            options = {"device": "cpu", "data": tiny_root, "progress": False}
+            experiment.run(preset("tiny", method, steps=1), **options)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(runs, monkeypatch, tmp_path):
+    monkeypatch.setenv("VVI_RUNS", str(runs))
+    monkeypatch.chdir(tmp_path)
+
+
+def settings(method="baseline"):
+    return preset("tiny", method, steps=1)
+
+
+def weights(method="baseline"):
+    return load_file(
+        experiment.paths.runs() / settings(method).hash / "model.safetensors"
+    )
+
+
+def same(net, method="baseline"):
+    own, expected = net.method.state_dict(), weights(method)
+    return all(torch.equal(own[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_every_method_comes_back_from_the_id_of_its_run(method):
+    net = load_run_or_file(settings(method).hash)
+    assert net.settings == settings(method) and same(net, method)
+    assert not net.method.training and net.name.startswith(f"{method} ")
+
+
+def test_a_run_may_be_named_by_how_it_begins_its_folder_its_file_or_its_config(runs):
+    name = settings().hash
+    for source in (
+        name[:6],
+        runs / name,
+        runs / name / "model.safetensors",
+        settings(),
+    ):
+        assert same(load_run_or_file(source)), source
+
+
+def test_a_file_alone_says_what_it_holds(runs, tmp_path):
+    shutil.copy(runs / settings().hash / "model.safetensors", tmp_path / "moved")
+    net = load_run_or_file(tmp_path / "moved")
+    assert same(net) and net.settings == settings()
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda s: s, lambda s: {"model": {f"module.{k}": v for k, v in s.items()}}]
+)
+def test_a_file_that_does_not_say_it_is_told(wrap, tmp_path):
+    torch.save(wrap(weights()), tmp_path / "net.pth")
+    assert same(load_run_or_file(tmp_path / "net.pth", settings()))
+    with pytest.raises(
+        CheckpointError,
+        match="does not say which network it holds.*--method and --preset",
+    ):
+        load_run_or_file(tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match=r"net.pth is no iban: (missing|unknown)"):
+        load_run_or_file(tmp_path / "net.pth", settings("iban"))
+
+
+def test_a_released_checkpoint_is_known_by_its_names(tmp_path):
+    from test_weights import released_mitml
+
+    torch.save(released_mitml(), tmp_path / "mitml.t")
+    net = load_run_or_file(tmp_path / "mitml.t")
+    data = net.settings.data
+    assert net.settings.method == "mitml" and net.method.config.variant == "released"
+    assert (data.height, data.width, data.frames) == (288, 144, 6)
+
+
+def test_weights_with_a_hole_are_refused_by_name(tmp_path):
+    tensors = weights()
+    tensors.pop("neck.norm.weight")
+    save_file(tensors, tmp_path / "hole.safetensors", {"config": settings().to_json()})
+    with pytest.raises(
+        CheckpointError,
+        match=r"hole.safetensors is no baseline: missing: neck.norm.weight",
+    ):
+        load_run_or_file(tmp_path / "hole.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (
+            "nowhere",
+            "nowhere is no run of .*, no folder and no file: vvi runs lists runs",
+        ),
+        ("0123456789ab", "0123456789ab is no run of"),
+        ("./nowhere.pth", "is no run of"),
+    ],
+)
+def test_what_is_nowhere_is_said_to_be(source, said):
+    with pytest.raises(FileNotFoundError, match=said):
+        load_run_or_file(source)
+
+
+def test_a_folder_without_weights_and_two_runs_that_begin_alike_are_named(
+    runs, tmp_path, monkeypatch
+):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"model.safetensors does not exist.*vvi train --retrain",
+    ):
+        load_run_or_file(tmp_path)
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path))
+    for name in ("abcd1", "abcd2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.json").write_text("{}")
+    with pytest.raises(ValueError, match="several runs begin with abcd: abcd1, abcd2"):
+        load_run_or_file("abcd")

@@ -1,0 +1,138 @@
+"""Own pictures and videos: the features that a reader of a data set would give."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from vvi import evaluate, experiment
+from vvi.config import preset
+from vvi.data import open_dataset
+from vvi.data.loader import Frames
+from vvi.data.synthetic import crossing
+from vvi.evaluation import features, ranking
+from vvi.evaluation.trained import Trained
+from vvi.types import DataError
+from vvi.video import own
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory):
+    settings = preset("tiny")
+    file = tmp_path_factory.mktemp("net") / "weights"
+    file.write_bytes(b"of a network")
+    return Trained(settings, experiment.build(settings, 8).eval(), file)
+
+
+@pytest.fixture
+def sides(tiny_root):
+    return open_dataset(tiny_root).sides["ir2vis"]
+
+
+def copy(tracklet, folder):
+    folder.mkdir(parents=True)
+    for number, path in enumerate(tracklet.paths):
+        shutil.copy(path, folder / f"frame {number}.jpg")
+
+
+def test_a_folder_of_tracklets_gives_what_the_reader_of_a_set_gives(
+    net, sides, tmp_path
+):
+    some = sides[0][:3]
+    for number, tracklet in enumerate(some):
+        copy(tracklet, tmp_path / "night" / f"{tracklet.identity}" / str(number))
+    found = own.embed(tmp_path / "night", net, "ir", camera=4)
+    data = net.settings.data
+    expected = evaluate.embed(
+        net.method, some, Frames(data.height, data.width), data.frames
+    )
+    np.testing.assert_allclose(found.values, expected, atol=1e-6)
+    assert list(found.column("identity")) == [str(t.identity) for t in some]
+    assert set(found.column("camera")) == {"4"} and set(found.column("modality")) == {
+        "ir"
+    }
+    assert found.about["weights"] == net.name
+    assert found.column("file")[0].endswith(f"frame {len(some[0]) // 2}.jpg")
+
+
+def test_a_modality_has_a_stem_of_its_own(net, sides, tmp_path):
+    torch.manual_seed(0)
+    net.method.trunk.stems["ir"][0].weight.data.add_(0.1)
+    copy(sides[0][0], tmp_path / "night" / "walk")
+    one, other = (own.embed(tmp_path / "night", net, m).values for m in ("ir", "vis"))
+    assert abs(one - other).max() > 1e-3
+
+
+def test_pictures_of_other_kinds_and_sizes_are_read(net, tmp_path):
+    r = np.random.default_rng(0)
+    for name in ("query 1.png", "Ünal.JPG", "a.webp", "b.bmp"):
+        shape = (*r.integers(20, 90, 2), 3)
+        Image.fromarray(r.integers(0, 256, shape, dtype=np.uint8)).save(tmp_path / name)
+    found = own.embed(tmp_path, net, "vis")
+    assert len(found) == 4
+    np.testing.assert_allclose(np.linalg.norm(found.values, axis=1), 1, rtol=1e-5)
+    alone = own.embed(tmp_path / "query 1.png", net, "vis")
+    row = list(found.column("name")).index("query 1.png")
+    np.testing.assert_allclose(alone.values[0], found.values[row], atol=1e-5)
+    lists = ranking.rank(alone, found)
+    assert len(lists) == 3 and "query 1.png" not in set(lists.gallery), "not itself"
+
+
+def test_a_picture_that_cannot_be_read_is_named(net, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"broken\.jpg cannot be decoded"):
+        own.embed(tmp_path, net, "ir")
+    with pytest.raises(DataError, match="no such file or folder"):
+        own.embed(tmp_path / "nowhere", net, "ir")
+
+
+def test_the_people_of_a_video_are_found_and_embedded(net, tmp_path, monkeypatch):
+    monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
+    people = tuple(sorted(crossing.everyone("tiny", 0))[-2:])
+    scene = crossing.Crossing(people, 9, 120, preset="tiny", seed=0)
+    video = crossing.write_crossing(scene, "ir", tmp_path / "night.mp4")
+    truth = crossing.read_truth(video)
+
+    def detect(frames, at=[0]):  # noqa: B006 - counts the frames that were asked for
+        boxes = []
+        for _ in frames:
+            now = truth[(truth.frame == at[0]) & (truth.visible > 0.5)]
+            corners = now[["x1", "y1", "x2", "y2"]].to_numpy(float)
+            boxes.append(np.c_[corners, np.full(len(corners), 0.9)])
+            at[0] += 1
+        return boxes
+
+    found = own.embed(video, net, "ir", camera=9, detect=detect, height=10)
+    assert len(found) >= 2 and set(found.column("identity")) == {""}
+    assert found.column("name")[0].startswith("night.mp4/track ")
+    assert set(found.column("camera")) == {"9"} and own.has_pictures(found)
+    own.draw(ranking.rank(found, found, 2), found, found)
+    with pytest.raises(ValueError, match="give detect=, what finds people in it"):
+        own.embed(video, net, "ir")
+
+
+def test_a_drawn_list_marks_right_wrong_and_unknown(net, sides, tmp_path):
+    query, gallery = sides[0][:2], sides[1][:6]
+    for name, side in (("night", query), ("day", gallery)):
+        for number, tracklet in enumerate(side):
+            copy(tracklet, tmp_path / name / f"{tracklet.identity}" / str(number))
+    copy(sides[1][7], tmp_path / "day" / "stranger")
+    found = [
+        own.embed(tmp_path / n, net, m) for n, m in (("night", "ir"), ("day", "vis"))
+    ]
+    lists = ranking.rank(*found)
+    fig = own.draw(lists, *found, title="night among day")
+    texts = [text.get_text() for text in fig.axes[0].texts]
+    assert texts.count("✓") - 1 == (lists.verdict == "right").sum() > 0
+    assert texts.count("✗") - 1 == (lists.verdict == "wrong").sum() > 0
+    assert texts.count("?") - 1 == (lists.verdict == "unknown").sum() == 2
+    assert "night among day" in texts and f"id {query[0].identity}" in texts
+
+
+def test_features_without_pictures_cannot_be_drawn():
+    found = features.Features(
+        np.eye(2, dtype=np.float32), features.pd.DataFrame({"name": ["a", "b"]})
+    )
+    with pytest.raises(FileNotFoundError, match="nothing says where the pictures"):
+        own.draw(ranking.rank(found, found), found, found)

@@ -1,0 +1,72 @@
+"""The five parameters of every chapter, read as people type them."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vvi.config import PRESETS
+from vvi.runtime import validation
+
+
+class Parameters(NamedTuple):
+    """What a chapter was asked for, each of its type."""
+
+    #: Size of the experiment.
+    preset: str
+    #: Folder of a licensed data set; None is the embedded synthetic one.
+    data: Path | None
+    #: Runs behind every mean and spread.
+    seeds: list[int]
+    #: Whether to train again where a stored result exists.
+    retrain: bool
+    #: auto, cpu, cuda or cuda:N.
+    device: str
+
+
+def read(preset: Any, data: Any, seeds: Any, retrain: Any, device: Any) -> Parameters:
+    """Read the parameters of a chapter, however papermill or a reader spelt them.
+
+    Args:
+        preset: tiny, standard, full or paper.
+        data: a folder, with `~` or variables in its name, or none.
+        seeds: 0, "0,1,2", "0 1 2", "0-2" or [0, 1, 2].
+        retrain: true, false, yes, no, 1 or 0.
+        device: auto, cpu, cuda, gpu, cuda:0 or 0.
+
+    Raises:
+        ValueError: one line that says which of them does not fit, and how to write it.
+
+    >>> read("Tiny", "none", "0,1", "no", 0)[:3]
+    ('tiny', None, [0, 1])
+    """
+    for name in _injected():
+        if name not in Parameters._fields:
+            what = "a chapter has no parameter"
+            raise validation.unknown(name, what, {"": Parameters._fields})
+    folder = validation.folder("data", data)
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"data {folder}: no such folder; {validation.FOLDER}")
+    return Parameters(
+        validation.choice("preset", preset, PRESETS),
+        folder,
+        validation.seeds(seeds),
+        validation.flag("retrain", retrain),
+        validation.device(device),
+    )
+
+
+def _injected() -> list[str]:
+    """Names that papermill set in this notebook: of unknown ones it only warns."""
+    if "IPython" not in sys.modules:
+        return []
+    shell = sys.modules["IPython"].get_ipython()
+    cells = shell.user_ns.get("In", []) if shell else []
+    given = [cell for cell in cells if cell.startswith("# Parameters\n")]
+    names = []
+    for statement in ast.parse("\n".join(given)).body:
+        if isinstance(statement, ast.Assign):
+            names += [target.id for target in statement.targets]
+    return names

@@ -1,0 +1,1 @@
+"""Commands of `vvi`, a file for each group of them. Nothing here imports torch."""

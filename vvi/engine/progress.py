@@ -1,0 +1,73 @@
+"""The line under a run in training: time left, memory, and frames a second on a GPU."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    import torch
+
+EVERY = 1.0  # seconds between two looks at memory
+GB = 2**30
+
+
+class Progress(tqdm):
+    """A bar of training steps; the time left stands in the bar itself.
+
+    Args:
+        total: steps of the run.
+        done: steps that were made before.
+        device: what computes.
+        shown: whether anything is printed.
+    """
+
+    def __init__(self, total: int, done: int, device: torch.device, shown: bool):
+        super().__init__(
+            total=total,
+            initial=done,
+            desc="train",
+            unit="step",
+            disable=not shown,
+            mininterval=EVERY,
+        )
+        self.device, self.frames, self.looked = device, 0, time.monotonic()
+
+    def step(self, frames: int) -> None:
+        """Count a step that read so many frames."""
+        self.frames += frames
+        now = time.monotonic()
+        spent = now - self.looked
+        if not self.disable and spent >= EVERY:
+            self.set_postfix_str(words(self.device, self.frames / spent), refresh=False)
+            self.frames, self.looked = 0, now
+        self.update()
+
+
+def words(device: torch.device, rate: float) -> str:
+    """Memory that a run takes and, on a GPU, frames a second.
+
+    On a GPU the memory is the most that torch has held there, on a CPU what the process
+    takes now. Asking makes no GPU wait.
+    """
+    if device.type == "cuda":
+        import torch
+
+        held = torch.cuda.max_memory_allocated(device)
+        return f"{held / GB:.1f} GB on the GPU, {rate:,.0f} frames/s"
+    taken = resident()
+    return f"{taken / GB:.1f} GB" if taken else ""
+
+
+def resident() -> int:
+    """Memory of this process in bytes; 0 where the system does not say."""
+    file = Path("/proc/self/status")
+    if not file.exists():
+        return 0
+    for line in file.read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return 1024 * int(line.split()[1])
+    return 0

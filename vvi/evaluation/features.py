@@ -1,0 +1,276 @@
+"""Features in files, written here or made elsewhere.
+
+A file holds one row of numbers for each tracklet, as `.npz`, `.safetensors`, `.npy` or
+a file of torch. A table of the same name with the end `.csv` says of each row who it
+is: columns `name`, `identity`, `camera`, `modality`, or `side` (query, gallery). What
+the table does not say may stand as arrays in the file itself.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as save_tensors
+
+from vvi import durable
+from vvi.runtime import tensors
+
+ENDS = (".npz", ".safetensors", ".npy", ".pt", ".pth")
+#: What the arrays of a file may be called.
+NAMES = {
+    "features": ("features", "feature", "feats", "feat", "embeddings", "embedding"),
+    "identity": ("identity", "identities", "ids", "pids", "pid", "labels", "label"),
+    "camera": ("camera", "cameras", "cams", "camids", "camid", "cam"),
+    "modality": ("modality", "modalities"),
+    "side": ("side", "sides"),
+    "name": ("name", "names", "paths", "files"),
+}
+SIDES = ("query", "gallery")
+UNSAID = ""
+
+
+class FeaturesError(ValueError):
+    """A file of features that cannot be used; the message names it and the cure."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Numbers and, row by row, what is known of them."""
+
+    #: (N, D) float32.
+    values: np.ndarray
+    #: N rows of text: name, identity, camera, modality, ..., empty where unknown.
+    table: pd.DataFrame
+    #: What made them: `source`, the folder of the pictures, `weights`, the network.
+    about: Mapping[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of the table as text; empty text where there is none."""
+        if name not in self.table:
+            return np.full(len(self), UNSAID, dtype=object)
+        return self.table[name].astype(str).to_numpy(dtype=object)
+
+    def part(self, rows: np.ndarray) -> Features:
+        """Some of the rows."""
+        table = self.table.iloc[np.flatnonzero(rows)].reset_index(drop=True)
+        return Features(self.values[rows], table, self.about)
+
+
+def save(found: Features, path: str | Path) -> Path:
+    """Write features, and their table beside them under the same name with `.csv`.
+
+    Args:
+        found: what is written.
+        path: a name that ends in .npz or .safetensors.
+
+    Raises:
+        ValueError: the name ends otherwise, or a table of something else is in the way.
+    """
+    path = Path(path).expanduser()
+    values = np.ascontiguousarray(found.values, np.float32)
+    if path.suffix == ".npz":
+        buffer = io.BytesIO()
+        np.savez(buffer, features=values, about=np.array(json.dumps(dict(found.about))))
+        content = buffer.getvalue()
+    elif path.suffix == ".safetensors":
+        content = save_tensors({"features": values}, dict(found.about))
+    else:
+        raise ValueError(f"{path}: its name must end in .npz or .safetensors")
+    refuse_foreign(path.with_suffix(".csv"), "row,")
+    table = found.table.to_csv(index_label="row", lineterminator="\n").encode()
+    files = {path.with_suffix(".csv").name: table, path.name: content}
+    durable.write_all(path.absolute().parent, files)
+    return path
+
+
+def refuse_foreign(file: Path, head: str) -> None:
+    """Refuse to write over a table that does not begin as one of ours does."""
+    if file.exists() and not file.read_bytes().startswith(head.encode()):
+        raise ValueError(
+            f"{file} is there and holds something else: choose another name"
+        )
+
+
+def load(path: str | Path) -> Features:
+    """Read features that `save` wrote, or that something else did.
+
+    Args:
+        path: `.npz`, `.safetensors`, `.npy` or a file of torch. An array `features`
+            (or the only one of two dimensions) holds the rows; `query` and `gallery`,
+            with `query_ids` and the like, hold both sides in one file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        FeaturesError: it holds no features, or its table has other rows.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file of features {path}")
+    arrays, about = _arrays(path)
+    if all(side in arrays for side in SIDES):
+        found = _both_sides(path, arrays, about)
+    else:
+        name, values = _main_array(path, arrays)
+        found = Features(values, _table(path, len(values), arrays, name), about)
+    if not np.isfinite(found.values).all():
+        bad = np.flatnonzero(~np.isfinite(found.values).all(1))
+        raise FeaturesError(f"{path}: NaN or infinity in row(s) {some_rows(bad)}")
+    return found
+
+
+def of_sides(sides: Mapping[str, Any], root: Path) -> Features:
+    """Features of an evaluation of a data set: each tracklet once, with who it is.
+
+    Args:
+        sides: direction -> `vvi.evaluate.Side`.
+        root: the folder of the data set.
+    """
+    rows: dict[Any, np.ndarray] = {}
+    for side in sides.values():
+        for tracklets, feat in (
+            (side.query, side.query_feat),
+            (side.gallery, side.gallery_feat),
+        ):
+            rows |= dict(zip(tracklets, feat, strict=True))
+    one_way = len(sides) == 1  # then who searches is not to be read from the modality
+    queries = set(next(iter(sides.values())).query)
+    table = []
+    for tracklet in rows:
+        middle = tracklet.paths[len(tracklet) // 2]
+        file = middle.relative_to(root).as_posix()
+        row = {"name": file, "identity": str(tracklet.identity)}
+        row |= {"camera": str(tracklet.camera), "modality": tracklet.modality}
+        row |= {"frames": len(tracklet), "file": file}
+        if one_way:
+            row["side"] = SIDES[tracklet not in queries]
+        table.append(row)
+    values = np.stack(list(rows.values()))
+    return Features(values, pd.DataFrame(table), {"source": str(root.absolute())})
+
+
+def _arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays of a file by name, and what it says of itself."""
+    end = path.suffix.lower()
+    if end not in ENDS:
+        raise FeaturesError(f"{path}: features end in {', '.join(ENDS)}")
+    about = {"file": str(path)}
+    try:
+        if end == ".npy":
+            return {"features": np.load(path, allow_pickle=False)}, about
+        if end == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            said = arrays.pop("about", None)
+            return arrays, about | (json.loads(str(said)) if said is not None else {})
+        if end == ".safetensors":
+            with safe_open(path, "numpy") as file:
+                about |= file.metadata() or {}
+                names = list(file.keys())
+                return {name: file.get_tensor(name) for name in names}, about
+        content = tensors.read(path)
+    except (SafetensorError, ValueError, OSError, EOFError, KeyError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise FeaturesError(
+            f"{path} holds no features that can be read: {why}"
+        ) from error
+    return {
+        k: np.asarray(v)
+        for k, v in content.items()
+        if np.ndim(v) or hasattr(v, "shape")
+    }, about
+
+
+def _main_array(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
+    named = [name for name in arrays if name.lower() in NAMES["features"]]
+    wide = [name for name, values in arrays.items() if np.ndim(values) == 2]
+    name = named[0] if named else wide[0] if len(wide) == 1 else None
+    if (
+        name is None
+        or np.ndim(arrays[name]) != 2
+        or arrays[name].dtype.kind not in "fiu"
+    ):
+        shapes = ", ".join(f"{k} {np.shape(v)}" for k, v in arrays.items()) or "nothing"
+        raise FeaturesError(
+            f"{path} holds no array `features` of rows (N, D), nor one that is alone "
+            f"in having two dimensions; it holds {shapes}"
+        )
+    return name, np.asarray(arrays[name], np.float32)
+
+
+def _table(
+    path: Path, count: int, arrays: Mapping[str, np.ndarray], main: str
+) -> pd.DataFrame:
+    """What the table beside a file says of its rows, else what its arrays say."""
+    beside = path.with_suffix(".csv")
+    table = pd.DataFrame(index=range(count))
+    if beside.is_file():
+        table = _csv(beside, count, path)
+    for column, names in NAMES.items():
+        own = [k for k in arrays if k.lower() in names and k != main]
+        if own and column not in table:
+            values = np.asarray(arrays[own[0]]).ravel()
+            if len(values) != count:
+                raise FeaturesError(f"{path}: {len(values)} {own[0]} for {count} rows")
+            table[column] = [_text(value) for value in values]
+    return table.reset_index(drop=True)
+
+
+def _csv(file: Path, count: int, path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (ValueError, UnicodeError) as error:  # pandas raises kinds of these
+        raise FeaturesError(
+            f"{file} is no table: {' '.join(str(error).split())}"
+        ) from error
+    if len(table) != count:
+        raise FeaturesError(f"{file} has {len(table)} rows, {path.name} {count}")
+    table.columns = [name.strip().lower() for name in table.columns]
+    for name in table.columns:
+        table[name] = table[name].str.strip()
+    return table.drop(columns="row", errors="ignore")
+
+
+def _both_sides(path: Path, arrays: Mapping[str, np.ndarray], about: dict) -> Features:
+    """Arrays query, gallery, query_ids, gallery_cams, ... as one table with sides."""
+    values, tables = [], []
+    for side in SIDES:
+        prefix = f"{side}_"
+        own = {
+            k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)
+        }
+        _, rows = _main_array(path, {"features": arrays[side]})
+        table = _table(path.with_suffix(""), len(rows), own, "")
+        values.append(rows)
+        tables.append(table.assign(side=side))
+    if values[0].shape[1] != values[1].shape[1]:
+        widths = values[0].shape[1], values[1].shape[1]
+        raise FeaturesError(
+            f"{path}: query rows have {widths[0]} numbers, gallery {widths[1]}"
+        )
+    table = pd.concat(tables, ignore_index=True).fillna(UNSAID)
+    return Features(np.concatenate(values), table, about)
+
+
+def _text(value: Any) -> str:
+    value = value.decode() if isinstance(value, bytes) else value
+    return (
+        str(int(value))
+        if isinstance(value, float | np.floating) and value == int(value)
+        else str(value)
+    )
+
+
+def some_rows(rows: np.ndarray) -> str:
+    """Name the first few rows of many."""
+    return tensors.some([int(row) for row in rows])

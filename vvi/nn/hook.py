@@ -1,0 +1,164 @@
+"""Trunks and weights of one's own: `backbone=module:function`, `weights=FILE`.
+
+The function takes no argument. It returns a ResNet of torchvision, which is taken apart
+here (its last stage at stride 1, as in the papers), or a `TwoStream`: a stem, four
+stages and their widths. A stage is an `nn.Sequential`. For CMFT its blocks are residual
+ones with `conv1` and `downsample`. The file holds tensors by the names of that ResNet
+or of that `TwoStream`. Wrappers around them are taken off, a classifier `fc` is left
+out, and every other name must fit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck, ResNet
+
+from vvi.nn.backbone import TwoStream, check
+from vvi.runtime import pins
+from vvi.runtime.tensors import CheckpointError, read, some, unwrap
+from vvi.types import MODALITIES
+
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+
+
+def pinned(backbone: str, weights: str | None) -> tuple[str, str | None]:
+    """Name a trunk and weights of one's own with the digest of what they hold.
+
+    Raises:
+        ValueError: there is no such trunk or function, or no such file.
+    """
+    check(backbone, weights)
+    if ":" in backbone:
+        backbone = pins.pin_function(backbone)
+    if weights not in (None, "imagenet") and not weights.startswith(pins.FILE):
+        weights = pins.pin_file(_existing(weights, backbone))
+    return backbone, weights
+
+
+def load(name: str) -> TwoStream:
+    """Call a function that makes a trunk, and check what it returns.
+
+    Args:
+        name: `module:function`, with or without the digest of its source.
+
+    Raises:
+        ValueError: there is no such function, or it returns no trunk.
+    """
+    net = pins.pinned_function(name)()
+    if isinstance(net, ResNet):
+        return split(net)
+    if not isinstance(net, TwoStream):
+        kind = type(net).__name__
+        wanted = "a ResNet of torchvision or a vvi.nn.backbone.TwoStream"
+        raise ValueError(f"backbone {name} returns a {kind}: it must be {wanted}")
+    found = widths(net, name)
+    said = tuple(net.channels)
+    if found != said:
+        raise ValueError(f"backbone {name}: its channels say {said}, its maps {found}")
+    return net
+
+
+def split(net: ResNet) -> TwoStream:
+    """Make a two-stream trunk of a ResNet of torchvision; its last stage keeps size."""
+    first = net.layer4[0]
+    main = first.conv2 if isinstance(first, Bottleneck) else first.conv1
+    main.stride = first.downsample[0].stride = (1, 1)
+    stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
+    stages = [getattr(net, stage) for stage in STAGES]
+    trunk = TwoStream(stem, stages, ())
+    trunk.channels = widths(trunk, type(net).__name__)
+    return trunk
+
+
+@torch.no_grad()
+def widths(trunk: TwoStream, name: str) -> tuple[int, ...]:
+    """Count the channels of the maps after the stem and after each stage.
+
+    Raises:
+        ValueError: a part does not take the maps of the part before it.
+    """
+    training, found = trunk.training, []
+    trunk.eval()
+    maps = torch.zeros(1, 3, 64, 32)
+    for part in ("stem", *STAGES):
+        step = trunk.stems["vis"] if part == "stem" else getattr(trunk, part)
+        try:
+            maps = step(maps)
+        except Exception as error:  # whatever the code of a user raises
+            raise ValueError(f"backbone {name}: {part} fails, {error}") from error
+        if not isinstance(maps, Tensor) or maps.ndim != 4:
+            raise ValueError(f"backbone {name}: {part} must return maps (N, C, h, w)")
+        found.append(maps.shape[1])
+    trunk.train(training)
+    return tuple(found)
+
+
+def fill(trunk: TwoStream, weights: str, name: str) -> None:
+    """Load a file of weights into a trunk.
+
+    Args:
+        trunk: what is filled.
+        weights: a path, or `file:<digest>` of a file that was pinned.
+        name: what messages call the trunk.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: a name is missing or unknown, or a shape is another.
+    """
+    pinned = weights.startswith(pins.FILE)
+    file = pins.pinned_file(weights) if pinned else _existing(weights, name)
+    try:
+        tensors = _as_trunk(unwrap(read(file)))
+        _check(trunk.state_dict(), tensors)
+    except CheckpointError as error:
+        why = f"weights {weights} do not fit the trunk {name}: {error}"
+        raise CheckpointError(why) from error
+    trunk.load_state_dict(tensors, strict=False)
+
+
+def _existing(weights: str, name: str) -> Path:
+    file = Path(weights).expanduser()
+    if not file.is_file():
+        raise ValueError(
+            f"no weights {weights!r} for {name}: use imagenet (resnet50 only), a file that exists, or none",
+        )
+    return file
+
+
+def _as_trunk(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names of a ResNet, or of a trained method, as the names of its trunk."""
+    if inside := {k: v for k, v in tensors.items() if k.startswith("trunk.")}:
+        tensors = {name.removeprefix("trunk."): value for name, value in inside.items()}
+    stems = {"conv1": "0", "bn1": "1", "stem": ""}
+    found = {}
+    for name, value in tensors.items():
+        part, _, rest = name.partition(".")
+        if part in stems:
+            own = ".".join(filter(None, (stems[part], rest)))
+            found |= {f"stems.{modality}.{own}": value for modality in MODALITIES}
+        elif part != "fc":
+            found[name] = value
+    return found
+
+
+def _check(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
+    # files of before torch 0.4 count no batches
+    needed = {name for name in own if not name.endswith("num_batches_tracked")}
+    shared = sorted(own.keys() & tensors.keys())
+    shapes = []
+    for name in shared:
+        theirs, ours = tuple(tensors[name].shape), tuple(own[name].shape)
+        if theirs != ours:
+            shapes.append(f"{name} {theirs} in place of {ours}")
+    problems = {
+        "missing": sorted(needed - tensors.keys()),
+        "unknown": sorted(tensors.keys() - own.keys()),
+        "of another shape": shapes,
+        "not finite": [name for name in shared if not tensors[name].isfinite().all()],
+    }
+    for problem, names in problems.items():
+        if names:
+            raise CheckpointError(f"{problem}: {some(names)}")

@@ -1,0 +1,172 @@
+"""Own material: a folder of crops or tracklets, a picture or a video -> features.
+
+net = load_run_or_file("runs/6e454a79c7c1")
+query, gallery = embed("night", net, "ir"), embed("day", net, "vis")
+lists = rank(query, gallery)
+draw(lists, query, gallery).savefig("ranked.png")
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vvi import evaluate, paths
+from vvi.data import crops, open_dataset
+from vvi.data.loader import Frames, decode
+from vvi.data.sequences import WHO, Detect, usual, write_tracklets
+from vvi.data.video import open_video
+from vvi.evaluation.features import Features
+from vvi.evaluation.trained import Trained
+from vvi.plots import ranked
+from vvi.types import DataError, Modality, Tracklet
+
+FILES = "file"  # column of the table: the picture of the middle of a tracklet
+HEIGHT, WIDTH = 128, 64  # of a picture in a drawn list
+
+
+def embed(
+    source: str | Path,
+    net: Trained,
+    modality: Modality,
+    camera: int | None = None,
+    detect: Detect | None = None,
+    height: int = 64,
+    progress: bool = False,
+) -> Features:
+    """Embed one's own pictures.
+
+    Args:
+        source: a folder of crops, of tracklet folders or of `person/tracklet/`, a
+            single picture, or a video.
+        net: a trained network (`vvi.evaluation.trained.load_run_or_file`).
+        modality: what the camera saw, "ir" or "vis": each has a stem of its own.
+        camera: its number, where the table shall say it.
+        detect: what finds people in a video (`vvi.detectors.load`).
+        height: boxes of people in a video that are fewer pixels high do not count.
+        progress: whether to show a bar.
+
+    Returns:
+        A row for each tracklet, of unit norm; the table names it.
+
+    Raises:
+        DataError: nothing is there, or a picture cannot be read.
+        ValueError: a video without `detect`, or one in which nobody is found.
+    """
+    source = Path(source).expanduser()
+    if source.is_dir() or (source.is_file() and crops.is_picture(source)):
+        root = source if source.is_dir() else source.parent
+        tracklets, table = crops.read(source, modality, camera)
+    elif source.is_file():
+        root, tracklets, table = _of_video(source, modality, camera, detect, height)
+    else:
+        raise DataError(f"{source}: no such file or folder")
+    size = net.settings.data
+    reader = Frames(size.height, size.width)
+    values = evaluate.embed(
+        net.method, tracklets, reader, size.frames, progress=progress
+    )
+    middle = [_middle(tracklet) for tracklet in tracklets]
+    shown = [path.relative_to(root).as_posix() for path in middle]
+    about = {
+        "source": str(root.absolute()),
+        "weights": net.name,
+        "config": net.settings.hash,
+    }
+    return Features(values, table.assign(**{FILES: shown}), about)
+
+
+def _of_video(
+    video: Path,
+    modality: Modality,
+    camera: int | None,
+    detect: Detect | None,
+    height: int,
+) -> tuple[Path, list[Tracklet], pd.DataFrame]:
+    """Tracklets of a video, cut anew into the cache, and their table."""
+    footage = open_video(video)
+    if detect is None:
+        raise ValueError(f"video {video}: give detect=, what finds people in it")
+    digest = hashlib.sha256(bytes(video.absolute())).hexdigest()[:8]
+    root = paths.cache() / "sequences" / f"{video.stem}-{digest}"
+    rule = usual(footage.rate, height)
+    write_tracklets(video, root, camera or 1, modality, detect, rule, again=True)
+    direction = "ir2vis" if modality == "ir" else "vis2ir"
+    found = open_dataset(root, layout="hitsz-vcm", part="test")
+    tracklets = list(found.query(direction))
+    about = json.loads((root / WHO).read_text())
+    rows, seen = [], {}
+    for tracklet in tracklets:
+        track = about[f"{tracklet.identity:04d}"]["track"]
+        seen[track] = seen.get(track, 0) + 1
+        name = f"{video.name}/track {track}/{seen[track]}"
+        known = "" if camera is None else str(camera)
+        rows.append([name, "", known, modality, len(tracklet), str(track)])
+    return root, tracklets, pd.DataFrame(rows, columns=[*crops.COLUMNS, "track"])
+
+
+def _middle(tracklet: Tracklet) -> Path:
+    return tracklet.paths[len(tracklet) // 2]
+
+
+def draw(
+    lists: pd.DataFrame,
+    query: Features,
+    gallery: Features,
+    rows: Sequence[int] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw ranked lists: a query, then its list, right and wrong where it is known.
+
+    Args:
+        lists: what `vvi.evaluation.ranking.rank` returns.
+        query: rows that searched, with the folder of their pictures.
+        gallery: rows that were searched.
+        rows: query rows to show, by default the first eight.
+        title: what stands above.
+
+    Raises:
+        FileNotFoundError: the pictures of the features are not on this machine.
+    """
+    every = lists["query_row"].unique()
+    rows = every[:8] if rows is None else rows
+    chosen = [lists[lists["query_row"] == row] for row in rows]
+    longest = max(map(len, chosen))
+    marks = np.full((len(rows), longest), "", dtype="<U10")
+    items = []
+    for line, part in enumerate(chosen):
+        marks[line, : len(part)] = part["verdict"]
+        found = [_picture(gallery, row) for row in part["gallery_row"]]
+        items.append([*found, *[None] * (longest - len(part))])
+    pictures = [_picture(query, row) for row in rows]
+    notes = [_note(query, row) for row in rows]
+    panel = ranked.Panel(title, pictures, items, marks, notes)
+    return ranked.draw([panel])
+
+
+def has_pictures(found: Features) -> bool:
+    """Whether features say where the pictures of their rows are."""
+    return FILES in found.table and bool(found.about.get("source"))
+
+
+def _picture(found: Features, row: int) -> np.ndarray:
+    if not has_pictures(found):
+        file = found.about.get("file", "features")
+        raise FileNotFoundError(
+            f"{file}: nothing says where the pictures of its rows are"
+        )
+    path = Path(found.about["source"]) / found.column(FILES)[row]
+    return decode(path, HEIGHT, WIDTH).permute(1, 2, 0).numpy()
+
+
+def _note(found: Features, row: int, longest: int = 12) -> str:
+    """What is written beside a query: who it is, else the end of its name."""
+    who, name = found.column("identity")[row], found.column("name")[row]
+    text = f"id {who}" if who else Path(name).stem
+    return text if len(text) <= longest else text[: longest - 1] + "…"
