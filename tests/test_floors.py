@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     0: ["vvi", "types", "paths", "seed", "durable", "fields", "extras", "arguments"],
-    0.5: ["data.faults", "data.video"],  # what the three readers share; what writes and reads videos
-    1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.layout", "data.images", "data.synthetic", "data.clips", "data.tracks"]
+    0.5: ["data.faults", "data.video", "data.clips"],  # what the three readers share; what writes and reads videos; which frames make a clip
+    1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.layout", "data.images", "data.synthetic", "data.tracks"]
     + ["data.transforms", "data.sampler", "printed", "executors", "nearest"],
     2: ["data", "data.check", "data.loader", "methods.base", "optim", "store", "checkpoint", "shards", "plots.style", "data.sequences", "detectors"],
     3: ["methods", "methods.*", "plots", "plots.*"],
@@ -19,7 +19,7 @@ FLOORS = {
     4.5: ["findings"],
     5: ["experiment", "search"],
     6: ["ablate", "panels", "stress"],
-    6.5: ["compare", "queries", "tune"],
+    6.5: ["compare", "queries", "tune", "worlds"],
     6.6: ["standing"],
     6.7: ["explorer"],
     6.8: ["workbench"],

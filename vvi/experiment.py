@@ -199,8 +199,9 @@ def _real(layout: str) -> Path | None:
 
 def synthetic_root(data: DataConfig, progress: bool = True) -> Path:
     """The folder of an embedded set, written when it is not complete."""
-    root = paths.cache() / f"synthetic-{data.layout}-{data.source}-{data.seed}"
-    return synthetic.write(root, preset=data.source, layout=data.layout, seed=data.seed, progress=progress)
+    preset = presets.find(data.source)  # equal worlds share a folder however spelt
+    root = paths.cache() / f"synthetic-{data.layout}-{preset.name}-{data.seed}"
+    return synthetic.write(root, preset, data.layout, data.seed, progress=progress)
 
 
 def frames(data: DataConfig, found: Dataset, progress: bool = True, pixels: Pixels = "files", device: str | torch.device = "cpu") -> Frames:
@@ -304,13 +305,13 @@ def _twin(settings: RunConfig) -> store.Record | None:
 def _measure(settings: RunConfig, method: Method, found: Dataset, reader: Frames, progress: bool) -> tuple[dict, dict, dict, dict]:
     """Scores, seconds that it took, probes and arrays of a trained method."""
     times = [time.perf_counter()]
-    sides = evaluate.evaluate(method, found, reader, settings.data.frames, progress)
+    sides = evaluate.evaluate(method, found, reader, settings.data.frames, progress, stride=settings.data.stride)
     scores, arrays = findings.summary(sides)
     times.append(time.perf_counter())
     if settings.data.split == "val":  # to choose by: numbers of the search alone
         return scores, {"evaluate": round(times[1] - times[0], 2)}, {}, {k: v for k, v in arrays.items() if k.endswith(findings.NUMBERS)}
     if found.layout == "sysu-mm01":
-        scored = trials.sysu_scores(found.root, lambda wanted: evaluate.embed(method, wanted, reader, settings.data.frames))
+        scored = trials.sysu_scores(found.root, lambda wanted: evaluate.embed(method, wanted, reader, settings.data.frames, stride=settings.data.stride))
         arrays |= {f"{name}/trials": values.astype(np.float32) for name, values in scored.items()}
     known, maps = findings.probe(method, found, reader, settings, sides)
     times.append(time.perf_counter())

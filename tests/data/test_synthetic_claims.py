@@ -78,9 +78,9 @@ def test_nearest_neighbours_agree_with_the_slow_loop():
 
 def test_ties_between_look_alikes_count_as_shares():
     dist = np.array([[1.0, 1.0, 3.0], [2.0, 1.0, 0.5], [4.0, 4.0, 0.0]])
-    assert claims._shared_rank1(dist, np.ones((3, 3), bool)).tolist() == [0.5, 0.0, 1.0]
+    assert claims.shared_rank1(dist, np.ones((3, 3), bool)).tolist() == [0.5, 0.0, 1.0]
     twins = np.array([[True, True, False], [True, True, False], [False, False, True]])
-    assert claims._shared_rank1(dist, twins).tolist() == [0.5, 1.0, 1.0]
+    assert claims.shared_rank1(dist, twins).tolist() == [0.5, 1.0, 1.0]
 
 
 def test_the_stride_rate_is_read_from_a_swinging_silhouette():
