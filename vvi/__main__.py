@@ -165,7 +165,8 @@ def _runs(args) -> int:
             stale = "" if store.is_current(record, experiment.versions(record.config)) else "  STALE"
             numbers = "  ".join(f"{d} R1 {100 * s['rank1']:.2f} mAP {100 * s['mAP']:.2f} mINP {100 * s['mINP']:.2f}" for d, s in record.scores.items())
             c = record.config
-            options = " ".join([f"{k}={v}" for k, v in c.options.items()] + [f"T={c.data.frames}"])
+            words = [f"{k}={v}" for k, v in c.options.items()] + [f"T={c.data.frames}"]
+            options = " ".join(words + [c.data.source] * ("+" in c.data.source))
             what = ablate.names(c.preset, c.seed).get(c.hash, f"{c.method}, {options}")
             print(f"{folder.name}/{file.parent.name}  {c.preset:8s}  seed {c.seed}  {numbers}{stale}  {what}")
     return 0

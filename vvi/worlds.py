@@ -61,6 +61,8 @@ class Component:
 class Question:
     """What one world is asked."""
 
+    #: What the knob doses, as a figure says it.
+    axis: str
     #: Component -> its rows.
     components: Mapping[str, Component]
     #: Rows that are shown for themselves.
@@ -98,6 +100,7 @@ UNREFINED = Row("cmft", "Readings", "neither MSRL nor MDL")
 #: World -> what it is asked; its knob and doses are in `world.DOSES`.
 PLAN: dict[str, Question] = {
     "bad-frames": Question(
+        "share of bad frames",
         {
             "weights of frames (IBAN, BSTA)": Component(WEIGHED, BASELINE),
             "gates of memory (MITML, T)": Component(MEMORY, BASELINE),
@@ -106,6 +109,7 @@ PLAN: dict[str, Question] = {
         oracles=("mean of all frames", "mean of good frames"),
     ),
     "gap": Question(
+        "how far reflectance follows luminance",
         {
             "anaglyphs in place of frames": Component(ANAGLYPHS, BASELINE),
             "anaglyphs as guides (IBAN, IG)": Component(GUIDED, BASELINE),
@@ -116,6 +120,7 @@ PLAN: dict[str, Question] = {
         oracles=("reflectances", "body", "anaglyphs", "pixels"),
     ),
     "time": Question(
+        "people who share one appearance",
         {
             "memory (MITML, T)": Component(MEMORY, BASELINE),
             "temporal shift (CMFT)": Component(FUSED, UNSHIFTED, ends=True),
@@ -124,6 +129,7 @@ PLAN: dict[str, Question] = {
         oracles=("appearance", "leg phase, 6 frames, two apart"),
     ),
     "place": Question(
+        "spread of views and backgrounds",
         {
             "attack (SADSTRM, ASAM)": Component(ATTACKED, DEFENDER, ends=True),
             "parts (DI2L, DPA)": Component(PARTS, AUGMENTED),
@@ -132,6 +138,7 @@ PLAN: dict[str, Question] = {
         oracles=("pixels",),
     ),
     "bars": Question(
+        "share of a frame behind a bar",
         {
             "parts (DI2L, DPA)": Component(PARTS, AUGMENTED),
             "stripes (SADSTRM, FRM-STIG)": Component(STRIPES, DEFENDER),
@@ -235,7 +242,8 @@ def searched_people(config: RunConfig, direction: Direction = "ir2vis") -> np.nd
 
     Nothing is drawn for it, so that pages compare records without the data.
     """
-    preset = presets.find(config.data.source)
+    others = presets.VALIDATION if config.data.split == "val" else ""
+    preset = presets.find(config.data.source + others)
     modality: Modality = "ir" if direction == "ir2vis" else "vis"
     least = config.data.min_seq_len
     return np.array(presets.queries(preset, config.data.seed, modality, least))
@@ -298,6 +306,24 @@ def responses(
     return pd.DataFrame(rows)
 
 
+def by_component(table: pd.DataFrame, world: str) -> dict[str, np.ndarray]:
+    """Return what `responses` gave as `plots.doses.response` draws it.
+
+    Args:
+        table: of a world.
+        world: its name.
+
+    Returns:
+        Component -> (D, 3) difference, low and high end; NaN where a dose has none.
+    """
+    doses = list(DOSES[world][1])
+    found = {}
+    for component, rows in table.groupby("component", sort=False):
+        columns = rows.set_index("dose")[["difference", "low", "high"]]
+        found[str(component)] = columns.reindex(doses).to_numpy(dtype=float)
+    return found
+
+
 def _rank1(runs: Sequence[Result], direction: Direction) -> float:
     return float(np.mean([result.row(direction)["rank1"] for result in runs]))
 
@@ -311,15 +337,16 @@ def collect(
     return ablate.copy_records({c.hash: c for c in wanted(worlds, size, seeds)})
 
 
-def oracle_file() -> Path:
+def oracle_file(size: str = SIZE) -> Path:
     """Return where the oracles of the worlds are kept, beside the records."""
-    return paths.records() / "worlds" / "oracles.csv"
+    end = "" if size == SIZE else f"-{size}"
+    return paths.records() / "worlds" / f"oracles{end}.csv"
 
 
 def write_oracles(size: str = SIZE, file: Path | None = None) -> pd.DataFrame:
     """Measure the oracles of all worlds and write them as CSV, whole or not at all."""
     table = world_claims.world_claims(size)
-    file = file or oracle_file()
+    file = file or oracle_file(size)
     text = table.round(4).to_csv(index=False, lineterminator="\n")
     durable.write(file, text.encode())
     return table

@@ -110,7 +110,8 @@ def oracle_claims(factors: pd.DataFrame, seed: int) -> dict[str, float]:
         seen = cue + NOISE * rng.normal(size=cue.shape)
         dist = np.sqrt(((seen[:, None] - cue[None]) ** 2).sum(2))
         found[f"oracle_{name}_rank1"] = shared_rank1(dist, everyone).mean()
-        found[f"oracle_{name}_pairs"] = shared_rank1(dist, twins)[group >= 0].mean()
+        if (group >= 0).any():  # in some worlds nobody has a look-alike
+            found[f"oracle_{name}_pairs"] = shared_rank1(dist, twins)[group >= 0].mean()
     return {key: float(value) for key, value in found.items()}
 
 
@@ -129,7 +130,10 @@ def shared_rank1(dist: np.ndarray, allowed: np.ndarray) -> np.ndarray:
 
 
 def look_alike_claims(root: Path | str, split: str, pairs: int) -> dict[str, float]:
-    """Two-way accuracy within look-alike pairs, filmed anew by one camera each, with standard errors over pairs: from single frames, and from the stride rate of masks."""
+    """Two-way accuracy within look-alike pairs, filmed anew by one camera each, with standard errors over pairs: from single frames, and from the stride rate of masks.
+
+    Of a larger group (`World.alike`) the first two are a pair; none where nobody has a look-alike.
+    """
     said = json.loads((Path(root) / MANIFEST).read_text())
     preset = presets.from_plan(said["plan"])
     everyone = layouts.people(said["layout"], preset, said["seed"] + preset.people)
@@ -138,7 +142,10 @@ def look_alike_claims(root: Path | str, split: str, pairs: int) -> dict[str, flo
         if who.split == split and who.look_alike_group >= 0:
             groups.setdefault(who.look_alike_group, []).append(who)
     found: dict[str, list[float]] = {"single_frame": [], "stride_rate": []}
-    for place, members in enumerate(list(groups.values())[:pairs]):
+    if not groups:
+        return {}
+    for place, group in enumerate(list(groups.values())[:pairs]):
+        members = group[:2]
         film = Film("ir" if place % 2 else "vis", place * 5 % CAMERAS + 1, TRACKLET)
         frames, rates = zip(*(_takes(who, film, preset, said["seed"]) for who in members), strict=True)
         found["single_frame"].append(_single_frame_accuracy(np.stack(frames)))
