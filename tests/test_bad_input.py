@@ -348,7 +348,9 @@ def test_a_link_out_of_the_root_is_read_when_it_is_wanted(tmp_path):
 
 
 # the embedded set ---------------------------------------------------------------------------------------------------------------------------------------------------------------
-call("synthetic", "unknown preset", ValueError, ["no synthetic preset 'huge'", "tiny, standard, full"], synthetic.write, "x", preset="huge")
+call("synthetic", "unknown preset", ValueError, ["no synthetic preset 'huge'", "tiny, half, standard, full"], synthetic.write, "x", preset="huge")
+call("synthetic", "unknown knob", ValueError, ["no knob 'colour'", "bad_frames"], synthetic.write, "x", preset="tiny+colour=1")
+call("synthetic", "dose out of range", ValueError, ["bars=9", "from 0 to 0.5"], synthetic.write, "x", preset="tiny+bars=9")
 call("synthetic", "unknown layout", ValueError, ["no layout 'voc' to write", "hitsz-vcm"], synthetic.write, "x", preset="tiny", layout="voc")
 for seed in (-1, 1.5, "x", True):
     call("synthetic", f"seed {seed!r}", ValueError, [f"seed={seed!r}", "whole number from 0"], synthetic.write, "x", preset="tiny", seed=seed)
@@ -878,6 +880,12 @@ for name, arguments, *words in (
     ("nothing to verify", ["verify", "--sample", "0"], "--sample: '0' is no whole number from 1"),
     ("synthetic seed below 0", ["synth", "new", "--preset", "tiny", "--seed", "-1"], "--seed: '-1' is no whole number from 0"),
     ("synthetic workers below 1", ["synth", "new", "--preset", "tiny", "--workers", "0"], "--workers: '0' is no whole number from 1"),
+    ("unknown set to write", ["synth", "new", "--preset", "huge"], "no synthetic preset 'huge'; there are tiny, half, standard, full"),
+    ("unknown knob of a world", ["synth", "new", "--preset", "tiny+colour=1"], "no knob 'colour' in the world 'colour=1'; there are bad_frames"),
+    ("dose out of range", ["synth", "new", "--preset", "tiny+bars=0.9"], "bars=0.9 of a world must be from 0 to 0.5"),
+    ("a world of no set", ["train", "baseline", "--preset", "tiny", "--set", "source=tiny+tied=2"], "tied=2 of a world must be from 0 to 1"),
+    ("stride below 0", ["train", "baseline", "--preset", "tiny", "--set", "stride=-1"], "stride=-1 does not fit: it is at least 0"),
+    ("unknown world", ["worlds", "moon", "--preset", "tiny"], "no world 'moon': choose from bad-frames, gap, time, place, bars"),
     ("unknown layout to write", ["synth", "new", "--layout", "voc"], "--layout: invalid choice: 'voc'"),
     ("the set of another seed", ["synth", "TINY", "--preset", "tiny", "--seed", "5"], "holds another synthetic set (seed 0, not 5)"),
     ("a folder of something else", ["synth", ".", "--preset", "tiny"], "is not empty and holds no synthetic set (cache, runs)"),

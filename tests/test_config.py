@@ -84,3 +84,34 @@ def test_what_was_chosen_stays_when_the_layout_turns_out_to_be_another():
     named = preset("paper", "iban", layout="buptcampus", frames=6)
     assert named.data.frames == 6
     assert for_layout(named, "buptcampus") == named
+
+
+def test_a_stride_changes_the_hash_and_none_leaves_it_as_it_was():
+    base = preset("standard")
+    assert '"stride"' not in base.to_json()
+    assert change(base, stride=0).hash == base.hash
+    assert len({change(base, stride=s).hash for s in (0, 1, 2)}) == 3
+    again = from_json(change(base, stride=2).to_json())
+    assert again.data.stride == 2 and again == change(base, stride=2)
+    for wrong in (-1, 1.5, True, None):
+        with pytest.raises(ValueError, match="stride=.* does not fit"):
+            change(base, stride=wrong)
+
+
+def test_half_is_standard_with_other_data_and_half_the_steps():
+    half, standard = preset("half"), preset("standard")
+    assert half.recipe.steps == standard.recipe.steps // 2
+    same = change(half, preset="standard", source="standard", steps=standard.recipe.steps)
+    assert same == standard
+
+
+def test_a_world_stands_behind_the_source_by_its_knobs_or_its_name():
+    named = preset("half", "mitml", world="bars=0.3+tied=1")
+    assert named.data.source == "half+bars=0.3+tied=1" and named.data.synthetic
+    knobs = preset("half", "mitml", world={"bars": 0.30, "tied": 1.0})
+    assert knobs == named
+    assert preset("half", world={}) == preset("half", world="") == preset("half")
+    assert from_json(named.to_json()) == named
+    assert preset("standard", world="alike=8").data.source == "standard+alike=8"
+    with pytest.raises(ValueError, match="only drawn data have a world"):
+        preset("paper", world="bars=0.3")

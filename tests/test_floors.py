@@ -10,10 +10,10 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     -1: ["runtime", "runtime.tensors", "runtime.validation"],
     0: ["vvi", "types", "paths", "seed", "durable", "fields", "extras", "arguments"],
-    # what the readers share; what writes and reads videos
-    0.5: ["data.faults", "data.video", "runtime.pools", "runtime.pins"],
+    # what the readers share; videos; which frames make a clip
+    0.5: ["data.faults", "data.video", "data.clips", "runtime.pools", "runtime.pins"],
     0.7: ["data.images"],  # the one decoder
-    1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.buptcampus", "data.clips", "data.tracks"]
+    1: ["config", "metrics", "losses", "nn", "data.vcm", "data.sysu", "data.regdb", "data.buptcampus", "data.tracks"]
     + ["data.transforms", "data.sampler", "printed", "executors", "nearest", "evaluation", "evaluation.rerank", "data.crops"],
     1.5: ["data.layout", "data.synthetic", "data.digest"],
     2: ["data", "data.check", "data.loader", "methods.base", "optim", "store", "checkpoint", "shards", "plots.style", "data.sequences", "detectors"],
@@ -24,7 +24,7 @@ FLOORS = {
     4.6: ["evaluation.ranking"],
     5: ["experiment", "search", "video", "video.*"],
     6: ["ablate", "panels", "transfer", "stress"],
-    6.5: ["compare", "queries", "tune"],
+    6.5: ["compare", "queries", "tune", "worlds"],
     6.6: ["standing"],
     6.7: ["explorer"],
     6.8: ["workbench", "book", "book.*"],

@@ -60,6 +60,16 @@ def test_synth_then_check_is_clean(tmp_path, capsys):
     assert main(["check", str(tmp_path / "set"), "--no-images", "--set", "min_seq_len=2"]) == 0
 
 
+def test_synth_writes_a_set_of_a_world_and_its_validation_people(tmp_path, capsys):
+    for name in ("tiny+bars=0.3+tied=1", "tiny+bars=0.3-val"):
+        root = tmp_path / name
+        assert main(["synth", str(root), "--preset", name]) == 0
+        said = json.loads((root / "manifest.json").read_text())
+        assert said["plan"]["world"]["bars"] == 0.3
+        assert main(["check", str(root), "--no-images"]) == 0
+    assert said["preset"] == "tiny+bars=0.3-val"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

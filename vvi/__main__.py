@@ -10,7 +10,8 @@ from pathlib import Path
 from vvi import arguments
 from vvi.cli import own
 
-_SIZES = ("tiny", "standard", "full", "paper")
+_SIZES = ("tiny", "half", "standard", "full", "paper")
+_SETS = "tiny, half, standard or full; behind it a world, as in half+bars=0.3; behind both -val for validation people"
 _LAYOUTS = ("hitsz-vcm", "sysu-mm01", "regdb", "buptcampus")
 _READING = ("layout", "strict", "foreign", "min_seq_len")  # settings of data alone
 WHO = ("source", "seed", "layout", "min_seq_len", "split")  # settings of the data that say who is searched
@@ -233,6 +234,28 @@ def _tune(args) -> int:
     return 0
 
 
+def _worlds(args) -> int:
+    from vvi import ablate, executors, paths, worlds
+
+    names = args.worlds or list(worlds.PLAN)
+    if args.plan:
+        print(worlds.plan(args.preset, args.seeds).to_string())
+        return 0
+    if args.oracles:
+        print(worlds.write_oracles(args.preset).round(3).to_string(index=False, na_rep="-"))
+        return 0
+    runs = worlds.wanted(names, args.preset, args.seeds)
+    if args.collect:
+        count = worlds.collect(names, args.preset, args.seeds)
+        print(f"{count} of {len(runs)} records in book/records")
+        return 0
+    where = args.executor or ("processes" if args.workers else "here")
+    with executors.connect(where, args.workers, paths.runs() / ".jobs", **dict(args.options or [])) as pool:
+        count = ablate.fill(runs, pool, device=args.device, pixels=args.pixels)
+    print(f"{count} runs trained, {len(runs)} wanted")
+    return 0
+
+
 def _switches(args) -> int:
     from vvi import choices
 
@@ -252,7 +275,8 @@ def _runs(args) -> int:
             c = record.config
             data = experiment.Result(record, stored=True).data_name
             numbers = "  ".join(trials.short(record.scores, record.arrays))
-            options = " ".join([f"{k}={v}" for k, v in c.options.items()] + [f"T={c.data.frames}"])
+            words = [f"{k}={v}" for k, v in c.options.items()] + [f"T={c.data.frames}"]
+            options = " ".join(words + [c.data.source] * ("+" in c.data.source))
             plain = c if c.data.synthetic else experiment.unlocated(c)
             what = ablate.names(c.preset, c.seed).get(plain.hash, f"{c.method}, {options}")
             print(f"{folder.name}/{file.parent.name}  {c.preset:8s}  seed {c.seed}  {data}  {numbers}{stale}  {what}")
@@ -333,7 +357,7 @@ def _parser() -> arguments.Parser:
     seeds = {"nargs": "+", "action": arguments.Seeds, "help": "such as 0 1 2, 0,1,2 or 0-2"}
     synth = command("synth", _synth, "write the embedded synthetic data set in a real on-disk layout")
     synth.add_argument("root")
-    synth.add_argument("--preset", default="standard", choices=_SIZES[:3])
+    synth.add_argument("--preset", default="standard", help=_SETS)
     synth.add_argument("--layout", default="hitsz-vcm", choices=_LAYOUTS)
     synth.add_argument("--seed", type=arguments.whole(0), default=0)
     synth.add_argument("--workers", type=arguments.whole(1), default=None)
@@ -407,8 +431,15 @@ def _parser() -> arguments.Parser:
     tuning.add_argument("method")
     tuning.add_argument("--trials", type=arguments.whole(1), default=8, help="how many, the main row among them (default: 8)")
     tuning.add_argument("--out", type=Path, default=None, metavar="FILE", help="table of the trials (default: book/records/tuning/METHOD.csv)")
-    for sub in (tuning,):
-        sub.add_argument("--preset", default="standard", choices=_SIZES)
+    worlds = command("worlds", _worlds, "train what is missing of the runs in worlds where one cue is dosed, each idea on and off")
+    worlds.add_argument("worlds", nargs="*", metavar="WORLD", help="bad-frames, gap, time, place, bars (default: all)")
+    worlds.add_argument("--seeds", type=arguments.whole(0), nargs="+", default=[0, 1])
+    what = worlds.add_mutually_exclusive_group()
+    what.add_argument("--plan", action="store_true", help="count the runs and what they cost; train nothing")
+    what.add_argument("--oracles", action="store_true", help="measure how far each cue alone tells people apart, into book/records/worlds/oracles.csv")
+    what.add_argument("--collect", action="store_true", help="copy the results that are there into book/records; train nothing")
+    for sub, size in ((tuning, "standard"), (worlds, "half")):
+        sub.add_argument("--preset", default=size, choices=_SIZES)
         sub.add_argument("--device", default="auto")
         sub.add_argument("--pixels", **pixels)
         sub.add_argument("--workers", type=arguments.whole(0), default=0, help="processes of one thread each that train side by side (0: here)")
@@ -422,7 +453,7 @@ def _parser() -> arguments.Parser:
     )
     scene.add_argument("--camera", type=arguments.whole(1), default=9)
     scene.add_argument("--frames", type=arguments.whole(1), default=250)
-    scene.add_argument("--preset", default="standard", choices=_SIZES[:3])
+    scene.add_argument("--preset", default="standard", help=_SETS)
     scene.add_argument("--seed", type=arguments.whole(0), default=0)
     tracklets = command("tracklets", _tracklets, "cut the tracklets of one video: detect people, track them, write HITSZ-VCM layout")
     search = command("search", _search, "from a video to ranked lists: its tracklets, searched for among the test tracklets of the other modality")

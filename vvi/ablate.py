@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
@@ -157,13 +157,34 @@ def collect(method: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2
     rows = [(is_point(method, t, row), c) for t in methods.module(method).ABLATIONS for row, found in configs(method, t, size, seeds).items() for c in found]
     wanted = {c.hash: c for _, c in rows}
     pictured = {c.hash for point, c in rows if not point and c.seed == PICTURED}
+    return copy_records(wanted, pictured)
+
+
+def copy_records(
+    wanted: Mapping[str, RunConfig],
+    pictured: Collection[str] = (),
+) -> int:
+    """Copy results from `$VVI_RUNS` into `book/records`.
+
+    Args:
+        wanted: hash -> config of the runs that are copied where they are finished.
+        pictured: hashes of those that keep what only a picture needs.
+
+    Returns:
+        How many of the runs are in `book/records` by then.
+    """
     count = 0
     for config in map(experiment.located, wanted.values()):
         versions = experiment.versions(config)
-        if store.current(paths.records() / config.hash, versions) is None and (record := store.current(paths.runs() / config.hash, versions)):
-            arrays = record.arrays if config.hash in pictured else {k: v for k, v in record.arrays.items() if k.endswith(findings.NUMBERS)}
+        target = paths.records() / config.hash
+        record = store.current(paths.runs() / config.hash, versions)
+        if record and store.current(target, versions) is None:
+            arrays = record.arrays
+            if config.hash not in pictured:
+                named = arrays.items()
+                arrays = {k: v for k, v in named if k.endswith(findings.NUMBERS)}
             store.save_record(replace(record, arrays=arrays), paths.records())
-        count += store.current(paths.records() / config.hash, versions) is not None
+        count += store.current(target, versions) is not None
     return count
 
 

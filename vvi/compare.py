@@ -154,11 +154,12 @@ def leak(method: Method, view: panels.Scene, people: int = 24, seed: int = 0) ->
     import torch
 
     rng, count = np.random.default_rng(seed), view.settings.data.frames
+    stride = view.settings.data.stride
     some = sorted({t.identity for t in view.sides("ir2vis")[0]})[:people]
     sides = [[t for t in side if t.identity in some] for side in view.sides("ir2vis")]
     ids, cams = [np.array([t.identity for t in s]) for s in sides], [np.array([t.camera for t in s]) for s in sides]
-    clips = [normalise(torch.cat(list(test_clips(s, view.reader, count)))) for s in sides]
-    alone, fused, stamp = [evaluate.embed(method, s, view.reader, count) for s in sides], [], ""
+    clips = [normalise(torch.cat(list(test_clips(s, view.reader, count, stride=stride)))) for s in sides]
+    alone, fused, stamp = [evaluate.embed(method, s, view.reader, count, stride=stride) for s in sides], [], ""
     for own, other, modality in ((0, 1, "ir"), (1, 0, "vis")):
         partners = clips[other][[int(rng.choice(np.flatnonzero(ids[other] == i))) for i in ids[own]]]
         with torch.no_grad(), warnings.catch_warnings():

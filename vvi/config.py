@@ -1,4 +1,4 @@
-"""What a run is: frozen dataclasses, four presets, JSON, hash.
+"""What a run is: frozen dataclasses, presets, JSON, hash.
 
 A `RunConfig` names a method, the fields of that method's own `Config` that differ from the paper's defaults (`options`), the data, the recipe and the seed. Two runs with one
 hash compute the same; what only says where or how fast (device, workers, folders) is no part of it.
@@ -17,21 +17,23 @@ from typing import Any, Literal
 from vvi.fields import Bounds, check_fields, hints, settle
 from vvi.runtime import validation
 
-Preset = Literal["tiny", "standard", "full", "paper"]
+Preset = Literal["tiny", "half", "standard", "full", "paper"]
 Schedule = Literal["steps", "cosine", "one-cycle"]
-PRESETS: tuple[Preset, ...] = ("tiny", "standard", "full", "paper")
+PRESETS: tuple[Preset, ...] = ("tiny", "half", "standard", "full", "paper")
 _BOUNDS: Bounds = {
     **dict.fromkeys(("height", "width", "frames", "identities", "tracklets", "epochs", "steps"), (1, math.inf)),
     **dict.fromkeys(("pad", "lr", "slow", "momentum", "weight_decay", "warmup", "gamma"), (0, math.inf)),
     "seed": (0, 2**63 - 1),
     "flip": (0, 1),
     "warmup_steps": (0, math.inf),
+    "stride": (0, math.inf),
 }
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which tracklets, and how a clip is cut and changed. `source`: a preset of the embedded synthetic data, or "real" for the folder `$VVI_DATA`.
+    """Which tracklets, and how a clip is cut and changed. `source`: a preset of the embedded synthetic data, with a world behind it or without
+    ("half+bars=0.3", `vvi.data.synthetic.world`), or "real" for the folder `$VVI_DATA`.
 
     split: who is searched, the "test" people or the validation people, "val", on whom alone settings are chosen. Training does not see it.
     """
@@ -54,6 +56,9 @@ class DataConfig:
     foreign: Literal["keep", "drop"] = "keep"
     #: Train on the auxiliary people of BUPTCampus, too.
     auxiliary: bool = False
+    #: Frames of a clip: 0 one of each of T equal parts; s: T that stand s apart, from a
+    #: random one on in training, in the middle of the tracklet in a search.
+    stride: int = 0
 
     def __post_init__(self):
         settle(self)
@@ -65,7 +70,7 @@ class DataConfig:
         return not self.source.startswith("real")
 
 
-_LATER = {name: getattr(DataConfig(), name) for name in ("strict", "foreign", "auxiliary")}
+_LATER = {name: getattr(DataConfig(), name) for name in ("strict", "foreign", "auxiliary", "stride")}
 
 
 @dataclass(frozen=True)
@@ -163,12 +168,37 @@ def change(config: RunConfig, /, **changes: Any) -> RunConfig:
     )
 
 
-def preset(name: str, method: str = "baseline", seed: int = 0, **changes: Any) -> RunConfig:
-    """A run of `method` at one of the four sizes, with fields changed as in `change`."""
+def preset(
+    name: str,
+    method: str = "baseline",
+    seed: int = 0,
+    world: str | Mapping[str, float] | None = None,
+    **changes: Any,
+) -> RunConfig:
+    """A run of a method at one of the sizes.
+
+    Args:
+        name: the size.
+        method: name of the method.
+        seed: of training.
+        world: cues that are dosed in the drawn data, {"bars": 0.3} or "bars=0.3".
+        **changes: fields that differ, as in `change`.
+
+    Raises:
+        ValueError: when there is no such size, or a value does not fit. Knobs are
+            looked at where the data are opened (`synthetic.presets.find`).
+    """
     name = validation.choice("preset", name, PRESETS)
     own = _of_layout(changes.get("layout", ""), method) if name == "paper" else {}
-    config = replace(_PRESETS[name], method=method, seed=seed, preset=name)
-    return change(config, **own | changes)
+    base = replace(_PRESETS[name], method=method, seed=seed, preset=name)
+    made = change(base, **own | changes)
+    if world is None:
+        return made
+    if not made.data.synthetic:
+        raise ValueError(f"world={world!r}: only drawn data have a world")
+    if isinstance(world, Mapping):
+        world = "+".join(f"{knob}={dose:g}" for knob, dose in world.items())
+    return change(made, source="+".join(filter(None, (made.data.source, world))))
 
 
 def for_layout(config: RunConfig, layout: str) -> RunConfig:
@@ -231,3 +261,9 @@ _PRESETS: dict[str, RunConfig] = {
         weights=None,
     ),
 }
+_STANDARD = _PRESETS["standard"]
+_PRESETS["half"] = replace(
+    _STANDARD,
+    data=replace(_STANDARD.data, source="half"),
+    recipe=replace(_STANDARD.recipe, steps=_STANDARD.recipe.steps // 2),
+)

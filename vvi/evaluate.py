@@ -30,10 +30,11 @@ def embed(
     batch: int = 64,
     progress: bool = False,
     change: Callable[[Tensor], Tensor] | None = None,
+    stride: int = 0,
 ) -> np.ndarray:
     """Embeddings of tracklets in their order: (N, D) float32, unit norm.
 
-    count: T, frames per clip (the first of each of T parts); change: applied to the uint8 clips (B, T, 3, H, W) before they are normalised, for robustness probes.
+    count: T, frames per clip; stride: which (`vvi.data.clips.test_frames`); change: applied to the uint8 clips (B, T, 3, H, W) before they are normalised, for robustness probes.
     """
     method.eval()
     device = next(method.parameters()).device
@@ -41,7 +42,7 @@ def embed(
     with tqdm(total=len(tracklets), desc="embed", unit="clip", disable=not progress, mininterval=1) as bar:
         for modality in ("vis", "ir"):
             rows = [i for i, t in enumerate(tracklets) if t.modality == modality]
-            clips = test_clips([tracklets[i] for i in rows], frames, count, batch)
+            clips = test_clips([tracklets[i] for i in rows], frames, count, batch, stride)
             parts = [_embed(method, clip if change is None else change(clip), modality, device, bar) for clip in clips]
             if parts:
                 values = torch.cat(parts).numpy()
@@ -82,11 +83,18 @@ class Side:
 
 
 def evaluate(
-    method: Method, dataset: Dataset, frames: Frames, count: int, progress: bool = False, change: Callable[[Tensor], Tensor] | None = None
+    method: Method,
+    dataset: Dataset,
+    frames: Frames,
+    count: int,
+    progress: bool = False,
+    change: Callable[[Tensor], Tensor] | None = None,
+    stride: int = 0,
 ) -> dict[Direction, Side]:
-    """Every direction of the data set's protocol; each tracklet is embedded once."""
+    """Every direction of the data set's protocol; each tracklet is embedded once. Arguments as in `embed`."""
     wanted = list(dict.fromkeys(t for sides in dataset.sides.values() for side in sides for t in side))
-    feat = dict(zip(wanted, embed(method, wanted, frames, count, progress=progress, change=change), strict=True))
+    found = embed(method, wanted, frames, count, progress=progress, change=change, stride=stride)
+    feat = dict(zip(wanted, found, strict=True))
     return {
         direction: Side(query, gallery, np.stack([feat[t] for t in query]), np.stack([feat[t] for t in gallery]), dataset.rule)
         for direction, (query, gallery) in dataset.sides.items()
@@ -94,11 +102,19 @@ def evaluate(
 
 
 @torch.no_grad()
-def inspect(method: Method, tracklets: Sequence[Tracklet], frames: Frames, count: int, only: str | None = None, batch: int = 32) -> dict[str, np.ndarray]:
+def inspect(
+    method: Method,
+    tracklets: Sequence[Tracklet],
+    frames: Frames,
+    count: int,
+    only: str | None = None,
+    batch: int = 32,
+    stride: int = 0,
+) -> dict[str, np.ndarray]:
     """What a method shows of its inside for tracklets of one modality: name -> (N, ...); with `only`, that name alone."""
     method.eval()
     device, found = next(method.parameters()).device, defaultdict(list)
-    for clips in test_clips(tracklets, frames, count, batch):
+    for clips in test_clips(tracklets, frames, count, batch, stride):
         for name, values in method.inspect(normalise(clips.to(device)), tracklets[0].modality).items():
             if only in (None, name):
                 found[name].append(values.float().cpu().numpy())

@@ -346,8 +346,9 @@ def held_out(found: Dataset, every: int = 5) -> Dataset:
 
 def synthetic_root(data: DataConfig, progress: bool = True) -> Path:
     """The folder of an embedded set, written when it is not complete."""
-    root = paths.cache() / f"synthetic-{data.layout}-{data.source}-{data.seed}"
-    return synthetic.write(root, preset=data.source, layout=data.layout, seed=data.seed, progress=progress)
+    preset = presets.find(data.source)  # equal worlds share a folder however spelt
+    root = paths.cache() / f"synthetic-{data.layout}-{preset.name}-{data.seed}"
+    return synthetic.write(root, preset, data.layout, data.seed, progress=progress)
 
 
 def frames(data: DataConfig, found: Dataset, progress: bool = True, pixels: Pixels = "files", device: str | torch.device = "cpu") -> Frames:
@@ -408,7 +409,8 @@ def sides(settings: RunConfig, data: str | Path | None = None, device: str = "au
     settings = located(settings, data)
     found = dataset(settings.data, data, progress, settings.seed)
     method = trained(settings, len(found.labels)).to(train.fabric(device).device)
-    return evaluate.evaluate(method, found, frames(settings.data, found), settings.data.frames, progress)
+    data, reader = settings.data, frames(settings.data, found)
+    return evaluate.evaluate(method, found, reader, data.frames, progress, stride=data.stride)
 
 
 def reranked(settings: RunConfig, data: str | Path | None = None, device: str = "auto", **options: float) -> dict[Direction, Metrics]:
@@ -504,15 +506,21 @@ def _twin(settings: RunConfig) -> store.Record | None:
 def _measure(settings: RunConfig, method: Method, found: Dataset, reader: Frames, progress: bool) -> tuple[dict, dict, dict, dict]:
     """Scores, seconds that it took, probes and arrays of a trained method."""
     times = [time.perf_counter()]
-    sides = evaluate.evaluate(method, found, reader, settings.data.frames, progress)
+    sides = evaluate.evaluate(method, found, reader, settings.data.frames, progress, stride=settings.data.stride)
     scores, arrays = findings.summary(sides)
     times.append(time.perf_counter())
     if settings.data.split == "val":  # to choose by: numbers of the search alone
         return scores, {"evaluate": round(times[1] - times[0], 2)}, {}, {k: v for k, v in arrays.items() if k.endswith(findings.NUMBERS)}
     if found.layout == "sysu-mm01":
-        count, strict = settings.data.frames, settings.data.strict
-        embed = partial(evaluate.embed, method, frames=reader, count=count)
-        scored = trials.sysu_scores(found.root, embed, strict=strict)
+        data = settings.data
+        embed = partial(
+            evaluate.embed,
+            method,
+            frames=reader,
+            count=data.frames,
+            stride=data.stride,
+        )
+        scored = trials.sysu_scores(found.root, embed, strict=data.strict)
         arrays |= {f"{name}/trials": values.astype(np.float32) for name, values in scored.items()}
     known, maps = findings.probe(method, found, reader, settings, sides)
     times.append(time.perf_counter())

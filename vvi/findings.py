@@ -13,8 +13,7 @@ import torch
 from vvi import evaluate, probes
 from vvi.config import RunConfig
 from vvi.data import synthetic
-from vvi.data.clips import test_frames
-from vvi.data.loader import Frames
+from vvi.data.loader import Frames, searched
 from vvi.data.transforms import normalise
 from vvi.methods.base import Method
 from vvi.plots import cam
@@ -60,11 +59,11 @@ def probe(
     scores = {"gap distance": gap.distance, "gap probe": gap.probe}
     inside = _inside(method, found, reader, settings, {"vis": side.gallery, "ir": side.query})
     for name, change in (("shuffled", probes.shuffled()), ("occluded", probes.occluded())):
-        altered = evaluate.evaluate(method, found, reader, settings.data.frames, change=change)["ir2vis"]
+        altered = evaluate.evaluate(method, found, reader, settings.data.frames, change=change, stride=settings.data.stride)["ir2vis"]
         scores[name] = probes.robustness(side.metrics(), altered.metrics(), groups=ids)
     for name, attributes in method.readings.items():
         with _set(method, attributes):
-            altered = evaluate.evaluate(method, found, reader, settings.data.frames)["ir2vis"]
+            altered = evaluate.evaluate(method, found, reader, settings.data.frames, stride=settings.data.stride)["ir2vis"]
         scores[f"reading {name}"] = probes.robustness(side.metrics(), altered.metrics(), groups=ids)
     scores, arrays = scores | inside[0], inside[1]
     if settings.data.synthetic:
@@ -99,19 +98,19 @@ def _inside(
 ) -> tuple[dict[str, probes.Score], dict[str, np.ndarray]]:
     """What the method shows of itself for `KEPT_MAPS` tracklets of each modality, evenly spaced among those with a frame known to be noisy; and how well its frame weights
     find such frames in all of them."""
-    scores, arrays, count = {}, {}, settings.data.frames
+    scores, arrays, count, stride = {}, {}, settings.data.frames, settings.data.stride
     for modality, side in sides.items():
         noisy = np.zeros((len(side), count), bool)
         if settings.data.synthetic:
-            noisy = np.stack([synthetic.read_faults(found.root, t)[test_frames(len(t), count)] != "none" for t in side])
+            noisy = np.stack([synthetic.read_faults(found.root, t)[searched(t, settings.data)] != "none" for t in side])
         usable = np.flatnonzero(noisy.any(1)) if noisy.any() else np.arange(len(side))
         kept = usable[np.linspace(0, len(usable) - 1, KEPT_MAPS).astype(int)]
-        seen = evaluate.inspect(method, [side[i] for i in kept], reader, count)
+        seen = evaluate.inspect(method, [side[i] for i in kept], reader, count, stride=stride)
         arrays |= {f"inside/{modality}/{name}": values.astype(np.float16) for name, values in seen.items()}
         if seen:
             arrays |= {f"inside/{modality}_rows": kept.astype(np.int32)}
         if "frame weight" in seen and (noisy.any(1) & ~noisy.all(1)).any():
-            weights = evaluate.inspect(method, side, reader, count, only="frame weight")["frame weight"]
+            weights = evaluate.inspect(method, side, reader, count, only="frame weight", stride=stride)["frame weight"]
             scores[f"noisy frames {modality}"] = probes.noisy_auc(weights, noisy, within_clip=True)
     return scores, arrays
 
@@ -130,7 +129,7 @@ def _maps(
     identities = np.array([t.identity for t in theirs])
     usable = [i for i, t in enumerate(own) if t.identity in identities]
     rows = [usable[i] for i in np.linspace(0, len(usable) - 1, min(MAPPED, len(usable))).astype(int)]
-    which = [test_frames(len(own[i]), settings.data.frames) for i in rows]
+    which = [searched(own[i], settings.data) for i in rows]
     clips = normalise(torch.stack([reader.read(own[i], w) for i, w in zip(rows, which, strict=True)]))
     reference = torch.stack([torch.from_numpy(feat[identities == own[i].identity].mean(0)) for i in rows])
     device = next(method.parameters()).device

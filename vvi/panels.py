@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from vvi import evaluate, experiment
 from vvi.config import RunConfig
 from vvi.data import synthetic
-from vvi.data.clips import test_frames
-from vvi.data.loader import Frames
+from vvi.data.loader import Frames, searched
 from vvi.experiment import Result
 from vvi.plots import cam, curves, ranked, style, tsne, weights
 from vvi.probes import Score, modality_gap
@@ -72,7 +71,7 @@ def inside(result: Result, view: Scene, name: str, draw: Callable[..., Figure], 
     frames, values, titles = [], [], []
     for modality, side in zip(MODALITIES, reversed(view.sides("ir2vis")), strict=True):
         for row, value in zip(_stored(result, f"inside/{modality}_rows"), _stored(result, f"inside/{modality}/{name}"), strict=True):
-            frames.append(view.large.images(side[row], test_frames(len(side[row]), result.config.data.frames)))
+            frames.append(view.large.images(side[row], searched(side[row], result.config.data)))
             values.append(value.astype(np.float64))
             titles.append(f"{modality}\nid {side[row].identity}")
     return draw(frames, values, titles, caption=caption or f"{view.label} data, run {result.run_id}")
@@ -114,7 +113,7 @@ def weighed(result: Result, view: Scene) -> Figure:
         score = result.record.probes.get(f"noisy frames {modality}")
         aucs += [f"{modality} {score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})"] if score else []
         for row, weight in zip(_stored(result, f"inside/{modality}_rows"), _stored(result, f"inside/{modality}/frame weight"), strict=True):
-            which = test_frames(len(side[row]), result.config.data.frames)
+            which = searched(side[row], result.config.data)
             frames.append(view.large.images(side[row], which))
             values.append(weight.astype(np.float64))
             titles.append(f"{modality}\nid {side[row].identity}")
@@ -192,7 +191,7 @@ def layout(result: Result, view: Scene) -> tuple[Figure, dict[str, Score]]:
     tracklets = [t for side in rows for t in side]
     after = np.concatenate([_stored(result, f"shown/{name}_feat").astype(np.float32) for _, name in shown])
     untrained = experiment.build(result.config, len(view.dataset.labels))
-    before = evaluate.embed(untrained, tracklets, view.reader, result.config.data.frames)
+    before = evaluate.embed(untrained, tracklets, view.reader, result.config.data.frames, stride=result.config.data.stride)
     ids, modality = np.array([t.identity for t in tracklets]), np.array([t.modality for t in tracklets])
     gap = {}
     for name, feat in (("before", before), ("after", after)):
@@ -265,7 +264,7 @@ def heat(result: Result, view: Scene) -> Figure:
             shares.append(f"{modality} none, no map has any energy")
         for row, values in zip(_stored(result, f"cam/{modality}_rows"), _stored(result, f"cam/{modality}"), strict=True):
             t = side[row]
-            which = test_frames(len(t), result.config.data.frames)
+            which = searched(t, result.config.data)
             frames.append(view.large.images(t, which))
             maps.append(enlarged(values))
             titles.append(f"{modality}\nid {t.identity}")

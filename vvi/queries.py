@@ -8,8 +8,9 @@ import torch
 from matplotlib.figure import Figure
 
 from vvi import evaluate, experiment, panels
+from vvi.config import DataConfig
 from vvi.data import synthetic
-from vvi.data.clips import test_frames
+from vvi.data.loader import searched
 from vvi.data.transforms import normalise
 from vvi.experiment import Result
 from vvi.panels import Scene
@@ -53,7 +54,7 @@ def known(result: Result, view: Scene, direction: Direction, row: int) -> pd.Dat
     shown = {"query": query[row]} | {str(k): gallery[i] for k, i in enumerate(result.arrays[f"{direction}/top"][row], 1) if i >= 0}
     verdict = dict(zip(shown, ["", *panel.marks[0]], strict=False))
     factors = synthetic.read_factors(view.dataset.root) if view.known else None
-    return pd.DataFrame({name: {"verdict": verdict[name]} | _facts(t, view, result.config.data.frames, factors) for name, t in shown.items()})
+    return pd.DataFrame({name: {"verdict": verdict[name]} | _facts(t, view, result.config.data, factors) for name, t in shown.items()})
 
 
 def heat(result: Result, view: Scene, direction: Direction, row: int) -> Figure | None:
@@ -64,17 +65,17 @@ def heat(result: Result, view: Scene, direction: Direction, row: int) -> Figure 
         maps, source = _computed(result, view, direction, query), "computed from the weights"
     if maps is None:
         return None
-    which = test_frames(len(query), result.config.data.frames)
+    which = searched(query, result.config.data)
     masks = [synthetic.read_masks(view.dataset.root, query)[which]] if view.known else None
     caption = f"What resembles the person's clips\nin the other modality; {source}\nof run {result.run_id} ({view.label} data)."
     return cam.plot([view.large.images(query, which)], [panels.enlarged(maps)], [f"{query.modality}\nid {query.identity}"], masks, caption)
 
 
-def _facts(tracklet: Tracklet, view: Scene, frames: int, factors: pd.DataFrame | None) -> dict[str, str]:
+def _facts(tracklet: Tracklet, view: Scene, data: DataConfig, factors: pd.DataFrame | None) -> dict[str, str]:
     found = {"identity": str(tracklet.identity), "camera": str(tracklet.camera)}
     if factors is None:
         return found
-    faults = synthetic.read_faults(view.dataset.root, tracklet)[test_frames(len(tracklet), frames)]
+    faults = synthetic.read_faults(view.dataset.root, tracklet)[searched(tracklet, data)]
     found["noisy frames"] = f"{(faults != 'none').sum()} of {len(faults)}"
     person = factors.loc[tracklet.identity]
     return found | {label: _words(name, person[name]) for name, label in KNOWN.items()}
@@ -104,8 +105,8 @@ def _computed(result: Result, view: Scene, direction: Direction, query: Tracklet
         return None
     if not theirs:
         return None
-    frames = result.config.data.frames
-    reader = experiment.frames(result.config.data, view.dataset)
-    reference = torch.from_numpy(evaluate.embed(method, theirs, reader, frames).mean(0))
-    clip = normalise(reader.read(query, test_frames(len(query), frames)))  # (T, 3, H, W)
+    data = result.config.data
+    reader = experiment.frames(data, view.dataset)
+    reference = torch.from_numpy(evaluate.embed(method, theirs, reader, data.frames, stride=data.stride).mean(0))
+    clip = normalise(reader.read(query, searched(query, data)))  # (T, 3, H, W)
     return 255 * cam.compute(method, method.maps, clip, query.modality, reference)

@@ -93,7 +93,7 @@ def search(
     opened = open_dataset(made.root, layout="hitsz-vcm", part="test")
     query = opened.query("ir2vis" if modality == "ir" else "vis2ir")
     frames = Frames(data.height, data.width)
-    mine, theirs = (embed(method, side, frames, data.frames) for side in (query, gallery))
+    mine, theirs = (embed(method, side, frames, data.frames, stride=data.stride) for side in (query, gallery))
     similarity = mine @ theirs.T
     order = np.argsort(-similarity, axis=1, kind="stable")[:, :top]
     return Found(made, query, tuple(gallery), order, np.take_along_axis(similarity, order, 1))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from vvi import ablate, compare, config, experiment, methods, panels, printed
 from vvi.data import synthetic
-from vvi.data.clips import test_frames
+from vvi.data.loader import searched
 from vvi.experiment import Result
 from vvi.plots import cam, matrix
 from vvi.probes import Score
@@ -203,8 +203,9 @@ def heat_beside(results: Mapping[str, Result], view: panels.Scene) -> Figure:
         if len(rows) > 1:
             raise ValueError(f"the records keep maps of different {modality} clips: {', '.join(map(str, sorted(rows)))}")
         clip = side[rows.pop()]
-        count = next(iter(results.values())).config.data.frames
-        which = test_frames(len(clip), count)[count // 2]
+        data = next(iter(results.values())).config.data
+        count = data.frames
+        which = searched(clip, data)[count // 2]
         frames.append(np.repeat(view.large.images(clip, np.array([which])), len(results), axis=0))
         maps.append(np.concatenate([panels.enlarged(r.arrays[f"cam/{modality}"][0][[count // 2]]) for r in results.values()]))
         masks.append(np.repeat(synthetic.read_masks(view.dataset.root, clip)[[which]], len(results), axis=0))

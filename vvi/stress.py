@@ -30,11 +30,11 @@ def measured(result: Result, data: str | Path | None = None) -> Result:
     settings = result.config
     found = experiment.dataset(settings.data, data, seed=settings.seed)
     method, reader = experiment.trained(settings, len(found.labels)), experiment.frames(settings.data, found)
-    clean = evaluate.evaluate(method, found, reader, settings.data.frames)["ir2vis"]
+    clean = evaluate.evaluate(method, found, reader, settings.data.frames, stride=settings.data.stride)["ir2vis"]
     people = np.array([t.identity for t in clean.query])
     scores = {}
     for name, change in wanted.items():
-        altered = evaluate.evaluate(method, found, reader, settings.data.frames, change=change)["ir2vis"]
+        altered = evaluate.evaluate(method, found, reader, settings.data.frames, change=change, stride=settings.data.stride)["ir2vis"]
         scores[name] = probes.robustness(clean.metrics(), altered.metrics(), groups=people)
     if settings.data.synthetic:
         yaw = synthetic.read_frames(found.root).set_index("path").view  # one view to a tracklet

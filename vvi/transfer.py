@@ -86,7 +86,14 @@ def test(trained: Trained, target: Target, seed: int = 0, progress: bool = False
     reader = experiment.frames(data, found, progress)
 
     def embed(tracklets: Sequence[Tracklet]) -> np.ndarray:
-        return evaluate.embed(method, tracklets, reader, data.frames, progress=progress)
+        return evaluate.embed(
+            method,
+            tracklets,
+            reader,
+            data.frames,
+            progress=progress,
+            stride=data.stride,
+        )
 
     if found.layout == "sysu-mm01":
         scores = trials.sysu_scores(found.root, embed, strict=data.strict)
@@ -96,7 +103,7 @@ def test(trained: Trained, target: Target, seed: int = 0, progress: bool = False
         scores = trials.regdb_scores(found.root, embed, strict=data.strict)
         lines = [trials.line(name, values, "trials") for name, values in scores.items()]
         return Tested(lines, {})
-    sides = evaluate.evaluate(method, found, reader, data.frames, progress)
+    sides = evaluate.evaluate(method, found, reader, data.frames, progress, stride=data.stride)
     scores = findings.summary(sides)[0]
     return Tested(trials.lines(scores, {}), scores, sides)
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from PIL import Image
 
 from vvi.config import DataConfig, Recipe
 from vvi.data.clips import test_frames
-from vvi.data.loader import Frames, TrainLoader, decode, test_clips
+from vvi.data.loader import Frames, TrainLoader, decode, searched, test_clips
 from vvi.data.transforms import normalise
 from vvi.types import DataError, Dataset, Tracklet
 
@@ -112,6 +114,38 @@ def test_clips_of_evaluation_hold_the_first_frame_of_each_part(folder):
     t = folder.train[3]
     assert torch.equal(clips[3], torch.stack([decode(t.paths[i], 32, 16) for i in test_frames(len(t), 3)]))
     assert torch.isfinite(normalise(clips)).all()
+
+
+def test_clips_of_frames_a_stride_apart_are_read_in_training_and_in_a_search(folder):
+    plain = replace(DATA, pad=0, flip=0.0)
+    apart = replace(plain, stride=2)
+    reader, tracklets = Frames(32, 16), folder.train
+    for t in tracklets:
+        assert searched(t, apart).tolist() == test_frames(len(t), 3, 2).tolist()
+        assert searched(t, plain).tolist() == test_frames(len(t), 3).tolist()
+    clips = torch.cat(list(test_clips(tracklets, reader, 3, batch=5, stride=2)))
+    for t, clip in zip(tracklets, clips, strict=True):
+        assert torch.equal(clip, reader.read(t, searched(t, apart)))
+    seen = set()
+    for batch in TrainLoader(folder, reader, apart, RECIPE, seed=1).batches(0, 6):
+        for clip, row in zip(batch.vis, batch.rows_vis.tolist(), strict=True):
+            t = tracklets[row]
+            starts = range(len(t) - 4)
+            possible = [normalise(reader.read(t, np.arange(3) * 2 + s)) for s in starts]
+            found = [s for s in starts if torch.equal(clip, possible[s])]
+            assert len(found) == 1
+            seen.add((len(t), found[0]))
+    assert seen == {(5, 0), (6, 0), (6, 1)}
+
+
+def test_the_batches_of_a_stride_of_0_are_those_of_no_stride(folder):
+    reader = Frames(32, 16)
+    batches = []
+    for data in (DATA, replace(DATA, stride=0), replace(DATA, stride=1)):
+        loader = TrainLoader(folder, reader, data, RECIPE, seed=1)
+        batches.append(next(loader.batches(3, 4)))
+    assert torch.equal(batches[0].vis, batches[1].vis)
+    assert not torch.equal(batches[0].vis, batches[2].vis)
 
 
 def test_a_row_of_the_released_arrays_is_read_like_a_file(tmp_path):

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from vvi.data import synthetic
-from vvi.data.synthetic import claims
+from vvi.data.synthetic import claims, presets
 from vvi.data.synthetic.presets import Plan, Preset
+from vvi.data.synthetic.world import World
 
 SHEET = Preset("data sheet", Plan(2), Plan(50, cameras=3, full=0, last=(6, 6)), 64, 32)
 
@@ -78,9 +79,9 @@ def test_nearest_neighbours_agree_with_the_slow_loop():
 
 def test_ties_between_look_alikes_count_as_shares():
     dist = np.array([[1.0, 1.0, 3.0], [2.0, 1.0, 0.5], [4.0, 4.0, 0.0]])
-    assert claims._shared_rank1(dist, np.ones((3, 3), bool)).tolist() == [0.5, 0.0, 1.0]
+    assert claims.shared_rank1(dist, np.ones((3, 3), bool)).tolist() == [0.5, 0.0, 1.0]
     twins = np.array([[True, True, False], [True, True, False], [False, False, True]])
-    assert claims._shared_rank1(dist, twins).tolist() == [0.5, 1.0, 1.0]
+    assert claims.shared_rank1(dist, twins).tolist() == [0.5, 1.0, 1.0]
 
 
 def test_the_stride_rate_is_read_from_a_swinging_silhouette():
@@ -93,3 +94,14 @@ def test_the_stride_rate_is_read_from_a_swinging_silhouette():
         good = np.ones(24, bool)
         masks[5], good[5] = True, False
         assert claims.stride_rate(masks, good) == pytest.approx(rate, abs=0.012)
+
+
+@pytest.mark.parametrize("alike", [1, 3])
+def test_the_claims_of_a_set_are_measured_whatever_groups_people_stand_in(alike, tmp_path):
+    preset = presets.in_world(Preset("few", Plan(2), Plan(9, full=0, last=(12, 12)), 64, 32), World(alike=alike))
+    found = claims.measure(synthetic.write(tmp_path / "set", preset, workers=1, progress=False), pairs=1)
+    assert np.isfinite(list(found.values())).all()
+    pairs = {name for name in found if "pairs" in name}
+    assert pairs == (set() if alike == 1 else pairs) and ("pairs_stride_rate" in pairs) == (alike > 1)
+    if alike == 3:
+        assert found["oracle_appearance_pairs"] == pytest.approx(1 / 3)

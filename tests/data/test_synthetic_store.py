@@ -170,7 +170,7 @@ def test_a_folder_with_foreign_files_is_an_error_and_stays_as_it_is(tmp_path: Pa
 
 
 def test_unknown_names_are_errors_that_list_the_known_ones(tmp_path: Path):
-    with pytest.raises(ValueError, match="tiny, standard, full"):
+    with pytest.raises(ValueError, match="tiny, half, standard, full"):
         synthetic.write(tmp_path / "a", "huge")
     with pytest.raises(ValueError, match="hitsz-vcm, sysu-mm01, regdb"):
         synthetic.write(tmp_path / "a", SMALL, layout="mars")

@@ -145,11 +145,16 @@ class TrainLoader:
         """A batch before normalisation: vis and ir clips (B, T, 3, H, W) uint8, classes, places of the vis and of the ir tracklets."""
         draw, r = self.sampler.draw(step), rng(self.seed, "clips", step)
         mine = draw.share(*self.share)
-        drawn = [[(self.dataset.train[row], train_frames(len(self.dataset.train[row]), self.data.frames, r)) for row in rows] for rows in (draw.vis, draw.ir)]
+        drawn = [[self._cut(row, r) for row in rows] for rows in (draw.vis, draw.ir)]
         clips = [[self.frames.views(*clip) for clip in part[mine]] for part in drawn]
         clips = [torch.stack(c) if isinstance(c[0], Tensor) else c for c in clips]
         vis, ir = (augment(c, r, self.data.pad, self.data.flip, self.data.augment_per, self.share) for c in clips)
         return vis, ir, draw.ids[mine], draw.vis[mine], draw.ir[mine]
+
+    def _cut(self, row: int, draw: np.random.Generator) -> tuple[Tracklet, np.ndarray]:
+        """Draw a clip of a training tracklet: the tracklet and its frames (T,)."""
+        tracklet, data = self.dataset.train[row], self.data
+        return tracklet, train_frames(len(tracklet), data.frames, draw, data.stride)
 
     def batches(self, start: int, stop: int, device: torch.device | str = "cpu", workers: int = 0) -> Iterator[Batch]:
         """Batches of steps start..stop-1 on a device, in order; with `workers`, made ahead in that many processes of one thread each."""
@@ -160,10 +165,31 @@ class TrainLoader:
             yield Batch(vis, ir, *(_onto(a, device) for a in (ids, rows_vis, rows_ir)), step=step)
 
 
-def test_clips(tracklets: Sequence[Tracklet], frames: Frames, count: int, batch: int = 64) -> Iterator[Tensor]:
-    """Clips of evaluation, `batch` at a time: uint8 (B, T, 3, H, W), the first frame of each of T parts."""
+def searched(tracklet: Tracklet, data: DataConfig) -> np.ndarray:
+    """Return the frames of a tracklet that a search reads: (T,)."""
+    return test_frames(len(tracklet), data.frames, data.stride)
+
+
+def test_clips(
+    tracklets: Sequence[Tracklet],
+    frames: Frames,
+    count: int,
+    batch: int = 64,
+    stride: int = 0,
+) -> Iterator[Tensor]:
+    """Read the clips of an evaluation, `batch` at a time: uint8 (B, T, 3, H, W).
+
+    Args:
+        tracklets: one clip of each.
+        frames: reads them.
+        count: T, frames of a clip.
+        batch: how many clips are read at a time.
+        stride: which frames, as `vvi.data.clips.test_frames` takes it.
+    """
     for start in range(0, len(tracklets), batch):
-        yield torch.stack([frames.read(t, test_frames(len(t), count)) for t in tracklets[start : start + batch]])
+        part = tracklets[start : start + batch]
+        clips = [frames.read(t, test_frames(len(t), count, stride)) for t in part]
+        yield torch.stack(clips)
 
 
 test_clips.__test__ = False

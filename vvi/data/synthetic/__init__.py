@@ -26,6 +26,7 @@ def write(
 ) -> Path:
     """Draw a set into `root` and return it; at once when it is complete, from where it stopped when an earlier run was interrupted.
 
+    A preset may have a world behind it, in which one cue is dosed ("half+bars=0.3", `vvi.data.synthetic.world`), and "-val" for validation people.
     `layout` is "hitsz-vcm", "sysu-mm01", "regdb" or "buptcampus"; equal (preset, layout, seed) give equal bytes with any number of `workers` (default: all cores).
     A folder that holds anything else is an error.
     """

@@ -55,13 +55,14 @@ def pixel_claims(root: Path, shots: pd.DataFrame) -> dict[str, float]:
     grey = np.stack([cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in pictures])
     found: dict[str, float] = {}
     for name, images in (("raw", pictures), ("anaglyph", anaglyph(grey))):
-        dist = _distances(images.reshape(len(images), -1).astype(np.float64))
+        dist = distances(images.reshape(len(images), -1).astype(np.float64))
         found |= {f"{name}_{claim}": value for claim, value in _nearest(dist, shots).items()}
         found[f"{name}_gap"] = _gap(dist, shots)
     return found
 
 
-def _distances(flat: np.ndarray) -> np.ndarray:
+def distances(flat: np.ndarray) -> np.ndarray:
+    """Return the Euclidean distances of all pairs: (N, D) -> (N, N)."""
     square = (flat**2).sum(1)
     return np.sqrt(np.maximum(square[:, None] + square[None] - 2 * flat @ flat.T, 0.0))
 
@@ -108,8 +109,9 @@ def oracle_claims(factors: pd.DataFrame, seed: int) -> dict[str, float]:
     for name, cue in (("appearance", looks), ("gait", gait), ("both", np.concatenate((looks, gait), 1))):
         seen = cue + NOISE * rng.normal(size=cue.shape)
         dist = np.sqrt(((seen[:, None] - cue[None]) ** 2).sum(2))
-        found[f"oracle_{name}_rank1"] = _shared_rank1(dist, everyone).mean()
-        found[f"oracle_{name}_pairs"] = _shared_rank1(dist, twins)[group >= 0].mean()
+        found[f"oracle_{name}_rank1"] = shared_rank1(dist, everyone).mean()
+        if (group >= 0).any():  # in some worlds nobody has a look-alike
+            found[f"oracle_{name}_pairs"] = shared_rank1(dist, twins)[group >= 0].mean()
     return {key: float(value) for key, value in found.items()}
 
 
@@ -120,7 +122,7 @@ def _standardised(factors: pd.DataFrame) -> np.ndarray:
     return (table.to_numpy() - table.mean().to_numpy())[:, spread > 0] / spread[spread > 0]
 
 
-def _shared_rank1(dist: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+def shared_rank1(dist: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     """Of each row: 1 / number of nearest columns when the diagonal is among them, else 0."""
     dist = np.where(allowed, dist, np.inf)
     nearest = dist == dist.min(1, keepdims=True)
@@ -128,16 +130,22 @@ def _shared_rank1(dist: np.ndarray, allowed: np.ndarray) -> np.ndarray:
 
 
 def look_alike_claims(root: Path | str, split: str, pairs: int) -> dict[str, float]:
-    """Two-way accuracy within look-alike pairs, filmed anew by one camera each, with standard errors over pairs: from single frames, and from the stride rate of masks."""
+    """Two-way accuracy within look-alike pairs, filmed anew by one camera each, with standard errors over pairs: from single frames, and from the stride rate of masks.
+
+    Of a larger group (`World.alike`) the first two are a pair; none where nobody has a look-alike.
+    """
     said = json.loads((Path(root) / MANIFEST).read_text())
-    preset = presets.Preset(**{**said["plan"], **{part: presets.Plan(**said["plan"][part]) for part in ("train", "test")}})
+    preset = presets.from_plan(said["plan"])
     everyone = layouts.people(said["layout"], preset, said["seed"] + preset.people)
     groups: dict[int, list[Identity]] = {}
     for who in everyone.values():
         if who.split == split and who.look_alike_group >= 0:
             groups.setdefault(who.look_alike_group, []).append(who)
     found: dict[str, list[float]] = {"single_frame": [], "stride_rate": []}
-    for place, members in enumerate(list(groups.values())[:pairs]):
+    if not groups:
+        return {}
+    for place, group in enumerate(list(groups.values())[:pairs]):
+        members = group[:2]
         film = Film("ir" if place % 2 else "vis", place * 5 % CAMERAS + 1, TRACKLET)
         frames, rates = zip(*(_takes(who, film, preset, said["seed"]) for who in members), strict=True)
         found["single_frame"].append(_single_frame_accuracy(np.stack(frames)))
@@ -153,8 +161,9 @@ def _takes(who: Identity, film: Film, preset: presets.Preset, seed: int) -> tupl
     """Several walks of one person past one camera: frames (TAKES, T, H, W, C), and the stride rate measured from the masks of each."""
     size, frames, rates = (preset.height, preset.width), [], []
     for take in range(1, TAKES + 1):
-        walk = filming.walk(who, film, seed + preset.people, take)
-        pictures, masks = draw.sequence(who, walk, scene(film.camera, film.modality, *size, seed), *size)
+        walk = filming.walk(who, film, seed + preset.people, take, preset.world)
+        place = scene(film.camera, film.modality, *size, seed, preset.world.spread)
+        pictures, masks = draw.sequence(who, walk, place, *size)
         frames.append(pictures)
         rates.append(stride_rate(masks, walk.faults == 0))
     return np.stack(frames), rates
@@ -163,7 +172,7 @@ def _takes(who: Identity, film: Film, preset: presets.Preset, seed: int) -> tupl
 def _single_frame_accuracy(frames: np.ndarray) -> float:
     """(2 members, TAKES, T, ...) -> share of the frames whose nearest frame in the other walks, equally many of both members, shows the same person."""
     members, takes, count = frames.shape[:3]
-    dist = _distances(frames.reshape(members * takes * count, -1).astype(np.float64)).reshape(members, takes, count, members, takes, count)
+    dist = distances(frames.reshape(members * takes * count, -1).astype(np.float64)).reshape(members, takes, count, members, takes, count)
     right = []
     for member in range(members):
         for take in range(takes):

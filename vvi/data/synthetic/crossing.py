@@ -66,7 +66,8 @@ def film(crossing: Crossing, modality: Modality, moments: Sequence[int] | None =
     """
     height, width = crossing.height, crossing.width
     moments = np.arange(crossing.frames) if moments is None else np.asarray(moments)
-    place = scene(crossing.camera, modality, height, width, crossing.seed)
+    spread = presets.find(crossing.preset).world.spread
+    place = scene(crossing.camera, modality, height, width, crossing.seed, spread)
     walkers = _walkers(crossing, place, moments)
     frames = np.repeat(_scenery(place, height, width)[None], len(moments), 0)
     owner = np.zeros((len(moments), height, width), np.uint8)

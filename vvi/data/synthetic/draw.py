@@ -30,7 +30,7 @@ def sequence(who: Identity, walk: Walk, scene: Scene, height: int, width: int) -
     cover, figures = figures[..., 3], figures[..., : 1 if infrared else 3]
     frames = composite(figures, cover, _backgrounds(who, walk, scene, view, joints.advance, height, width))
     masks = cover >= 128
-    _occlude(frames, masks, walk, height, width)
+    _occlude(frames, masks, walk)
     return sensed(lit(frames, walk.light, scene), walk.noise_at, walk.blurs, scene), masks
 
 
@@ -87,14 +87,34 @@ def composite(figures: np.ndarray, cover: np.ndarray, backgrounds: np.ndarray) -
     return figures + (backgrounds * rest >> 8)
 
 
-def _occlude(frames: np.ndarray, masks: np.ndarray, walk: Walk, height: int, width: int) -> None:
+def _occlude(frames: np.ndarray, masks: np.ndarray, walk: Walk) -> None:
     """Draw what stands in front, with a darker seam, and take it out of the mask."""
     for t in np.flatnonzero(walk.covers.any(1)):
-        left, top, right, bottom = (max(0, round(share * size)) for share, size in zip(walk.covers[t], (width, height, width, height), strict=True))
-        grey = walk.cover_grey if walk.film.modality == "vis" else walk.cover_grey // 2
-        frames[t, top:bottom, left:right] = grey
-        frames[t, top : top + 3, left:right] = grey // 2
-        masks[t, top:bottom, left:right] = False
+        _hide(frames[t], masks[t], walk.covers[t], walk.cover_grey, walk)
+    for t in np.flatnonzero(walk.bars.any(1)):
+        _hide(frames[t], masks[t], walk.bars[t], int(walk.bar_greys[t]), walk)
+
+
+def clear_of_bars(walk: Walk, height: int, width: int) -> np.ndarray:
+    """Return the pixels that the bar of the first frame leaves free: (H, W) bool."""
+    frame, mask = np.zeros((height, width, 1), np.uint8), np.ones((height, width), bool)
+    if walk.bars[0].any():
+        _hide(frame, mask, walk.bars[0], 0, walk)
+    return mask
+
+
+def _hide(
+    frame: np.ndarray, mask: np.ndarray, box: np.ndarray, grey: int, walk: Walk
+) -> None:
+    """Draw one thing (left, top, right, bottom in shares of the frame) in a grey."""
+    height, width = mask.shape
+    sizes = (width, height, width, height)
+    pairs = zip(box, sizes, strict=True)
+    left, top, right, bottom = (max(0, round(share * size)) for share, size in pairs)
+    grey = grey if walk.film.modality == "vis" else grey // 2
+    frame[top:bottom, left:right] = grey
+    frame[top : top + 3, left:right] = grey // 2
+    mask[top:bottom, left:right] = False
 
 
 def lit(frames: np.ndarray, light: np.ndarray, scene: Scene) -> np.ndarray:

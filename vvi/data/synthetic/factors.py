@@ -17,6 +17,7 @@ PATTERNS = ("plain", "stripes", "bars", "checks", "block", "logo", "sash", "vest
 BAGS = ("none", "backpack", "shoulder bag", "hand bag")
 LOWER = ("trousers", "shorts", "skirt")
 SLEEVES = ("none", "short", "long")
+TIED = 0.5  # the usual `World.tied`
 SLOW, FAST = (0.10, 0.14), (0.18, 0.24)  # stride rates of a look-alike pair, cycles per frame at 5 frames a second
 
 
@@ -101,13 +102,44 @@ class Identity:
         return flat
 
 
-def person(number: int, split: str, group: int, seed: int) -> Identity:
-    """One identity; members of a group draw their looks and poses from one stream and their stride rates from disjoint ranges."""
+def person(
+    number: int,
+    split: str,
+    group: int,
+    seed: int,
+    member: tuple[int, int] = (0, 1),
+    tied: float = TIED,
+) -> Identity:
+    """Draw one identity.
+
+    Args:
+        number: the identity.
+        split: "train" or "test", or what the layout calls its parts.
+        group: who shares looks and poses with others, named by its smallest number;
+            -1: nobody else looks so.
+        seed: of the people.
+        member: position in the group and size of the group. Its members walk at
+            rates from ranges that do not meet.
+        tied: `World.tied`.
+    """
     look = np.random.default_rng([seed, APPEARANCE, number if group < 0 else group])
     own = np.random.default_rng([seed, GAIT, number])
-    body, garments, colours, shape = _body(look), _garments(look), _colours(look), _poses(look)
-    low, high = (SLOW[0], FAST[1]) if group < 0 else SLOW if (number == group) == (group % 2 == 0) else FAST
-    return Identity(number, split, group, body, garments, Gait(rate=float(own.uniform(low, high)), **shape), colours)
+    body, garments = _body(look), _garments(look)
+    colours, shape = _colours(look, tied), _poses(look)
+    rate = float(own.uniform(*rates(group, *member)))
+    gait = Gait(rate=rate, **shape)
+    return Identity(number, split, group, body, garments, gait, colours)
+
+
+def rates(group: int, position: int, size: int) -> tuple[float, float]:
+    """Return the range of stride rates of one member of a group."""
+    if group < 0:
+        return SLOW[0], FAST[1]
+    if size == 2:
+        return SLOW if (position == 0) == (group % 2 == 0) else FAST
+    step = (FAST[1] - SLOW[0]) / size
+    low = SLOW[0] + (position + group) % size * step
+    return low, low + step / 2
 
 
 def _body(rng: np.random.Generator) -> Body:
@@ -154,40 +186,59 @@ def _poses(rng: np.random.Generator) -> dict[str, float]:
     )
 
 
-def reflectance(rng: np.random.Generator, luminance: float) -> int:
+def reflectance(rng: np.random.Generator, luminance: float, tied: float = TIED) -> int:
     """Near-infrared grey value: half the visible luminance, half chance, nothing of the hue. This is the modality gap."""
-    return round(0.5 * luminance + 0.5 * rng.uniform(25, 235))
+    return round(tied * luminance + (1 - tied) * rng.uniform(25, 235))
 
 
-def dye(rng: np.random.Generator, luminance: float, saturation: tuple[float, float], hue: tuple[float, float] = (0, 1)) -> Colour:
+def follow(ir: float, luminance: float, tied: float) -> int:
+    """Turn a grey value that knows little of luminance into one that is more tied."""
+    more = max(0.0, (tied - TIED) / (1 - TIED))
+    return round(more * luminance + (1 - more) * ir)
+
+
+def dye(
+    rng: np.random.Generator,
+    luminance: float,
+    saturation: tuple[float, float],
+    hue: tuple[float, float] = (0, 1),
+    tied: float = TIED,
+) -> Colour:
     """A colour of the given luminance: hue and luminance are independent by construction (scaled towards black or mixed with white)."""
     rgb = colorsys.hsv_to_rgb(rng.uniform(*hue), rng.uniform(*saturation), 1.0)
     own = 255 * (0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2])
     scale, white = (luminance / own, 0.0) if luminance <= own else (1.0, (luminance - own) / (255 - own))
     red, green, blue = (round(255 * (c * scale * (1 - white) + white)) for c in rgb)
-    return Colour(red, green, blue, reflectance(rng, luminance))
+    return Colour(red, green, blue, reflectance(rng, luminance, tied))
 
 
-def _colours(rng: np.random.Generator) -> dict[str, Colour]:
-    top = dye(rng, rng.uniform(25, 225), (0.1, 1.0))
+def _colours(rng: np.random.Generator, tied: float) -> dict[str, Colour]:
+    top = dye(rng, rng.uniform(25, 225), (0.1, 1.0), tied=tied)
     colours = {
         "top": top,
-        "second": _contrast(rng, top),
-        "bottom": dye(rng, rng.uniform(25, 215), (0.1, 1.0)),
-        "shoe": dye(rng, rng.uniform(15, 235), (0.0, 0.6)),
-        "bag": dye(rng, rng.uniform(25, 225), (0.1, 1.0)),
-        "hair": dye(rng, rng.uniform(15, 150), (0.3, 0.8), (0.03, 0.13)),
-        "hat": dye(rng, rng.uniform(25, 230), (0.1, 1.0)),
+        "second": _contrast(rng, top, tied),
+        "bottom": dye(rng, rng.uniform(25, 215), (0.1, 1.0), tied=tied),
+        "shoe": dye(rng, rng.uniform(15, 235), (0.0, 0.6), tied=tied),
+        "bag": dye(rng, rng.uniform(25, 225), (0.1, 1.0), tied=tied),
+        "hair": dye(rng, rng.uniform(15, 150), (0.3, 0.8), (0.03, 0.13), tied),
+        "hat": dye(rng, rng.uniform(25, 230), (0.1, 1.0), tied=tied),
     }
     skin = dye(rng, rng.uniform(80, 200), (0.3, 0.6), (0.03, 0.09))
-    return colours | {"skin": skin._replace(ir=round(rng.uniform(185, 215)))}
+    bright = follow(rng.uniform(185, 215), skin.luminance, tied)
+    return colours | {"skin": skin._replace(ir=bright)}
 
 
-def _contrast(rng: np.random.Generator, first: Colour) -> Colour:
-    """Second colour of a pattern: at least 70 grey levels from the first in the visible and 50 in infrared, so that its edges survive in both."""
+def _contrast(rng: np.random.Generator, first: Colour, tied: float) -> Colour:
+    """Second colour of a pattern: at least 70 grey levels from the first in the visible and 50 in infrared, so that its edges survive in both.
+
+    Where infrared is less tied than usual, which of both is brighter in infrared has
+    nothing to do with luminance; where it is tied in all, it is so by that alone.
+    """
     step = rng.uniform(70, 110)
     luminance = first.luminance - step if first.luminance > 125 else first.luminance + step
     second = dye(rng, luminance, (0.0, 1.0))
     infrared = rng.uniform(50, 100)
-    brighter = first.ir < 90 or (first.ir < 170 and luminance > first.luminance)
-    return second._replace(ir=round(first.ir + infrared if brighter else first.ir - infrared))
+    up = luminance > first.luminance if tied >= TIED else first.ir < 130
+    brighter = first.ir < 90 or (first.ir < 170 and up)
+    other = first.ir + infrared if brighter else first.ir - infrared
+    return second._replace(ir=follow(other, luminance, tied))

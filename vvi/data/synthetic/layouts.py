@@ -277,6 +277,10 @@ def people(layout: str, preset: Preset, seed: int) -> dict[int, Identity]:
     """Every identity of a set by its number, ascending."""
     everyone = {}
     for split, numbers in find(layout).splits(preset).items():
-        groups = presets.look_alikes(numbers, seed)
-        everyone |= {number: factors.person(number, split, groups.get(number, -1), seed) for number in numbers}
+        groups = presets.look_alikes(numbers, seed, preset.world.alike)
+        members = presets.members(groups)
+        for number in numbers:
+            group, member = groups.get(number, -1), members.get(number, (0, 1))
+            person = factors.person(number, split, group, seed, member, preset.world.tied)
+            everyone[number] = person
     return dict(sorted(everyone.items()))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from vvi.data.synthetic import world as worlds
+from vvi.data.synthetic.world import World
 from vvi.types import MODALITIES, Modality
 
 TRACKLET = 24  # frames of a full tracklet
@@ -57,6 +61,15 @@ class Preset:
     still: tuple[int, int, int] = (40, 8, 24)
     paired: int = 60
     people: int = 0
+    #: Cues that are dosed (`vvi.data.synthetic.world`).
+    world: World = World()
+
+    def plan(self) -> dict[str, Any]:
+        """Return all of it by name, as a manifest holds it; no world where usual."""
+        said = asdict(self)
+        if self.world.usual:
+            del said["world"]
+        return said
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,7 @@ PRESETS: dict[str, Preset] = {
     p.name: p
     for p in (
         Preset("tiny", Plan(8), Plan(8), height=64, width=32, still=(40, 4, 12), paired=20),
+        Preset("half", Plan(250, cameras=3), Plan(120, cameras=3, full=1)),
         Preset("standard", Plan(500, cameras=3), Plan(240, cameras=4, full=1), still=(80, 16, 32)),
         Preset("full", _FULL_TRAIN, _FULL_TEST, still=(296, 99, 96), paired=412),
     )
@@ -87,13 +101,39 @@ PRESETS: dict[str, Preset] = {
 
 
 def find(preset: str | Preset) -> Preset:
-    """The preset of this name, or with "-val" behind it its validation people; a `Preset` of one's own passes through."""
+    """Return the preset of a name, "half", "half+bars=0.3" or "half+bars=0.3-val".
+
+    Args:
+        preset: a preset, behind it a world (`vvi.data.synthetic.world`), behind both
+            "-val" for validation people. A `Preset` of one's own passes through.
+
+    Returns:
+        The preset; its name is the one spelling that every equal set has.
+
+    Raises:
+        ValueError: when there is no such preset, no such knob or no such dose.
+    """
     if isinstance(preset, Preset):
         return preset
-    name = preset.removesuffix(VALIDATION)
+    name, plus, knobs = preset.removesuffix(VALIDATION).partition("+")
     if name not in PRESETS:
-        raise ValueError(f"no synthetic preset {preset!r}; there are {', '.join(PRESETS)}")
-    return PRESETS[name] if name == preset else validation(PRESETS[name])
+        known = ", ".join(PRESETS)
+        raise ValueError(f"no synthetic preset {preset!r}; there are {known}")
+    found = PRESETS[name]
+    if plus:
+        found = in_world(found, worlds.read(knobs))
+    return validation(found) if preset.endswith(VALIDATION) else found
+
+
+def in_world(preset: Preset, world: World) -> Preset:
+    """Return a preset with the cues of a world, named for it."""
+    return replace(preset, name=worlds.behind(preset.name, world), world=world)
+
+
+def from_plan(said: Mapping[str, Any]) -> Preset:
+    """Return the preset of a manifest, from its `plan`."""
+    parts = {part: Plan(**said[part]) for part in ("train", "test")}
+    return Preset(**{**said, **parts, "world": World(**said.get("world", {}))})
 
 
 def validation(preset: Preset) -> Preset:
@@ -107,12 +147,45 @@ def identities(preset: Preset) -> dict[str, range]:
     return {"train": range(1, preset.train.identities + 1), "test": range(first, first + preset.test.identities)}
 
 
-def look_alikes(numbers: Sequence[int], seed: int) -> dict[int, int]:
-    """Identity -> its group of two (named by the smaller number); about one identity in five has a look-alike, the others are left out."""
+def look_alikes(numbers: Sequence[int], seed: int, alike: int = 0) -> dict[int, int]:
+    """Return the group of each identity that looks like another.
+
+    Args:
+        numbers: identities of one split.
+        seed: of the people.
+        alike: `World.alike`, the size of the groups; 0: pairs, one person in five.
+
+    Returns:
+        Identity -> its group, named by the smallest number in it; who looks like
+        nobody else is left out.
+    """
     rng = np.random.default_rng([seed, LOOK_ALIKE, numbers[0]])
+    if alike:
+        return _groups(rng.permutation(numbers), alike)
     chosen = rng.permutation(numbers)[: 2 * max(1, round(len(numbers) / 10))]
     pairs = [sorted(int(i) for i in pair) for pair in zip(chosen[::2], chosen[1::2], strict=True)]
     return {identity: first for first, second in pairs for identity in (first, second)}
+
+
+def _groups(mixed: np.ndarray, size: int) -> dict[int, int]:
+    """Cut people into groups of a size, the last one with what is left over."""
+    found: dict[int, int] = {}
+    for first in range(0, len(mixed), size):
+        members = mixed[first : first + size].tolist()
+        if len(members) > 1:
+            found |= dict.fromkeys(members, min(members))
+    return found
+
+
+def members(groups: Mapping[int, int]) -> dict[int, tuple[int, int]]:
+    """Return position and size of the group of everybody who is in one."""
+    sizes, found = Counter(groups.values()), {}
+    seen: Counter[int] = Counter()
+    for number in sorted(groups):
+        group = groups[number]
+        found[number] = (seen[group], sizes[group])
+        seen[group] += 1
+    return found
 
 
 def films(preset: Preset, seed: int) -> dict[int, list[Film]]:
@@ -128,7 +201,34 @@ def films(preset: Preset, seed: int) -> dict[int, list[Film]]:
     return plan
 
 
-def _filmed(rng: np.random.Generator, numbers: range, part: Plan, modality: Modality) -> Iterator[tuple[int, Film]]:
+def queries(
+    preset: Preset,
+    seed: int,
+    modality: Modality,
+    least: int = MINIMUM,
+) -> list[int]:
+    """Return whom the test tracklets of a modality show, in the order of the lists.
+
+    Args:
+        preset: the set.
+        seed: of the set.
+        modality: of the tracklets.
+        least: readers drop tracklets with fewer frames.
+    """
+    plan, found = films(preset, seed + preset.people), []
+    for identity in identities(preset)["test"]:
+        for film in plan[identity]:
+            if film.modality == modality:
+                found += [identity] * sum(length >= least for length in film.tracklets)
+    return found
+
+
+def _filmed(
+    rng: np.random.Generator,
+    numbers: range,
+    part: Plan,
+    modality: Modality,
+) -> Iterator[tuple[int, Film]]:
     """Sequences of one split and modality in the order of identities."""
     if quota := dict(part.quotas).get(modality):
         counts, frames = _by_quota(rng, len(numbers), quota)
@@ -141,7 +241,11 @@ def _filmed(rng: np.random.Generator, numbers: range, part: Plan, modality: Moda
             yield identity, Film(modality, int(camera), next(frames))
 
 
-def _by_quota(rng: np.random.Generator, people: int, quota: Quota) -> tuple[np.ndarray, np.ndarray]:
+def _by_quota(
+    rng: np.random.Generator,
+    people: int,
+    quota: Quota,
+) -> tuple[np.ndarray, np.ndarray]:
     """Cameras of each identity and frames of each sequence such that the counts of `quota` come out exactly.
 
     The last tracklet of a sequence has 1 to 24 frames, so about 11 sequences in 24 end with one that readers drop: this gives the number of sequences.
@@ -162,7 +266,13 @@ def _by_quota(rng: np.random.Generator, people: int, quota: Quota) -> tuple[np.n
     return counts, full * TRACKLET + rng.permutation(last)
 
 
-def _integers_of_sum(rng: np.random.Generator, count: int, low: int, high: int, total: int) -> np.ndarray:
+def _integers_of_sum(
+    rng: np.random.Generator,
+    count: int,
+    low: int,
+    high: int,
+    total: int,
+) -> np.ndarray:
     """`count` integers in [low, high] with this sum, close to uniform."""
     if not low * count <= total <= high * count:
         raise ValueError(f"{count} numbers between {low} and {high} cannot sum to {total}")

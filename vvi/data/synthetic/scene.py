@@ -30,9 +30,17 @@ class Scene:
 
 
 @lru_cache(maxsize=64)
-def scene(number: int, modality: Modality, height: int, width: int, seed: int) -> Scene:
-    """The same place in both modalities: one structure, in colour or as a dim grey."""
-    place = camera(number, seed)
+def scene(
+    number: int,
+    modality: Modality,
+    height: int,
+    width: int,
+    seed: int,
+    spread: float = 1.0,
+) -> Scene:
+    """The same place in both modalities: one structure, in colour or as a dim grey. spread: `World.spread`; without any, all cameras look at one place."""
+    number = number if spread else 1
+    place = camera(number, seed, spread)
     rng = np.random.default_rng([seed, CAMERA, number, 1])
     wall, ground = _wall(rng, place, height, width), _ground(rng, place, height, width)
     if modality == "vis":

@@ -49,7 +49,7 @@ class Job:
     def request(self) -> dict[str, object]:
         """What the manifest must say for the set to be this one."""
         return json.loads(
-            json.dumps({"preset": self.preset.name, "plan": asdict(self.preset), "layout": self.layout, "seed": self.seed, "version": self.version})
+            json.dumps({"preset": self.preset.name, "plan": self.preset.plan(), "layout": self.layout, "seed": self.seed, "version": self.version})
         )
 
 
@@ -186,8 +186,9 @@ def _files(job: Job, who: Identity, films: list[Film], rows: list[dict[str, obje
     layout, (height, width) = layouts.find(job.layout), (job.preset.height, job.preset.width)
     draw_walk = filming.aligned if layout.aligned else filming.walk
     for film in films:
-        walk = draw_walk(who, film, job.people)
-        view = scene(layout.scenery(film), film.modality, height, width, job.seed)
+        walk = draw_walk(who, film, job.people, world=job.preset.world)
+        number, spread = layout.scenery(film), job.preset.world.spread
+        view = scene(number, film.modality, height, width, job.seed, spread)
         frames, masks = draw.sequence(who, walk, view, height, width)
         strips: dict[str, list[np.ndarray]] = {}
         for index, (frame, mask) in enumerate(zip(frames, masks, strict=True)):
@@ -215,6 +216,12 @@ def _encoded(suffix: str, frame: np.ndarray) -> bytes:
     """Three channels also in infrared, as in the real sets."""
     picture = frame if frame.shape[2] == 3 else cv2.merge([frame[..., 0]] * 3)
     return cv2.imencode(suffix, picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if suffix == ".jpg" else [])[1].tobytes()
+
+
+def as_read(frame: np.ndarray) -> np.ndarray:
+    """Return a frame as it is after a JPEG file: (H, W, 1 or 3) -> (H, W, 3) uint8."""
+    content = np.frombuffer(_encoded(".jpg", frame), np.uint8)
+    return cv2.imdecode(content, cv2.IMREAD_COLOR)
 
 
 def _finish(root: Path, job: Job) -> None:
