@@ -187,6 +187,7 @@ def test_a_run_killed_in_the_middle_reads_as_incomplete_and_goes_on(whole: Path,
     script = tmp_path / "run.py"
     script.write_text(
         "import sys\nfrom vvi.data import synthetic\nfrom vvi.data.synthetic.presets import Plan, Preset\n"
+        "from vvi.data.synthetic.world import World\n"
         f"if __name__ == '__main__':\n    synthetic.write(sys.argv[1], {SMALL!r}, workers=2)\n"
     )
     run = subprocess.Popen([sys.executable, str(script), str(root)], start_new_session=True, stderr=subprocess.DEVNULL)
