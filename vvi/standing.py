@@ -32,9 +32,32 @@ def names() -> dict[str, str]:
 
 
 def main(size: str = "standard", seeds: Sequence[int] = (0, 1, 2), **run) -> dict[str, list[Result]]:
-    """Title -> one result per seed of the row that stands for the paper (`MAIN`); trains what is missing. `run`: arguments of `experiment.run`."""
-    places = {t: (name, *methods.module(name).MAIN) for t, name in names().items()}
-    return {t: [experiment.run(c, **run) for c in ablate.configs(name, table, size, seeds)[row]] for t, (name, table, row) in places.items()}
+    """Collect the row that stands for each paper (`MAIN`).
+
+    Args:
+        size: preset of the runs.
+        seeds: of the runs, as in `ablate.results`.
+        **run: arguments of `experiment.run`.
+
+    Returns:
+        Title of the method -> one result per seed.
+    """
+    rows = {t: (name, *methods.module(name).MAIN) for t, name in names().items()}
+    return _rows(rows, size, seeds, run)
+
+
+def _rows(
+    rows: Mapping[str, tuple[str, str, str]],
+    size: str,
+    seeds: Sequence[int],
+    run: Mapping,
+) -> dict[str, list[Result]]:
+    """Title -> (method, table, row) to title -> results."""
+    results = {}
+    for name, (method, table, row) in rows.items():
+        wanted = ablate.configs(method, table, size, seeds)[row]
+        results[name] = ablate.of_row(f"{method}, {table}: {row}", wanted, size, run)
+    return {name: found for name, found in results.items() if found}
 
 
 def baseline_of(name: str) -> tuple[str, str, str]:
@@ -44,9 +67,9 @@ def baseline_of(name: str) -> tuple[str, str, str]:
 
 
 def baselines(size: str = "standard", seeds: Sequence[int] = (0, 1, 2), **run) -> dict[str, list[Result]]:
-    """Title -> results of `baseline_of` each method; none for the baseline itself."""
-    places = {t: baseline_of(name) for t, name in names().items() if name != BASE}
-    return {t: [experiment.run(c, **run) for c in ablate.configs(name, table, size, seeds)[row]] for t, (name, table, row) in places.items()}
+    """Collect the results of `baseline_of` each method; none for the baseline itself."""
+    rows = {t: baseline_of(name) for t, name in names().items() if name != BASE}
+    return _rows(rows, size, seeds, run)
 
 
 def unlike(rows: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
