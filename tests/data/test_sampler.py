@@ -12,7 +12,7 @@ def tracklets(vis: dict[int, int], ir: dict[int, int]) -> list[Tracklet]:
 
 
 def test_a_batch_holds_p_identities_with_k_equal_entries_of_each_modality():
-    train = tracklets({p: 3 for p in range(10, 30)}, {p: 2 for p in range(10, 30)})
+    train = tracklets(dict.fromkeys(range(10, 30), 3), dict.fromkeys(range(10, 30), 2))
     sampler = IdentitySampler(train, identities=8, tracklets=2, seed=0)
     people = sorted({t.identity for t in train})
     for step in range(50):
