@@ -111,13 +111,27 @@ def _bring(result: Result, config: RunConfig) -> None:
             store.save_record(result.record, paths.runs())
 
 
+class Rows(dict[str, list[Result]]):
+    """Row label -> results. A row of the table that has no stored result is not among
+    the keys, and asking for it gives an empty list; another label is a KeyError."""
+
+    def __init__(self, stored: Mapping[str, list[Result]], labels: Iterable[str]):
+        super().__init__(stored)
+        self.labels = tuple(labels)
+
+    def __missing__(self, label: str) -> list[Result]:
+        if label in self.labels:
+            return []
+        raise KeyError(f"no row {label!r}: choose from {', '.join(self.labels)}")
+
+
 def results(
     method: str,
     table: str,
     size: str = "standard",
     seeds: Sequence[int] = (0, 1, 2),
     **run,
-) -> dict[str, list[Result]]:
+) -> Rows:
     """Collect the results of a table.
 
     A page of the book never trains at `standard`: there a row without a stored result is
@@ -131,7 +145,7 @@ def results(
         **run: arguments of `experiment.run`.
 
     Returns:
-        Row label -> one result per seed.
+        Row label -> one result per seed, empty for a row without a stored result.
 
     Raises:
         LookupError: no row of the table has a stored result.

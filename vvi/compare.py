@@ -46,6 +46,7 @@ def difference(ours: Sequence[Result], theirs: Sequence[Result], view: panels.Sc
     look_alikes: only queries whose person has a look-alike (drawn data only). Seeds of RegDB are trials with other people: there the difference is taken trial by trial and the
     bootstrap is over trials.
     """
+    theirs, ours = _of_common_seeds(theirs, ours)
     seeds = [[r.config.seed for r in runs] for runs in (theirs, ours)]
     if view.dataset.layout == "regdb" and len({*seeds[0], *seeds[1]}) > 1:
         if seeds[0] != seeds[1] or look_alikes:
@@ -60,14 +61,27 @@ def difference(ours: Sequence[Result], theirs: Sequence[Result], view: panels.Sc
     return paired_runs(*(100.0 * h[:, used] for h in hits), groups=ids[used])
 
 
+def _of_common_seeds(
+    *sides: Sequence[Result],
+) -> tuple[list[Result], ...] | tuple[Sequence[Result], ...]:
+    """Keep the runs of seeds that both sides have, so that runs are paired by seed."""
+    common = set.intersection(*({r.config.seed for r in runs} for runs in sides))
+    if not common:
+        return sides
+    return tuple([r for r in runs if r.config.seed in common] for runs in sides)
+
+
 def differences(rows: Mapping[str, Sequence[Result]], base: str, view: panels.Scene) -> pd.DataFrame:
     """Every row minus the row `base`: rank-1 over all queries and over those with a look-alike, in points with 95 % intervals."""
     found, alike = {}, view.known and view.dataset.layout != "regdb"  # few people of a trial have a look-alike
-    for label, runs in rows.items():
+    for label, runs in rows.items() if rows[base] else ():
         scores = {"all queries": difference(runs, rows[base], view)} | ({"look-alikes": difference(runs, rows[base], view, True)} if alike else {})
         if label != base:
             found[label] = {name: f"{s.value:+.1f} ({s.low:+.1f} to {s.high:+.1f})" for name, s in scores.items()}
     return pd.DataFrame(found).T.rename_axis(f"rank-1 minus that of {base} (95 %), {view.label}")
+
+
+UNTRAINED = "not trained yet"
 
 
 def word(score: Score, more: bool = True) -> str:
@@ -84,11 +98,15 @@ def verdicts(claims: Mapping[str, tuple], view: panels.Scene) -> pd.DataFrame:
     """
     found = {}
     for claim, (better, worse, *look_alikes) in claims.items():
+        if not better or not worse:
+            found[claim] = {"points of rank-1": "–", "seeds": 0, "on this data": UNTRAINED}
+            continue
         score = difference(better, worse, view, *look_alikes)
-        said = word(score) + (", one seed" if min(len(better), len(worse)) == 1 else "")
+        seeds = min(map(len, _of_common_seeds(better, worse)))
+        said = word(score) + (", one seed" if seeds == 1 else "")
         found[claim] = {
             "points of rank-1": f"{score.value:+.1f} ({score.low:+.1f} to {score.high:+.1f})",
-            "seeds": min(len(better), len(worse)),
+            "seeds": seeds,
             "on this data": said,
         }
     return pd.DataFrame(found).T.rename_axis(f"{view.label} data")
