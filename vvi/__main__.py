@@ -407,26 +407,26 @@ def _parser() -> arguments.Parser:
             sub.add_argument("--log", choices=("csv", "tensorboard"), help="the losses beside the run while it trains (tensorboard: the extra [logs])")
             sub.add_argument("--pixels", **pixels)
             sub.add_argument("--compile", **compiled)
-    ablate = command("ablate", _ablate, "train the runs that a method's tables miss")
-    ablate.add_argument("method")
-    ablate.add_argument("--tables", nargs="+")
-    ablate.add_argument("--preset", default="standard", choices=_SIZES)
-    ablate.add_argument("--seeds", **seeds, default=[0, 1, 2])
-    ablate.add_argument("--device", type=arguments.device, default="auto")
-    ablate.add_argument("--resume", **resume)
-    ablate.add_argument("--pixels", **pixels)
-    ablate.add_argument("--compile", **compiled)
-    ablate.add_argument(
+    sweep = command("ablate", _ablate, "train the runs that a method's tables miss")
+    sweep.add_argument("method")
+    sweep.add_argument("--tables", nargs="+")
+    sweep.add_argument("--preset", default="standard", choices=_SIZES)
+    sweep.add_argument("--seeds", **seeds, default=[0, 1, 2])
+    sweep.add_argument("--device", type=arguments.device, default="auto")
+    sweep.add_argument("--resume", **resume)
+    sweep.add_argument("--pixels", **pixels)
+    sweep.add_argument("--compile", **compiled)
+    sweep.add_argument(
         "--workers", type=arguments.whole(0), default=0, help="processes of one thread each that train side by side (0: here, one run after the other)"
     )
-    ablate.add_argument("--executor", metavar="WHERE", help="here, processes, dask://host:port or slurm (the last two need the extra [cluster])")
-    ablate.add_argument(
+    sweep.add_argument("--executor", metavar="WHERE", help="here, processes, dask://host:port or slurm (the last two need the extra [cluster])")
+    sweep.add_argument(
         "--options",
         **pairs,
         metavar="NAME=VALUE",
         help="parameters of slurm jobs, e.g. timeout_min=600 slurm_partition=gpu",
     )
-    ablate.add_argument("--collect", action="store_true", help="copy the results into book/records")
+    sweep.add_argument("--collect", action="store_true", help="copy the results into book/records")
     tuning = command("tune", _tune, "draw settings of a method, train each and score validation people; test people are not looked at")
     tuning.add_argument("method")
     tuning.add_argument("--trials", type=arguments.whole(1), default=8, help="how many, the main row among them (default: 8)")
