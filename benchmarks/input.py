@@ -22,7 +22,7 @@ from vvi.data import open_dataset, synthetic
 from vvi.data.clips import train_frames
 from vvi.data.loader import Frames, decode
 from vvi.data.transforms import MEAN, STD, augment, normalise
-from vvi.train import keep_memory
+from vvi.engine.train import keep_memory
 from vvi.types import Tracklet
 
 HEIGHT, WIDTH, T, PAD = 288, 144, 6, 10
@@ -47,7 +47,14 @@ def tracklets(folder: Path, count: int) -> list[Tracklet]:
 def usual(chosen: list[Tracklet], rng: np.random.Generator) -> list[torch.Tensor]:
     """The chain that most released code uses: PIL, one frame at a time, resize, pad, crop, flip, to tensor, normalise."""
     chain = v1.Compose(
-        [v1.Resize((HEIGHT, WIDTH)), v1.Pad(PAD), v1.RandomCrop((HEIGHT, WIDTH)), v1.RandomHorizontalFlip(), v1.ToTensor(), v1.Normalize(MEAN, STD)]
+        [
+            v1.Resize((HEIGHT, WIDTH)),
+            v1.Pad(PAD),
+            v1.RandomCrop((HEIGHT, WIDTH)),
+            v1.RandomHorizontalFlip(),
+            v1.ToTensor(),
+            v1.Normalize(MEAN, STD),
+        ]
     )
     clips = []
     for t in chosen:
@@ -59,14 +66,24 @@ def usual(chosen: list[Tracklet], rng: np.random.Generator) -> list[torch.Tensor
     return clips
 
 
-def ours(chosen: list[Tracklet], rng: np.random.Generator, reader: Frames, out: str = "float") -> torch.Tensor:
+def ours(
+    chosen: list[Tracklet], rng: np.random.Generator, reader: Frames, out: str = "float"
+) -> torch.Tensor:
     """What `TrainLoader` does: read as bytes, cut and mirror bytes, one float pass (or none, where the device normalises)."""
-    clips = augment([reader.views(t, train_frames(len(t), T, rng)) for t in chosen], rng, PAD, 0.5, "frame")
+    clips = augment(
+        [reader.views(t, train_frames(len(t), T, rng)) for t in chosen],
+        rng,
+        PAD,
+        0.5,
+        "frame",
+    )
     return normalise(clips) if out == "float" else clips
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tracklets", type=int, default=84)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
@@ -94,15 +111,21 @@ def main() -> None:
                     rival(batch, rng)
                 times[label].append(time.process_time() - start)
         report(times, args.tracklets)
-        print(f"mean difference from PIL bilinear: {difference(chosen):.2f} grey levels")
+        print(
+            f"mean difference from PIL bilinear: {difference(chosen):.2f} grey levels"
+        )
 
 
 def report(times: dict[str, list[float]], count: int) -> None:
     """Clips per CPU second (best and median round) and the ratio of best rounds to the first rival."""
     base = min(next(iter(times.values())))
-    print(f"{'clips of 6 frames at 288x144, one thread':42s} {'best':>9s} {'median':>9s} {'ratio':>7s}")
+    print(
+        f"{'clips of 6 frames at 288x144, one thread':42s} {'best':>9s} {'median':>9s} {'ratio':>7s}"
+    )
     for label, found in times.items():
-        print(f"{label:42s} {count / min(found):9.0f} {count / float(np.median(found)):9.0f} {base / min(found):7.1f}")
+        print(
+            f"{label:42s} {count / min(found):9.0f} {count / float(np.median(found)):9.0f} {base / min(found):7.1f}"
+        )
 
 
 def difference(chosen: list[Tracklet]) -> float:
@@ -110,8 +133,15 @@ def difference(chosen: list[Tracklet]) -> float:
     found = []
     for t in chosen[:16]:
         with Image.open(t.paths[0]) as image:
-            theirs = np.asarray(image.convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR), np.int16)
-        found.append(np.abs(decode(t.paths[0], HEIGHT, WIDTH).permute(1, 2, 0).numpy() - theirs).mean())
+            theirs = np.asarray(
+                image.convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR),
+                np.int16,
+            )
+        found.append(
+            np.abs(
+                decode(t.paths[0], HEIGHT, WIDTH).permute(1, 2, 0).numpy() - theirs
+            ).mean()
+        )
     return float(np.mean(found))
 
 

@@ -42,7 +42,15 @@ class Problem:
     similarity: np.ndarray
 
     @classmethod
-    def draw(cls, queries: int, gallery: int, width: int, identities: int = 427, cameras: int = 12, seed: int = 0) -> Problem:
+    def draw(
+        cls,
+        queries: int,
+        gallery: int,
+        width: int,
+        identities: int = 427,
+        cameras: int = 12,
+        seed: int = 0,
+    ) -> Problem:
         rng = np.random.default_rng(seed)
         centre = rng.standard_normal((identities, width), dtype=np.float32)
         ids = rng.integers(0, identities, queries), rng.integers(0, identities, gallery)
@@ -52,7 +60,10 @@ class Problem:
             feat += 0.25 * centre[side]
             feat /= np.linalg.norm(feat, axis=1, keepdims=True)
             feats.append(feat)
-        cams = rng.integers(1, cameras + 1, queries), rng.integers(1, cameras + 1, gallery)
+        cams = (
+            rng.integers(1, cameras + 1, queries),
+            rng.integers(1, cameras + 1, gallery),
+        )
         return cls(feats[0], feats[1], (*ids, *cams), feats[0] @ feats[1].T)
 
 
@@ -79,7 +90,12 @@ def literal_loop(p: Problem) -> Numbers:
     order = np.argsort(-p.similarity, axis=1)
     first, ap, inp = [], [], []
     for q, ranking in enumerate(order):
-        kept = ranking[~((gallery_ids[ranking] == query_ids[q]) & (gallery_cams[ranking] == query_cams[q]))]
+        kept = ranking[
+            ~(
+                (gallery_ids[ranking] == query_ids[q])
+                & (gallery_cams[ranking] == query_cams[q])
+            )
+        ]
         right = (gallery_ids[kept] == query_ids[q]).astype(np.int32)
         if not right.any():
             continue
@@ -122,7 +138,9 @@ def sklearn_sample(p: Problem) -> None:
             average_precision_score(right[kept], p.similarity[q, kept])
 
 
-RIVALS: dict[str, tuple[Callable[[Problem], Numbers | None], bool]] = {  # name -> (function, slow)
+RIVALS: dict[
+    str, tuple[Callable[[Problem], Numbers | None], bool]
+] = {  # name -> (function, slow)
     "product of the features alone": (product, False),
     "ours, from features": (ours_from_features, False),
     "ours, from the matrix": (ours_from_matrix, False),
@@ -152,7 +170,9 @@ def measure(function: Callable[[Problem], Numbers | None], problem: Problem) -> 
     return found
 
 
-def _child(function: Callable[[Problem], Numbers | None], problem: Problem, pipe) -> None:
+def _child(
+    function: Callable[[Problem], Numbers | None], problem: Problem, pipe
+) -> None:
     with threadpool_limits(1):
         gc.collect()
         before = _memory(reset=True)
@@ -169,26 +189,55 @@ def _memory(reset: bool = False) -> float:
         return float("nan")
     if reset:
         Path("/proc/self/clear_refs").write_text("5")
-    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1024
+    return (
+        next(
+            int(line.split()[1])
+            for line in status.read_text().splitlines()
+            if line.startswith("VmHWM")
+        )
+        / 1024
+    )
 
 
-def table(queries: int, gallery: int, width: int, repeat: int, slow: bool) -> dict[str, list[Run]]:
+def table(
+    queries: int, gallery: int, width: int, repeat: int, slow: bool
+) -> dict[str, list[Run]]:
     """Measure every rival in turn, `repeat` times over, and print what they took."""
-    print(f"\n{queries:,} queries x {gallery:,} gallery items x {width:,}, float32, one thread")
+    print(
+        f"\n{queries:,} queries x {gallery:,} gallery items x {width:,}, float32, one thread"
+    )
     problem = Problem.draw(queries, gallery, width)
-    chosen = {name: rival for name, (rival, is_slow) in RIVALS.items() if slow or not is_slow}
+    chosen = {
+        name: rival for name, (rival, is_slow) in RIVALS.items() if slow or not is_slow
+    }
     runs: dict[str, list[Run]] = {name: [] for name in chosen}
     for turn in range(repeat):
         for name, rival in chosen.items():
             if turn == 0 or rival is not literal_loop:
                 runs[name].append(measure(rival, problem))
-    print(f"{'':52}{'CPU s: min':>11}{'median':>9}{'wall s':>9}{'extra MB':>10}{'R1 %':>9}{'mAP %':>9}{'mINP %':>9}")
+    print(
+        f"{'':52}{'CPU s: min':>11}{'median':>9}{'wall s':>9}{'extra MB':>10}{'R1 %':>9}{'mAP %':>9}{'mINP %':>9}"
+    )
     for name, found in runs.items():
-        factor, note = (max(1, queries / SAMPLE), f" ({SAMPLE} x {queries / SAMPLE:.1f})") if name.startswith("scikit") and queries > SAMPLE else (1, "")
-        cpu, wall, numbers = [factor * r.cpu for r in found], min(factor * r.wall for r in found), found[0].numbers
-        shown = "".join(f"{100 * x:9.4f}" for x in numbers) if numbers else f"{'-':>9}" * 3
-        extra = "-" if np.isnan(found[0].extra) else f"{max(r.extra for r in found):.0f}"
-        print(f"{name + note:52}{min(cpu):11.3f}{statistics.median(cpu):9.3f}{wall:9.3f}{extra:>10}{shown}")
+        factor, note = (
+            (max(1, queries / SAMPLE), f" ({SAMPLE} x {queries / SAMPLE:.1f})")
+            if name.startswith("scikit") and queries > SAMPLE
+            else (1, "")
+        )
+        cpu, wall, numbers = (
+            [factor * r.cpu for r in found],
+            min(factor * r.wall for r in found),
+            found[0].numbers,
+        )
+        shown = (
+            "".join(f"{100 * x:9.4f}" for x in numbers) if numbers else f"{'-':>9}" * 3
+        )
+        extra = (
+            "-" if np.isnan(found[0].extra) else f"{max(r.extra for r in found):.0f}"
+        )
+        print(
+            f"{name + note:52}{min(cpu):11.3f}{statistics.median(cpu):9.3f}{wall:9.3f}{extra:>10}{shown}"
+        )
     return runs
 
 
@@ -197,20 +246,28 @@ def promises(runs: dict[str, list[Run]], extra: float = 64 + 32) -> list[str]:
     cpu = {name: min(r.cpu for r in found) for name, found in runs.items()}
     broken = []
     ours, floor = cpu["ours, from features"], cpu["product of the features alone"]
-    print(f"ours from features: {ours / floor:.2f} x the product alone (promised at most 1.5)")
+    print(
+        f"ours from features: {ours / floor:.2f} x the product alone (promised at most 1.5)"
+    )
     if ours > 1.5 * floor:
         broken.append("from features above 1.5 x the product")
     if "literal loop, from the matrix" in cpu:
         gain = (cpu["literal loop, from the matrix"] + floor) / ours
-        print(f"ours from features: {gain:.0f} x faster than product + literal loop (promised at least 25)")
+        print(
+            f"ours from features: {gain:.0f} x faster than product + literal loop (promised at least 25)"
+        )
         if gain < 25:
             broken.append("less than 25 x faster than the literal loop")
     memory = max(r.extra for r in runs["ours, from features"])
-    print(f"ours from features: {memory:.0f} MB extra (promised at most {extra:.0f}, one block of similarities included)")
+    print(
+        f"ours from features: {memory:.0f} MB extra (promised at most {extra:.0f}, one block of similarities included)"
+    )
     if memory > extra:
         broken.append("too much memory")
     numbers = [found[0].numbers for found in runs.values() if found[0].numbers]
-    apart = max(abs(a - b) for other in numbers for a, b in zip(numbers[0], other, strict=True))
+    apart = max(
+        abs(a - b) for other in numbers for a, b in zip(numbers[0], other, strict=True)
+    )
     print(f"largest difference between the rivals' numbers: {apart:.1e}")
     if apart > 1e-6:
         broken.append("the rivals' numbers differ")
@@ -218,23 +275,45 @@ def promises(runs: dict[str, list[Run]], extra: float = 64 + 32) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--queries", type=int, default=5_159)
     parser.add_argument("--gallery", type=int, default=5_643)
     parser.add_argument("--width", type=int, default=2_048)
-    parser.add_argument("--repeat", type=int, default=3, help="turns; the literal loop runs once")
+    parser.add_argument(
+        "--repeat", type=int, default=3, help="turns; the literal loop runs once"
+    )
     parser.add_argument("--quick", action="store_true", help="1,000 x 1,000")
-    parser.add_argument("--growth", type=int, nargs="*", metavar="SIZE", help="both sides of these sizes, 1,000 to 20,000 when none is named")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a promise is broken")
+    parser.add_argument(
+        "--growth",
+        type=int,
+        nargs="*",
+        metavar="SIZE",
+        help="both sides of these sizes, 1,000 to 20,000 when none is named",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="exit 1 where a promise is broken"
+    )
     options = parser.parse_args()
     with threadpool_limits(1):
         if options.growth is not None:
             for size in options.growth or GROWTH:
-                runs = table(size, size, options.width, options.repeat if size <= SLOW_LIMIT else 1, slow=size <= SLOW_LIMIT)
+                runs = table(
+                    size,
+                    size,
+                    options.width,
+                    options.repeat if size <= SLOW_LIMIT else 1,
+                    slow=size <= SLOW_LIMIT,
+                )
             broken = promises(runs, extra=256)
         else:
-            queries, gallery = (1_000, 1_000) if options.quick else (options.queries, options.gallery)
-            broken = promises(table(queries, gallery, options.width, options.repeat, slow=True))
+            queries, gallery = (
+                (1_000, 1_000) if options.quick else (options.queries, options.gallery)
+            )
+            broken = promises(
+                table(queries, gallery, options.width, options.repeat, slow=True)
+            )
     print("; ".join(broken) or "every promise kept")
     return 1 if broken and options.check else 0
 

@@ -20,11 +20,17 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from vvi import nearest, store
+from vvi.evaluation import nearest
+from vvi.experiment import store
 
 WIDTH, INNER, QUERIES, EACH = 2_048, 32, 1_000, 10
 SIZES = (10_000, 100_000, 1_000_000)
-FAISS = (("Flat", ""), ("IVF256,Flat", "nprobe=1"), ("IVF256,Flat", "nprobe=8"), ("IVF256,Flat", "nprobe=32"))
+FAISS = (
+    ("Flat", ""),
+    ("IVF256,Flat", "nprobe=1"),
+    ("IVF256,Flat", "nprobe=8"),
+    ("IVF256,Flat", "nprobe=32"),
+)
 
 
 @dataclass(frozen=True)
@@ -38,17 +44,24 @@ class Again:
         return self.times * len(self.rows)
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        return self.rows[np.arange(rows.start, min(rows.stop, len(self))) % len(self.rows)]
+        return self.rows[
+            np.arange(rows.start, min(rows.stop, len(self))) % len(self.rows)
+        ]
 
 
 def draw(gallery: int) -> tuple[np.ndarray, np.ndarray]:
     """Queries and gallery, float32; every query has ten true neighbours."""
     rng = np.random.default_rng(0)
-    people, directions = (rng.standard_normal((n, m), dtype=np.float32) for n, m in ((gallery // EACH, INNER), (INNER, WIDTH)))
+    people, directions = (
+        rng.standard_normal((n, m), dtype=np.float32)
+        for n, m in ((gallery // EACH, INNER), (INNER, WIDTH))
+    )
 
     def around(centres: np.ndarray) -> np.ndarray:
         inside = centres + rng.standard_normal(centres.shape, dtype=np.float32)
-        return inside @ directions + 0.5 * rng.standard_normal((len(centres), WIDTH), dtype=np.float32)
+        return inside @ directions + 0.5 * rng.standard_normal(
+            (len(centres), WIDTH), dtype=np.float32
+        )
 
     return around(people[:QUERIES]), around(people.repeat(EACH, 0))
 
@@ -56,7 +69,18 @@ def draw(gallery: int) -> tuple[np.ndarray, np.ndarray]:
 def megabytes(name: str) -> float:
     """What this process takes now (VmRSS) or took at most since `forget` (VmHWM); NaN where the system does not say."""
     status = Path("/proc/self/status")
-    return next((int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith(name)), np.nan) if status.exists() else np.nan
+    return (
+        next(
+            (
+                int(line.split()[1]) / 1024
+                for line in status.read_text().splitlines()
+                if line.startswith(name)
+            ),
+            np.nan,
+        )
+        if status.exists()
+        else np.nan
+    )
 
 
 def forget() -> float:
@@ -75,14 +99,22 @@ def timed(call):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--million", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "nearest.json")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results" / "nearest.json"
+    )
     args, rows = parser.parse_args(), []
     torch.set_num_threads(1)
-    print(f"{'gallery':>10} {'search':<24} {'CPU s':>7} {'wall s':>7} {'ms/query':>9} {'extra MB':>9} {'gallery GB':>11} {'recall@10':>10}")
+    print(
+        f"{'gallery':>10} {'search':<24} {'CPU s':>7} {'wall s':>7} {'ms/query':>9} {'extra MB':>9} {'gallery GB':>11} {'recall@10':>10}"
+    )
     with threadpool_limits(1):
         query, gallery = draw(SIZES[1])
         for size in SIZES if args.million else SIZES[:2]:
-            among = gallery[:size] if size <= len(gallery) else Again(gallery, size // len(gallery))
+            among = (
+                gallery[:size]
+                if size <= len(gallery)
+                else Again(gallery, size // len(gallery))
+            )
             before = forget()
             found, cpu, wall = timed(lambda among=among: nearest.exact(query, among))
             line(rows, size, "exact", cpu, wall, megabytes("VmHWM") - before, 1.0)
@@ -90,22 +122,74 @@ def main() -> None:
                 truth = found
         for kind, effort in FAISS:
             before = forget()
-            index, cpu, wall = timed(lambda kind=kind: nearest.index(gallery, kind, sample=10_000))
+            index, cpu, wall = timed(
+                lambda kind=kind: nearest.index(gallery, kind, sample=10_000)
+            )
             if not effort or effort == "nprobe=1":
-                line(rows, len(gallery), f"faiss {kind}: build", cpu, wall, megabytes("VmHWM") - before, None)
+                line(
+                    rows,
+                    len(gallery),
+                    f"faiss {kind}: build",
+                    cpu,
+                    wall,
+                    megabytes("VmHWM") - before,
+                    None,
+                )
             before = forget()
-            found, cpu, wall = timed(lambda index=index, effort=effort: nearest.search(index, query, effort=effort))
-            line(rows, len(gallery), f"faiss {kind} {effort}".strip(), cpu, wall, megabytes("VmHWM") - before, nearest.recall(found, truth))
+            found, cpu, wall = timed(
+                lambda index=index, effort=effort: nearest.search(
+                    index, query, effort=effort
+                )
+            )
+            line(
+                rows,
+                len(gallery),
+                f"faiss {kind} {effort}".strip(),
+                cpu,
+                wall,
+                megabytes("VmHWM") - before,
+                nearest.recall(found, truth),
+            )
             del index
     args.out.parent.mkdir(exist_ok=True)
-    args.out.write_text(json.dumps({"rows": rows, "queries": QUERIES, "width": WIDTH, "environment": store.environment()}, indent=1) + "\n")
+    args.out.write_text(
+        json.dumps(
+            {
+                "rows": rows,
+                "queries": QUERIES,
+                "width": WIDTH,
+                "environment": store.environment(),
+            },
+            indent=1,
+        )
+        + "\n"
+    )
 
 
-def line(rows: list[dict], size: int, what: str, cpu: float, wall: float, extra: float, recall: float | None) -> None:
+def line(
+    rows: list[dict],
+    size: int,
+    what: str,
+    cpu: float,
+    wall: float,
+    extra: float,
+    recall: float | None,
+) -> None:
     """Keep a row and print it."""
-    rows.append({"gallery": size, "search": what, "CPU s": round(cpu, 3), "extra MB": round(extra), "recall@10": None if recall is None else round(recall, 4)})
+    rows.append(
+        {
+            "gallery": size,
+            "search": what,
+            "CPU s": round(cpu, 3),
+            "extra MB": round(extra),
+            "recall@10": None if recall is None else round(recall, 4),
+        }
+    )
     shown = f"{recall:>10.3f}" if recall is not None else f"{'':>10}"
-    print(f"{size:>10,} {what:<24} {cpu:>7.2f} {wall:>7.2f} {1000 * cpu / QUERIES:>9.2f} {extra:>9.0f} {size * WIDTH * 4 / 1e9:>11.2f} {shown}", flush=True)
+    print(
+        f"{size:>10,} {what:<24} {cpu:>7.2f} {wall:>7.2f} {1000 * cpu / QUERIES:>9.2f} {extra:>9.0f} {size * WIDTH * 4 / 1e9:>11.2f} {shown}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -23,14 +23,17 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vvi import losses, methods, store
+from vvi import losses, methods
+from vvi.experiment import store
 from vvi.methods import cmft, di2l, iban, mitml, sadstrm
 from vvi.methods.base import Method, Phase
 from vvi.nn.recurrent import FloatLSTM
 from vvi.types import Batch
 
 WIDTH, CLASSES, LIMIT = 32, 6, 80  # calls forward, at any size of a batch
-Case = tuple[Callable[..., Tensor], Callable[[int], tuple[Tensor, ...]]]  # a loss, and from a number of identities what it is given
+Case = tuple[
+    Callable[..., Tensor], Callable[[int], tuple[Tensor, ...]]
+]  # a loss, and from a number of identities what it is given
 COPIES = (torch.ops.aten._to_copy, torch.ops.aten.copy_)
 
 
@@ -44,7 +47,10 @@ class Operators(TorchDispatchMode):
 
     def __enter__(self) -> Operators:
         module = nn.modules.module
-        self.hooks = [module.register_module_forward_pre_hook(partial(self._deeper, 1)), module.register_module_forward_hook(partial(self._deeper, -1))]
+        self.hooks = [
+            module.register_module_forward_pre_hook(partial(self._deeper, 1)),
+            module.register_module_forward_hook(partial(self._deeper, -1)),
+        ]
         return super().__enter__()
 
     def __exit__(self, *error) -> None:
@@ -57,7 +63,11 @@ class Operators(TorchDispatchMode):
         if self.depth == 0:
             self.calls[str(func)] += 1
             self.kernels += not func.is_view
-        if func._overloadpacket in COPIES and len({x.device.type for x in (*args, out) if isinstance(x, Tensor)}) > 1 and not _goes_on(func, args, kwargs, out):
+        if (
+            func._overloadpacket in COPIES
+            and len({x.device.type for x in (*args, out) if isinstance(x, Tensor)}) > 1
+            and not _goes_on(func, args, kwargs, out)
+        ):
             self.copied.append(str(func))
         return out
 
@@ -67,7 +77,10 @@ class Operators(TorchDispatchMode):
 
 def _goes_on(func, args, kwargs, out: Tensor) -> bool:
     """Whether the host need not wait for a copy: it was told so, and the way is from the host to the device."""
-    told = (kwargs or {}).get("non_blocking", func._overloadpacket is torch.ops.aten.copy_ and len(args) > 2 and args[2])
+    told = (kwargs or {}).get(
+        "non_blocking",
+        func._overloadpacket is torch.ops.aten.copy_ and len(args) > 2 and args[2],
+    )
     return bool(told) and out.device.type != "cpu"
 
 
@@ -78,7 +91,9 @@ def _rows(identities: int, *widths: int) -> tuple[Tensor, ...]:
 
 
 def _maps(identities: int) -> tuple[Tensor, ...]:
-    return tuple(torch.randn(2 * identities, 4, 3, 2, requires_grad=True) for _ in range(4))
+    return tuple(
+        torch.randn(2 * identities, 4, 3, 2, requires_grad=True) for _ in range(4)
+    )
 
 
 def cases() -> dict[str, Case]:
@@ -94,15 +109,45 @@ def cases() -> dict[str, Case]:
         "focal_loss": (di2l.focal_loss, lambda n: _rows(n, 99)),
         "released_triplet": (lambda *x: di2l.released_triplet(*x)[0], one),
     }
-    found |= {f"weighted_triplet, squared={s}": (partial(losses.weighted_triplet, squared=s), one) for s in (False, True)}
-    found |= {f"confusion_loss, {a}": (partial(mitml.confusion_loss, adversary=a), scores) for a in ("third", "flip", "uniform")}
+    found |= {
+        f"weighted_triplet, squared={s}": (
+            partial(losses.weighted_triplet, squared=s),
+            one,
+        )
+        for s in (False, True)
+    }
+    found |= {
+        f"confusion_loss, {a}": (partial(mitml.confusion_loss, adversary=a), scores)
+        for a in ("third", "flip", "uniform")
+    }
     for same in (False, True):
         for metric in ("cosine", "euclidean"):
-            found[f"easy_sample_loss, {metric}, same_id={same}"] = (partial(iban.easy_sample_loss, same_id=same, metric=metric), two)
-    found |= {f"reconstruction_loss, {r}": (partial(iban.reconstruction_loss, reduction=r), _maps) for r in ("mse", "l2_sum")}
-    found |= {f"cross_modal_loss, {m}": (partial(cmft.cross_modal_loss, mode=m), three) for m in ("cross", "wrt", "hct", "cmt")}
-    found |= {f"refinement_loss, {m}": (partial(cmft.refinement_loss, metric=m), three) for m in ("euclidean", "cosine", "pmt")}
-    return found | {f"discriminative_loss, {n}": (partial(cmft.discriminative_loss, negatives=n), two) for n in ("dyn", "all", "hard")}
+            found[f"easy_sample_loss, {metric}, same_id={same}"] = (
+                partial(iban.easy_sample_loss, same_id=same, metric=metric),
+                two,
+            )
+    found |= {
+        f"reconstruction_loss, {r}": (
+            partial(iban.reconstruction_loss, reduction=r),
+            _maps,
+        )
+        for r in ("mse", "l2_sum")
+    }
+    found |= {
+        f"cross_modal_loss, {m}": (partial(cmft.cross_modal_loss, mode=m), three)
+        for m in ("cross", "wrt", "hct", "cmt")
+    }
+    found |= {
+        f"refinement_loss, {m}": (partial(cmft.refinement_loss, metric=m), three)
+        for m in ("euclidean", "cosine", "pmt")
+    }
+    return found | {
+        f"discriminative_loss, {n}": (
+            partial(cmft.discriminative_loss, negatives=n),
+            two,
+        )
+        for n in ("dyn", "all", "hard")
+    }
 
 
 def of_loss(case: Case, identities: int) -> tuple[int, int, int]:
@@ -112,8 +157,14 @@ def of_loss(case: Case, identities: int) -> tuple[int, int, int]:
     with Operators() as forward:
         value = loss(*values)
     with Operators() as backward:
-        torch.autograd.grad(value, [x for x in values if x.requires_grad], allow_unused=True)
-    return forward.calls.total(), forward.calls.total() + backward.calls.total(), forward.kernels + backward.kernels
+        torch.autograd.grad(
+            value, [x for x in values if x.requires_grad], allow_unused=True
+        )
+    return (
+        forward.calls.total(),
+        forward.calls.total() + backward.calls.total(),
+        forward.kernels + backward.kernels,
+    )
 
 
 def batch(identities: int, device: str = "cpu") -> Batch:
@@ -132,7 +183,9 @@ def of_phase(method: Method, phase: Phase, identities: int) -> tuple[int, list[s
     given = batch(identities)
     out = method(given)
     for name in dir(type(out)):
-        getattr(out, name, None)  # branches that run when they are asked for are part of the output
+        getattr(
+            out, name, None
+        )  # branches that run when they are asked for are part of the output
     with Operators() as counted:
         terms = method.losses(out, given, phase)
     return counted.calls.total(), list(terms)
@@ -141,7 +194,10 @@ def of_phase(method: Method, phase: Phase, identities: int) -> tuple[int, list[s
 @contextmanager
 def as_if_on_a_gpu() -> Iterator[None]:
     """Inside, tensors are shapes that may say they are on "cuda", with or without one. LSTMs, which ask the driver, are replaced by a doubling."""
-    real, FloatLSTM.forward = FloatLSTM.forward, lambda self, feat, state=None: (2 * feat.float(), None)
+    real, FloatLSTM.forward = (
+        FloatLSTM.forward,
+        lambda self, feat, state=None: (2 * feat.float(), None),
+    )
     try:
         with FakeTensorMode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -168,28 +224,47 @@ def waits(method: Method, phase: Phase) -> list[str]:
 
 def table() -> dict[str, dict]:
     """All that is counted: loss -> calls, and method -> phase -> calls, terms and waits."""
-    alone = {name: dict(zip(("forward", "with backward", "no views"), of_loss(case, 2), strict=True)) for name, case in cases().items()}
+    alone = {
+        name: dict(
+            zip(("forward", "with backward", "no views"), of_loss(case, 2), strict=True)
+        )
+        for name, case in cases().items()
+    }
     together = {}
     for name in methods.names():
         method = build(name)
         for phase in method.phases:
             calls, terms = of_phase(method, phase, 2)
-            together.setdefault(name, {})[phase.name] = {"calls": calls, "losses": terms, "waits": waits(build(name), phase)}
+            together.setdefault(name, {})[phase.name] = {
+                "calls": calls,
+                "losses": terms,
+                "waits": waits(build(name), phase),
+            }
     return {"losses": alone, "phases": together}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "operators.json")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results" / "operators.json"
+    )
     args = parser.parse_args()
     found = table()
     for name, calls in found["losses"].items():
-        print(f"{name:48s} {calls['forward']:4d} forward {calls['with backward']:4d} with backward, {calls['no views']:4d} of them no views")
+        print(
+            f"{name:48s} {calls['forward']:4d} forward {calls['with backward']:4d} with backward, {calls['no views']:4d} of them no views"
+        )
     for name, phases in found["phases"].items():
         for phase, what in phases.items():
-            print(f"{name + ', ' + phase:32s} {what['calls']:4d} calls of {len(what['losses'])} losses, host waits: {'; '.join(what['waits']) or 'none'}")
+            print(
+                f"{name + ', ' + phase:32s} {what['calls']:4d} calls of {len(what['losses'])} losses, host waits: {'; '.join(what['waits']) or 'none'}"
+            )
     args.out.parent.mkdir(exist_ok=True)
-    args.out.write_text(json.dumps(found | {"environment": store.environment()}, indent=1) + "\n")
+    args.out.write_text(
+        json.dumps(found | {"environment": store.environment()}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -124,7 +124,9 @@ def measure(folder: Path) -> dict[str, object]:
         "modules loose in the package": len(loose),
         "first line of a docstring, median": statistics.median(first_lines),
         "semicolons per 100 words of docstring": round(100 * semicolons / words, 2),
-        "share of functions of 3 or more parameters with Args": round(documented / max(many, 1), 3),
+        "share of functions of 3 or more parameters with Args": round(
+            documented / max(many, 1), 3
+        ),
     }
 
 

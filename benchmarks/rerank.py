@@ -17,8 +17,9 @@ import numpy as np
 from nearest import draw, forget, megabytes
 from threadpoolctl import threadpool_limits
 
-from vvi import metrics, store
+from vvi import metrics
 from vvi.evaluation.rerank import rerank
+from vvi.experiment import store
 
 SIZES = (1_000, 2_500, 5_000)
 

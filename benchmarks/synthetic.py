@@ -23,17 +23,35 @@ from vvi.data.synthetic.scene import scene
 
 def cpu_seconds() -> float:
     """Of this process and of the children it has waited for."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    used = [
+        resource.getrusage(who)
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    ]
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
 def drawing(preset: synthetic.Preset) -> dict[str, float]:
     """Frames and masks only, nothing encoded."""
-    people, films = layouts.people("hitsz-vcm", preset, 0), layouts.find("hitsz-vcm").films(preset, 0)
-    size, frames, start, cpu = (preset.height, preset.width), 0, time.perf_counter(), cpu_seconds()
+    people, films = (
+        layouts.people("hitsz-vcm", preset, 0),
+        layouts.find("hitsz-vcm").films(preset, 0),
+    )
+    size, frames, start, cpu = (
+        (preset.height, preset.width),
+        0,
+        time.perf_counter(),
+        cpu_seconds(),
+    )
     for number, who in tqdm(people.items(), desc="draw", unit="id"):
         for film in films[number]:
-            frames += len(draw.sequence(who, filming.walk(who, film, 0), scene(film.camera, film.modality, *size, 0), *size)[0])
+            frames += len(
+                draw.sequence(
+                    who,
+                    filming.walk(who, film, 0),
+                    scene(film.camera, film.modality, *size, 0),
+                    *size,
+                )[0]
+            )
     return speed("draw only", 1, frames, start, cpu)
 
 
@@ -46,9 +64,17 @@ def writing(preset: synthetic.Preset, workers: int) -> dict[str, float]:
         return speed("write", workers, frames, start, cpu)
 
 
-def speed(what: str, workers: int, frames: int, start: float, cpu: float) -> dict[str, float]:
+def speed(
+    what: str, workers: int, frames: int, start: float, cpu: float
+) -> dict[str, float]:
     wall, used = time.perf_counter() - start, cpu_seconds() - cpu
-    return {"what": what, "workers": workers, "frames": frames, "frames_per_s": round(frames / wall), "frames_per_cpu_s": round(frames / used)}
+    return {
+        "what": what,
+        "workers": workers,
+        "frames": frames,
+        "frames_per_s": round(frames / wall),
+        "frames_per_cpu_s": round(frames / used),
+    }
 
 
 def main() -> None:
@@ -58,10 +84,18 @@ def main() -> None:
     chosen = parser.parse_args()
     standard = PRESETS["standard"]
     preset = replace(
-        standard, name="benchmark", train=replace(standard.train, identities=chosen.identities), test=replace(standard.test, identities=chosen.identities // 4)
+        standard,
+        name="benchmark",
+        train=replace(standard.train, identities=chosen.identities),
+        test=replace(standard.test, identities=chosen.identities // 4),
     )
-    print(f"{platform.machine()}, python {platform.python_version()}, {preset.height} x {preset.width}")
-    for row in (drawing(preset), *(writing(preset, workers) for workers in chosen.workers)):
+    print(
+        f"{platform.machine()}, python {platform.python_version()}, {preset.height} x {preset.width}"
+    )
+    for row in (
+        drawing(preset),
+        *(writing(preset, workers) for workers in chosen.workers),
+    ):
         print("  ".join(f"{key} {value}" for key, value in row.items()))
 
 

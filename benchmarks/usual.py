@@ -14,7 +14,11 @@ from vvi.methods import baseline, cmft, di2l, iban, mitml, sadstrm
 
 def batch_hard_triplet(feat: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor:
     """The same number as `vvi.losses.batch_hard_triplet`: (N, D), (N,) -> scalar."""
-    return hard_hinge(feat, ids.expand(len(ids), len(ids)).eq(ids.expand(len(ids), len(ids)).t()), margin)
+    return hard_hinge(
+        feat,
+        ids.expand(len(ids), len(ids)).eq(ids.expand(len(ids), len(ids)).t()),
+        margin,
+    )
 
 
 def hard_hinge(feat: Tensor, same: Tensor, margin: float) -> Tensor:
@@ -31,7 +35,14 @@ def hard_hinge(feat: Tensor, same: Tensor, margin: float) -> Tensor:
     return F.margin_ranking_loss(near, far, torch.ones_like(near), margin=margin)
 
 
-def easy_sample_loss(vis: Tensor, ir: Tensor, ids: Tensor, same_id: bool = False, metric: str = "cosine", reduction: str = "sum") -> Tensor:
+def easy_sample_loss(
+    vis: Tensor,
+    ir: Tensor,
+    ids: Tensor,
+    same_id: bool = False,
+    metric: str = "cosine",
+    reduction: str = "sum",
+) -> Tensor:
     """The same number as `vvi.methods.iban.easy_sample_loss`: (B, D) twice, (B,) -> scalar."""
     terms = []
     for mine, other in ((vis, ir), (ir, vis)):
@@ -40,7 +51,11 @@ def easy_sample_loss(vis: Tensor, ir: Tensor, ids: Tensor, same_id: bool = False
             for k in range(len(other)):
                 if same_id and ids[j] != ids[k]:
                     continue
-                apart = -F.cosine_similarity(mine[j], other[k], 0) if metric == "cosine" else (mine[j] - other[k]).pow(2).sum()
+                apart = (
+                    -F.cosine_similarity(mine[j], other[k], 0)
+                    if metric == "cosine"
+                    else (mine[j] - other[k]).pow(2).sum()
+                )
                 if best is None or apart < best:
                     best, chosen = apart, other[k].detach()
             terms += [F.mse_loss(row, chosen) for row in other]
@@ -52,4 +67,8 @@ def adopt() -> None:
     """Put the loops in place of the package's losses, for the rest of this process."""
     for module in (baseline, mitml, iban, sadstrm, di2l):
         module.batch_hard_triplet = batch_hard_triplet
-    cmft.batch_hard_triplet, cmft.hard_hinge, iban.easy_sample_loss = batch_hard_triplet, hard_hinge, easy_sample_loss
+    cmft.batch_hard_triplet, cmft.hard_hinge, iban.easy_sample_loss = (
+        batch_hard_triplet,
+        hard_hinge,
+        easy_sample_loss,
+    )

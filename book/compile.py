@@ -53,7 +53,6 @@ NOT_PAGES = (
     "published",
     "_ext",
     "__pycache__",
-    "ruff.toml",
     ".*",
 )
 MARKS = ("<!-- results: make readme -->", "<!-- end of results -->")
@@ -97,7 +96,7 @@ def execute(chapter: Path, output: Path, parameters: dict | None = None) -> str 
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    # Nobody can click in a page: vvi.workbench draws a figure where it has a panel.
+    # Nobody can click in a page: vvi.book.ablation_panel draws a figure where it has a panel.
     os.environ["VVI_WIDGETS"] = "0"
     FAILED.mkdir(parents=True, exist_ok=True)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -131,7 +130,8 @@ def execute(chapter: Path, output: Path, parameters: dict | None = None) -> str 
 
 def sign(notebook: NotebookNode, device: str) -> None:
     """Note in an executed chapter where that was: its page ends with it."""
-    from vvi import store, train
+    from vvi.engine import train
+    from vvi.experiment import store
 
     where = store.environment(train.device_name(train.fabric(device)))
     notebook.metadata["executed"] = where
@@ -317,7 +317,8 @@ def chapter(name: str, settings: list[str]) -> None:
 
 def results() -> str:
     """The table of README: stored results of the standard preset, mean and spread."""
-    from vvi import ablate, experiment, methods
+    from vvi import experiment, methods
+    from vvi.experiment import ablation
 
     lines = [
         "| method (synthetic data) | direction | rank-1 | rank-10 | mAP | mINP | seeds |",
@@ -326,8 +327,8 @@ def results() -> str:
     names = sorted(methods.names(), key=lambda name: (name != "baseline", name))
     for name in names:
         table, row = methods.module(name).MAIN
-        settings = ablate.configs(name, table)[row]
-        if ablate.missing(settings):
+        settings = ablation.configs(name, table)[row]
+        if ablation.missing(settings):
             continue
         label = row if name == "baseline" else f"{name.upper()} ({row})"
         runs = [experiment.run(config) for config in settings]

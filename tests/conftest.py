@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from vvi import paths
+from vvi.runtime import paths
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--reliability", metavar="FILE", help="write what the tests of reliability counted to this file (make reliability)")
+    parser.addoption(
+        "--reliability",
+        metavar="FILE",
+        help="write what the tests of reliability counted to this file (make reliability)",
+    )
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -22,7 +26,11 @@ def pytest_report_header(config: pytest.Config) -> str:
         return "real data: NOT TESTED, VVI_DATA is not set (make test-real checks HITSZ-VCM, SYSU-MM01 or RegDB there)"
     chosen = config.getoption("markexpr")
     run = "real" in chosen and "not real" not in chosen
-    return f"real data: {paths.real_data()}" if run else "real data: NOT TESTED here, make test-real checks VVI_DATA"
+    return (
+        f"real data: {paths.real_data()}"
+        if run
+        else "real data: NOT TESTED here, make test-real checks VVI_DATA"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +68,10 @@ def reliability(request: pytest.FixtureRequest):
     yield found
     file = request.config.getoption("--reliability")
     if file and not request.session.testsfailed:
-        from vvi import store
+        from vvi.experiment import store
 
-        content = found.totals | {"by job": found.counts, "environment": store.environment()}
+        content = found.totals | {
+            "by job": found.counts,
+            "environment": store.environment(),
+        }
         Path(file).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import torch
 
-from vvi import ablate, methods, optim, train
+from vvi import methods
 from vvi.config import PRESETS, Recipe
+from vvi.engine import optim, train
+from vvi.experiment import ablation
 from vvi.types import Batch
 
 FILE = Path(__file__).with_name("guard.json")
@@ -42,7 +44,10 @@ def row_of(config) -> dict:
     options = {"backbone": "micro", "weights": None, "frames": frames}
     method = methods.load(config.method, 5, **options | dict(config.options)).train()
     state = {name: list(value.shape) for name, value in method.state_dict().items()}
-    phases = [[p.name, list(p.parts), [str(e) for e in p.epochs], p.fresh, p.lr, p.optimiser] for p in method.phases]
+    phases = [
+        [p.name, list(p.parts), [str(e) for e in p.epochs], p.fresh, p.lr, p.optimiser]
+        for p in method.phases
+    ]
     engine, losses = train.fabric("cpu"), []
     for step, epoch in enumerate(EPOCHS):
         terms = train.iteration(
@@ -60,8 +65,8 @@ def row_of(config) -> dict:
 def rows(method: str) -> dict[str, dict]:
     """Return every row of a method's tables by its label."""
     table = {}
-    for label, config in ablate.known(method, "tiny").items():
-        hashes = {size: ablate.known(method, size)[label].hash for size in PRESETS}
+    for label, config in ablation.known(method, "tiny").items():
+        hashes = {size: ablation.known(method, size)[label].hash for size in PRESETS}
         table[label] = {"hash": hashes} | row_of(config)
     return table
 

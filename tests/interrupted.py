@@ -20,12 +20,30 @@ from pathlib import Path
 import numpy as np
 
 PRELOADED = [  # imported once, by the server that forks the children
-    *("pytest", "lightning_fabric", "pytorch_grad_cam", "sklearn.model_selection", "sklearn.linear_model", "sklearn.pipeline", "sklearn.svm"),
-    *("vvi.experiment", "vvi.methods.sadstrm", "vvi.methods.mitml", "vvi.data.synthetic.store", "vvi.data.synthetic.read"),
+    *(
+        "pytest",
+        "lightning_fabric",
+        "pytorch_grad_cam",
+        "sklearn.model_selection",
+        "sklearn.linear_model",
+        "sklearn.pipeline",
+        "sklearn.svm",
+    ),
+    *(
+        "vvi.experiment",
+        "vvi.methods.sadstrm",
+        "vvi.methods.mitml",
+        "vvi.data.synthetic.store",
+        "vvi.data.synthetic.read",
+    ),
 ]
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(PRELOADED)
-REFUSABLE = ("write", "fsync", "replace")  # events at which a system says no; the others are moments to die at
+REFUSABLE = (
+    "write",
+    "fsync",
+    "replace",
+)  # events at which a system says no; the others are moments to die at
 
 
 @dataclass
@@ -63,7 +81,15 @@ def train(folder: Path, event, method: str, **changes) -> None:
 
     data, retrain = changes.pop("data"), changes.pop("retrain", False)
     settings = preset("tiny", method, **changes)
-    experiment.run(settings, retrain=retrain, data=data, device="cpu", progress=False, every=0.0, on_step=on_step)
+    experiment.run(
+        settings,
+        retrain=retrain,
+        data=data,
+        device="cpu",
+        progress=False,
+        every=0.0,
+        on_step=on_step,
+    )
 
 
 def generate(folder: Path, event) -> None:
@@ -71,7 +97,9 @@ def generate(folder: Path, event) -> None:
     from vvi.data import synthetic
     from vvi.data.synthetic.presets import Plan, Preset
 
-    small = Preset("small", Plan(6, full=0, last=(12, 14)), Plan(4, full=0, last=(12, 14)), 32, 16)
+    small = Preset(
+        "small", Plan(6, full=0, last=(12, 14)), Plan(4, full=0, last=(12, 14)), 32, 16
+    )
     synthetic.write(folder / "set", small, workers=1, progress=False)
 
 
@@ -80,17 +108,28 @@ def decode(folder: Path, event, data: Path) -> None:
     from vvi.data import loader, open_dataset
 
     loader.CHUNK = 160
-    loader.Frames(32, 16, folder / "cache").build(open_dataset(data).train, progress=False)
+    loader.Frames(32, 16, folder / "cache").build(
+        open_dataset(data).train, progress=False
+    )
 
 
 def record(folder: Path, event) -> None:
     """A record with its weights, over one that is there."""
-    from vvi import durable, store
     from vvi.config import preset
+    from vvi.experiment import store
+    from vvi.runtime import atomic
 
     arrays = {"ir2vis/ap": np.linspace(0, 1, 4000, dtype=np.float32)}
-    made = store.Record(preset("tiny", seed=4), {"loop": 1}, store.environment(), {"x": [1.0, 2.5]}, {"ir2vis": {"rank1": 0.5}}, {"train": 1.0}, arrays=arrays)
-    with durable.alone(folder / "runs" / made.config.hash):
+    made = store.Record(
+        preset("tiny", seed=4),
+        {"loop": 1},
+        store.environment(),
+        {"x": [1.0, 2.5]},
+        {"ir2vis": {"rank1": 0.5}},
+        {"train": 1.0},
+        arrays=arrays,
+    )
+    with atomic.alone(folder / "runs" / made.config.hash):
         store.save_record(made, folder / "runs", weights=bytes(9999))
 
 
@@ -103,7 +142,13 @@ def work(job, folder: Path, fault: Fault, options: dict) -> None:
     if fault.size is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (fault.size, resource.RLIM_INFINITY))
     if fault.after is not None:
-        threading.Thread(target=lambda: (time.sleep(fault.after), os.kill(os.getpid(), signal.SIGKILL)), daemon=True).start()
+        threading.Thread(
+            target=lambda: (
+                time.sleep(fault.after),
+                os.kill(os.getpid(), signal.SIGKILL),
+            ),
+            daemon=True,
+        ).start()
     said, start = {"error": None}, time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -111,15 +156,21 @@ def work(job, folder: Path, fault: Fault, options: dict) -> None:
             job(folder, fault, **options)
         except OSError as error:
             said["error"] = f"{type(error).__name__}: {error}"
-    said |= {"events": fault.count, "seconds": time.perf_counter() - start, "warnings": [str(w.message) for w in caught if w.category is UserWarning]}
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    said |= {
+        "events": fault.count,
+        "seconds": time.perf_counter() - start,
+        "warnings": [str(w.message) for w in caught if w.category is UserWarning],
+    }
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    )
     fault.at = None
     Path(f"{folder}.{os.getpid()}.json").write_text(json.dumps(said))
 
 
 def _watch(event) -> None:
     """Every touch of the disk becomes two events, before and after it; a file of ours is also half-written for a moment."""
-    from vvi import durable
+    from vvi.runtime import atomic
 
     def whole(half: Path, content: bytes) -> None:
         event("write")
@@ -127,8 +178,13 @@ def _watch(event) -> None:
         event("write")
         original(half, content)
 
-    original, durable._write = durable._write, whole
-    for module, name in ((os, "fsync"), (os, "replace"), (os, "unlink"), (shutil, "rmtree")):
+    original, atomic._write = atomic._write, whole
+    for module, name in (
+        (os, "fsync"),
+        (os, "replace"),
+        (os, "unlink"),
+        (shutil, "rmtree"),
+    ):
         setattr(module, name, _around(getattr(module, name), name, event))
 
 
@@ -148,13 +204,19 @@ class Child:
 
     def __init__(self, job, folder: Path, fault: Fault | None = None, **options):
         folder.mkdir(parents=True, exist_ok=True)
-        self.process, self.folder = CONTEXT.Process(target=work, args=(job, folder, fault or Fault(), options)), folder
+        self.process, self.folder = (
+            CONTEXT.Process(target=work, args=(job, folder, fault or Fault(), options)),
+            folder,
+        )
         self.process.start()
 
     def end(self) -> dict | None:
         """How it ended; None when it was killed."""
         self.process.join(400)
-        code, said = self.process.exitcode, Path(f"{self.folder}.{self.process.pid}.json")
+        code, said = (
+            self.process.exitcode,
+            Path(f"{self.folder}.{self.process.pid}.json"),
+        )
         assert code in (0, -signal.SIGKILL), f"exit code {code}"
         return json.loads(said.read_text()) if code == 0 else None
 
@@ -167,10 +229,20 @@ def run(job, folder: Path, fault: Fault | None = None, **options) -> dict | None
 def content(folder: Path) -> dict[str, str]:
     """File -> digest of everything a job left, but for what says when, where and in how many seconds, and for the empty-handed lock of a dead process."""
     found = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix not in (".log", ".lock")):
+    for path in sorted(
+        p
+        for p in folder.rglob("*")
+        if p.is_file() and p.suffix not in (".log", ".lock")
+    ):
         data = path.read_bytes()
         if path.name == "record.json":
-            data = json.dumps({k: v for k, v in json.loads(data).items() if k not in ("seconds", "environment")}).encode()
+            data = json.dumps(
+                {
+                    k: v
+                    for k, v in json.loads(data).items()
+                    if k not in ("seconds", "environment")
+                }
+            ).encode()
         found[path.relative_to(folder).as_posix()] = hashlib.sha256(data).hexdigest()
     return found
 

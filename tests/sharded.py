@@ -11,18 +11,25 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from vvi import methods, optim, train
+from vvi import methods
 from vvi.config import Recipe
+from vvi.engine import optim, train
 from vvi.methods.base import Method
-from vvi.seed import seed_everything, share
+from vvi.runtime.random import seed_everything, share
 from vvi.types import Batch
 
 CASES = {
     **{name: (name, {}) for name in methods.names() if name != "di2l"},
-    "di2l": ("di2l", {"rca": "off"}),  # else each process draws the channels of its own clips
+    "di2l": (
+        "di2l",
+        {"rca": "off"},
+    ),  # else each process draws the channels of its own clips
     "di2l, three streams": ("di2l", {"rca": "grey"}),  # see `grey`
     "cmft, mdl and msrl of cosines": ("cmft", {"msrl": "cosine", "switch": 0}),
-    "sadstrm, one step": ("sadstrm", {"optim_mode": "joint", "stig_input": "post_cmca"}),
+    "sadstrm, one step": (
+        "sadstrm",
+        {"optim_mode": "joint", "stig_input": "post_cmca"},
+    ),
     "iban, released": ("iban", {"variant": "released", "align": True}),
 }
 
@@ -45,37 +52,86 @@ class Kept(torch.optim.SGD):
         super().__init__([{"params": list(method.parameters()), "factor": 1.0}])
 
     def step(self):
-        self.steps.append({name: p.grad.clone() for p, name in self.names.items() if p.grad is not None})
+        self.steps.append(
+            {
+                name: p.grad.clone()
+                for p, name in self.names.items()
+                if p.grad is not None
+            }
+        )
 
 
 def batch(identities: int = 4, tracklets: int = 2, frames: int = 3) -> Batch:
     g = torch.Generator().manual_seed(0)
     n = identities * tracklets
     vis, ir = (torch.randn(n, frames, 3, 32, 16, generator=g) for _ in range(2))
-    return Batch(vis, ir, torch.arange(identities).repeat_interleave(tracklets), torch.arange(n), torch.arange(n, 2 * n), 1)
+    return Batch(
+        vis,
+        ir,
+        torch.arange(identities).repeat_interleave(tracklets),
+        torch.arange(n),
+        torch.arange(n, 2 * n),
+        1,
+    )
 
 
 def part(whole: Batch, number: int, count: int) -> Batch:
     size = len(whole.ids) // count
     mine = slice(number * size, (number + 1) * size)
-    return replace(whole, **{name: getattr(whole, name)[mine] for name in ("vis", "ir", "ids", "rows_vis", "rows_ir")})
+    return replace(
+        whole,
+        **{
+            name: getattr(whole, name)[mine]
+            for name in ("vis", "ir", "ids", "rows_vis", "rows_ir")
+        },
+    )
 
 
 def gradients(case: str, number: int, count: int) -> dict[str, torch.Tensor]:
     """Gradient of every phase of an iteration, and its losses, with batch norm in evaluation mode: "epoch/step/parameter" and "epoch/phase/term"."""
     name, options = CASES[case]
     seed_everything(0)
-    method = methods.load(name, num_ids=6, backbone="micro", frames=3, **{k: v for k, v in options.items() if v != "grey"}).eval()
+    method = methods.load(
+        name,
+        num_ids=6,
+        backbone="micro",
+        frames=3,
+        **{k: v for k, v in options.items() if v != "grey"},
+    ).eval()
     if "grey" in options.values():
-        method.streams = lambda b: [b.vis, b.vis.mean(2, keepdim=True).expand_as(b.vis), b.ir]
-    for norm in (m for m in method.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.affine and not m.weight.any()):
-        nn.init.ones_(norm.weight)  # one that starts at zero hides what stands before it
+        method.streams = lambda b: [
+            b.vis,
+            b.vis.mean(2, keepdim=True).expand_as(b.vis),
+            b.ir,
+        ]
+    for norm in (
+        m
+        for m in method.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm)
+        and m.affine
+        and not m.weight.any()
+    ):
+        nn.init.ones_(
+            norm.weight
+        )  # one that starts at zero hides what stands before it
     recipe, found = Recipe(), {}
     for epoch in (0.0, 199.0):
         kept = {key: Kept(method) for key in optim.build(method, recipe)}
-        terms = train.iteration(method, part(batch(), number, count), kept, epoch, optim.rate(recipe, epoch, recipe.epochs), Engine())
+        terms = train.iteration(
+            method,
+            part(batch(), number, count),
+            kept,
+            epoch,
+            optim.rate(recipe, epoch, recipe.epochs),
+            Engine(),
+        )
         found |= {f"{epoch}/{key}": value for key, value in terms.items()}
-        found |= {f"{epoch}/{key}/{i}/{p}": grad for key, kept_ in kept.items() for i, step in enumerate(kept_.steps) for p, grad in step.items()}
+        found |= {
+            f"{epoch}/{key}/{i}/{p}": grad
+            for key, kept_ in kept.items()
+            for i, step in enumerate(kept_.steps)
+            for p, grad in step.items()
+        }
     return found
 
 
@@ -84,5 +140,7 @@ if __name__ == "__main__":
     dist.init_process_group("gloo")
     number, count = share()
     for i, case in enumerate(CASES):
-        torch.save(gradients(case, number, count), Path(sys.argv[1]) / f"{i}-{number}.pt")
+        torch.save(
+            gradients(case, number, count), Path(sys.argv[1]) / f"{i}-{number}.pt"
+        )
     dist.destroy_process_group()

@@ -3,8 +3,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vvi import ablate, experiment, methods, paths, store
+from vvi import experiment, methods
 from vvi.config import preset
+from vvi.experiment import ablation, store
+from vvi.runtime import paths
 
 
 @pytest.fixture
@@ -18,119 +20,213 @@ def here(tmp_path, monkeypatch, tiny_root):
 
 
 def test_a_table_becomes_one_config_per_row_and_seed():
-    assert [c.seed for c in ablate.configs("baseline", "Table 2", "tiny", seeds=(0, 1))["Baseline"]] == [0, 1]
-    curve = ablate.configs("baseline", "Fig. 6", "tiny", seeds=(4, 1))
+    assert [
+        c.seed
+        for c in ablation.configs("baseline", "Table 2", "tiny", seeds=(0, 1))[
+            "Baseline"
+        ]
+    ] == [0, 1]
+    curve = ablation.configs("baseline", "Fig. 6", "tiny", seeds=(4, 1))
     assert list(curve) == [f"n={n}" for n in range(1, 9)]
-    assert [c.seed for c in curve["n=3"]] == [4, 1] and {c.data.frames for c in curve["n=3"]} == {3}
-    assert [c.seed for c in ablate.configs("iban", "Fig. 7", "tiny", seeds=(4, 1))["cr_start=0"]] == [4]
+    assert [c.seed for c in curve["n=3"]] == [4, 1] and {
+        c.data.frames for c in curve["n=3"]
+    } == {3}
+    assert [
+        c.seed
+        for c in ablation.configs("iban", "Fig. 7", "tiny", seeds=(4, 1))["cr_start=0"]
+    ] == [4]
     with pytest.raises(ValueError, match="no table 'Table 9'"):
-        ablate.configs("baseline", "Table 9")
+        ablation.configs("baseline", "Table 9")
 
 
 def test_a_table_of_trials_runs_on_ten_seeds_and_one_of_the_paper_keeps_its_schedule():
-    assert [c.seed for c in ablate.configs("di2l", "RegDB (images)", "standard")["DI2L"]] == list(range(10))
-    paper, standard = (ablate.configs("di2l", "RegDB (images)", size)["DI2L"][0].recipe for size in ("paper", "standard"))
-    assert (paper.epochs, paper.milestones) == (120, (20, 50)) and standard.milestones == (120, 170)
+    assert [
+        c.seed for c in ablation.configs("di2l", "RegDB (images)", "standard")["DI2L"]
+    ] == list(range(10))
+    paper, standard = (
+        ablation.configs("di2l", "RegDB (images)", size)["DI2L"][0].recipe
+        for size in ("paper", "standard")
+    )
+    assert (paper.epochs, paper.milestones) == (
+        120,
+        (20, 50),
+    ) and standard.milestones == (120, 170)
 
 
 def test_only_what_is_missing_is_trained_and_the_frame_holds_a_row_per_run(here):
     wanted = [preset("tiny", seed=s) for s in (0, 1)]
     experiment.run(wanted[0], device="cpu", progress=False)
-    assert ablate.missing([*wanted, *wanted]) == [wanted[1]]
-    assert ablate.fill(wanted, device="cpu") == 1 and ablate.fill(wanted, device="cpu") == 0
+    assert ablation.missing([*wanted, *wanted]) == [wanted[1]]
+    assert (
+        ablation.fill(wanted, device="cpu") == 1
+        and ablation.fill(wanted, device="cpu") == 0
+    )
 
 
 def test_an_executor_trains_the_same_numbers(here):
     wanted = [preset("tiny", seed=s, steps=2) for s in (0, 1)]
     with ThreadPoolExecutor(1) as pool:
-        assert ablate.fill(wanted, pool, device="cpu") == 2
-    alone = experiment.run(wanted[1], retrain=True, device="cpu", progress=False, keep=False)
-    assert experiment.run(wanted[1]).history == {k: [float(f"{x:.5g}") for x in v] for k, v in alone.history.items()}
+        assert ablation.fill(wanted, pool, device="cpu") == 2
+    alone = experiment.run(
+        wanted[1], retrain=True, device="cpu", progress=False, keep=False
+    )
+    assert experiment.run(wanted[1]).history == {
+        k: [float(f"{x:.5g}") for x in v] for k, v in alone.history.items()
+    }
 
 
 def test_results_by_row_become_one_line_per_run(here, monkeypatch):
-    monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Fig. 6": {"n=2": {"frames": 2}}})
-    rows = ablate.results("baseline", "Fig. 6", "tiny", (0,), device="cpu", progress=False)
-    table = ablate.frame(rows, "vis2ir")
+    monkeypatch.setattr(
+        "vvi.methods.baseline.ABLATIONS", {"Fig. 6": {"n=2": {"frames": 2}}}
+    )
+    rows = ablation.results(
+        "baseline", "Fig. 6", "tiny", (0,), device="cpu", progress=False
+    )
+    table = ablation.frame(rows, "vis2ir")
     assert table.row.tolist() == ["n=2"] and table.run.item() == rows["n=2"][0].run_id
     assert table.mAP.item() == rows["n=2"][0].row("vis2ir")["mAP"]
 
 
-def test_records_of_later_seeds_keep_the_numbers_and_not_the_pictures(here, monkeypatch):
+def test_records_of_later_seeds_keep_the_numbers_and_not_the_pictures(
+    here, monkeypatch
+):
     monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Table 2": {"Baseline": {}}})
     monkeypatch.setattr("vvi.methods.baseline.SWEEPS", ())
-    ablate.fill([c for cs in ablate.configs("baseline", "Table 2", "tiny", (0, 1)).values() for c in cs], device="cpu")
-    assert ablate.collect("baseline", "tiny", (0, 1)) == 2
-    first, second = (store.load_record(here / "records" / preset("tiny", seed=s).hash) for s in (0, 1))
+    ablation.fill(
+        [
+            c
+            for cs in ablation.configs("baseline", "Table 2", "tiny", (0, 1)).values()
+            for c in cs
+        ],
+        device="cpu",
+    )
+    assert ablation.collect("baseline", "tiny", (0, 1)) == 2
+    first, second = (
+        store.load_record(here / "records" / preset("tiny", seed=s).hash)
+        for s in (0, 1)
+    )
     assert {"shown/query_feat", "ir2vis/top", "ir2vis/ap"} <= set(first.arrays)
-    assert set(second.arrays) == {f"{d}/{n}" for d in ("ir2vis", "vis2ir") for n in ("ap", "first_hit")}
+    assert set(second.arrays) == {
+        f"{d}/{n}" for d in ("ir2vis", "vis2ir") for n in ("ap", "first_hit")
+    }
 
 
 def test_published_numbers_stand_under_their_row():
-    table = ablate.published("mitml", "Table 2")
-    assert table.loc["Baseline", "rank1"] == 55.58 and table.loc["Full method", "mAP"] == 45.31
+    table = ablation.published("mitml", "Table 2")
+    assert (
+        table.loc["Baseline", "rank1"] == 55.58
+        and table.loc["Full method", "mAP"] == 45.31
+    )
     with pytest.raises(ValueError, match="has nothing for 'Table 77'"):
-        ablate.published("mitml", "Table 77")
+        ablation.published("mitml", "Table 77")
 
 
 def test_several_protocols_of_a_published_table_are_never_averaged():
-    with pytest.raises(ValueError, match="several protocols, say which: all-search;single-shot, all-search;multi-shot"):
-        ablate.published("di2l", "Table 2")
-    assert ablate.published("di2l", "Table 2", protocol="all-search;multi-shot").loc["Baseline", "rank1"] == 62.10
-    assert ablate.published("di2l", "Table 1", direction=None).loc["DI2L", "mAP"] == 81.76
+    with pytest.raises(
+        ValueError,
+        match="several protocols, say which: all-search;single-shot, all-search;multi-shot",
+    ):
+        ablation.published("di2l", "Table 2")
+    assert (
+        ablation.published("di2l", "Table 2", protocol="all-search;multi-shot").loc[
+            "Baseline", "rank1"
+        ]
+        == 62.10
+    )
+    assert (
+        ablation.published("di2l", "Table 1", direction=None).loc["DI2L", "mAP"]
+        == 81.76
+    )
 
 
 def test_trials_of_regdb_are_ten_seeds_but_for_the_tiny_size():
-    seeds = {size: [c.seed for c in ablate.configs("di2l", "RegDB (images)", size, (0, 1))["DI2L"]] for size in ("tiny", "standard")}
+    seeds = {
+        size: [
+            c.seed
+            for c in ablation.configs("di2l", "RegDB (images)", size, (0, 1))["DI2L"]
+        ]
+        for size in ("tiny", "standard")
+    }
     assert seeds == {"tiny": [0, 1], "standard": list(range(10))}
 
 
 def test_collected_records_are_verified_by_training_again(here, monkeypatch):
-    monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Fig. 6": {"n=2": {"frames": 2}}})
-    ablate.fill([c for cs in ablate.configs("baseline", "Fig. 6", "tiny", (0,)).values() for c in cs], device="cpu")
-    assert ablate.collect("baseline", "tiny", (0,)) == 1
+    monkeypatch.setattr(
+        "vvi.methods.baseline.ABLATIONS", {"Fig. 6": {"n=2": {"frames": 2}}}
+    )
+    ablation.fill(
+        [
+            c
+            for cs in ablation.configs("baseline", "Fig. 6", "tiny", (0,)).values()
+            for c in cs
+        ],
+        device="cpu",
+    )
+    assert ablation.collect("baseline", "tiny", (0,)) == 1
     assert not list((here / "records").rglob("model.safetensors"))
-    check = ablate.verify(1, device="cpu")[0]
-    assert check.same_machine and check.holds and set(check.difference) == {"ir2vis rank1", "ir2vis mAP", "vis2ir rank1", "vis2ir mAP"}
+    check = ablation.verify(1, device="cpu")[0]
+    assert (
+        check.same_machine
+        and check.holds
+        and set(check.difference)
+        == {"ir2vis rank1", "ir2vis mAP", "vis2ir rank1", "vis2ir mAP"}
+    )
     folder = next((here / "records").iterdir())
     record = store.load_record(folder)
     record.scores["ir2vis"]["rank1"] += 0.02
     store.save_record(record, here / "records")
-    assert not ablate.verify(1, device="cpu")[0].holds
+    assert not ablation.verify(1, device="cpu")[0].holds
 
 
 def test_a_stale_run_never_replaces_a_good_record(here, monkeypatch):
     import json
 
     monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Table 2": {"Baseline": {}}})
-    ablate.fill([preset("tiny")], device="cpu")
-    assert ablate.collect("baseline", "tiny", (0,)) == 1
+    ablation.fill([preset("tiny")], device="cpu")
+    assert ablation.collect("baseline", "tiny", (0,)) == 1
     kept = (here / "records" / preset("tiny").hash / "record.json").read_bytes()
     file = paths.runs() / preset("tiny").hash / "record.json"
     content = json.loads(file.read_text())
     content["versions"]["method"] = 0
     file.write_text(json.dumps(content))
-    assert ablate.collect("baseline", "tiny", (0,)) == 1
+    assert ablation.collect("baseline", "tiny", (0,)) == 1
     assert (here / "records" / preset("tiny").hash / "record.json").read_bytes() == kept
-    assert not ablate.missing([preset("tiny")])
+    assert not ablation.missing([preset("tiny")])
 
 
-def test_runs_on_real_data_are_found_again_by_what_the_folder_holds(here, tiny_root, tmp_path, monkeypatch):
+def test_runs_on_real_data_are_found_again_by_what_the_folder_holds(
+    here, tiny_root, tmp_path, monkeypatch
+):
     import shutil
 
     real = shutil.copytree(tiny_root, tmp_path / "real")
     (real / "manifest.json").unlink()
     monkeypatch.setenv("VVI_DATA", str(real))
-    small = dict(backbone="micro", weights=None, height=32, width=16, frames=2, steps=1, identities=4)
+    small = dict(
+        backbone="micro",
+        weights=None,
+        height=32,
+        width=16,
+        frames=2,
+        steps=1,
+        identities=4,
+    )
     wanted = [preset("paper", **small)]
-    assert ablate.fill(wanted, device="cpu") == 1 and ablate.fill(wanted, device="cpu") == 0
+    assert (
+        ablation.fill(wanted, device="cpu") == 1
+        and ablation.fill(wanted, device="cpu") == 0
+    )
 
 
 @pytest.mark.parametrize("method", methods.names())
 def test_committed_records_of_the_first_seed_hold_what_pictures_need(method):
     """A chapter runs in a fresh clone, where nothing but the committed records is there."""
     for table in methods.module(method).ABLATIONS:
-        for label, (first, *_) in ablate.configs(method, table).items():
-            if first.seed == ablate.PICTURED and not ablate.is_point(method, table, label):
+        for label, (first, *_) in ablation.configs(method, table).items():
+            if first.seed == ablation.PICTURED and not ablation.is_point(
+                method, table, label
+            ):
                 held = store.load_record(paths.records() / first.hash).arrays
-                assert {"ir2vis/top", "shown/query_feat", "ir2vis/ap"} <= set(held), f"{table}, {label}: {first.hash}"
+                assert {"ir2vis/top", "shown/query_feat", "ir2vis/ap"} <= set(held), (
+                    f"{table}, {label}: {first.hash}"
+                )

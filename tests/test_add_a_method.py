@@ -13,19 +13,26 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "book" / "add_a_method.md"
-BLOCK = re.compile(r"^(`{3,})\{code-block\} \w+\n:caption: (\S+)\n\n(.*?)\n\1$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^(`{3,})\{code-block\} \w+\n:caption: (\S+)\n\n(.*?)\n\1$",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 def files() -> dict[str, str]:
     """Path -> content, of every file that the page shows whole."""
-    return {path: content + "\n" for _, path, content in BLOCK.findall(PAGE.read_text())}
+    return {
+        path: content + "\n" for _, path, content in BLOCK.findall(PAGE.read_text())
+    }
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
     """The repository without its chapters and records, which are other methods', and with the files of the page."""
     there = tmp_path_factory.mktemp("copy")
-    unwanted = shutil.ignore_patterns("__pycache__", "records", "[0-9]*.ipynb", "[0-9]*.md")
+    unwanted = shutil.ignore_patterns(
+        "__pycache__", "records", "[0-9]*.ipynb", "[0-9]*.md"
+    )
     for name in ("vvi", "book", "tests"):
         shutil.copytree(ROOT / name, there / name, ignore=unwanted)
     for name in ("pyproject.toml", "jupytext.toml", "requirements.lock", "README.md"):
@@ -39,14 +46,30 @@ def copy(tmp_path_factory) -> Path:
 
 
 def call(there: Path, *command: str) -> str:
-    inside = {"PYTHONPATH": str(there), "VVI_ROOT": str(there), "VVI_CACHE": str(there / "data"), "VVI_RUNS": str(there / "runs"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *command], cwd=there, env={**os.environ, **inside}, capture_output=True, text=True)
+    inside = {
+        "PYTHONPATH": str(there),
+        "VVI_ROOT": str(there),
+        "VVI_CACHE": str(there / "data"),
+        "VVI_RUNS": str(there / "runs"),
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=there,
+        env={**os.environ, **inside},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
 
 def test_a_method_is_three_new_files():
-    assert list(files()) == ["vvi/methods/meet.py", "tests/methods/test_meet.py", "book/text/08_meet.md"]
+    assert list(files()) == [
+        "vvi/methods/meet.py",
+        "tests/methods/test_meet.py",
+        "book/text/08_meet.md",
+    ]
 
 
 def test_the_contract_the_floors_and_its_own_test_hold_for_the_new_method(copy):
@@ -67,10 +90,24 @@ def test_the_contract_the_floors_and_its_own_test_hold_for_the_new_method(copy):
 
 
 def test_its_chapter_obeys_the_rules_and_runs(copy):
-    said = call(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_chapters.py", "-k", "08_meet")
+    said = call(
+        copy,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/test_chapters.py",
+        "-k",
+        "08_meet",
+    )
     assert re.search(r"\b1\d passed", said) and "skipped" not in said
 
 
 def test_it_is_trained_from_the_command_line(copy):
-    said = call(copy, "-m", "vvi", "train", "meet", "--preset", "tiny", "--device", "cpu")
-    assert re.search(r"run \w{12}  synthetic data  .+: .+\n  ir2vis .*R1", said) and list((copy / "runs").glob("*/record.json"))
+    said = call(
+        copy, "-m", "vvi", "train", "meet", "--preset", "tiny", "--device", "cpu"
+    )
+    assert re.search(
+        r"run \w{12}  synthetic data  .+: .+\n  ir2vis .*R1", said
+    ) and list((copy / "runs").glob("*/record.json"))

@@ -24,16 +24,18 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent / "data"))
 import toys
 
-from vvi import ablate, checkpoint, experiment, losses, methods, metrics, nearest, store, train, weights
-from vvi.__main__ import main
+from vvi import experiment, losses, methods, metrics, weights
 from vvi.book import parameters
+from vvi.cli.main import main
 from vvi.config import DataConfig, Recipe, from_json, preset
 from vvi.data import buptcampus, open_dataset, regdb, synthetic, sysu, validate, vcm
 from vvi.data.check import report
 from vvi.data.loader import Frames, TrainLoader, decode
-from vvi.evaluation import features, ranking
+from vvi.engine import checkpoint, train
+from vvi.evaluation import features, nearest, ranking
 from vvi.evaluation.features import Features
 from vvi.evaluation.rerank import rerank
+from vvi.experiment import ablation, store
 from vvi.methods import cmft, di2l, iban, mitml, sadstrm
 from vvi.types import DataError
 from vvi.weights import CheckpointError
@@ -76,7 +78,10 @@ def folder(tmp_path, monkeypatch):
 
 def listing(folder):
     """Every entry below a folder, with its content."""
-    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else p.is_symlink() for p in sorted(folder.rglob("*"))}
+    return {
+        str(p.relative_to(folder)): p.read_bytes() if p.is_file() else p.is_symlink()
+        for p in sorted(folder.rglob("*"))
+    }
 
 
 @pytest.mark.parametrize(("make", "error", "words"), CASES)
@@ -92,7 +97,9 @@ def test_python_refuses(folder, reliability, make, error, words):
 
 
 @pytest.mark.parametrize(("make", "code", "words"), COMMANDS)
-def test_the_command_line_refuses(folder, tiny_root, reliability, capsys, make, code, words):
+def test_the_command_line_refuses(
+    folder, tiny_root, reliability, capsys, make, code, words
+):
     arguments = [str(a) for a in make(folder, tiny_root)]
     before = listing(folder)
     try:
@@ -100,19 +107,38 @@ def test_the_command_line_refuses(folder, tiny_root, reliability, capsys, make, 
     except SystemExit as end:  # of the parser of arguments
         ended = end.code
     shown = capsys.readouterr()
-    lines = shown.out.splitlines() if code == 1 else shown.err.splitlines()  # a check that finds errors prints them in its report
+    lines = (
+        shown.out.splitlines() if code == 1 else shown.err.splitlines()
+    )  # a check that finds errors prints them in its report
     said = next((line for line in lines if line.startswith("error")), lines[0])
-    assert ended == code and (code == 1 or len(lines) == 1) and all(word in said for word in words), shown
+    assert (
+        ended == code
+        and (code == 1 or len(lines) == 1)
+        and all(word in said for word in words)
+    ), shown
     assert listing(folder) == before
     reliability.add("bad input", "on the command line", 1, "bad inputs refused")
 
 
 def test_a_mistake_seen_from_the_shell_is_one_line_and_a_code(tmp_path):
-    for arguments in (["check", "--layout", "nope", "x"], ["train", "nope", "--preset", "tiny"], ["synth", str(tmp_path), "--preset", "tiny", "--seed", "-1"]):
+    for arguments in (
+        ["check", "--layout", "nope", "x"],
+        ["train", "nope", "--preset", "tiny"],
+        ["synth", str(tmp_path), "--preset", "tiny", "--seed", "-1"],
+    ):
         done = subprocess.run(
-            [sys.executable, "-m", "vvi", *arguments], capture_output=True, text=True, check=False, env=os.environ | {"VVI_RUNS": str(tmp_path)}
+            [sys.executable, "-m", "vvi", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"VVI_RUNS": str(tmp_path)},
         )
-        assert done.returncode == 2 and done.stderr.count("\n") == 1 and not done.stdout and "Traceback" not in done.stderr, done
+        assert (
+            done.returncode == 2
+            and done.stderr.count("\n") == 1
+            and not done.stdout
+            and "Traceback" not in done.stderr
+        ), done
     assert not list(tmp_path.iterdir())
 
 
@@ -122,8 +148,18 @@ def test_the_campaign_is_large_and_names_no_case_twice():
 
 
 # readers ----------------------------------------------------------------------------------------------------------------------------------------------------------------------
-MAKE = {"vcm": partial(toys.vcm, images=True), "sysu": toys.sysu, "regdb": toys.regdb, "campus": toys.campus}
-READ = {"vcm": partial(vcm.read, min_seq_len=2), "sysu": sysu.read, "regdb": regdb.read, "campus": buptcampus.read}
+MAKE = {
+    "vcm": partial(toys.vcm, images=True),
+    "sysu": toys.sysu,
+    "regdb": toys.regdb,
+    "campus": toys.campus,
+}
+READ = {
+    "vcm": partial(vcm.read, min_seq_len=2),
+    "sysu": sysu.read,
+    "regdb": regdb.read,
+    "campus": buptcampus.read,
+}
 for kind, entry in (
     ("vcm", "info"),
     ("vcm", "info/train_name.txt"),
@@ -142,7 +178,14 @@ for kind, entry in (
     ("campus", "DATA/1/IR/CQ1"),
 ):
 
-    @case(kind, f"{entry} is a link out of the root", DataError, Path(entry).name, "a link that leaves the data folder", "elsewhere")
+    @case(
+        kind,
+        f"{entry} is a link out of the root",
+        DataError,
+        Path(entry).name,
+        "a link that leaves the data folder",
+        "elsewhere",
+    )
     def _(folder, kind=kind, entry=entry):
         root = MAKE[kind](folder / "root")
         shutil.move(root / entry, folder / "elsewhere")
@@ -178,7 +221,12 @@ def _(folder):
     return lambda: open_dataset(root, layout="voc")
 
 
-@case("open_dataset", "option of another layout", ValueError, "regdb has no option 'mode'; it has trial")
+@case(
+    "open_dataset",
+    "option of another layout",
+    ValueError,
+    "regdb has no option 'mode'; it has trial",
+)
 def _(folder):
     root = toys.regdb(folder / "root", images=False)
     return lambda: open_dataset(root, mode="indoor")
@@ -192,7 +240,12 @@ for name, entries in (
     ("iLIDS-VID", ["i-LIDS-VID/"]),
 ):
 
-    @case("open_dataset", f"{name} in place of a known set", DataError, f"this looks like {name}, which is not read here")
+    @case(
+        "open_dataset",
+        f"{name} in place of a known set",
+        DataError,
+        f"this looks like {name}, which is not read here",
+    )
     def _(folder, entries=entries):
         for entry in entries:
             path = folder / "root" / entry
@@ -207,42 +260,76 @@ def _(folder):
     return lambda: open_dataset(folder / "root")
 
 
-@case("open_dataset", "unknown direction", ValueError, "sysu-mm01 has no direction 'vis2ir'; it has ir2vis")
+@case(
+    "open_dataset",
+    "unknown direction",
+    ValueError,
+    "sysu-mm01 has no direction 'vis2ir'; it has ir2vis",
+)
 def _(folder):
     found = open_dataset(toys.sysu(folder / "root"))
     return lambda: found.query("vis2ir")
 
 
-@case("check", "option that no reader has", ValueError, "hitsz-vcm has no option 'colour'")
+@case(
+    "check", "option that no reader has", ValueError, "hitsz-vcm has no option 'colour'"
+)
 def _(folder):
     root = toys.vcm(folder / "root")
     return lambda: report(root, colour=1)
 
 
-@case("sysu arrays", "a pickled object in place of an array", DataError, "train_rgb_resized_label.npy", "unreadable array")
+@case(
+    "sysu arrays",
+    "a pickled object in place of an array",
+    DataError,
+    "train_rgb_resized_label.npy",
+    "unreadable array",
+)
 def _(folder):
     root = toys.sysu(folder / "root")
     for name in ("rgb", "ir"):
-        np.save(root / f"train_{name}_resized_img.npy", np.zeros((1, 288, 144, 3), np.uint8))
-        np.save(root / f"train_{name}_resized_label.npy", np.array([Trap(folder / "sprung")], object), allow_pickle=True)
+        np.save(
+            root / f"train_{name}_resized_img.npy", np.zeros((1, 288, 144, 3), np.uint8)
+        )
+        np.save(
+            root / f"train_{name}_resized_label.npy",
+            np.array([Trap(folder / "sprung")], object),
+            allow_pickle=True,
+        )
     return lambda: sysu.read(root, train="arrays")
 
 
-@case("sysu arrays", "array cut off", DataError, "train_rgb_resized_img.npy", "unreadable array")
+@case(
+    "sysu arrays",
+    "array cut off",
+    DataError,
+    "train_rgb_resized_img.npy",
+    "unreadable array",
+)
 def _(folder):
     root = toys.sysu(folder / "root")
     for name in ("rgb", "ir"):
-        np.save(root / f"train_{name}_resized_img.npy", np.zeros((1, 288, 144, 3), np.uint8))
+        np.save(
+            root / f"train_{name}_resized_img.npy", np.zeros((1, 288, 144, 3), np.uint8)
+        )
         np.save(root / f"train_{name}_resized_label.npy", np.zeros(1, int))
     file = root / "train_rgb_resized_img.npy"
     file.write_bytes(file.read_bytes()[:1000])
     return lambda: sysu.read(root, train="arrays")
 
 
-@case("sampler", "more identities than there are", DataError, "a batch needs 5 identities, the training set has 2")
+@case(
+    "sampler",
+    "more identities than there are",
+    DataError,
+    "a batch needs 5 identities, the training set has 2",
+)
 def _(folder):
     found = vcm.read(toys.vcm(folder / "root"), min_seq_len=2)
-    return lambda: TrainLoader(found, Frames(32, 16), DataConfig(), Recipe(identities=5), 0)
+    return lambda: TrainLoader(
+        found, Frames(32, 16), DataConfig(), Recipe(identities=5), 0
+    )
 
 
 @case("frames", "no folder for the cache", ValueError, "Frames has no cache folder")
@@ -276,7 +363,9 @@ def cut_off(path):
     return path
 
 
-def text(folder, name="a.jpg", content=b"no image at all, but long enough for a header"):
+def text(
+    folder, name="a.jpg", content=b"no image at all, but long enough for a header"
+):
     (folder / name).write_bytes(content)
     return folder / name
 
@@ -296,25 +385,102 @@ def array(folder, row):
 for name, make, *words in (
     ("missing", lambda folder: folder / "a.jpg", "a.jpg does not exist"),
     ("empty", partial(jpeg, cut=0), "a.jpg is empty"),
-    ("JPEG cut in its header", partial(jpeg, cut=20), "a.jpg cannot be decoded", "truncated"),
-    ("JPEG cut in its pixels", partial(jpeg, cut=600), "a.jpg cannot be decoded", "truncated"),
-    ("JPEG without its last byte", partial(jpeg, cut=-2), "a.jpg cannot be decoded", "truncated"),
+    (
+        "JPEG cut in its header",
+        partial(jpeg, cut=20),
+        "a.jpg cannot be decoded",
+        "truncated",
+    ),
+    (
+        "JPEG cut in its pixels",
+        partial(jpeg, cut=600),
+        "a.jpg cannot be decoded",
+        "truncated",
+    ),
+    (
+        "JPEG without its last byte",
+        partial(jpeg, cut=-2),
+        "a.jpg cannot be decoded",
+        "truncated",
+    ),
     ("text", text, "a.jpg cannot be decoded", "no image of a known format"),
-    ("head of a GIF", partial(text, content=b"GIF89a" + bytes(50)), "a.jpg cannot be decoded"),
-    ("folder", lambda folder: (folder / "a.jpg").mkdir() or folder / "a.jpg", "a.jpg cannot be decoded"),
-    ("bitmap cut off", partial(bitmap, cut=200), "a.bmp cannot be decoded", "truncated"),
-    ("bitmap of no pixels", partial(bitmap, width=0, height=0), "a.bmp cannot be decoded"),
-    ("bitmap of no width", partial(bitmap, width=0, height=5), "a.bmp cannot be decoded"),
-    ("bitmap of 10 gigapixels", partial(bitmap, width=100_000, height=100_000), "a.bmp cannot be decoded", "exceeds limit"),
-    ("floats in a TIFF", partial(picture, values=np.ones((4, 4), np.float32), form="TIFF"), "a.png cannot be decoded: floating-point numbers of 32 bits"),
-    ("whole numbers of 32 bits", partial(picture, values=np.ones((4, 4), np.int32), form="TIFF"), "a.png cannot be decoded: signed whole numbers of 32"),
-    ("a HEIC picture", partial(text, content=b"\0\0\0\x18ftypheic" + bytes(40)), "a.jpg cannot be decoded: a HEIC picture or a video"),
-    ("a web page", partial(text, content=b"<!DOCTYPE html><html>"), "a.jpg cannot be decoded: no image of a known format", "<!DOCTYPE ht"),
-    ("nothing but blanks", partial(text, content=b" " * 99), "a.jpg cannot be decoded: no image of a known format"),
-    ("PNG cut off", lambda folder: cut_off(picture(folder, np.arange(999, dtype=np.uint16)[None] * 60)), "a.png cannot be decoded"),
-    ("row beyond an array", partial(array, row="9"), "a.npy/9 cannot be decoded", "out of bounds"),
+    (
+        "head of a GIF",
+        partial(text, content=b"GIF89a" + bytes(50)),
+        "a.jpg cannot be decoded",
+    ),
+    (
+        "folder",
+        lambda folder: (folder / "a.jpg").mkdir() or folder / "a.jpg",
+        "a.jpg cannot be decoded",
+    ),
+    (
+        "bitmap cut off",
+        partial(bitmap, cut=200),
+        "a.bmp cannot be decoded",
+        "truncated",
+    ),
+    (
+        "bitmap of no pixels",
+        partial(bitmap, width=0, height=0),
+        "a.bmp cannot be decoded",
+    ),
+    (
+        "bitmap of no width",
+        partial(bitmap, width=0, height=5),
+        "a.bmp cannot be decoded",
+    ),
+    (
+        "bitmap of 10 gigapixels",
+        partial(bitmap, width=100_000, height=100_000),
+        "a.bmp cannot be decoded",
+        "exceeds limit",
+    ),
+    (
+        "floats in a TIFF",
+        partial(picture, values=np.ones((4, 4), np.float32), form="TIFF"),
+        "a.png cannot be decoded: floating-point numbers of 32 bits",
+    ),
+    (
+        "whole numbers of 32 bits",
+        partial(picture, values=np.ones((4, 4), np.int32), form="TIFF"),
+        "a.png cannot be decoded: signed whole numbers of 32",
+    ),
+    (
+        "a HEIC picture",
+        partial(text, content=b"\0\0\0\x18ftypheic" + bytes(40)),
+        "a.jpg cannot be decoded: a HEIC picture or a video",
+    ),
+    (
+        "a web page",
+        partial(text, content=b"<!DOCTYPE html><html>"),
+        "a.jpg cannot be decoded: no image of a known format",
+        "<!DOCTYPE ht",
+    ),
+    (
+        "nothing but blanks",
+        partial(text, content=b" " * 99),
+        "a.jpg cannot be decoded: no image of a known format",
+    ),
+    (
+        "PNG cut off",
+        lambda folder: cut_off(
+            picture(folder, np.arange(999, dtype=np.uint16)[None] * 60)
+        ),
+        "a.png cannot be decoded",
+    ),
+    (
+        "row beyond an array",
+        partial(array, row="9"),
+        "a.npy/9 cannot be decoded",
+        "out of bounds",
+    ),
     ("row that is no number", partial(array, row="x"), "a.npy/x cannot be decoded"),
-    ("row of no array", lambda folder: folder / "a.npy" / "1", "a.npy/1 does not exist"),
+    (
+        "row of no array",
+        lambda folder: folder / "a.npy" / "1",
+        "a.npy/1 does not exist",
+    ),
 ):
 
     @case("image", name, DataError, *words)
@@ -328,7 +494,10 @@ def test_validate_names_an_image_that_is_a_link_out_of_the_root(tmp_path):
     image = root / "0001" / "rgb" / "D3" / "1.jpg"
     shutil.move(image, tmp_path / "elsewhere.jpg")
     image.symlink_to(tmp_path / "elsewhere.jpg")
-    assert "1.jpg: a link that leaves the data folder" in validate(vcm.read(root, min_seq_len=2))[0]
+    assert (
+        "1.jpg: a link that leaves the data folder"
+        in validate(vcm.read(root, min_seq_len=2))[0]
+    )
     assert "a link that leaves" in report(root, min_seq_len=2).errors[0]
 
 
@@ -348,12 +517,54 @@ def test_a_link_out_of_the_root_is_read_when_it_is_wanted(tmp_path):
 
 
 # the embedded set ---------------------------------------------------------------------------------------------------------------------------------------------------------------
-call("synthetic", "unknown preset", ValueError, ["no synthetic preset 'huge'", "tiny, half, standard, full"], synthetic.write, "x", preset="huge")
-call("synthetic", "unknown knob", ValueError, ["no knob 'colour'", "bad_frames"], synthetic.write, "x", preset="tiny+colour=1")
-call("synthetic", "dose out of range", ValueError, ["bars=9", "from 0 to 0.5"], synthetic.write, "x", preset="tiny+bars=9")
-call("synthetic", "unknown layout", ValueError, ["no layout 'voc' to write", "hitsz-vcm"], synthetic.write, "x", preset="tiny", layout="voc")
+call(
+    "synthetic",
+    "unknown preset",
+    ValueError,
+    ["no synthetic preset 'huge'", "tiny, half, standard, full"],
+    synthetic.write,
+    "x",
+    preset="huge",
+)
+call(
+    "synthetic",
+    "unknown knob",
+    ValueError,
+    ["no knob 'colour'", "bad_frames"],
+    synthetic.write,
+    "x",
+    preset="tiny+colour=1",
+)
+call(
+    "synthetic",
+    "dose out of range",
+    ValueError,
+    ["bars=9", "from 0 to 0.5"],
+    synthetic.write,
+    "x",
+    preset="tiny+bars=9",
+)
+call(
+    "synthetic",
+    "unknown layout",
+    ValueError,
+    ["no layout 'voc' to write", "hitsz-vcm"],
+    synthetic.write,
+    "x",
+    preset="tiny",
+    layout="voc",
+)
 for seed in (-1, 1.5, "x", True):
-    call("synthetic", f"seed {seed!r}", ValueError, [f"seed={seed!r}", "whole number from 0"], synthetic.write, "x", preset="tiny", seed=seed)
+    call(
+        "synthetic",
+        f"seed {seed!r}",
+        ValueError,
+        [f"seed={seed!r}", "whole number from 0"],
+        synthetic.write,
+        "x",
+        preset="tiny",
+        seed=seed,
+    )
 for name, content, *words in (
     ("cut off", b'{"preset": "ti', "manifest.json is damaged"),
     ("not UTF-8", b"\xff\xfe", "manifest.json is damaged", "utf-8"),
@@ -370,11 +581,33 @@ for name, content, *words in (
 
 HEAD = "path,split,identity,modality,camera,tracklet,frame,fault,direction,phase,view,light,mask,place"
 for name, table, content, *words in (
-    ("frames without their faults", "frames.csv", HEAD.replace(",fault", "") + "\n", "frames.csv lacks the column(s) fault; it has path, split"),
-    ("frames of another file", "frames.csv", "a,b\n1,2\n", "frames.csv lacks the column(s) path, split"),
+    (
+        "frames without their faults",
+        "frames.csv",
+        HEAD.replace(",fault", "") + "\n",
+        "frames.csv lacks the column(s) fault; it has path, split",
+    ),
+    (
+        "frames of another file",
+        "frames.csv",
+        "a,b\n1,2\n",
+        "frames.csv lacks the column(s) path, split",
+    ),
     ("frames empty", "frames.csv", "", "frames.csv is no table", "No columns"),
-    ("frames ragged", "frames.csv", "a,b\n1,2\n1,2,3,4\n", "frames.csv is no table", "line 3"),
-    ("frames not UTF-8", "frames.csv", b"a,\xff\n1,2\n", "frames.csv is no table", "utf-8"),
+    (
+        "frames ragged",
+        "frames.csv",
+        "a,b\n1,2\n1,2,3,4\n",
+        "frames.csv is no table",
+        "line 3",
+    ),
+    (
+        "frames not UTF-8",
+        "frames.csv",
+        b"a,\xff\n1,2\n",
+        "frames.csv is no table",
+        "utf-8",
+    ),
     (
         "mask outside of the set",
         "frames.csv",
@@ -388,16 +621,29 @@ for name, table, content, *words in (
         "frames.csv: mask '/etc/passwd' leaves the data folder",
     ),
     ("frames missing", "other.csv", "", "frames.csv is missing", "no synthetic set"),
-    ("factors without identities", "factors.csv", "split,height\ntrain,1\n", "factors.csv lacks the column(s) identity, look_alike_group"),
+    (
+        "factors without identities",
+        "factors.csv",
+        "split,height\ntrain,1\n",
+        "factors.csv lacks the column(s) identity, look_alike_group",
+    ),
     ("factors empty", "factors.csv", "", "factors.csv is no table"),
 ):
 
     @case("synthetic", name, DataError, *words)
     def _(folder, name=name, table=table, content=content):
         (folder / "info").mkdir()
-        text(folder / "info", table, content if isinstance(content, bytes) else content.encode())
+        text(
+            folder / "info",
+            table,
+            content if isinstance(content, bytes) else content.encode(),
+        )
         shown = vcm.read(toys.vcm(folder / "toy"), min_seq_len=2).train[0]
-        return partial(synthetic.read_factors, folder) if "factors" in name else partial(synthetic.read_masks, folder, shown)
+        return (
+            partial(synthetic.read_factors, folder)
+            if "factors" in name
+            else partial(synthetic.read_masks, folder, shown)
+        )
 
 
 # configs and methods ----------------------------------------------------------------------------------------------------------------------------------------------------------
@@ -435,7 +681,14 @@ for changes, *words in (
         return lambda: preset("tiny", **changes)
 
 
-call("config", "unknown preset", ValueError, ["no preset 'huge'", "tiny, standard, full, paper"], preset, "huge")
+call(
+    "config",
+    "unknown preset",
+    ValueError,
+    ["no preset 'huge'", "tiny, standard, full, paper"],
+    preset,
+    "huge",
+)
 for content, *words in (
     ("[]", "RunConfig is made of fields by name, not of []"),
     ("null", "RunConfig is made of fields by name, not of None"),
@@ -451,25 +704,131 @@ for content, *words in (
     call("config", f"JSON {content}", ValueError, words, from_json, content)
 
 load = partial(methods.load, backbone="micro", frames=3)
-call("methods", "unknown method", ValueError, ["no method 'resnet': choose from baseline"], load, "resnet", 4)
-call("methods", "unknown option", ValueError, ["baseline has no option colour; it has backbone"], load, "baseline", 4, colour=1)
-call("methods", "unknown trunk", ValueError, ["no trunk 'vit': choose from resnet50"], methods.load, "baseline", 4, backbone="vit")
-call("methods", "unknown weights", ValueError, ["no weights 'coco' for resnet50"], methods.load, "baseline", 4, weights="coco")
-call("methods", "no frames", ValueError, ["frames=0", "at least 1"], methods.load, "baseline", 4, frames=0)
-call("methods", "a word for a number", ValueError, ["margin='wide'", "a finite number"], load, "baseline", 4, margin="wide")
-call("methods", "a choice that is none", ValueError, ["reads='sounds'", "one of 'frames', 'anaglyphs'"], load, "baseline", 4, reads="sounds")
+call(
+    "methods",
+    "unknown method",
+    ValueError,
+    ["no method 'resnet': choose from baseline"],
+    load,
+    "resnet",
+    4,
+)
+call(
+    "methods",
+    "unknown option",
+    ValueError,
+    ["baseline has no option colour; it has backbone"],
+    load,
+    "baseline",
+    4,
+    colour=1,
+)
+call(
+    "methods",
+    "unknown trunk",
+    ValueError,
+    ["no trunk 'vit': choose from resnet50"],
+    methods.load,
+    "baseline",
+    4,
+    backbone="vit",
+)
+call(
+    "methods",
+    "unknown weights",
+    ValueError,
+    ["no weights 'coco' for resnet50"],
+    methods.load,
+    "baseline",
+    4,
+    weights="coco",
+)
+call(
+    "methods",
+    "no frames",
+    ValueError,
+    ["frames=0", "at least 1"],
+    methods.load,
+    "baseline",
+    4,
+    frames=0,
+)
+call(
+    "methods",
+    "a word for a number",
+    ValueError,
+    ["margin='wide'", "a finite number"],
+    load,
+    "baseline",
+    4,
+    margin="wide",
+)
+call(
+    "methods",
+    "a choice that is none",
+    ValueError,
+    ["reads='sounds'", "one of 'frames', 'anaglyphs'"],
+    load,
+    "baseline",
+    4,
+    reads="sounds",
+)
 for num_ids in (0, -1, 1.5, "x"):
-    call("methods", f"{num_ids!r} identities", ValueError, [f"num_ids={num_ids!r}", "at least one identity"], load, "baseline", num_ids)
+    call(
+        "methods",
+        f"{num_ids!r} identities",
+        ValueError,
+        [f"num_ids={num_ids!r}", "at least one identity"],
+        load,
+        "baseline",
+        num_ids,
+    )
 for name, clips, modality, *words in (
-    ("frames without time", torch.zeros(2, 3, 32, 16), "vis", "clips must be (B, T, 3, H, W)", "(2, 3, 32, 16)"),
+    (
+        "frames without time",
+        torch.zeros(2, 3, 32, 16),
+        "vis",
+        "clips must be (B, T, 3, H, W)",
+        "(2, 3, 32, 16)",
+    ),
     ("no clips", torch.zeros(0, 3, 3, 32, 16), "vis", "no empty side"),
     ("one channel", torch.zeros(2, 3, 1, 32, 16), "vis", "(2, 3, 1, 32, 16)"),
-    ("bytes", torch.zeros(2, 3, 3, 32, 16, dtype=torch.uint8), "ir", "normalised floats, got torch.uint8"),
-    ("an unknown modality", torch.zeros(2, 3, 3, 32, 16), "thermal", "no modality 'thermal': choose from vis, ir"),
+    (
+        "bytes",
+        torch.zeros(2, 3, 3, 32, 16, dtype=torch.uint8),
+        "ir",
+        "normalised floats, got torch.uint8",
+    ),
+    (
+        "an unknown modality",
+        torch.zeros(2, 3, 3, 32, 16),
+        "thermal",
+        "no modality 'thermal': choose from vis, ir",
+    ),
 ):
-    case("embed", name, ValueError, *words)(lambda folder, clips=clips, modality=modality: partial(load("baseline", 4).eval().embed, clips, modality))
-call("tables", "unknown table", ValueError, ["baseline has no table 'Table 99': choose from Table 2"], ablate.rows, "baseline", "Table 99")
-call("tables", "unpublished", ValueError, ["mitml.csv has nothing for 'Table 99'"], ablate.published, "mitml", "Table 99")
+    case("embed", name, ValueError, *words)(
+        lambda folder, clips=clips, modality=modality: partial(
+            load("baseline", 4).eval().embed, clips, modality
+        )
+    )
+call(
+    "tables",
+    "unknown table",
+    ValueError,
+    ["baseline has no table 'Table 99': choose from Table 2"],
+    ablation.rows,
+    "baseline",
+    "Table 99",
+)
+call(
+    "tables",
+    "unpublished",
+    ValueError,
+    ["mitml.csv has nothing for 'Table 99'"],
+    ablation.published,
+    "mitml",
+    "Table 99",
+)
 for device, *words in (
     ("tpu", "no device 'tpu': use auto, cpu, cuda"),
     ("cpu:3", "no device 'cpu:3'"),
@@ -481,15 +840,47 @@ for device, *words in (
 ):
     call("device", repr(device), ValueError, words, train.fabric, device)
 for name, function, args, *words in (
-    ("width", nearest.search, (nearest.index(np.eye(4)), np.ones((1, 3))), "embeddings of 3 numbers searched for among embeddings of 4"),
-    ("nothing wanted", nearest.search, (nearest.index(np.eye(4)), np.eye(4), 0), "top=0: it counts from 1"),
-    ("nothing wanted, exactly", nearest.exact, (np.eye(4), np.eye(4), 0), "top=0: it counts from 1"),
-    ("no chunk", nearest.exact, (np.eye(4), np.eye(4), 1, 0), "chunk=0: it counts from 1"),
-    ("unknown index", nearest.index, (np.eye(4), "Tree"), "FAISS makes no index 'Tree' of embeddings of 4 numbers"),
-    ("unknown effort", nearest.search, (nearest.index(np.eye(4)), np.eye(4), 1, "depth=3"), "this index has no 'depth=3'"),
+    (
+        "width",
+        nearest.search,
+        (nearest.index(np.eye(4)), np.ones((1, 3))),
+        "embeddings of 3 numbers searched for among embeddings of 4",
+    ),
+    (
+        "nothing wanted",
+        nearest.search,
+        (nearest.index(np.eye(4)), np.eye(4), 0),
+        "top=0: it counts from 1",
+    ),
+    (
+        "nothing wanted, exactly",
+        nearest.exact,
+        (np.eye(4), np.eye(4), 0),
+        "top=0: it counts from 1",
+    ),
+    (
+        "no chunk",
+        nearest.exact,
+        (np.eye(4), np.eye(4), 1, 0),
+        "chunk=0: it counts from 1",
+    ),
+    (
+        "unknown index",
+        nearest.index,
+        (np.eye(4), "Tree"),
+        "FAISS makes no index 'Tree' of embeddings of 4 numbers",
+    ),
+    (
+        "unknown effort",
+        nearest.search,
+        (nearest.index(np.eye(4)), np.eye(4), 1, "depth=3"),
+        "this index has no 'depth=3'",
+    ),
 ):
     call("nearest", name, ValueError, words, function, *args)
-call("device", "unknown precision", ValueError, ["'8-bit'"], train.fabric, "cpu", "8-bit")
+call(
+    "device", "unknown precision", ValueError, ["'8-bit'"], train.fabric, "cpu", "8-bit"
+)
 
 
 class Trap:
@@ -505,27 +896,107 @@ class Trap:
 # features and scores ----------------------------------------------------------------------------------------------------------------------------------------------------------
 RNG = np.random.default_rng(0)
 GOOD = dict(
-    query=RNG.normal(size=(3, 4)), gallery=RNG.normal(size=(5, 4)), query_ids=[1, 2, 3], gallery_ids=[1, 2, 3, 1, 2], query_cams=[1] * 3, gallery_cams=[2] * 5
+    query=RNG.normal(size=(3, 4)),
+    gallery=RNG.normal(size=(5, 4)),
+    query_ids=[1, 2, 3],
+    gallery_ids=[1, 2, 3, 1, 2],
+    query_cams=[1] * 3,
+    gallery_cams=[2] * 5,
 )
 for name, changes, *words in (
-    ("one NaN", {"query": np.where(np.eye(3, 4) > 0, np.nan, 1.0)}, "query features: NaN or infinity", "3 row(s): 0, 1, 2"),
-    ("infinity in the gallery", {"gallery": np.full((5, 4), np.inf)}, "gallery features: NaN or infinity", "5 row(s)"),
-    ("numbers too large to square", {"query": np.full((3, 4), 1e300)}, "query features", "overflow"),
-    ("words", {"query": [["a"] * 4] * 3}, "query features: expected real numbers, got <U1"),
-    ("complex numbers", {"gallery": np.ones((5, 4)) * 1j}, "gallery features: expected real numbers, got complex128"),
-    ("None", {"query": np.full((3, 4), None)}, "query features: expected real numbers, got object"),
-    ("one row", {"query": np.ones(4)}, "query features: expected 2 dimensions, got shape (4,)"),
-    ("other width", {"query": np.ones((3, 5))}, "query features (3, 5) and gallery features (5, 4) do not share a width"),
-    ("no width", {"query": np.ones((3, 0)), "gallery": np.ones((5, 0))}, "do not share a width D > 0"),
-    ("no query", {"query": np.ones((0, 4)), "query_ids": [], "query_cams": []}, "empty query set"),
-    ("no gallery", {"gallery": np.ones((0, 4)), "gallery_ids": [], "gallery_cams": []}, "empty gallery set"),
-    ("identities too few", {"query_ids": [1, 2]}, "query_ids must be whole numbers of shape (3,)", "(2,)"),
-    ("identities half", {"gallery_ids": [1.5, 2, 3, 4, 5]}, "gallery_ids must be whole numbers", "float64"),
-    ("identities undefined", {"query_ids": [1, np.nan, 3]}, "query_ids must be whole numbers"),
-    ("identities by name", {"query_ids": ["a", "b", "c"]}, "query_ids must be whole numbers", "<U1"),
-    ("cameras in a table", {"gallery_cams": np.ones((5, 1), int)}, "gallery_cams must be whole numbers of shape (5,)", "(5, 1)"),
+    (
+        "one NaN",
+        {"query": np.where(np.eye(3, 4) > 0, np.nan, 1.0)},
+        "query features: NaN or infinity",
+        "3 row(s): 0, 1, 2",
+    ),
+    (
+        "infinity in the gallery",
+        {"gallery": np.full((5, 4), np.inf)},
+        "gallery features: NaN or infinity",
+        "5 row(s)",
+    ),
+    (
+        "numbers too large to square",
+        {"query": np.full((3, 4), 1e300)},
+        "query features",
+        "overflow",
+    ),
+    (
+        "words",
+        {"query": [["a"] * 4] * 3},
+        "query features: expected real numbers, got <U1",
+    ),
+    (
+        "complex numbers",
+        {"gallery": np.ones((5, 4)) * 1j},
+        "gallery features: expected real numbers, got complex128",
+    ),
+    (
+        "None",
+        {"query": np.full((3, 4), None)},
+        "query features: expected real numbers, got object",
+    ),
+    (
+        "one row",
+        {"query": np.ones(4)},
+        "query features: expected 2 dimensions, got shape (4,)",
+    ),
+    (
+        "other width",
+        {"query": np.ones((3, 5))},
+        "query features (3, 5) and gallery features (5, 4) do not share a width",
+    ),
+    (
+        "no width",
+        {"query": np.ones((3, 0)), "gallery": np.ones((5, 0))},
+        "do not share a width D > 0",
+    ),
+    (
+        "no query",
+        {"query": np.ones((0, 4)), "query_ids": [], "query_cams": []},
+        "empty query set",
+    ),
+    (
+        "no gallery",
+        {"gallery": np.ones((0, 4)), "gallery_ids": [], "gallery_cams": []},
+        "empty gallery set",
+    ),
+    (
+        "identities too few",
+        {"query_ids": [1, 2]},
+        "query_ids must be whole numbers of shape (3,)",
+        "(2,)",
+    ),
+    (
+        "identities half",
+        {"gallery_ids": [1.5, 2, 3, 4, 5]},
+        "gallery_ids must be whole numbers",
+        "float64",
+    ),
+    (
+        "identities undefined",
+        {"query_ids": [1, np.nan, 3]},
+        "query_ids must be whole numbers",
+    ),
+    (
+        "identities by name",
+        {"query_ids": ["a", "b", "c"]},
+        "query_ids must be whole numbers",
+        "<U1",
+    ),
+    (
+        "cameras in a table",
+        {"gallery_cams": np.ones((5, 1), int)},
+        "gallery_cams must be whole numbers of shape (5,)",
+        "(5, 1)",
+    ),
     ("no camera", {"query_cams": None}, "query_cams must be whole numbers", "object"),
-    ("nobody to be found", {"query_ids": [7, 8, 9]}, "no query has a match left in the gallery under rule 'vcm'"),
+    (
+        "nobody to be found",
+        {"query_ids": [7, 8, 9]},
+        "no query has a match left in the gallery under rule 'vcm'",
+    ),
     ("unknown rule", {"rule": "market"}, "rule 'market': it is one of vcm, sysu, none"),
     (
         "cameras from 0",
@@ -536,7 +1007,14 @@ for name, changes, *words in (
     ("a camera 7", {"rule": "sysu", "query_cams": [3, 6, 7]}, "there is a camera 7"),
     ("empty blocks", {"chunk": 0}, "chunk 0: at least one query per block"),
 ):
-    call("metrics", name, ValueError, words, metrics.retrieval_metrics, **(GOOD | changes))
+    call(
+        "metrics",
+        name,
+        ValueError,
+        words,
+        metrics.retrieval_metrics,
+        **(GOOD | changes),
+    )
 call(
     "metrics",
     "NaN similarity",
@@ -549,19 +1027,48 @@ call(
     [1, 1],
     [2, 2],
 )
-call("metrics", "similarity of one query", ValueError, ["similarity: expected 2 dimensions"], metrics.from_similarity, [1.0, 2.0], [1], [1, 2], [1], [2, 2])
-call("metrics", "rank 0", ValueError, ["rank 0: ranks start at 1"], metrics.retrieval_metrics(**GOOD).rank, 0)
+call(
+    "metrics",
+    "similarity of one query",
+    ValueError,
+    ["similarity: expected 2 dimensions"],
+    metrics.from_similarity,
+    [1.0, 2.0],
+    [1],
+    [1, 2],
+    [1],
+    [2, 2],
+)
+call(
+    "metrics",
+    "rank 0",
+    ValueError,
+    ["rank 0: ranks start at 1"],
+    metrics.retrieval_metrics(**GOOD).rank,
+    0,
+)
 
 for name, changes, *words in (
     ("no neighbours", {"k1": 0}, "k1=0 must be an integer >= 1"),
     ("half a neighbour", {"k1": 2.5}, "k1=2.5 must be an integer"),
-    ("more to average than neighbours", {"k2": 30}, "k2=30 must be an integer from 1 to k1=20"),
+    (
+        "more to average than neighbours",
+        {"k2": 30},
+        "k2=30 must be an integer from 1 to k1=20",
+    ),
     ("a share above one", {"weight": 1.5}, "weight=1.5 (lambda) must be from 0 to 1"),
     ("NaN", {"query": np.full((3, 4), np.nan)}, "query features: NaN or infinity"),
     ("one row", {"gallery": np.ones(4)}, "gallery features must be (N, D), got (4,)"),
     ("another width", {"gallery": np.ones((5, 3))}, "different widths: 4 and 3"),
 ):
-    call("re-ranking", name, ValueError, words, rerank, **({name: GOOD[name] for name in ("query", "gallery")} | changes))
+    call(
+        "re-ranking",
+        name,
+        ValueError,
+        words,
+        rerank,
+        **({name: GOOD[name] for name in ("query", "gallery")} | changes),
+    )
 
 
 def features_of(folder, name="a.npz", table=None, **arrays):
@@ -572,15 +1079,60 @@ def features_of(folder, name="a.npz", table=None, **arrays):
 
 
 for name, make, *words in (
-    ("in a text", lambda folder: text(folder, "a.txt"), "a.txt: features end in .npz, .safetensors"),
-    ("in nothing", lambda folder: text(folder, "a.npz", b""), "a.npz holds no features that can be read"),
-    ("in a pickle", lambda folder: features_of(folder, features=np.array([Trap(folder / "sprung")], object)), "a.npz holds no features that can be read"),
-    ("of one dimension", lambda folder: features_of(folder, x=np.ones(3)), "no array `features` of rows (N, D)", "it holds x (3,)"),
-    ("NaN", lambda folder: features_of(folder, features=np.full((2, 3), np.nan)), "NaN or infinity in row(s) 0, 1"),
-    ("with too few identities", lambda folder: features_of(folder, features=np.ones((3, 2)), ids=np.ones(2)), "2 ids for 3 rows"),
-    ("with a table of others", lambda folder: features_of(folder, table="row,name\n0,x\n", features=np.ones((3, 2))), "a.csv has 1 rows, a.npz 3"),
-    ("with a ragged table", lambda folder: features_of(folder, table="a,b\n1,2\n1,2,3\n", features=np.ones((2, 2))), "a.csv is no table"),
-    ("of two widths", lambda folder: features_of(folder, query=np.ones((3, 2)), gallery=np.ones((3, 4))), "query rows have 2 numbers, gallery 4"),
+    (
+        "in a text",
+        lambda folder: text(folder, "a.txt"),
+        "a.txt: features end in .npz, .safetensors",
+    ),
+    (
+        "in nothing",
+        lambda folder: text(folder, "a.npz", b""),
+        "a.npz holds no features that can be read",
+    ),
+    (
+        "in a pickle",
+        lambda folder: features_of(
+            folder, features=np.array([Trap(folder / "sprung")], object)
+        ),
+        "a.npz holds no features that can be read",
+    ),
+    (
+        "of one dimension",
+        lambda folder: features_of(folder, x=np.ones(3)),
+        "no array `features` of rows (N, D)",
+        "it holds x (3,)",
+    ),
+    (
+        "NaN",
+        lambda folder: features_of(folder, features=np.full((2, 3), np.nan)),
+        "NaN or infinity in row(s) 0, 1",
+    ),
+    (
+        "with too few identities",
+        lambda folder: features_of(folder, features=np.ones((3, 2)), ids=np.ones(2)),
+        "2 ids for 3 rows",
+    ),
+    (
+        "with a table of others",
+        lambda folder: features_of(
+            folder, table="row,name\n0,x\n", features=np.ones((3, 2))
+        ),
+        "a.csv has 1 rows, a.npz 3",
+    ),
+    (
+        "with a ragged table",
+        lambda folder: features_of(
+            folder, table="a,b\n1,2\n1,2,3\n", features=np.ones((2, 2))
+        ),
+        "a.csv is no table",
+    ),
+    (
+        "of two widths",
+        lambda folder: features_of(
+            folder, query=np.ones((3, 2)), gallery=np.ones((3, 4))
+        ),
+        "query rows have 2 numbers, gallery 4",
+    ),
 ):
 
     @case("features", name, ValueError, *words)
@@ -589,13 +1141,33 @@ for name, make, *words in (
         return lambda: features.load(file)
 
 
-call("features", "missing", FileNotFoundError, ["there is no file of features nowhere.npz"], features.load, "nowhere.npz")
+call(
+    "features",
+    "missing",
+    FileNotFoundError,
+    ["there is no file of features nowhere.npz"],
+    features.load,
+    "nowhere.npz",
+)
 for name, (query, gallery), *words in (
-    ("without identities", ({}, {"identity": ["1"] * 5}), "no identity in row(s) 0, 1, 2; fill the column identity"),
-    ("without cameras", ({"identity": ["1"] * 3}, {"identity": ["1"] * 5}), "no camera in row(s) 0, 1, 2", "or say --rule none"),
+    (
+        "without identities",
+        ({}, {"identity": ["1"] * 5}),
+        "no identity in row(s) 0, 1, 2; fill the column identity",
+    ),
+    (
+        "without cameras",
+        ({"identity": ["1"] * 3}, {"identity": ["1"] * 5}),
+        "no camera in row(s) 0, 1, 2",
+        "or say --rule none",
+    ),
 ):
     sides = [
-        Features(GOOD[side].astype(np.float32), pd.DataFrame(known, index=range(len(GOOD[side])))) for side, known in (("query", query), ("gallery", gallery))
+        Features(
+            GOOD[side].astype(np.float32),
+            pd.DataFrame(known, index=range(len(GOOD[side]))),
+        )
+        for side, known in (("query", query), ("gallery", gallery))
     ]
     call("features", name, ValueError, words, ranking.score, *sides)
 
@@ -605,10 +1177,18 @@ for changes, *words in (
     ({"preset": "small"}, "no preset 'small': choose from tiny, standard"),
     ({"data": ""}, "data is empty: give a folder"),
     ({"data": "/no/such/folder"}, "data /no/such/folder: no such folder"),
-    ({"data": "D:\\new\\table"}, "no such folder", "under WSL it is", "mnt/d/new/table"),
+    (
+        {"data": "D:\\new\\table"},
+        "no such folder",
+        "under WSL it is",
+        "mnt/d/new/table",
+    ),
     ({"data": "D:\new\table"}, "holds a line break or a tab", "write r"),
     ({"data": 3}, "data 3 does not fit: give a folder"),
-    ({"seeds": "x"}, "seeds='x' does not fit, each is an integer >= 0: write 0 or 0,1,2"),
+    (
+        {"seeds": "x"},
+        "seeds='x' does not fit, each is an integer >= 0: write 0 or 0,1,2",
+    ),
     ({"seeds": -1}, "seeds=-1 does not fit"),
     ({"seeds": []}, "seeds=[] names no seed"),
     ({"seeds": None}, "seeds=None does not fit"),
@@ -620,10 +1200,21 @@ for changes, *words in (
     ({"device": "0,1"}, "no device '0,1'", "torchrun"),
     ({"device": -1}, "no device -1"),
 ):
-    call("parameters", str(changes), ValueError, words, parameters.read, **(STANDARD | changes))
+    call(
+        "parameters",
+        str(changes),
+        ValueError,
+        words,
+        parameters.read,
+        **(STANDARD | changes),
+    )
 
 # losses -------------------------------------------------------------------------------------------------------------------------------------------------------------------------
-FEAT, ONE, TWO = torch.arange(20.0).view(4, 5), torch.full((4,), 7), torch.tensor([0, 0, 1, 1])
+FEAT, ONE, TWO = (
+    torch.arange(20.0).view(4, 5),
+    torch.full((4,), 7),
+    torch.tensor([0, 0, 1, 1]),
+)
 ALONE = {  # losses of one set of features
     "batch-hard triplet": losses.batch_hard_triplet,
     "weighted triplet": losses.weighted_triplet,
@@ -636,20 +1227,99 @@ PAIRS = {  # losses of both modalities
     "refinement": lambda vis, ir, ids: cmft.refinement_loss(vis, ir, vis, ids),
     "easy sample": iban.easy_sample_loss,
 }
-COMPARE = [*ALONE, "cross-modal", "discriminative"]  # refinement and easy sample do not ask for a second identity
-for name, loss in (ALONE | {n: lambda feat, ids, f=f: f(feat, feat, ids) for n, f in PAIRS.items()}).items():
+COMPARE = [
+    *ALONE,
+    "cross-modal",
+    "discriminative",
+]  # refinement and easy sample do not ask for a second identity
+for name, loss in (
+    ALONE | {n: lambda feat, ids, f=f: f(feat, feat, ids) for n, f in PAIRS.items()}
+).items():
     if name in COMPARE:
-        call("losses", f"{name}, one identity", ValueError, ["a triplet needs two identities in the batch, got only identity 7"], loss, FEAT, ONE)
-    call("losses", f"{name}, no clips", ValueError, ["features must be (N, D) and identities (N,)", "(0, 5)"], loss, FEAT[:0], TWO[:0])
-    call("losses", f"{name}, too few identities", ValueError, ["features must be (N, D) and identities (N,)"], loss, FEAT, TWO[:3])
-    call("losses", f"{name}, frames in place of clips", ValueError, ["features must be (N, D)"], loss, FEAT[:, None], TWO)
-call("losses", "weighted triplet, an identity with one clip", ValueError, ["identity 1 has one"], losses.weighted_triplet, FEAT[:3], TWO[:3])
-call("losses", "refinement, an identity with one clip", ValueError, ["MSRL needs two clips", "tracklets=2"], PAIRS["refinement"], FEAT[:3], FEAT[:3], TWO[:3])
-call("losses", "confusion, unknown adversary", ValueError, ["no adversary 'fourth': choose from third"], mitml.confusion_loss, FEAT, FEAT, "fourth")
-call("losses", "focal, negative gamma", ValueError, ["gamma=-1.0: it must not be negative"], di2l.focal_loss, FEAT, TWO, -1.0)
+        call(
+            "losses",
+            f"{name}, one identity",
+            ValueError,
+            ["a triplet needs two identities in the batch, got only identity 7"],
+            loss,
+            FEAT,
+            ONE,
+        )
+    call(
+        "losses",
+        f"{name}, no clips",
+        ValueError,
+        ["features must be (N, D) and identities (N,)", "(0, 5)"],
+        loss,
+        FEAT[:0],
+        TWO[:0],
+    )
+    call(
+        "losses",
+        f"{name}, too few identities",
+        ValueError,
+        ["features must be (N, D) and identities (N,)"],
+        loss,
+        FEAT,
+        TWO[:3],
+    )
+    call(
+        "losses",
+        f"{name}, frames in place of clips",
+        ValueError,
+        ["features must be (N, D)"],
+        loss,
+        FEAT[:, None],
+        TWO,
+    )
+call(
+    "losses",
+    "weighted triplet, an identity with one clip",
+    ValueError,
+    ["identity 1 has one"],
+    losses.weighted_triplet,
+    FEAT[:3],
+    TWO[:3],
+)
+call(
+    "losses",
+    "refinement, an identity with one clip",
+    ValueError,
+    ["MSRL needs two clips", "tracklets=2"],
+    PAIRS["refinement"],
+    FEAT[:3],
+    FEAT[:3],
+    TWO[:3],
+)
+call(
+    "losses",
+    "confusion, unknown adversary",
+    ValueError,
+    ["no adversary 'fourth': choose from third"],
+    mitml.confusion_loss,
+    FEAT,
+    FEAT,
+    "fourth",
+)
+call(
+    "losses",
+    "focal, negative gamma",
+    ValueError,
+    ["gamma=-1.0: it must not be negative"],
+    di2l.focal_loss,
+    FEAT,
+    TWO,
+    -1.0,
+)
 
 
-@case("losses", "NaN pixels end a training with the names of step and term", train.DivergedError, "step 0", "encoder/id is nan")
+@case(
+    "losses",
+    "NaN pixels end a training with the names of step and term",
+    train.DivergedError,
+    "step 0",
+    "encoder/id is nan",
+)
 def _(folder):
     class Broken:
         steps_per_epoch = 1
@@ -658,9 +1328,19 @@ def _(folder):
             from vvi.types import Batch
 
             clips, rows = torch.full((4, 3, 3, 32, 16), torch.nan), torch.arange(4)
-            yield from (Batch(clips, clips, TWO, rows, rows, step) for step in range(start, stop))
+            yield from (
+                Batch(clips, clips, TWO, rows, rows, step)
+                for step in range(start, stop)
+            )
 
-    return lambda: train.fit(load("baseline", 2), Broken(), Recipe(steps=2), train.fabric("cpu"), 0, progress=False)
+    return lambda: train.fit(
+        load("baseline", 2),
+        Broken(),
+        Recipe(steps=2),
+        train.fabric("cpu"),
+        0,
+        progress=False,
+    )
 
 
 # checkpoints and records --------------------------------------------------------------------------------------------------------------------------------------------------------
@@ -681,22 +1361,81 @@ def object_array(folder):
 
 
 for name, make, *words in (
-    ("a trap", lambda folder: saved(folder, {"net": {"a": Trap(folder / "sprung")}}), "a.pt", "without executing", "it asks for"),
-    ("a trap as plain pickle", lambda folder: text(folder, "a.pt", pickle.dumps({"net": Trap(folder / "sprung")}, 2)), "a.pt", "without executing"),
+    (
+        "a trap",
+        lambda folder: saved(folder, {"net": {"a": Trap(folder / "sprung")}}),
+        "a.pt",
+        "without executing",
+        "it asks for",
+    ),
+    (
+        "a trap as plain pickle",
+        lambda folder: text(
+            folder, "a.pt", pickle.dumps({"net": Trap(folder / "sprung")}, 2)
+        ),
+        "a.pt",
+        "without executing",
+    ),
     ("a trap in an array", object_array, "a.npz", "without executing"),
-    ("a whole module", lambda folder: saved(folder, torch.nn.Linear(2, 2)), "a.pt", "without executing", "it asks for torch.nn"),
-    ("a list", lambda folder: saved(folder, [1, 2]), "a.pt holds a list, not a dict of tensors"),
-    ("numbers", lambda folder: saved(folder, {"net": {"a": 3}}), "no tensors by name under a"),
-    ("several networks", lambda folder: saved(folder, {"model": {"a": torch.zeros(1)}, "network": {"a": torch.zeros(1)}}), "several networks (model, network)"),
-    ("half in a wrapper", lambda folder: saved(folder, {"module.a": torch.zeros(1), "b": torch.zeros(1)}), "1 of 2 names begin with 'module.'"),
-    ("a web page", lambda folder: text(folder, "a.pt", b"<!DOCTYPE html>quota"), "a.pt is a web page: the download failed"),
-    ("a pointer of git-lfs", lambda folder: text(folder, "a.pt", b"version https://git-lfs.github.com/spec/v1"), "a.pt is a pointer of git-lfs"),
-    ("nothing inside", lambda folder: saved(folder, {"net": {}}), "no tensors by name: it is empty"),
-    ("another network", lambda folder: saved(folder, {"net": {"fc.weight": torch.zeros(2, 2)}}), "unknown keys: fc.weight"),
+    (
+        "a whole module",
+        lambda folder: saved(folder, torch.nn.Linear(2, 2)),
+        "a.pt",
+        "without executing",
+        "it asks for torch.nn",
+    ),
+    (
+        "a list",
+        lambda folder: saved(folder, [1, 2]),
+        "a.pt holds a list, not a dict of tensors",
+    ),
+    (
+        "numbers",
+        lambda folder: saved(folder, {"net": {"a": 3}}),
+        "no tensors by name under a",
+    ),
+    (
+        "several networks",
+        lambda folder: saved(
+            folder, {"model": {"a": torch.zeros(1)}, "network": {"a": torch.zeros(1)}}
+        ),
+        "several networks (model, network)",
+    ),
+    (
+        "half in a wrapper",
+        lambda folder: saved(folder, {"module.a": torch.zeros(1), "b": torch.zeros(1)}),
+        "1 of 2 names begin with 'module.'",
+    ),
+    (
+        "a web page",
+        lambda folder: text(folder, "a.pt", b"<!DOCTYPE html>quota"),
+        "a.pt is a web page: the download failed",
+    ),
+    (
+        "a pointer of git-lfs",
+        lambda folder: text(
+            folder, "a.pt", b"version https://git-lfs.github.com/spec/v1"
+        ),
+        "a.pt is a pointer of git-lfs",
+    ),
+    (
+        "nothing inside",
+        lambda folder: saved(folder, {"net": {}}),
+        "no tensors by name: it is empty",
+    ),
+    (
+        "another network",
+        lambda folder: saved(folder, {"net": {"fc.weight": torch.zeros(2, 2)}}),
+        "unknown keys: fc.weight",
+    ),
     ("cut off", cut, "a.pt", "without executing", "zip archive"),
     ("empty", lambda folder: text(folder, "a.pt", b""), "a.pt", "without executing"),
     ("text", lambda folder: text(folder, "a.pt"), "a.pt", "without executing"),
-    ("a number for a file", lambda folder: 3, "a int is neither a file nor a dict of tensors"),
+    (
+        "a number for a file",
+        lambda folder: 3,
+        "a int is neither a file nor a dict of tensors",
+    ),
 ):
 
     @case("released weights", name, CheckpointError, *words)
@@ -705,20 +1444,56 @@ for name, make, *words in (
         return lambda: weights.load_released("mitml", source)
 
 
-call("released weights", "missing", FileNotFoundError, ["there is no checkpoint nowhere.pt"], weights.load_released, "mitml", "nowhere.pt")
-call("released weights", "of a method without any", CheckpointError, ["no code of sadstrm was released"], weights.load_released, "sadstrm", {"net": {}})
-for name, change in (("NaN", lambda v: v * torch.nan), ("whole numbers", lambda v: v.long())):
+call(
+    "released weights",
+    "missing",
+    FileNotFoundError,
+    ["there is no checkpoint nowhere.pt"],
+    weights.load_released,
+    "mitml",
+    "nowhere.pt",
+)
+call(
+    "released weights",
+    "of a method without any",
+    CheckpointError,
+    ["no code of sadstrm was released"],
+    weights.load_released,
+    "sadstrm",
+    {"net": {}},
+)
+for name, change in (
+    ("NaN", lambda v: v * torch.nan),
+    ("whole numbers", lambda v: v.long()),
+):
 
-    @case("released weights", f"{name} in place of weights", CheckpointError, "of another type or not finite: neck.classifier.weight")
+    @case(
+        "released weights",
+        f"{name} in place of weights",
+        CheckpointError,
+        "of another type or not finite: neck.classifier.weight",
+    )
     def _(folder, change=change):
         method = load("baseline", 4)
-        tensors = {k: change(v) if k == "neck.classifier.weight" else v for k, v in method.state_dict().items()}
+        tensors = {
+            k: change(v) if k == "neck.classifier.weight" else v
+            for k, v in method.state_dict().items()
+        }
         return lambda: weights.fill(method, tensors)
 
 
 def record(folder):
     arrays = {"ir2vis/ap": np.linspace(0, 1, 5, dtype=np.float32)}
-    made = store.Record(preset("tiny", seed=4), {"loop": 1}, {}, {"x": [1.0]}, {"ir2vis": {"rank1": 0.5}}, {"train": 1.0}, {}, arrays)
+    made = store.Record(
+        preset("tiny", seed=4),
+        {"loop": 1},
+        {},
+        {"x": [1.0]},
+        {"ir2vis": {"rank1": 0.5}},
+        {"train": 1.0},
+        {},
+        arrays,
+    )
     return store.save_record(made, folder / "runs")
 
 
@@ -727,7 +1502,9 @@ def odd(**changes):
 
 
 def without(name):
-    return lambda content: json.dumps({k: v for k, v in json.loads(content).items() if k != name}).encode()
+    return lambda content: json.dumps(
+        {k: v for k, v in json.loads(content).items() if k != name}
+    ).encode()
 
 
 def huge_header(content):
@@ -737,23 +1514,83 @@ def huge_header(content):
 for file, name, change, *words in (
     ("record.json", "empty", lambda c: b"", "is no record of this version"),
     ("record.json", "cut off", lambda c: c[:-20], "is no record of this version"),
-    ("record.json", "not UTF-8", lambda c: b"\xff" + c, "is no record of this version", "utf-8"),
+    (
+        "record.json",
+        "not UTF-8",
+        lambda c: b"\xff" + c,
+        "is no record of this version",
+        "utf-8",
+    ),
     ("record.json", "a list", lambda c: b"[1]", "is no record of this version"),
     ("record.json", "NaN", lambda c: b"NaN", "is no record of this version"),
-    ("record.json", "nested too deep", lambda c: b"[" * 100_000, "is no record of this version", "recursion"),
-    ("record.json", "a pickle", lambda c: pickle.dumps({"config": 1}), "is no record of this version"),
+    (
+        "record.json",
+        "nested too deep",
+        lambda c: b"[" * 100_000,
+        "is no record of this version",
+        "recursion",
+    ),
+    (
+        "record.json",
+        "a pickle",
+        lambda c: pickle.dumps({"config": 1}),
+        "is no record of this version",
+    ),
     ("record.json", "no scores", without("scores"), "it has no 'scores'"),
     ("record.json", "no config", without("config"), "it has no 'config'"),
-    ("record.json", "config null", odd(config=None), "RunConfig is made of fields by name"),
-    ("record.json", "config of another run", odd(config={"method": "mitml"}), "was changed by hand"),
+    (
+        "record.json",
+        "config null",
+        odd(config=None),
+        "RunConfig is made of fields by name",
+    ),
+    (
+        "record.json",
+        "config of another run",
+        odd(config={"method": "mitml"}),
+        "was changed by hand",
+    ),
     ("record.json", "config of words", odd(config={"seed": "four"}), "seed='four'"),
-    ("record.json", "scores in a list", odd(scores=[1]), "scores does not hold dict values by name"),
-    ("record.json", "a score alone", odd(scores={"ir2vis": 0.5}), "scores does not hold dict values by name"),
-    ("record.json", "history in words", odd(history={"x": "abc"}), "history does not hold list values by name"),
-    ("record.json", "versions in words", odd(versions={"loop": "one"}), "versions does not hold"),
-    ("arrays.safetensors", "empty", lambda c: b"", "is damaged", "header too small", "delete"),
+    (
+        "record.json",
+        "scores in a list",
+        odd(scores=[1]),
+        "scores does not hold dict values by name",
+    ),
+    (
+        "record.json",
+        "a score alone",
+        odd(scores={"ir2vis": 0.5}),
+        "scores does not hold dict values by name",
+    ),
+    (
+        "record.json",
+        "history in words",
+        odd(history={"x": "abc"}),
+        "history does not hold list values by name",
+    ),
+    (
+        "record.json",
+        "versions in words",
+        odd(versions={"loop": "one"}),
+        "versions does not hold",
+    ),
+    (
+        "arrays.safetensors",
+        "empty",
+        lambda c: b"",
+        "is damaged",
+        "header too small",
+        "delete",
+    ),
     ("arrays.safetensors", "cut off", lambda c: c[:-5], "is damaged"),
-    ("arrays.safetensors", "a header of a terabyte", huge_header, "is damaged", "header too large"),
+    (
+        "arrays.safetensors",
+        "a header of a terabyte",
+        huge_header,
+        "is damaged",
+        "header too large",
+    ),
     ("arrays.safetensors", "a pickle", lambda c: pickle.dumps({"ap": 1}), "is damaged"),
 ):
 
@@ -783,13 +1620,23 @@ for name, content, *words in (
     ("of another model", None, "retrain=True"),
 ):
 
-    @case("model.safetensors", name, ValueError, "model.safetensors does not hold the weights of this run", *words)
+    @case(
+        "model.safetensors",
+        name,
+        ValueError,
+        "model.safetensors does not hold the weights of this run",
+        *words,
+    )
     def _(folder, content=content):
         from safetensors.torch import save
 
         settings = preset("tiny")
         (folder / "runs" / settings.hash).mkdir()
-        text(folder / "runs" / settings.hash, "model.safetensors", save({"a": torch.zeros(2)}) if content is None else content)
+        text(
+            folder / "runs" / settings.hash,
+            "model.safetensors",
+            save({"a": torch.zeros(2)}) if content is None else content,
+        )
         return lambda: experiment.trained(settings, 4)
 
 
@@ -801,13 +1648,25 @@ for name, content in (
     ("with a head of words", '{"format": "x"}'),
 ):
 
-    @case("checkpoint", name, UserWarning, "checkpoint.safetensors", "training starts from the first step")
+    @case(
+        "checkpoint",
+        name,
+        UserWarning,
+        "checkpoint.safetensors",
+        "training starts from the first step",
+    )
     def _(folder, content=content):
         from safetensors.torch import save
 
         kept = checkpoint.Checkpoint(folder, {"config": "x"}, {})
         head = {"about": content} if isinstance(content, str) else None
-        text(folder, checkpoint.FILE, content if isinstance(content, bytes) else save({"a": torch.zeros(2)}, head))
+        text(
+            folder,
+            checkpoint.FILE,
+            content
+            if isinstance(content, bytes)
+            else save({"a": torch.zeros(2)}, head),
+        )
         method = load("baseline", 4)
 
         def restore():
@@ -825,17 +1684,61 @@ for name, arguments, *words in (
     ("no command", [], "COMMAND"),
     ("unknown command", ["fly"], "invalid choice: 'fly'"),
     ("no method", ["train"], "required: method"),
-    ("unknown method", ["train", "resnet", "--preset", "tiny"], "no method 'resnet': choose from baseline"),
-    ("unknown method to evaluate", ["eval", "resnet", "--preset", "tiny"], "no method 'resnet': choose from baseline"),
-    ("unknown preset", ["train", "baseline", "--preset", "huge"], "--preset: invalid choice: 'huge'"),
-    ("negative seed", ["train", "baseline", "--seeds", "-1"], "--seeds: seeds='-1' does not fit, each is an integer >= 0: write 0 or 0,1,2"),
-    ("half a seed", ["train", "baseline", "--seeds", "1.5"], "--seeds: seeds='1.5' does not fit"),
-    ("a seed named twice", ["train", "baseline", "--seeds", "0,0"], "--seeds: seeds='0,0' names 0 twice"),
-    ("endless seed", ["train", "baseline", "--seeds", "9" * 30], "each is an integer >= 0"),
-    ("a field without a value", ["train", "baseline", "--set", "lr"], "'lr' is not name=value"),
-    ("a seed among the fields", ["train", "baseline", "--preset", "tiny", "--set", "seed=3"], "--set cannot change seed"),
-    ("a method among the fields", ["train", "baseline", "--preset", "tiny", "--set", "method=mitml"], "--set cannot change method"),
-    ("unknown pixels", ["train", "baseline", "--pixels", "tape"], "--pixels: invalid choice: 'tape'"),
+    (
+        "unknown method",
+        ["train", "resnet", "--preset", "tiny"],
+        "no method 'resnet': choose from baseline",
+    ),
+    (
+        "unknown method to evaluate",
+        ["eval", "resnet", "--preset", "tiny"],
+        "no method 'resnet': choose from baseline",
+    ),
+    (
+        "unknown preset",
+        ["train", "baseline", "--preset", "huge"],
+        "--preset: invalid choice: 'huge'",
+    ),
+    (
+        "negative seed",
+        ["train", "baseline", "--seeds", "-1"],
+        "--seeds: seeds='-1' does not fit, each is an integer >= 0: write 0 or 0,1,2",
+    ),
+    (
+        "half a seed",
+        ["train", "baseline", "--seeds", "1.5"],
+        "--seeds: seeds='1.5' does not fit",
+    ),
+    (
+        "a seed named twice",
+        ["train", "baseline", "--seeds", "0,0"],
+        "--seeds: seeds='0,0' names 0 twice",
+    ),
+    (
+        "endless seed",
+        ["train", "baseline", "--seeds", "9" * 30],
+        "each is an integer >= 0",
+    ),
+    (
+        "a field without a value",
+        ["train", "baseline", "--set", "lr"],
+        "'lr' is not name=value",
+    ),
+    (
+        "a seed among the fields",
+        ["train", "baseline", "--preset", "tiny", "--set", "seed=3"],
+        "--set cannot change seed",
+    ),
+    (
+        "a method among the fields",
+        ["train", "baseline", "--preset", "tiny", "--set", "method=mitml"],
+        "--set cannot change method",
+    ),
+    (
+        "unknown pixels",
+        ["train", "baseline", "--pixels", "tape"],
+        "--pixels: invalid choice: 'tape'",
+    ),
     (
         "unknown option, found before data are drawn",
         ["train", "baseline", "--preset", "tiny", "--set", "colour=1"],
@@ -843,74 +1746,372 @@ for name, arguments, *words in (
         "its own: margin",
         "lr, milestones",
     ),
-    ("an option nearly right", ["train", "baseline", "--preset", "tiny", "--set", "step=1"], "has no option step (did you mean steps?)"),
+    (
+        "an option nearly right",
+        ["train", "baseline", "--preset", "tiny", "--set", "step=1"],
+        "has no option step (did you mean steps?)",
+    ),
     (
         "a comma in a number",
         ["train", "baseline", "--preset", "tiny", "--set", "margin=0,3"],
         "margin='0,3' does not fit: it is a finite number, such as 0.001",
     ),
-    ("a list of words", ["train", "baseline", "--preset", "tiny", "--set", "milestones=a,b"], "milestones='a,b' does not fit: it is a list of whole numbers"),
-    ("neither true nor false", ["train", "baseline", "--preset", "tiny", "--set", "nesterov=maybe"], "nesterov='maybe' does not fit: it is true or false"),
-    ("a trunk that is none", ["train", "baseline", "--preset", "tiny", "--set", "backbone=resnet18"], "or say module:function, such as torchvision.models"),
-    ("a trunk of no module", ["train", "baseline", "--preset", "tiny", "--set", "backbone=nowhere:trunk"], "no module nowhere in this folder"),
-    ("weights nowhere", ["train", "baseline", "--preset", "tiny", "--set", "weights=nowhere.pth"], "no weights 'nowhere.pth' for micro", "a file that exists"),
-    ("weights of ImageNet for another trunk", ["train", "baseline", "--preset", "tiny", "--set", "weights=imagenet"], "say weights=FILE or weights=none"),
-    ("a Windows path", ["train", "baseline", "--preset", "tiny", "--data", "D:\\new\\table"], "--data: the folder D:\\new\\table: no such folder", "under WSL"),
-    ("an empty name of data", ["train", "baseline", "--preset", "tiny", "--data", ""], "--data: the folder is empty: give a folder"),
-    ("a GPU of Apple", ["train", "baseline", "--preset", "tiny", "--device", "mps"], "no device 'mps': use auto, cpu, cuda or cuda:N"),
-    ("several GPUs by number", ["train", "baseline", "--preset", "tiny", "--device", "0,1"], "start it with torchrun"),
-    ("a word for a number", ["train", "baseline", "--preset", "tiny", "--set", "margin=wide"], "margin='wide' does not fit"),
-    ("no steps", ["train", "baseline", "--preset", "tiny", "--set", "steps=0"], "steps=0 does not fit"),
-    ("no GPU, found before data are drawn", ["train", "baseline", "--preset", "tiny", "--device", "cuda"], "torch sees no GPU"),
-    ("a device of another kind", ["train", "baseline", "--preset", "tiny", "--device", "cpu:3"], "no device 'cpu:3'"),
+    (
+        "a list of words",
+        ["train", "baseline", "--preset", "tiny", "--set", "milestones=a,b"],
+        "milestones='a,b' does not fit: it is a list of whole numbers",
+    ),
+    (
+        "neither true nor false",
+        ["train", "baseline", "--preset", "tiny", "--set", "nesterov=maybe"],
+        "nesterov='maybe' does not fit: it is true or false",
+    ),
+    (
+        "a trunk that is none",
+        ["train", "baseline", "--preset", "tiny", "--set", "backbone=resnet18"],
+        "or say module:function, such as torchvision.models",
+    ),
+    (
+        "a trunk of no module",
+        ["train", "baseline", "--preset", "tiny", "--set", "backbone=nowhere:trunk"],
+        "no module nowhere in this folder",
+    ),
+    (
+        "weights nowhere",
+        ["train", "baseline", "--preset", "tiny", "--set", "weights=nowhere.pth"],
+        "no weights 'nowhere.pth' for micro",
+        "a file that exists",
+    ),
+    (
+        "weights of ImageNet for another trunk",
+        ["train", "baseline", "--preset", "tiny", "--set", "weights=imagenet"],
+        "say weights=FILE or weights=none",
+    ),
+    (
+        "a Windows path",
+        ["train", "baseline", "--preset", "tiny", "--data", "D:\\new\\table"],
+        "--data: the folder D:\\new\\table: no such folder",
+        "under WSL",
+    ),
+    (
+        "an empty name of data",
+        ["train", "baseline", "--preset", "tiny", "--data", ""],
+        "--data: the folder is empty: give a folder",
+    ),
+    (
+        "a GPU of Apple",
+        ["train", "baseline", "--preset", "tiny", "--device", "mps"],
+        "no device 'mps': use auto, cpu, cuda or cuda:N",
+    ),
+    (
+        "several GPUs by number",
+        ["train", "baseline", "--preset", "tiny", "--device", "0,1"],
+        "start it with torchrun",
+    ),
+    (
+        "a word for a number",
+        ["train", "baseline", "--preset", "tiny", "--set", "margin=wide"],
+        "margin='wide' does not fit",
+    ),
+    (
+        "no steps",
+        ["train", "baseline", "--preset", "tiny", "--set", "steps=0"],
+        "steps=0 does not fit",
+    ),
+    (
+        "no GPU, found before data are drawn",
+        ["train", "baseline", "--preset", "tiny", "--device", "cuda"],
+        "torch sees no GPU",
+    ),
+    (
+        "a device of another kind",
+        ["train", "baseline", "--preset", "tiny", "--device", "cpu:3"],
+        "no device 'cpu:3'",
+    ),
     ("no real data", ["train", "baseline", "--preset", "paper"], "set VVI_DATA"),
-    ("data nowhere", ["train", "baseline", "--preset", "tiny", "--data", "nowhere"], "nowhere: no such folder"),
-    ("nothing to evaluate", ["eval", "--preset", "tiny"], "say what to evaluate: a METHOD, or trained weights with --weights"),
-    ("weights of no run", ["eval", "--weights", "0123456789ab", "--data", "TINY"], "there is no run 0123456789ab under"),
-    ("weights that are nowhere", ["eval", "--weights", "nowhere.pt", "--data", "TINY"], "there are no weights nowhere.pt"),
-    ("weights of an unknown network", ["eval", "--weights", "TINY/manifest.json", "--data", "TINY"], "manifest.json holds weights alone: say which network"),
-    ("a setting of weights that know their own", ["eval", "--weights", "abcd", "--set", "lr=1"], "--set lr: a run knows its own settings"),
-    ("a layout that is none", ["train", "baseline", "--preset", "tiny", "--data", "TINY", "--set", "layout=mars"], "unknown layout 'mars'; known: auto"),
-    ("a layout that is not there", ["train", "baseline", "--preset", "tiny", "--data", "TINY", "--set", "layout=regdb"], "(hitsz-vcm), not regdb"),
-    ("a strictness that is none", ["train", "baseline", "--preset", "tiny", "--data", "TINY", "--set", "strict=perhaps"], "strict='perhaps'"),
-    ("foreign frames in another way", ["train", "baseline", "--preset", "tiny", "--data", "TINY", "--set", "foreign=move"], "foreign='move'"),
-    ("no weights to evaluate", ["eval", "iban", "--preset", "tiny", "--data", "TINY"], "the weights of this run are not on this machine"),
-    ("unknown table", ["ablate", "baseline", "--tables", "Table 99"], "no table 'Table 99'"),
-    ("workers below none", ["ablate", "baseline", "--workers", "-1"], "--workers: '-1' is no whole number from 0"),
-    ("nothing to verify", ["verify", "--sample", "0"], "--sample: '0' is no whole number from 1"),
-    ("synthetic seed below 0", ["synth", "new", "--preset", "tiny", "--seed", "-1"], "--seed: '-1' is no whole number from 0"),
-    ("synthetic workers below 1", ["synth", "new", "--preset", "tiny", "--workers", "0"], "--workers: '0' is no whole number from 1"),
-    ("unknown set to write", ["synth", "new", "--preset", "huge"], "no synthetic preset 'huge'; there are tiny, half, standard, full"),
-    ("unknown knob of a world", ["synth", "new", "--preset", "tiny+colour=1"], "no knob 'colour' in the world 'colour=1'; there are bad_frames"),
-    ("dose out of range", ["synth", "new", "--preset", "tiny+bars=0.9"], "bars=0.9 of a world must be from 0 to 0.5"),
-    ("a world of no set", ["train", "baseline", "--preset", "tiny", "--set", "source=tiny+tied=2"], "tied=2 of a world must be from 0 to 1"),
-    ("stride below 0", ["train", "baseline", "--preset", "tiny", "--set", "stride=-1"], "stride=-1 does not fit: it is at least 0"),
-    ("unknown world", ["worlds", "moon", "--preset", "tiny"], "no world 'moon': choose from bad-frames, gap, time, place, bars"),
-    ("unknown layout to write", ["synth", "new", "--layout", "voc"], "--layout: invalid choice: 'voc'"),
-    ("the set of another seed", ["synth", "TINY", "--preset", "tiny", "--seed", "5"], "holds another synthetic set (seed 0, not 5)"),
-    ("a folder of something else", ["synth", ".", "--preset", "tiny"], "is not empty and holds no synthetic set (cache, runs)"),
-    ("a layout among the options of a reader", ["check", "TINY", "--set", "layout=regdb"], "--set cannot change layout: give it as ROOT, --layout"),
-    ("a field called config", ["train", "baseline", "--preset", "tiny", "--set", "config=1"], "baseline has no option config"),
-    ("an unknown precision", ["train", "baseline", "--preset", "tiny", "--set", "precision=16-mixed"], "precision='16-mixed' does not fit"),
-    ("options without slurm", ["ablate", "baseline", "--preset", "tiny", "--options", "folder=x"], "options are parameters of slurm jobs, not of 'here'"),
-    ("slurm where there is none", ["ablate", "baseline", "--preset", "tiny", "--executor", "slurm", "--options", "workers=3"], 'Could not detect "srun"'),
-    ("an address that is none", ["ablate", "baseline", "--preset", "tiny", "--executor", "dask://a:b"], "no dask scheduler answers at tcp://a:b"),
-    ("an executor that is none", ["ablate", "baseline", "--preset", "tiny", "--executor", "cloud"], "no executor 'cloud': choose from here, processes"),
-    ("a device to evaluate on", ["eval", "baseline", "--preset", "tiny", "--device", "tpu"], "no device 'tpu'"),
+    (
+        "data nowhere",
+        ["train", "baseline", "--preset", "tiny", "--data", "nowhere"],
+        "nowhere: no such folder",
+    ),
+    (
+        "nothing to evaluate",
+        ["eval", "--preset", "tiny"],
+        "say what to evaluate: a METHOD, or trained weights with --weights",
+    ),
+    (
+        "weights of no run",
+        ["eval", "--weights", "0123456789ab", "--data", "TINY"],
+        "there is no run 0123456789ab under",
+    ),
+    (
+        "weights that are nowhere",
+        ["eval", "--weights", "nowhere.pt", "--data", "TINY"],
+        "there are no weights nowhere.pt",
+    ),
+    (
+        "weights of an unknown network",
+        ["eval", "--weights", "TINY/manifest.json", "--data", "TINY"],
+        "manifest.json holds weights alone: say which network",
+    ),
+    (
+        "a setting of weights that know their own",
+        ["eval", "--weights", "abcd", "--set", "lr=1"],
+        "--set lr: a run knows its own settings",
+    ),
+    (
+        "a layout that is none",
+        [
+            "train",
+            "baseline",
+            "--preset",
+            "tiny",
+            "--data",
+            "TINY",
+            "--set",
+            "layout=mars",
+        ],
+        "unknown layout 'mars'; known: auto",
+    ),
+    (
+        "a layout that is not there",
+        [
+            "train",
+            "baseline",
+            "--preset",
+            "tiny",
+            "--data",
+            "TINY",
+            "--set",
+            "layout=regdb",
+        ],
+        "(hitsz-vcm), not regdb",
+    ),
+    (
+        "a strictness that is none",
+        [
+            "train",
+            "baseline",
+            "--preset",
+            "tiny",
+            "--data",
+            "TINY",
+            "--set",
+            "strict=perhaps",
+        ],
+        "strict='perhaps'",
+    ),
+    (
+        "foreign frames in another way",
+        [
+            "train",
+            "baseline",
+            "--preset",
+            "tiny",
+            "--data",
+            "TINY",
+            "--set",
+            "foreign=move",
+        ],
+        "foreign='move'",
+    ),
+    (
+        "no weights to evaluate",
+        ["eval", "iban", "--preset", "tiny", "--data", "TINY"],
+        "the weights of this run are not on this machine",
+    ),
+    (
+        "unknown table",
+        ["ablate", "baseline", "--tables", "Table 99"],
+        "no table 'Table 99'",
+    ),
+    (
+        "workers below none",
+        ["ablate", "baseline", "--workers", "-1"],
+        "--workers: '-1' is no whole number from 0",
+    ),
+    (
+        "nothing to verify",
+        ["verify", "--sample", "0"],
+        "--sample: '0' is no whole number from 1",
+    ),
+    (
+        "synthetic seed below 0",
+        ["synth", "new", "--preset", "tiny", "--seed", "-1"],
+        "--seed: '-1' is no whole number from 0",
+    ),
+    (
+        "synthetic workers below 1",
+        ["synth", "new", "--preset", "tiny", "--workers", "0"],
+        "--workers: '0' is no whole number from 1",
+    ),
+    (
+        "unknown set to write",
+        ["synth", "new", "--preset", "huge"],
+        "no synthetic preset 'huge'; there are tiny, half, standard, full",
+    ),
+    (
+        "unknown knob of a world",
+        ["synth", "new", "--preset", "tiny+colour=1"],
+        "no knob 'colour' in the world 'colour=1'; there are bad_frames",
+    ),
+    (
+        "dose out of range",
+        ["synth", "new", "--preset", "tiny+bars=0.9"],
+        "bars=0.9 of a world must be from 0 to 0.5",
+    ),
+    (
+        "a world of no set",
+        ["train", "baseline", "--preset", "tiny", "--set", "source=tiny+tied=2"],
+        "tied=2 of a world must be from 0 to 1",
+    ),
+    (
+        "stride below 0",
+        ["train", "baseline", "--preset", "tiny", "--set", "stride=-1"],
+        "stride=-1 does not fit: it is at least 0",
+    ),
+    (
+        "unknown world",
+        ["worlds", "moon", "--preset", "tiny"],
+        "no world 'moon': choose from bad-frames, gap, time, place, bars",
+    ),
+    (
+        "unknown layout to write",
+        ["synth", "new", "--layout", "voc"],
+        "--layout: invalid choice: 'voc'",
+    ),
+    (
+        "the set of another seed",
+        ["synth", "TINY", "--preset", "tiny", "--seed", "5"],
+        "holds another synthetic set (seed 0, not 5)",
+    ),
+    (
+        "a folder of something else",
+        ["synth", ".", "--preset", "tiny"],
+        "is not empty and holds no synthetic set (cache, runs)",
+    ),
+    (
+        "a layout among the options of a reader",
+        ["check", "TINY", "--set", "layout=regdb"],
+        "--set cannot change layout: give it as ROOT, --layout",
+    ),
+    (
+        "a field called config",
+        ["train", "baseline", "--preset", "tiny", "--set", "config=1"],
+        "baseline has no option config",
+    ),
+    (
+        "an unknown precision",
+        ["train", "baseline", "--preset", "tiny", "--set", "precision=16-mixed"],
+        "precision='16-mixed' does not fit",
+    ),
+    (
+        "options without slurm",
+        ["ablate", "baseline", "--preset", "tiny", "--options", "folder=x"],
+        "options are parameters of slurm jobs, not of 'here'",
+    ),
+    (
+        "slurm where there is none",
+        [
+            "ablate",
+            "baseline",
+            "--preset",
+            "tiny",
+            "--executor",
+            "slurm",
+            "--options",
+            "workers=3",
+        ],
+        'Could not detect "srun"',
+    ),
+    (
+        "an address that is none",
+        ["ablate", "baseline", "--preset", "tiny", "--executor", "dask://a:b"],
+        "no dask scheduler answers at tcp://a:b",
+    ),
+    (
+        "an executor that is none",
+        ["ablate", "baseline", "--preset", "tiny", "--executor", "cloud"],
+        "no executor 'cloud': choose from here, processes",
+    ),
+    (
+        "a device to evaluate on",
+        ["eval", "baseline", "--preset", "tiny", "--device", "tpu"],
+        "no device 'tpu'",
+    ),
     ("a device to verify on", ["verify", "--device", "tpu"], "no device 'tpu'"),
-    ("a scene without an end", ["scene", "night.mp4", "--modality", "ir", "--preset", "tiny", "--frames", "9" * 15], "allocate"),
-    ("a detector that is none", ["tracklets", "TINY/manifest.json", "--out", "x", "--camera", "1", "--modality", "ir"], "manifest.json cannot be opened"),
-    ("lists in a file of no picture", ["search", "night.mp4", "--modality", "ir", "--figure", "lists.doc"], "'lists.doc' is no .png, .pdf or .svg"),
+    (
+        "a scene without an end",
+        [
+            "scene",
+            "night.mp4",
+            "--modality",
+            "ir",
+            "--preset",
+            "tiny",
+            "--frames",
+            "9" * 15,
+        ],
+        "allocate",
+    ),
+    (
+        "a detector that is none",
+        [
+            "tracklets",
+            "TINY/manifest.json",
+            "--out",
+            "x",
+            "--camera",
+            "1",
+            "--modality",
+            "ir",
+        ],
+        "manifest.json cannot be opened",
+    ),
+    (
+        "lists in a file of no picture",
+        ["search", "night.mp4", "--modality", "ir", "--figure", "lists.doc"],
+        "'lists.doc' is no .png, .pdf or .svg",
+    ),
     (
         "a scene of nobody",
-        ["scene", "night.mp4", "--modality", "ir", "--preset", "tiny", "--people", "9999"],
+        [
+            "scene",
+            "night.mp4",
+            "--modality",
+            "ir",
+            "--preset",
+            "tiny",
+            "--people",
+            "9999",
+        ],
         "the synthetic preset 'tiny' has no identity 9999",
     ),
-    ("a scene in a file of no video", ["scene", "night.txt", "--modality", "ir", "--preset", "tiny", "--frames", "2"], "night.txt: its name must end in .mp4"),
-    ("a video that is nowhere", ["search", "night.mp4", "--modality", "ir", "--preset", "tiny"], "night.mp4"),
-    ("a video searched by nothing", ["search", "TINY/manifest.json", "--modality", "ir", "--preset", "tiny"], "manifest.json cannot be opened: invalid data"),
-    ("the switches of nothing", ["switches", "resnet"], "no method 'resnet': choose from baseline"),
-    ("unknown option of a reader", ["check", "TINY", "--set", "colour=1"], "hitsz-vcm has no option 'colour'"),
+    (
+        "a scene in a file of no video",
+        ["scene", "night.txt", "--modality", "ir", "--preset", "tiny", "--frames", "2"],
+        "night.txt: its name must end in .mp4",
+    ),
+    (
+        "a video that is nowhere",
+        ["search", "night.mp4", "--modality", "ir", "--preset", "tiny"],
+        "night.mp4",
+    ),
+    (
+        "a video searched by nothing",
+        ["search", "TINY/manifest.json", "--modality", "ir", "--preset", "tiny"],
+        "manifest.json cannot be opened: invalid data",
+    ),
+    (
+        "the switches of nothing",
+        ["switches", "resnet"],
+        "no method 'resnet': choose from baseline",
+    ),
+    (
+        "unknown option of a reader",
+        ["check", "TINY", "--set", "colour=1"],
+        "hitsz-vcm has no option 'colour'",
+    ),
 ):
 
     @command(name, 2, *words)
@@ -920,31 +2121,89 @@ for name, arguments, *words in (
 
 def drawn(folder):
     """A short film of a drawn scene."""
-    assert main(["scene", str(folder / "night.mp4"), "--modality", "ir", "--preset", "tiny", "--people", "503", "--frames", "40"]) == 0
+    assert (
+        main(
+            [
+                "scene",
+                str(folder / "night.mp4"),
+                "--modality",
+                "ir",
+                "--preset",
+                "tiny",
+                "--people",
+                "503",
+                "--frames",
+                "40",
+            ]
+        )
+        == 0
+    )
     return folder / "night.mp4"
 
 
-@command("a video that is cut off, found before anything is trained", 2, "cut.mkv is cut off")
+@command(
+    "a video that is cut off, found before anything is trained", 2, "cut.mkv is cut off"
+)
 def _(folder, tiny):
     from vvi.data.video import open_video, write_video
 
     whole = write_video(folder / "whole.mkv", open_video(drawn(folder))).read_bytes()
-    return ["search", text(folder, "cut.mkv", whole[: len(whole) // 2]), "--modality", "ir", "--preset", "tiny", "--data", tiny]
+    return [
+        "search",
+        text(folder, "cut.mkv", whole[: len(whole) // 2]),
+        "--modality",
+        "ir",
+        "--preset",
+        "tiny",
+        "--data",
+        tiny,
+    ]
 
 
 @command("a video that is empty", 2, "night.mp4 is empty")
 def _(folder, tiny):
-    return ["search", text(folder, "night.mp4", b""), "--modality", "ir", "--preset", "tiny", "--data", tiny]
+    return [
+        "search",
+        text(folder, "night.mp4", b""),
+        "--modality",
+        "ir",
+        "--preset",
+        "tiny",
+        "--data",
+        tiny,
+    ]
 
 
 @command("an unknown detector", 2, "no detector 'yolo'")
 def _(folder, tiny):
-    return ["tracklets", drawn(folder), "--out", folder / "set", "--camera", 1, "--modality", "ir", "--detector", "yolo"]
+    return [
+        "tracklets",
+        drawn(folder),
+        "--out",
+        folder / "set",
+        "--camera",
+        1,
+        "--modality",
+        "ir",
+        "--detector",
+        "yolo",
+    ]
 
 
 @command("weights of a detector that are nowhere", 2, "nowhere.pth")
 def _(folder, tiny):
-    return ["tracklets", drawn(folder), "--out", folder / "set", "--camera", 1, "--modality", "ir", "--weights", folder / "nowhere.pth"]
+    return [
+        "tracklets",
+        drawn(folder),
+        "--out",
+        folder / "set",
+        "--camera",
+        1,
+        "--modality",
+        "ir",
+        "--weights",
+        folder / "nowhere.pth",
+    ]
 
 
 @command("real data nowhere", 2, "nowhere: no such folder")
@@ -953,7 +2212,13 @@ def _(folder, tiny):
     return ["train", "baseline", "--preset", "paper", "--device", "cpu"]
 
 
-@command("a file where the set goes", 2, "cannot write", "taken", "what was there is as it was")
+@command(
+    "a file where the set goes",
+    2,
+    "cannot write",
+    "taken",
+    "what was there is as it was",
+)
 def _(folder, tiny):
     return ["synth", text(folder, "taken"), "--preset", "tiny"]
 
@@ -972,7 +2237,9 @@ def _(folder, tiny):
 
 @command("runs in a file", 2, "cannot write", "taken")
 def _(folder, tiny):
-    os.environ["VVI_RUNS"] = str(text(folder, "taken"))  # the fixture puts back what was there
+    os.environ["VVI_RUNS"] = str(
+        text(folder, "taken")
+    )  # the fixture puts back what was there
     return ["train", "baseline", "--preset", "tiny", "--data", tiny, "--device", "cpu"]
 
 
@@ -982,7 +2249,9 @@ def _(folder, tiny):
     return ["verify"]
 
 
-@command("a damaged record among the runs", 2, "record.json is no record of this version")
+@command(
+    "a damaged record among the runs", 2, "record.json is no record of this version"
+)
 def _(folder, tiny):
     (record(folder) / "record.json").write_text("{")
     return ["runs"]
@@ -991,10 +2260,23 @@ def _(folder, tiny):
 @command("a folder of no set", 2, "set: no known layout; expected list files in info/")
 def _(folder, tiny):
     (folder / "set").mkdir()
-    return ["train", "baseline", "--preset", "tiny", "--data", folder / "set", "--device", "cpu"]
+    return [
+        "train",
+        "baseline",
+        "--preset",
+        "tiny",
+        "--data",
+        folder / "set",
+        "--device",
+        "cpu",
+    ]
 
 
-@command("a set without some of its lists", 2, "missing 2 of 5 required files: train_name.txt, query_IDX.txt")
+@command(
+    "a set without some of its lists",
+    2,
+    "missing 2 of 5 required files: train_name.txt, query_IDX.txt",
+)
 def _(folder, tiny):
     root = toys.vcm(folder / "set")
     for name in ("train_name.txt", "query_IDX.txt"):
@@ -1002,32 +2284,87 @@ def _(folder, tiny):
     return ["train", "baseline", "--preset", "tiny", "--data", root, "--device", "cpu"]
 
 
-@command("a list that leaves the root", 2, "train_name.txt, line 4: '../../etc/passwd' leaves the data folder")
+@command(
+    "a list that leaves the root",
+    2,
+    "train_name.txt, line 4: '../../etc/passwd' leaves the data folder",
+)
 def _(folder, tiny):
     root = toys.vcm(folder / "set")
     toys.replace_line(root / "info" / "train_name.txt", 4, "../../etc/passwd")
-    return ["train", "baseline", "--preset", "tiny", "--data", root, "--set", "min_seq_len=2"]
+    return [
+        "train",
+        "baseline",
+        "--preset",
+        "tiny",
+        "--data",
+        root,
+        "--set",
+        "min_seq_len=2",
+    ]
 
 
-@command("a set that is doubtful", 2, "a link that leaves the data folder", "--set strict=false reads on")
+@command(
+    "a set that is doubtful",
+    2,
+    "a link that leaves the data folder",
+    "--set strict=false reads on",
+)
 def _(folder, tiny):
     (folder / "set").mkdir()
     for entry in tiny.iterdir():
         (folder / "set" / entry.name).symlink_to(entry)
-    return ["train", "baseline", "--preset", "tiny", "--data", folder / "set", "--device", "cpu"]
+    return [
+        "train",
+        "baseline",
+        "--preset",
+        "tiny",
+        "--data",
+        folder / "set",
+        "--device",
+        "cpu",
+    ]
 
 
-@command("an odd set that is read strictly", 2, "lines with tabs", "refused because strict=true")
+@command(
+    "an odd set that is read strictly",
+    2,
+    "lines with tabs",
+    "refused because strict=true",
+)
 def _(folder, tiny):
     root = toys.vcm(folder / "set")
     rows = root / "info" / "track_train_info.txt"
     rows.write_text(rows.read_text().replace(" ", "\t"))
-    return ["train", "baseline", "--preset", "tiny", "--data", root, "--set", "strict=true", "min_seq_len=2"]
+    return [
+        "train",
+        "baseline",
+        "--preset",
+        "tiny",
+        "--data",
+        root,
+        "--set",
+        "strict=true",
+        "min_seq_len=2",
+    ]
 
 
-@command("an option that the layout does not have", 2, "buptcampus has no option 'foreign'; it has auxiliary, strict")
+@command(
+    "an option that the layout does not have",
+    2,
+    "buptcampus has no option 'foreign'; it has auxiliary, strict",
+)
 def _(folder, tiny):
-    return ["train", "baseline", "--preset", "tiny", "--data", toys.campus(folder / "set"), "--set", "foreign=drop"]
+    return [
+        "train",
+        "baseline",
+        "--preset",
+        "tiny",
+        "--data",
+        toys.campus(folder / "set"),
+        "--set",
+        "foreign=drop",
+    ]
 
 
 @command("a set of another project", 2, "this looks like LLCM, which is not read here")
@@ -1037,15 +2374,34 @@ def _(folder, tiny):
     return ["train", "baseline", "--preset", "tiny", "--data", folder / "set"]
 
 
-@command("several sets of which none is meant", 2, "holds several sets, a (regdb), b (buptcampus): name the folder of one")
+@command(
+    "several sets of which none is meant",
+    2,
+    "holds several sets, a (regdb), b (buptcampus): name the folder of one",
+)
 def _(folder, tiny):
     toys.regdb(folder / "sets" / "a"), toys.campus(folder / "sets" / "b")
     return ["train", "baseline", "--preset", "tiny", "--data", folder / "sets"]
 
 
-@command("more identities than a set has", 2, "a batch needs 4 identities, the training set has 2")
+@command(
+    "more identities than a set has",
+    2,
+    "a batch needs 4 identities, the training set has 2",
+)
 def _(folder, tiny):
-    return ["train", "baseline", "--preset", "tiny", "--data", toys.vcm(folder / "set", images=True), "--device", "cpu", "--set", "min_seq_len=2"]
+    return [
+        "train",
+        "baseline",
+        "--preset",
+        "tiny",
+        "--data",
+        toys.vcm(folder / "set", images=True),
+        "--device",
+        "cpu",
+        "--set",
+        "min_seq_len=2",
+    ]
 
 
 for name, make, options, *words in (
@@ -1054,16 +2410,48 @@ for name, make, options, *words in (
     ("a file", lambda root: root.write_text("x"), [], "not a folder"),
     (
         "a list that is not UTF-8",
-        lambda root: (toys.vcm(root) / "info" / "train_name.txt").write_bytes(b"a\n\xff\n"),
+        lambda root: (toys.vcm(root) / "info" / "train_name.txt").write_bytes(
+            b"a\n\xff\n"
+        ),
         ["--set", "min_seq_len=2"],
         "line 2: undecodable text",
     ),
-    ("a minimum that is a word", lambda root: toys.vcm(root), ["--set", "min_seq_len=two"], "min_seq_len must be a whole number, got 'two'"),
-    ("a trial that is true", lambda root: toys.regdb(root), ["--set", "trial=true"], "trial must be in 1..10, got True"),
-    ("a campus whose index is damaged", lambda root: (toys.campus(root) / "data_paths.json").write_text("{"), [], "data_paths.json: cannot be read as JSON"),
-    ("a thermal image of floats", lambda root: floats(toys.regdb(root)), [], "cannot be decoded: floating-point numbers"),
-    ("a truncated image", lambda root: truncated(toys.regdb(root)), [], "cannot be decoded: image file is truncated"),
-    ("an image linked to elsewhere", lambda root: astray(toys.vcm(root, images=True)), ["--set", "min_seq_len=2"], "1.jpg: a link that leaves the data folder"),
+    (
+        "a minimum that is a word",
+        lambda root: toys.vcm(root),
+        ["--set", "min_seq_len=two"],
+        "min_seq_len must be a whole number, got 'two'",
+    ),
+    (
+        "a trial that is true",
+        lambda root: toys.regdb(root),
+        ["--set", "trial=true"],
+        "trial must be in 1..10, got True",
+    ),
+    (
+        "a campus whose index is damaged",
+        lambda root: (toys.campus(root) / "data_paths.json").write_text("{"),
+        [],
+        "data_paths.json: cannot be read as JSON",
+    ),
+    (
+        "a thermal image of floats",
+        lambda root: floats(toys.regdb(root)),
+        [],
+        "cannot be decoded: floating-point numbers",
+    ),
+    (
+        "a truncated image",
+        lambda root: truncated(toys.regdb(root)),
+        [],
+        "cannot be decoded: image file is truncated",
+    ),
+    (
+        "an image linked to elsewhere",
+        lambda root: astray(toys.vcm(root, images=True)),
+        ["--set", "min_seq_len=2"],
+        "1.jpg: a link that leaves the data folder",
+    ),
 ):
 
     @command(f"check, {name}", 1, *words)
@@ -1073,7 +2461,12 @@ for name, make, options, *words in (
 
 
 def floats(root):
-    picture(next((root / "Thermal").rglob("*.bmp")).parent, np.ones((4, 4), np.float32), "TIFF", next((root / "Thermal").rglob("*.bmp")).name)
+    picture(
+        next((root / "Thermal").rglob("*.bmp")).parent,
+        np.ones((4, 4), np.float32),
+        "TIFF",
+        next((root / "Thermal").rglob("*.bmp")).name,
+    )
 
 
 def truncated(root):

@@ -11,17 +11,25 @@ import torch
 
 from vvi import losses, methods
 from vvi.methods import cmft, iban
-from vvi.seed import seed_everything
+from vvi.runtime.random import seed_everything
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
-operators, step, usual, gpu = (importlib.import_module(name) for name in ("operators", "step", "usual", "gpu"))
+operators, step, usual, gpu = (
+    importlib.import_module(name) for name in ("operators", "step", "usual", "gpu")
+)
 CASES = operators.cases()
 OTHERS = {  # options under which a method draws or compares in another way
     "mitml": [{"variant": "released", "shuffle": "both"}],
     "iban": [{"variant": "released"}],
     "sadstrm": [{"optim_mode": "joint", "triplet_form": "squared_post_bn"}],
-    "di2l": [{"variant": "released"}, {"erase": 0.5, "tri_loss": "hard", "id_on": "both"}],
-    "cmft": [{"msrl": "pmt", "self_pair_prob": 0.5}, {"msrl": "cosine", "stage2_triplet": True, "mdl": "hard"}],
+    "di2l": [
+        {"variant": "released"},
+        {"erase": 0.5, "tri_loss": "hard", "id_on": "both"},
+    ],
+    "cmft": [
+        {"msrl": "pmt", "self_pair_prob": 0.5},
+        {"msrl": "cosine", "stage2_triplet": True, "mdl": "hard"},
+    ],
 }
 
 
@@ -36,16 +44,30 @@ def test_every_loss_of_the_package_is_counted():
         name
         for module in (losses, *map(methods.module, methods.names()))
         for name, found in vars(module).items()
-        if inspect.isfunction(found) and found.__module__ == module.__name__ and name.endswith(("_loss", "_triplet", "_ce")) and not name.startswith("_")
+        if inspect.isfunction(found)
+        and found.__module__ == module.__name__
+        and name.endswith(("_loss", "_triplet", "_ce"))
+        and not name.startswith("_")
     }
     assert written == {name.partition(",")[0] for name in CASES}
 
 
-@pytest.mark.parametrize(("name", "options"), [(name, options) for name in methods.names() for options in [{}, *OTHERS.get(name, [])]])
-def test_the_losses_of_a_phase_loop_over_no_clips_and_never_wait_for_a_gpu(name, options):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        (name, options)
+        for name in methods.names()
+        for options in [{}, *OTHERS.get(name, [])]
+    ],
+)
+def test_the_losses_of_a_phase_loop_over_no_clips_and_never_wait_for_a_gpu(
+    name, options
+):
     method = operators.build(name, **options)
     for phase in method.phases:
-        (small, terms), (large, _) = (operators.of_phase(method, phase, identities) for identities in (2, 5))
+        (small, terms), (large, _) = (
+            operators.of_phase(method, phase, identities) for identities in (2, 5)
+        )
         assert small == large <= operators.LIMIT * len(terms)
         assert operators.waits(operators.build(name, **options), phase) == []
 
@@ -62,7 +84,9 @@ def test_the_losses_of_a_phase_loop_over_no_clips_and_never_wait_for_a_gpu(name,
 def test_a_wait_would_be_found(slip, named):
     method = operators.build("baseline")
     rest = method.losses
-    method.losses = lambda out, batch, phase: (slip(out.feat), rest(out, batch, phase))[1]
+    method.losses = lambda out, batch, phase: (slip(out.feat), rest(out, batch, phase))[
+        1
+    ]
     assert named in operators.waits(method, method.phases[0])[0]
 
 
@@ -73,22 +97,42 @@ def test_a_loop_would_be_found():
 
 def test_the_slow_losses_of_the_benchmarks_give_the_same_numbers():
     feat, ids = torch.randn(12, 5), torch.arange(3).repeat_interleave(2).repeat(2)
-    torch.testing.assert_close(usual.batch_hard_triplet(feat, ids), losses.batch_hard_triplet(feat, ids))
+    torch.testing.assert_close(
+        usual.batch_hard_triplet(feat, ids), losses.batch_hard_triplet(feat, ids)
+    )
     same = ids[:, None] == ids
-    torch.testing.assert_close(usual.hard_hinge(feat, same, 0.1), losses.hard_hinge(feat, same, 0.1))
+    torch.testing.assert_close(
+        usual.hard_hinge(feat, same, 0.1), losses.hard_hinge(feat, same, 0.1)
+    )
     vis, ir = feat.chunk(2)
-    for given in ((False, "cosine", "sum"), (True, "cosine", "mean"), (False, "euclidean", "mean"), (True, "euclidean", "sum")):
-        torch.testing.assert_close(usual.easy_sample_loss(vis, ir, ids[:6], *given), iban.easy_sample_loss(vis, ir, ids[:6], *given))
+    for given in (
+        (False, "cosine", "sum"),
+        (True, "cosine", "mean"),
+        (False, "euclidean", "mean"),
+        (True, "euclidean", "sum"),
+    ):
+        torch.testing.assert_close(
+            usual.easy_sample_loss(vis, ir, ids[:6], *given),
+            iban.easy_sample_loss(vis, ir, ids[:6], *given),
+        )
 
 
 def test_the_slow_losses_take_the_place_of_ours(monkeypatch):
-    for module in {found for found in map(methods.module, methods.names()) if hasattr(found, "batch_hard_triplet")}:
+    for module in {
+        found
+        for found in map(methods.module, methods.names())
+        if hasattr(found, "batch_hard_triplet")
+    }:
         monkeypatch.setattr(module, "batch_hard_triplet", losses.batch_hard_triplet)
     monkeypatch.setattr(cmft, "hard_hinge", losses.hard_hinge)
     monkeypatch.setattr(iban, "easy_sample_loss", iban.easy_sample_loss)
     usual.adopt()
     for name in methods.names():
-        assert all(vars(methods.module(name)).get(loss, mine) is mine for loss, mine in vars(usual).items() if loss in ("batch_hard_triplet", "hard_hinge"))
+        assert all(
+            vars(methods.module(name)).get(loss, mine) is mine
+            for loss, mine in vars(usual).items()
+            if loss in ("batch_hard_triplet", "hard_hinge")
+        )
     assert iban.easy_sample_loss is usual.easy_sample_loss
 
 
@@ -99,7 +143,13 @@ def test_each_moment_of_a_step_belongs_to_the_innermost_part():
     inner = split.within("forward", lambda: None)
     split.within("losses", inner)()  # losses from 1, forward from 2 to 3, losses to 4
     split.leave()  # at 5
-    assert split.seconds == {"forward": 1, "losses": 2, "backward": 0, "optimiser": 0, "rest": 2}
+    assert split.seconds == {
+        "forward": 1,
+        "losses": 2,
+        "backward": 0,
+        "optimiser": 0,
+        "rest": 2,
+    }
 
 
 @pytest.mark.parametrize("name", methods.names())
@@ -115,14 +165,39 @@ def test_a_bench_moves_all_that_can_learn_and_knows_where_its_seconds_went(name)
 
 def test_a_summary_takes_ratios_within_a_round():
     size = step.job("mitml", "float32", smoke=True)
-    row = lambda s, m: {"seconds": s, "wall": s, "memory": m, "split": {"forward": s}, "losses": {}, "operations": 10}  # noqa: E731
-    runs = {"usual": [row(8.0, 4.0), row(4.0, 4.0)], "float32": [row(4.0, 4.0), row(2.0, 4.0)], "bf16": [row(2.0, 2.0), row(1.0, 2.0)]}
-    found = step.summary(size, runs, [{"product, float32": 1e-9, "product, bf16": 10e-9}] * 2)
-    assert found["ratios"]["bf16 / float32, seconds"] == {"median": 0.5, "min": 0.5, "max": 0.5, "rounds": [0.5, 0.5]}
-    assert found["ratios"]["bf16 / usual, memory"]["median"] == 0.5 and found["variants"]["bf16"]["fraction of peak"] == pytest.approx(10 / 1.5 / 10, abs=1e-4)
+
+    def row(s, m):
+        return {
+            "seconds": s,
+            "wall": s,
+            "memory": m,
+            "split": {"forward": s},
+            "losses": {},
+            "operations": 10,
+        }
+
+    runs = {
+        "usual": [row(8.0, 4.0), row(4.0, 4.0)],
+        "float32": [row(4.0, 4.0), row(2.0, 4.0)],
+        "bf16": [row(2.0, 2.0), row(1.0, 2.0)],
+    }
+    found = step.summary(
+        size, runs, [{"product, float32": 1e-9, "product, bf16": 10e-9}] * 2
+    )
+    assert found["ratios"]["bf16 / float32, seconds"] == {
+        "median": 0.5,
+        "min": 0.5,
+        "max": 0.5,
+        "rounds": [0.5, 0.5],
+    }
+    assert found["ratios"]["bf16 / usual, memory"]["median"] == 0.5 and found[
+        "variants"
+    ]["bf16"]["fraction of peak"] == pytest.approx(10 / 1.5 / 10, abs=1e-4)
 
 
-def test_without_a_gpu_the_benchmark_of_the_gpu_says_so_and_fails(monkeypatch, tmp_path):
+def test_without_a_gpu_the_benchmark_of_the_gpu_says_so_and_fails(
+    monkeypatch, tmp_path
+):
     monkeypatch.setattr(torch, "cuda", SimpleNamespace(is_available=lambda: False))
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--out", str(tmp_path / "gpu.json")])
     with pytest.raises(SystemExit, match="no GPU") as end:

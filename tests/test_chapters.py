@@ -16,15 +16,27 @@ ROOT = Path(__file__).parent.parent
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 NUMBERED = [path for path in CHAPTERS if re.match(r"\d\d_", path.name)]
 TWINS = ROOT / "book" / "text"
-PARAMETERS = {"preset": "standard", "data": None, "seeds": [0, 1, 2], "retrain": False, "device": "auto"}
+PARAMETERS = {
+    "preset": "standard",
+    "data": None,
+    "seeds": [0, 1, 2],
+    "retrain": False,
+    "device": "auto",
+}
 KEPT = {"tags", "mystnb"}  # cell metadata that belongs to the text
 
 each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-each_numbered_chapter = pytest.mark.parametrize("path", NUMBERED, ids=lambda path: path.stem)
+each_numbered_chapter = pytest.mark.parametrize(
+    "path", NUMBERED, ids=lambda path: path.stem
+)
 
 
 def code_cells(path: Path) -> list:
-    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    return [
+        cell
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "code"
+    ]
 
 
 def trees(path: Path) -> list[tuple[int, ast.Module]]:
@@ -34,7 +46,9 @@ def trees(path: Path) -> list[tuple[int, ast.Module]]:
         try:
             found.append((number, ast.parse(cell.source)))
         except SyntaxError as error:
-            raise AssertionError(f"{path.name}, code cell {number}, line {error.lineno}: not plain Python (no magics, no shell lines): {error.text}") from error
+            raise AssertionError(
+                f"{path.name}, code cell {number}, line {error.lineno}: not plain Python (no magics, no shell lines): {error.text}"
+            ) from error
     return found
 
 
@@ -44,40 +58,82 @@ def lines_of(node: ast.AST) -> int:
 
 def length(tree: ast.Module) -> int:
     """Lines of a cell as a reader counts them: the call that stores a figure is one, however long its alternative text."""
-    saves = [node for node in tree.body if isinstance(node, ast.Expr) and ast.unparse(node).startswith("style.save(")]
-    return (tree.body[-1].end_lineno if tree.body else 0) - sum(lines_of(node) - 1 for node in saves)
+    saves = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.Expr) and ast.unparse(node).startswith("style.save(")
+    ]
+    return (tree.body[-1].end_lineno if tree.body else 0) - sum(
+        lines_of(node) - 1 for node in saves
+    )
 
 
 def test_there_are_chapters_and_each_has_its_text_twin():
     assert NUMBERED
-    assert {path.stem for path in CHAPTERS} == {path.stem for path in TWINS.glob("*.md")}, "book/*.ipynb and book/text/*.md must hold the same names: make sync"
+    assert {path.stem for path in CHAPTERS} == {
+        path.stem for path in TWINS.glob("*.md")
+    }, "book/*.ipynb and book/text/*.md must hold the same names: make sync"
 
 
 @each_chapter
 def test_the_text_twin_says_the_same_as_the_notebook(path):
-    notebook, twin = nbformat.read(path, as_version=4), jupytext.read(TWINS / f"{path.stem}.md")
-    as_text = [(cell.cell_type, cell.source, {k: v for k, v in cell.metadata.items() if k in KEPT}) for cell in twin.cells]
-    as_cells = [(cell.cell_type, cell.source, dict(cell.metadata)) for cell in notebook.cells]
-    for number, (ours, theirs) in enumerate(zip(as_cells, as_text, strict=False), start=1):
-        assert ours == theirs, f"{path.name}, cell {number} differs from book/text/{path.stem}.md: make sync"
-    assert len(as_cells) == len(as_text), f"{path.name} has {len(as_cells)} cells, its text twin {len(as_text)}: make sync"
-    same = notebook.metadata["kernelspec"] == twin.metadata["kernelspec"] and set(notebook.metadata) == {"kernelspec"}
-    assert same, f"{path.name}: its metadata must be the kernel of the text twin and nothing else: make sync"
+    notebook, twin = (
+        nbformat.read(path, as_version=4),
+        jupytext.read(TWINS / f"{path.stem}.md"),
+    )
+    as_text = [
+        (
+            cell.cell_type,
+            cell.source,
+            {k: v for k, v in cell.metadata.items() if k in KEPT},
+        )
+        for cell in twin.cells
+    ]
+    as_cells = [
+        (cell.cell_type, cell.source, dict(cell.metadata)) for cell in notebook.cells
+    ]
+    for number, (ours, theirs) in enumerate(
+        zip(as_cells, as_text, strict=False), start=1
+    ):
+        assert ours == theirs, (
+            f"{path.name}, cell {number} differs from book/text/{path.stem}.md: make sync"
+        )
+    assert len(as_cells) == len(as_text), (
+        f"{path.name} has {len(as_cells)} cells, its text twin {len(as_text)}: make sync"
+    )
+    same = notebook.metadata["kernelspec"] == twin.metadata["kernelspec"] and set(
+        notebook.metadata
+    ) == {"kernelspec"}
+    assert same, (
+        f"{path.name}: its metadata must be the kernel of the text twin and nothing else: make sync"
+    )
 
 
 @each_chapter
 def test_no_output_is_committed(path):
-    kept = [number for number, cell in enumerate(code_cells(path), start=1) if cell.outputs or cell.execution_count is not None]
-    assert not kept, f"{path.name}: code cells {kept} hold outputs or counts: make sync drops them"
+    kept = [
+        number
+        for number, cell in enumerate(code_cells(path), start=1)
+        if cell.outputs or cell.execution_count is not None
+    ]
+    assert not kept, (
+        f"{path.name}: code cells {kept} hold outputs or counts: make sync drops them"
+    )
 
 
 @each_chapter
 def test_the_first_code_cell_holds_the_five_parameters(path):
     first = code_cells(path)[0]
-    assert first.metadata.get("tags") == ["parameters"], f"{path.name}: the first code cell must carry the tag `parameters`"
+    assert first.metadata.get("tags") == ["parameters"], (
+        f"{path.name}: the first code cell must carry the tag `parameters`"
+    )
     tree = ast.parse(first.source)
-    assert all(isinstance(node, ast.AnnAssign) for node in tree.body), f"{path.name}: write every parameter as `name: type = value  # what it does`"
-    assert {node.target.id: ast.literal_eval(node.value) for node in tree.body} == PARAMETERS
+    assert all(isinstance(node, ast.AnnAssign) for node in tree.body), (
+        f"{path.name}: write every parameter as `name: type = value  # what it does`"
+    )
+    assert {
+        node.target.id: ast.literal_eval(node.value) for node in tree.body
+    } == PARAMETERS
     for node in tree.body:
         assert re.search(r"  # \w", first.source.splitlines()[node.lineno - 1]), (
             f"{path.name}: parameter {node.target.id} needs a comment (papermill shows it as help)"
@@ -89,8 +145,13 @@ def test_papermill_understands_the_parameters(path):
     import papermill
 
     found = papermill.inspect_notebook(path)
-    assert list(found) == list(PARAMETERS), f"{path.name}: papermill reads only plain types in a parameter (`data: str = None`, not `str | None`)"
-    assert all(entry["inferred_type_name"] != "None" and entry["help"] for entry in found.values()), found
+    assert list(found) == list(PARAMETERS), (
+        f"{path.name}: papermill reads only plain types in a parameter (`data: str = None`, not `str | None`)"
+    )
+    assert all(
+        entry["inferred_type_name"] != "None" and entry["help"]
+        for entry in found.values()
+    ), found
 
 
 @each_chapter
@@ -98,21 +159,40 @@ def test_a_chapter_calls_the_package_and_defines_nothing_big(path):
     for number, tree in trees(path):
         where = f"{path.name}, code cell {number}"
         for node in ast.walk(tree):
-            assert not isinstance(node, ast.ClassDef), f"{where}: class {node.name} belongs in the package"
+            assert not isinstance(node, ast.ClassDef), (
+                f"{where}: class {node.name} belongs in the package"
+            )
             if isinstance(node, ast.FunctionDef):
-                assert lines_of(node) <= 10, f"{where}: function {node.name} has {lines_of(node)} lines; more than 10 belong in the package"
+                assert lines_of(node) <= 10, (
+                    f"{where}: function {node.name} has {lines_of(node)} lines; more than 10 belong in the package"
+                )
             if isinstance(node, ast.For | ast.comprehension):
-                assert "epoch" not in ast.unparse(node.target), f"{where}: a loop over epochs belongs in vvi.train"
+                assert "epoch" not in ast.unparse(node.target), (
+                    f"{where}: a loop over epochs belongs in vvi.engine.train"
+                )
             if isinstance(node, ast.Attribute | ast.Name):
                 name = node.attr if isinstance(node, ast.Attribute) else node.id
-                assert name not in {"optim", "SGD", "Adam", "AdamW", "backward", "zero_grad"}, f"{where}: `{name}` belongs in vvi.train"
+                assert name not in {
+                    "optim",
+                    "SGD",
+                    "Adam",
+                    "AdamW",
+                    "backward",
+                    "zero_grad",
+                }, f"{where}: `{name}` belongs in vvi.engine.train"
 
 
 @each_chapter
 def test_a_chapter_names_no_place_on_a_disk(path):
     for number, tree in trees(path):
-        for text in (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)):
-            assert not re.match(r"(/|~|[A-Za-z]:\\|\.\./)\S", text), f"{path.name}, code cell {number}: path {text!r}; ask vvi.paths"
+        for text in (
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ):
+            assert not re.match(r"(/|~|[A-Za-z]:\\|\.\./)\S", text), (
+                f"{path.name}, code cell {number}: path {text!r}; ask vvi.runtime.paths"
+            )
 
 
 @each_chapter
@@ -125,21 +205,31 @@ def test_every_import_of_a_chapter_resolves(path):
             elif isinstance(node, ast.ImportFrom):
                 module = importlib.import_module(node.module)
                 for alias in node.names:
-                    found = hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}")
-                    assert found, f"{path.name}, code cell {number}: {node.module} has no {alias.name}"
+                    found = hasattr(module, alias.name) or importlib.util.find_spec(
+                        f"{node.module}.{alias.name}"
+                    )
+                    assert found, (
+                        f"{path.name}, code cell {number}: {node.module} has no {alias.name}"
+                    )
 
 
 @each_numbered_chapter
 def test_a_chapter_is_made_of_ten_to_twenty_small_cells(path):
     lengths = [length(tree) for _, tree in trees(path)]
     assert 10 <= len(lengths) <= 20, f"{path.name} has {len(lengths)} code cells"
-    assert median(lengths) <= 6, f"{path.name}: the median of {lengths} lines is above 6"
-    assert max(lengths) <= 20, f"{path.name}: code cell {lengths.index(max(lengths)) + 1} has {max(lengths)} lines"
+    assert median(lengths) <= 6, (
+        f"{path.name}: the median of {lengths} lines is above 6"
+    )
+    assert max(lengths) <= 20, (
+        f"{path.name}: code cell {lengths.index(max(lengths)) + 1} has {max(lengths)} lines"
+    )
 
 
 @pytest.fixture(scope="module")
 def runner():
-    spec = importlib.util.spec_from_file_location("runner", ROOT / "book" / "compile.py")
+    spec = importlib.util.spec_from_file_location(
+        "runner", ROOT / "book" / "compile.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -153,7 +243,9 @@ def test_a_chapter_stands_in_the_table_of_contents(path, runner):
 
 
 @each_chapter
-def test_a_chapter_runs_from_elsewhere_at_the_tiny_preset(path, runner, tmp_path, monkeypatch):
+def test_a_chapter_runs_from_elsewhere_at_the_tiny_preset(
+    path, runner, tmp_path, monkeypatch
+):
     import nbformat
     import papermill
 
@@ -161,13 +253,30 @@ def test_a_chapter_runs_from_elsewhere_at_the_tiny_preset(path, runner, tmp_path
         monkeypatch.setenv(f"VVI_{name}", str(tmp_path / name.lower()))
     for name in ("VVI_DATA", "VVI_WIDGETS", "JPY_SESSION_NAME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # two chapters at a time on two cores: more threads only wait for each other
+    monkeypatch.setenv(
+        "OMP_NUM_THREADS", "1"
+    )  # two chapters at a time on two cores: more threads only wait for each other
     monkeypatch.chdir(tmp_path)
     tiny = {"preset": "tiny", "seeds": [0], "retrain": True, "device": "cpu"}
-    done = papermill.execute_notebook(path, tmp_path / path.name, tiny, kernel_name="python3", progress_bar=False)
-    assert all(cell.execution_count for cell in done.cells if cell.cell_type == "code" and cell.source)
-    kinds = {kind for cell in done.cells for output in cell.get("outputs", []) for kind in output.get("data", {})}
-    assert not [kind for kind in kinds if "widget" in kind], f"{path.name} leaves a widget in its page, where nobody can use it"
+    done = papermill.execute_notebook(
+        path, tmp_path / path.name, tiny, kernel_name="python3", progress_bar=False
+    )
+    assert all(
+        cell.execution_count
+        for cell in done.cells
+        if cell.cell_type == "code" and cell.source
+    )
+    kinds = {
+        kind
+        for cell in done.cells
+        for output in cell.get("outputs", [])
+        for kind in output.get("data", {})
+    }
+    assert not [kind for kind in kinds if "widget" in kind], (
+        f"{path.name} leaves a widget in its page, where nobody can use it"
+    )
     runner.sign(done, "cpu")
     runner.TESTED.mkdir(parents=True, exist_ok=True)
-    nbformat.write(done, runner.TESTED / path.name)  # `.ci/run` builds the pages from these
+    nbformat.write(
+        done, runner.TESTED / path.name
+    )  # `.ci/run` builds the pages from these

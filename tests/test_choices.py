@@ -1,27 +1,42 @@
 import pytest
 
-from vvi import ablate, choices, methods
+from vvi import methods
 from vvi.config import change, preset
+from vvi.experiment import ablation, method_switches
 
 START = preset("tiny", "iban")
 
 
-def named(method: str, name: str) -> choices.Switch:
-    return next(s for s in choices.switches(method) if s.name == name)
+def named(method: str, name: str) -> method_switches.Switch:
+    return next(s for s in method_switches.switches(method) if s.name == name)
 
 
 @pytest.mark.parametrize("method", methods.names())
 def test_every_field_of_a_config_is_a_switch_that_reads_back_its_default(method):
-    switches = choices.switches(method)
-    assert {s.name for s in switches} == set(methods.module(method).Config.__dataclass_fields__) - {"backbone", "weights", "frames"}
+    switches = method_switches.switches(method)
+    assert {s.name for s in switches} == set(
+        methods.module(method).Config.__dataclass_fields__
+    ) - {"backbone", "weights", "frames"}
     for s in switches:
-        shown = s.default if s.hint is bool else s.word(s.default) if s.options else "" if s.default is None else str(s.default)
-        assert s.read(shown) == s.default and type(s.read(shown)) is type(s.default), s.name
+        shown = (
+            s.default
+            if s.hint is bool
+            else s.word(s.default)
+            if s.options
+            else ""
+            if s.default is None
+            else str(s.default)
+        )
+        assert s.read(shown) == s.default and type(s.read(shown)) is type(s.default), (
+            s.name
+        )
 
 
 def test_options_come_from_the_types_and_none_is_called_default_where_it_is_the_default():
     assert named("iban", "directions").options == ["both", "forward"]
-    assert [named("iban", "plus_one").word(o) for o in named("iban", "plus_one").options] == ["True", "False", "default"]
+    assert [
+        named("iban", "plus_one").word(o) for o in named("iban", "plus_one").options
+    ] == ["True", "False", "default"]
     assert named("cmft", "msrl").word(None) == "None", "there None switches a loss off"
     assert named("iban", "margin").options == []
 
@@ -33,15 +48,20 @@ def test_what_is_no_number_is_refused_by_the_name_of_its_switch(text):
 
 
 def test_numbers_keep_their_kind_and_an_empty_field_is_none_where_that_is_allowed():
-    assert [named("iban", "cr_start").read(t) for t in ("60", "60.5")] == [60, 60.5] and type(named("iban", "cr_start").read("60")) is int
+    assert [named("iban", "cr_start").read(t) for t in ("60", "60.5")] == [
+        60,
+        60.5,
+    ] and type(named("iban", "cr_start").read("60")) is int
     assert named("iban", "lambda_tri").read(" ") is None
     with pytest.raises(ValueError, match="parts: '2.5' is no whole number"):
         named("di2l", "parts").read("2.5")
 
 
 def test_more_changes_are_read_as_python_writes_them():
-    assert choices.parse("") == {}
-    assert choices.parse("steps=10, lr=1, milestones=(1, 2), augment_per='clip'") == {"steps": 10, "lr": 1, "milestones": (1, 2), "augment_per": "clip"}
+    assert method_switches.parse("") == {}
+    assert method_switches.parse(
+        "steps=10, lr=1, milestones=(1, 2), augment_per='clip'"
+    ) == {"steps": 10, "lr": 1, "milestones": (1, 2), "augment_per": "clip"}
 
 
 @pytest.mark.parametrize(
@@ -61,35 +81,56 @@ def test_more_changes_are_read_as_python_writes_them():
 )
 def test_more_changes_that_make_no_sense_are_refused_in_one_line(text, said):
     with pytest.raises(ValueError) as caught:
-        choices.parse(text)
+        method_switches.parse(text)
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_choice_that_computes_what_a_row_computes_is_that_row():
-    known = {"Table II: " + label: c for label, [c] in ablate.configs("iban", "Table II", "tiny", [0]).items()}
-    wanted = {s.name: s.default for s in choices.switches("iban")}
+    known = {
+        "Table II: " + label: c
+        for label, [c] in ablation.configs("iban", "Table II", "tiny", [0]).items()
+    }
+    wanted = {s.name: s.default for s in method_switches.switches("iban")}
     spelt = wanted | {"ig": False, "bsta": False, "esb": False}
-    assert choices.chosen(START, spelt, {}, known) == ("Table II: Baseline", known["Table II: Baseline"])
-    back = choices.chosen(known["Table II: Baseline"], wanted, {}, known)
+    assert method_switches.chosen(START, spelt, {}, known) == (
+        "Table II: Baseline",
+        known["Table II: Baseline"],
+    )
+    back = method_switches.chosen(known["Table II: Baseline"], wanted, {}, known)
     assert back[0] == "Table II: Baseline+IG+ESB+BSTA" and back[1].hash == START.hash
-    assert choices.chosen(START, wanted | {"esb_reduction": "mean"}, {}, known)[1].hash == START.hash, "the default reads mean: the same computation"
+    assert (
+        method_switches.chosen(START, wanted | {"esb_reduction": "mean"}, {}, known)[
+            1
+        ].hash
+        == START.hash
+    ), "the default reads mean: the same computation"
 
 
 def test_another_choice_is_spelt_in_the_shortest_way_and_named_by_its_changes():
     known = {"paper": START}
-    wanted = {s.name: s.default for s in choices.switches("iban")}
-    name, config = choices.chosen(START, wanted | {"cr": False, "margin": 0.5}, {"steps": 7}, known)
+    wanted = {s.name: s.default for s in method_switches.switches("iban")}
+    name, config = method_switches.chosen(
+        START, wanted | {"cr": False, "margin": 0.5}, {"steps": 7}, known
+    )
     assert name == "cr=False, margin=0.5, steps=7"
     assert config.hash == change(START, cr=False, margin=0.5, steps=7).hash
     off = change(START, cr=False)
-    assert choices.chosen(off, wanted | {"margin": 0.5}, {}, known)[1].hash == change(START, margin=0.5).hash, "cr is switched back and leaves no trace"
+    assert (
+        method_switches.chosen(off, wanted | {"margin": 0.5}, {}, known)[1].hash
+        == change(START, margin=0.5).hash
+    ), "cr is switched back and leaves no trace"
 
 
 def test_a_setting_that_the_method_refuses_is_refused_in_words():
     with pytest.raises(ValueError, match="choose from"):
-        choices.effective(change(START, directions="backward"))
+        method_switches.effective(change(START, directions="backward"))
 
 
 def test_settings_are_listed_as_they_take_effect():
-    found = choices.flat(change(START, esb=False, variant="released"))
-    assert (found["esb"], found["esb_reduction"], found["frames"], found["method"]) == ("off", "sum", "3", "iban")
+    found = method_switches.flat(change(START, esb=False, variant="released"))
+    assert (found["esb"], found["esb_reduction"], found["frames"], found["method"]) == (
+        "off",
+        "sum",
+        "3",
+        "iban",
+    )

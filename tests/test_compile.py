@@ -17,7 +17,9 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def runner(tmp_path) -> ModuleType:
     """`book/compile.py` at work on a small book in a temporary folder."""
-    spec = importlib.util.spec_from_file_location("runner", ROOT / "book" / "compile.py")
+    spec = importlib.util.spec_from_file_location(
+        "runner", ROOT / "book" / "compile.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     for folder in ("book/text", "book/records", "book/published", "vvi"):
@@ -25,8 +27,16 @@ def runner(tmp_path) -> ModuleType:
     for name in ("requirements.lock", "jupytext.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "vvi" / "a.py").write_text("A = 1\n")
-    places = {"ROOT": tmp_path, "BOOK": tmp_path / "book", "TWINS": tmp_path / "book" / "text", "SOURCE": tmp_path / "_build" / "book"}
-    places |= {"EXECUTED": tmp_path / "_build" / "executed", "FAILED": tmp_path / "_build" / "failed"}
+    places = {
+        "ROOT": tmp_path,
+        "BOOK": tmp_path / "book",
+        "TWINS": tmp_path / "book" / "text",
+        "SOURCE": tmp_path / "_build" / "book",
+    }
+    places |= {
+        "EXECUTED": tmp_path / "_build" / "executed",
+        "FAILED": tmp_path / "_build" / "failed",
+    }
     for name, value in places.items():
         setattr(module, name, value)
     return module
@@ -34,7 +44,13 @@ def runner(tmp_path) -> ModuleType:
 
 def write(runner: ModuleType, name: str, *cells: str) -> Path:
     path = runner.BOOK / name
-    nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in cells], metadata={"kernelspec": runner.KERNEL}), path)
+    nbformat.write(
+        new_notebook(
+            cells=[new_code_cell(cell) for cell in cells],
+            metadata={"kernelspec": runner.KERNEL},
+        ),
+        path,
+    )
     return path
 
 
@@ -55,30 +71,53 @@ def test_a_copy_is_stale_once_anything_it_shows_may_have_changed(runner):
     assert len(set(seen)) == len(changes) + 1
 
 
-def test_a_failing_chapter_is_named_with_its_error_and_the_others_still_run(runner, monkeypatch):
+def test_a_failing_chapter_is_named_with_its_error_and_the_others_still_run(
+    runner, monkeypatch
+):
     monkeypatch.setattr(runner, "data", lambda: None)
     write(runner, "01_breaks.ipynb", "x = 0", "1 / x")
     write(runner, "02_works.ipynb", "6 * 7")
-    with pytest.raises(SystemExit, match=r"(?s)01_breaks.ipynb, cell \[2\] failed: ZeroDivisionError.*1 of 2 chapters failed"):
+    with pytest.raises(
+        SystemExit,
+        match=r"(?s)01_breaks.ipynb, cell \[2\] failed: ZeroDivisionError.*1 of 2 chapters failed",
+    ):
         runner.run()
-    assert [cell.get("execution_count") for cell in nbformat.read(runner.FAILED / "01_breaks.ipynb", 4).cells if cell.cell_type == "code"] == [1, 2]
+    assert [
+        cell.get("execution_count")
+        for cell in nbformat.read(runner.FAILED / "01_breaks.ipynb", 4).cells
+        if cell.cell_type == "code"
+    ] == [1, 2]
     assert not (runner.EXECUTED / "01_breaks.ipynb").exists()
-    assert nbformat.read(runner.EXECUTED / "02_works.ipynb", 4).cells[0].outputs[0].data["text/plain"] == "42"
-    assert (runner.EXECUTED / "02_works.key").read_text() == runner.fingerprint(runner.BOOK / "02_works.ipynb")
+    assert (
+        nbformat.read(runner.EXECUTED / "02_works.ipynb", 4)
+        .cells[0]
+        .outputs[0]
+        .data["text/plain"]
+        == "42"
+    )
+    assert (runner.EXECUTED / "02_works.key").read_text() == runner.fingerprint(
+        runner.BOOK / "02_works.ipynb"
+    )
     where = nbformat.read(runner.EXECUTED / "02_works.ipynb", 4).metadata["executed"]
-    assert {"python", "torch", "device", "commit"} <= set(where), "what the page's last line says"
+    assert {"python", "torch", "device", "commit"} <= set(where), (
+        "what the page's last line says"
+    )
 
 
 def test_a_kernel_that_dies_is_a_failed_chapter(runner, monkeypatch):
     monkeypatch.setattr(runner, "data", lambda: None)
     write(runner, "01_dies.ipynb", "import os; os._exit(1)")
-    with pytest.raises(SystemExit, match=r"(?s)01_dies.ipynb: Kernel died.*1 of 1 chapters failed"):
+    with pytest.raises(
+        SystemExit, match=r"(?s)01_dies.ipynb: Kernel died.*1 of 1 chapters failed"
+    ):
         runner.run()
 
 
 def test_an_unknown_parameter_or_chapter_is_refused(runner):
     write(runner, "01_a.ipynb", "1 + 1")
-    with pytest.raises(SystemExit, match="cannot read 'prset=tiny'.*preset, data, seeds"):
+    with pytest.raises(
+        SystemExit, match="cannot read 'prset=tiny'.*preset, data, seeds"
+    ):
         runner.chapter("01_a", ["prset=tiny"])
     with pytest.raises(SystemExit, match="no chapter '02_b': choose from 01_a"):
         runner.chapter("02_b", [])
@@ -87,7 +126,10 @@ def test_an_unknown_parameter_or_chapter_is_refused(runner):
 def test_sync_drops_outputs_and_writes_the_same_notebook_from_the_same_text(runner):
     path = write(runner, "01_a.ipynb", "1 + 1", "1 + 1", "2")
     notebook = nbformat.read(path, 4)
-    notebook.cells[0].outputs, notebook.cells[0].execution_count = [new_output("stream", text="2")], 1
+    notebook.cells[0].outputs, notebook.cells[0].execution_count = (
+        [new_output("stream", text="2")],
+        1,
+    )
     notebook.metadata["papermill"] = {"duration": 1}
     nbformat.write(notebook, path)
     runner.sync()
@@ -104,4 +146,6 @@ def test_sync_drops_outputs_and_writes_the_same_notebook_from_the_same_text(runn
 def test_every_module_has_a_section_on_the_page_of_the_package(runner):
     (runner.ROOT / "vvi" / "__init__.py").write_text("")
     (runner.ROOT / "vvi" / "__main__.py").write_text("")
-    assert [line for line in runner.modules().splitlines() if line.startswith("##")] == ["## vvi", "## vvi.a"]
+    assert [
+        line for line in runner.modules().splitlines() if line.startswith("##")
+    ] == ["## vvi", "## vvi.a"]

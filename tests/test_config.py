@@ -4,7 +4,16 @@ from dataclasses import fields
 import pytest
 
 from vvi import methods
-from vvi.config import PRESETS, DataConfig, Recipe, RunConfig, change, for_layout, from_json, preset
+from vvi.config import (
+    PRESETS,
+    DataConfig,
+    Recipe,
+    RunConfig,
+    change,
+    for_layout,
+    from_json,
+    preset,
+)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -15,23 +24,49 @@ def test_json_and_back_is_the_same_config_with_the_same_hash(name):
 
 
 def test_the_defaults_are_the_paper():
-    assert RunConfig().recipe == Recipe(identities=8, tracklets=2, epochs=200, lr=0.1, milestones=(35, 80))
-    assert (DataConfig().height, DataConfig().width, DataConfig().frames) == (288, 144, 6)
+    assert RunConfig().recipe == Recipe(
+        identities=8, tracklets=2, epochs=200, lr=0.1, milestones=(35, 80)
+    )
+    assert (DataConfig().height, DataConfig().width, DataConfig().frames) == (
+        288,
+        144,
+        6,
+    )
 
 
 def test_change_finds_a_field_wherever_it_lives():
-    config = change(RunConfig(), frames=4, lr=0.5, variant="released", seed=7, data_seed=9)
-    assert (config.data.frames, config.recipe.lr, dict(config.options), config.seed, config.data.seed) == (4, 0.5, {"variant": "released"}, 7, 9)
+    config = change(
+        RunConfig(), frames=4, lr=0.5, variant="released", seed=7, data_seed=9
+    )
+    assert (
+        config.data.frames,
+        config.recipe.lr,
+        dict(config.options),
+        config.seed,
+        config.data.seed,
+    ) == (4, 0.5, {"variant": "released"}, 7, 9)
 
 
 def test_every_change_changes_the_hash():
     base = preset("standard")
-    changed = [change(base, **c) for c in ({"seed": 1}, {"data_seed": 1}, {"frames": 2}, {"lr": 0.1}, {"margin": 0.1}, {"steps": 3})]
+    changed = [
+        change(base, **c)
+        for c in (
+            {"seed": 1},
+            {"data_seed": 1},
+            {"frames": 2},
+            {"lr": 0.1},
+            {"margin": 0.1},
+            {"steps": 3},
+        )
+    ]
     assert len({base.hash, *(c.hash for c in changed)}) == 7
 
 
 def test_the_order_of_options_does_not_matter():
-    assert change(RunConfig(), a=1, b=2).hash == change(change(RunConfig(), b=2), a=1).hash
+    assert (
+        change(RunConfig(), a=1, b=2).hash == change(change(RunConfig(), b=2), a=1).hash
+    )
 
 
 def test_an_unknown_preset_and_an_unknown_field_are_named():
@@ -44,7 +79,9 @@ def test_an_unknown_preset_and_an_unknown_field_are_named():
 @pytest.mark.parametrize("method", methods.names())
 def test_no_switch_of_a_method_is_called_like_a_field_of_the_run(method):
     """`change` would set the field and leave the switch as it is."""
-    taken = {f.name for part in (RunConfig, DataConfig, Recipe) for f in fields(part)} - {"backbone", "weights", "frames"}
+    taken = {
+        f.name for part in (RunConfig, DataConfig, Recipe) for f in fields(part)
+    } - {"backbone", "weights", "frames"}
     own = {f.name for f in fields(methods.module(method).Config)}
     assert not own & taken
 
@@ -54,7 +91,12 @@ def test_later_fields_change_the_hash_only_where_they_are_set():
     plain = preset("paper")
     content = json.loads(plain.to_json())["data"]
     assert not {"strict", "foreign", "auxiliary"} & content.keys()
-    changes = (dict(strict=True), dict(strict=False), dict(foreign="drop"), dict(auxiliary=True))
+    changes = (
+        dict(strict=True),
+        dict(strict=False),
+        dict(foreign="drop"),
+        dict(auxiliary=True),
+    )
     changed = [change(plain, **fields_set) for fields_set in changes]
     assert len({plain.hash, *(c.hash for c in changed)}) == 5
     for made in (plain, *changed):
@@ -101,7 +143,9 @@ def test_a_stride_changes_the_hash_and_none_leaves_it_as_it_was():
 def test_half_is_standard_with_other_data_and_half_the_steps():
     half, standard = preset("half"), preset("standard")
     assert half.recipe.steps == standard.recipe.steps // 2
-    same = change(half, preset="standard", source="standard", steps=standard.recipe.steps)
+    same = change(
+        half, preset="standard", source="standard", steps=standard.recipe.steps
+    )
     assert same == standard
 
 

@@ -3,31 +3,38 @@ import threading
 
 import pytest
 
-from vvi import durable
+from vvi.runtime import atomic
 
 
 def test_files_appear_together_and_leave_no_halves(tmp_path):
-    durable.write_all(tmp_path / "new" / "folder", {"a": b"1", "b": b"2"})
-    assert {p.name: p.read_bytes() for p in (tmp_path / "new" / "folder").iterdir()} == {"a": b"1", "b": b"2"}
+    atomic.write_all(tmp_path / "new" / "folder", {"a": b"1", "b": b"2"})
+    assert {
+        p.name: p.read_bytes() for p in (tmp_path / "new" / "folder").iterdir()
+    } == {"a": b"1", "b": b"2"}
 
 
 def test_a_refusal_leaves_the_old_files_and_says_where_and_why(tmp_path, monkeypatch):
-    durable.write_all(tmp_path, {"a": b"1", "b": b"2"})
+    atomic.write_all(tmp_path, {"a": b"1", "b": b"2"})
 
     def full(_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(durable.WriteError, match=rf"cannot write {tmp_path}: No space left on device"):
-        durable.write_all(tmp_path, {"a": b"3", "b": b"4"})
-    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"a": b"1", "b": b"2"}
+    with pytest.raises(
+        atomic.WriteError, match=rf"cannot write {tmp_path}: No space left on device"
+    ):
+        atomic.write_all(tmp_path, {"a": b"3", "b": b"4"})
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {
+        "a": b"1",
+        "b": b"2",
+    }
 
 
 def test_one_at_a_time_and_the_second_is_told_for_whom_it_waits(tmp_path):
     order, inside, waited = [], threading.Event(), threading.Event()
 
     def first():
-        with durable.alone(tmp_path / "x"):
+        with atomic.alone(tmp_path / "x"):
             inside.set()
             waited.wait(10)
             order.append("first")
@@ -36,7 +43,13 @@ def test_one_at_a_time_and_the_second_is_told_for_whom_it_waits(tmp_path):
     thread.start()
     inside.wait(10)
     threading.Timer(0.05, waited.set).start()
-    with pytest.warns(UserWarning, match=r"process \d+ on .* works on .*: waiting until it is done") as told, durable.alone(tmp_path / "x"):
+    with (
+        pytest.warns(
+            UserWarning,
+            match=r"process \d+ on .* works on .*: waiting until it is done",
+        ) as told,
+        atomic.alone(tmp_path / "x"),
+    ):
         order.append("second")
     thread.join()
     assert order == ["first", "second"] and len(told) == 1
@@ -46,19 +59,26 @@ def test_one_at_a_time_and_the_second_is_told_for_whom_it_waits(tmp_path):
 def test_halves_of_a_killed_holder_are_removed_and_nothing_else(tmp_path):
     (tmp_path / "folder").mkdir()
     kept = [tmp_path / "folder" / "model.safetensors", tmp_path / ".other.json.7.part"]
-    halves = [tmp_path / "folder" / ".record.json.7.part", tmp_path / ".cache.json.7.part"]
+    halves = [
+        tmp_path / "folder" / ".record.json.7.part",
+        tmp_path / ".cache.json.7.part",
+    ]
     for path in kept + halves:
         path.write_text("x")
     for target in (tmp_path / "folder", tmp_path / "cache.u8"):
-        with durable.alone(target):
+        with atomic.alone(target):
             pass
-    assert all(path.exists() for path in kept) and not any(path.exists() for path in halves)
+    assert all(path.exists() for path in kept) and not any(
+        path.exists() for path in halves
+    )
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])
-def test_a_refusal_between_two_renames_puts_back_what_was_there(tmp_path, monkeypatch, at):
+def test_a_refusal_between_two_renames_puts_back_what_was_there(
+    tmp_path, monkeypatch, at
+):
     old = {"a": b"1", "b": b"2", "c": b"3"}
-    durable.write_all(tmp_path, old)
+    atomic.write_all(tmp_path, old)
     seen, replace = [], os.replace
 
     def refused(source, target):
@@ -68,12 +88,14 @@ def test_a_refusal_between_two_renames_puts_back_what_was_there(tmp_path, monkey
         replace(source, target)
 
     monkeypatch.setattr("os.replace", refused)
-    with pytest.raises(durable.WriteError, match="Input/output error; what was there is as it was"):
-        durable.write_all(tmp_path, dict.fromkeys(old, b"new"))
+    with pytest.raises(
+        atomic.WriteError, match="Input/output error; what was there is as it was"
+    ):
+        atomic.write_all(tmp_path, dict.fromkeys(old, b"new"))
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == old
 
 
 def test_a_folder_in_which_another_target_is_being_made_is_no_half_file(tmp_path):
     (tmp_path / ".night.v2.part").mkdir()
-    with durable.alone(tmp_path / "night.v2"), durable.alone(tmp_path / "night"):
+    with atomic.alone(tmp_path / "night.v2"), atomic.alone(tmp_path / "night"):
         assert (tmp_path / ".night.v2.part").is_dir()

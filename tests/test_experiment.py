@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from vvi import checkpoint, evaluate, experiment, store, trials
+from vvi import experiment
 from vvi.config import DataConfig, change, preset
 from vvi.data import synthetic
+from vvi.engine import checkpoint
+from vvi.evaluation import evaluate, protocols
 from vvi.evaluation.rerank import rerank
+from vvi.experiment import store
 from vvi.metrics import from_similarity, retrieval_metrics
 from vvi.types import DataError
 
@@ -23,7 +26,9 @@ def runs(tmp_path, monkeypatch):
 @pytest.fixture
 def tiny(tiny_root, runs):
     def run(config=preset("tiny"), **kwargs):
-        return experiment.run(config, data=tiny_root, device="cpu", progress=False, **kwargs)
+        return experiment.run(
+            config, data=tiny_root, device="cpu", progress=False, **kwargs
+        )
 
     return run
 
@@ -65,9 +70,17 @@ def test_metrics_of_a_record_are_those_of_its_embeddings(tiny, tiny_root):
     settings = result.config
     found = experiment.dataset(settings.data, tiny_root)
     method = experiment.trained(settings, len(found.labels))
-    sides = evaluate.evaluate(method, found, experiment.frames(settings.data, found, progress=False), settings.data.frames)
+    sides = evaluate.evaluate(
+        method,
+        found,
+        experiment.frames(settings.data, found, progress=False),
+        settings.data.frames,
+    )
     for direction, side in sides.items():
-        again, stored = retrieval_metrics(*side.protocol, rule="vcm"), result.metrics(direction)
+        again, stored = (
+            retrieval_metrics(*side.protocol, rule="vcm"),
+            result.metrics(direction),
+        )
         np.testing.assert_allclose(stored.ap, again.ap, atol=1e-6)
         np.testing.assert_array_equal(stored.first_hit, again.first_hit)
         assert stored.mAP == again.mAP and stored.rank(5) == again.rank(5)
@@ -84,11 +97,20 @@ def test_a_stale_record_is_reported_and_trained_again(tiny, runs):
 
 def test_one_result_is_kept_without_the_pixels_of_anybody(tiny, runs):
     folder = runs / tiny().run_id
-    assert {f.name for f in folder.iterdir()} == {"record.json", "arrays.safetensors", "model.safetensors"}
-    assert sum((folder / n).stat().st_size for n in ("record.json", "arrays.safetensors")) < 100_000
+    assert {f.name for f in folder.iterdir()} == {
+        "record.json",
+        "arrays.safetensors",
+        "model.safetensors",
+    }
+    assert (
+        sum((folder / n).stat().st_size for n in ("record.json", "arrays.safetensors"))
+        < 100_000
+    )
 
 
-def test_a_run_that_goes_on_elsewhere_is_refused_or_says_so_in_its_record(tiny, runs, monkeypatch):
+def test_a_run_that_goes_on_elsewhere_is_refused_or_says_so_in_its_record(
+    tiny, runs, monkeypatch
+):
     def stop(done, total):
         if done == 2:
             raise KeyboardInterrupt
@@ -97,14 +119,20 @@ def test_a_run_that_goes_on_elsewhere_is_refused_or_says_so_in_its_record(tiny, 
         tiny(on_step=stop, every=0)
     here = store.environment("cpu")
     monkeypatch.setattr(store, "environment", lambda device: here | {"threads": 99})
-    with pytest.raises(checkpoint.MismatchError, match=r"step 2: threads \d+ -> 99\).*--resume anyway"):
+    with pytest.raises(
+        checkpoint.MismatchError, match=r"step 2: threads \d+ -> 99\).*--resume anyway"
+    ):
         tiny()
     with pytest.warns(UserWarning, match="going on anyway"):
         result = tiny(resume="anyway")
-    assert result.record.environment["resumed"] == [f"step 2: threads {here['threads']} -> 99"]
+    assert result.record.environment["resumed"] == [
+        f"step 2: threads {here['threads']} -> 99"
+    ]
     assert len(result.history["encoder/id"]) == result.config.recipe.steps
     assert "resumed" not in tiny(retrain=True).record.environment
-    with pytest.raises(ValueError, match="no resume 'always': choose from same, anyway"):
+    with pytest.raises(
+        ValueError, match="no resume 'always': choose from same, anyway"
+    ):
         tiny(resume="always")
 
 
@@ -114,8 +142,13 @@ def test_weights_that_are_not_here_are_named(runs):
 
 
 def test_weights_that_are_not_here_are_trained_once(tiny, tiny_root, runs):
-    settings, ids = preset("tiny"), len(experiment.dataset(preset("tiny").data, tiny_root).labels)
-    first = experiment.ready(settings, ids, data=tiny_root, device="cpu", progress=False).state_dict()
+    settings, ids = (
+        preset("tiny"),
+        len(experiment.dataset(preset("tiny").data, tiny_root).labels),
+    )
+    first = experiment.ready(
+        settings, ids, data=tiny_root, device="cpu", progress=False
+    ).state_dict()
     written = (runs / settings.hash / experiment.WEIGHTS).stat().st_mtime_ns
     again = experiment.ready(settings, ids).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -131,21 +164,48 @@ def test_real_data_that_is_not_set_up_says_which_variable_to_set(monkeypatch):
 def test_shuffled_frames_leave_the_baseline_where_it_was(tiny, tiny_root):
     result = tiny()
     found = experiment.dataset(result.config.data, tiny_root)
-    method, reader = experiment.trained(result.config, len(found.labels)), experiment.frames(result.config.data, found, progress=False)
-    plain, shuffled = (evaluate.evaluate(method, found, reader, 3, change=c)["ir2vis"] for c in (None, lambda clips: clips.flip(1)))
+    method, reader = (
+        experiment.trained(result.config, len(found.labels)),
+        experiment.frames(result.config.data, found, progress=False),
+    )
+    plain, shuffled = (
+        evaluate.evaluate(method, found, reader, 3, change=c)["ir2vis"]
+        for c in (None, lambda clips: clips.flip(1))
+    )
     np.testing.assert_allclose(plain.query_feat, shuffled.query_feat, atol=1e-5)
 
 
-@pytest.mark.parametrize(("layout", "directions"), [("sysu-mm01", {"ir2vis"}), ("regdb", {"ir2vis", "vis2ir"}), ("buptcampus", {"ir2vis", "vis2ir"})])
-def test_other_protocols_run_end_to_end_on_embedded_sets(layout, directions, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("layout", "directions"),
+    [
+        ("sysu-mm01", {"ir2vis"}),
+        ("regdb", {"ir2vis", "vis2ir"}),
+        ("buptcampus", {"ir2vis", "vis2ir"}),
+    ],
+)
+def test_other_protocols_run_end_to_end_on_embedded_sets(
+    layout, directions, tmp_path, monkeypatch
+):
     monkeypatch.setenv("VVI_CACHE", str(tmp_path))
-    result = experiment.run(preset("tiny", layout=layout, frames=1), device="cpu", progress=False, keep=False)
+    result = experiment.run(
+        preset("tiny", layout=layout, frames=1),
+        device="cpu",
+        progress=False,
+        keep=False,
+    )
     assert set(result.record.scores) == directions and result.data_label == "synthetic"
-    assert all(scores["n_valid"] > (5 if layout == "buptcampus" else 50) for scores in result.record.scores.values())
+    assert all(
+        scores["n_valid"] > (5 if layout == "buptcampus" else 50)
+        for scores in result.record.scores.values()
+    )
     found = result.trials()
-    assert set(found) == (set(trials.SETTINGS) if layout == "sysu-mm01" else set())
+    assert set(found) == (set(protocols.SETTINGS) if layout == "sysu-mm01" else set())
     for name, scores in found.items():
-        assert scores["rank1"] == pytest.approx(100 * result.arrays[f"{name}/trials"][:, 0].mean()) and 0 < scores["mAP"] <= 100
+        assert (
+            scores["rank1"]
+            == pytest.approx(100 * result.arrays[f"{name}/trials"][:, 0].mean())
+            and 0 < scores["mAP"] <= 100
+        )
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +237,9 @@ def test_results_belong_to_pixels_and_not_to_folders(real, runs, tmp_path):
     assert quick(real).stored and len(list(runs.iterdir())) == 2
 
 
-def test_the_embedded_set_is_itself_only_while_nobody_changed_it(tiny_root, runs, tmp_path):
+def test_the_embedded_set_is_itself_only_while_nobody_changed_it(
+    tiny_root, runs, tmp_path
+):
     copy = tmp_path / "mine"
     shutil.copytree(tiny_root, copy)
     settings = preset("tiny", steps=1)
@@ -209,11 +271,16 @@ def odd(real, tmp_path):
     """The set with a foreign frame, a person of one modality and lists with tabs."""
     root = tmp_path / "odd"
     shutil.copytree(real, root)
-    names, rows = root / "info" / "train_name.txt", root / "info" / "track_train_info.txt"
+    names, rows = (
+        root / "info" / "train_name.txt",
+        root / "info" / "track_train_info.txt",
+    )
     lines = names.read_text().splitlines()
     lines[1] = next(name for name in lines if name.startswith("0002M2"))
     names.write_text("\n".join(lines))
-    kept = [r for r in rows.read_text().splitlines() if not re.match(r"1 \d+ \d+ 5 ", r)]
+    kept = [
+        r for r in rows.read_text().splitlines() if not re.match(r"1 \d+ \d+ 5 ", r)
+    ]
     rows.write_text("\n".join(kept).replace(" ", "\t"))
     return root
 
@@ -246,13 +313,17 @@ def test_settings_of_the_reader_reach_it_and_make_runs_of_their_own(odd, runs):
         quick(odd, auxiliary=True)
 
 
-def test_a_set_that_is_refused_is_refused_also_where_its_result_is_stored(real, runs, tmp_path):
+def test_a_set_that_is_refused_is_refused_also_where_its_result_is_stored(
+    real, runs, tmp_path
+):
     quick(real)
     linked = tmp_path / "linked"
     linked.mkdir()
     for entry in real.iterdir():
         (linked / entry.name).symlink_to(entry)
-    with pytest.raises(DataError, match="a link that leaves the data folder.*strict=false"):
+    with pytest.raises(
+        DataError, match="a link that leaves the data folder.*strict=false"
+    ):
         quick(linked)
     assert not quick(linked, strict=False).stored
 
@@ -273,7 +344,9 @@ def test_a_variable_says_how_strictly_data_are_read(real, runs, tmp_path, monkey
 @pytest.mark.parametrize("layout", ["sysu-mm01", "regdb", "buptcampus"])
 def test_the_layout_of_a_folder_is_taken_by_itself(layout, runs, tmp_path):
     tiny = synthetic.PRESETS["tiny"]
-    small = type(tiny)("small", tiny.train, tiny.test, 32, 16, still=(6, 2, 4), paired=12)
+    small = type(tiny)(
+        "small", tiny.train, tiny.test, 32, 16, still=(6, 2, 4), paired=12
+    )
     root = tmp_path / "sets" / "mine"
     synthetic.write(root, small, layout, workers=1, progress=False)
     (root / "manifest.json").unlink()
@@ -300,8 +373,16 @@ def test_validation_people_of_a_real_set_belong_to_the_same_digest(real):
 
 def test_a_trial_without_look_alikes_has_no_probe_of_them(tmp_path, monkeypatch):
     monkeypatch.setenv("VVI_CACHE", str(tmp_path))
-    result = experiment.run(preset("tiny", layout="regdb", frames=1, steps=1, seed=1), device="cpu", progress=False, keep=False)
-    assert "gap probe" in result.record.probes and not {"look-alike pair", "look-alike rank1"} & set(result.record.probes)
+    result = experiment.run(
+        preset("tiny", layout="regdb", frames=1, steps=1, seed=1),
+        device="cpu",
+        progress=False,
+        keep=False,
+    )
+    assert "gap probe" in result.record.probes and not {
+        "look-alike pair",
+        "look-alike rank1",
+    } & set(result.record.probes)
 
 
 def test_one_folder_may_hold_several_real_sets(tiny_root, tmp_path, monkeypatch):
@@ -309,7 +390,10 @@ def test_one_folder_may_hold_several_real_sets(tiny_root, tmp_path, monkeypatch)
         synthetic.write(tmp_path / name, preset="tiny", layout=layout, progress=False)
     (tmp_path / "video").symlink_to(tiny_root)
     monkeypatch.setenv("VVI_DATA", str(tmp_path))
-    roots = {layout: experiment.dataset(DataConfig("real", layout=layout)).root.name for layout in ("hitsz-vcm", "sysu-mm01", "regdb")}
+    roots = {
+        layout: experiment.dataset(DataConfig("real", layout=layout)).root.name
+        for layout in ("hitsz-vcm", "sysu-mm01", "regdb")
+    }
     assert roots == {"hitsz-vcm": "video", "sysu-mm01": "people", "regdb": "thermal"}
     monkeypatch.setenv("VVI_DATA", str(tmp_path / "thermal"))
     assert experiment.dataset(DataConfig("real", layout="regdb")).layout == "regdb"
@@ -318,40 +402,70 @@ def test_one_folder_may_hold_several_real_sets(tiny_root, tmp_path, monkeypatch)
 def test_the_seed_of_a_run_names_its_trial_of_regdb(tmp_path, monkeypatch):
     monkeypatch.setenv("VVI_CACHE", str(tmp_path))
     data = preset("tiny", layout="regdb", frames=1).data
-    first, again, second = (experiment.dataset(data, progress=False, seed=s) for s in (0, 10, 1))
-    assert first.train == again.train and {t.identity for t in first.train} != {t.identity for t in second.train}
+    first, again, second = (
+        experiment.dataset(data, progress=False, seed=s) for s in (0, 10, 1)
+    )
+    assert first.train == again.train and {t.identity for t in first.train} != {
+        t.identity for t in second.train
+    }
 
 
 def test_runs_that_differ_in_the_search_alone_share_their_weights(tiny, monkeypatch):
-    plain, settings = preset("tiny", "cmft"), change(preset("tiny", "cmft"), test_embedding="self_pair")
+    plain, settings = (
+        preset("tiny", "cmft"),
+        change(preset("tiny", "cmft"), test_embedding="self_pair"),
+    )
     trained = tiny(settings, keep=False)
     first = tiny(plain)
-    monkeypatch.setattr("vvi.train.fit", lambda *_: pytest.fail("trained what is already there"))
+    monkeypatch.setattr(
+        "vvi.engine.train.fit", lambda *_: pytest.fail("trained what is already there")
+    )
     shared = tiny(settings)
     for name, values in trained.history.items():
-        np.testing.assert_allclose(shared.history[name], values, rtol=1e-4, err_msg=name)  # stored with five digits
+        np.testing.assert_allclose(
+            shared.history[name], values, rtol=1e-4, err_msg=name
+        )  # stored with five digits
     assert shared.row("ir2vis") == trained.row("ir2vis") != first.row("ir2vis")
 
 
-def test_other_readings_of_a_trained_method_are_measured_and_undone(tiny, tiny_root, monkeypatch):
+def test_other_readings_of_a_trained_method_are_measured_and_undone(
+    tiny, tiny_root, monkeypatch
+):
     from vvi.methods import mitml
 
-    monkeypatch.setattr(mitml.Model, "readings", {"no order": {"config": mitml.Config(backbone="micro", frames=3, shuffle="both")}})
+    monkeypatch.setattr(
+        mitml.Model,
+        "readings",
+        {
+            "no order": {
+                "config": mitml.Config(backbone="micro", frames=3, shuffle="both")
+            }
+        },
+    )
     config = preset("tiny", "mitml")
     result = tiny(config)
     found = experiment.dataset(config.data, tiny_root)
-    method, reader = experiment.trained(config, len(found.labels)), experiment.frames(config.data, found, progress=False)
+    method, reader = (
+        experiment.trained(config, len(found.labels)),
+        experiment.frames(config.data, found, progress=False),
+    )
     plain = evaluate.evaluate(method, found, reader, 3)["ir2vis"].metrics()
-    assert plain.rank(1) == result.metrics("ir2vis").rank(1)  # what a reading sets is gone afterwards
+    assert plain.rank(1) == result.metrics("ir2vis").rank(
+        1
+    )  # what a reading sets is gone afterwards
     method.config = mitml.Config(backbone="micro", frames=3, shuffle="both")
     hidden = evaluate.evaluate(method, found, reader, 3)["ir2vis"].metrics()
-    assert result.probe("reading no order").value == pytest.approx(hidden.rank(1) - plain.rank(1))
+    assert result.probe("reading no order").value == pytest.approx(
+        hidden.rank(1) - plain.rank(1)
+    )
 
 
 def test_golden_values_of_a_tiny_run(tiny):
     """Catches a change of what the generator, the loop or the baseline computes that forgot to raise its VERSION (and then these numbers are written anew)."""
     history = tiny().history
-    assert {k: v[0] for k, v in history.items() if k != "lr"} == pytest.approx(GOLDEN_FIRST, abs=2e-3)
+    assert {k: v[0] for k, v in history.items() if k != "lr"} == pytest.approx(
+        GOLDEN_FIRST, abs=2e-3
+    )
     assert history["encoder/id"][-1] == pytest.approx(GOLDEN_LAST_ID, abs=0.05)
 
 

@@ -9,12 +9,28 @@ from __future__ import annotations
 import random
 
 import pytest
-from interrupted import FULL, READ_ONLY, Child, Fault, content, decode, generate, record, run, train, wait_for
+from interrupted import (
+    FULL,
+    READ_ONLY,
+    Child,
+    Fault,
+    content,
+    decode,
+    generate,
+    record,
+    run,
+    train,
+    wait_for,
+)
 
-from vvi import store
+from vvi.experiment import store
 
-SADSTRM = dict(method="sadstrm", steps=5)  # three optimisers, whose phases change after epoch 150 of 200
-MITML = dict(method="mitml", steps=5, optimiser="sgd", lr=0.01)  # two, one of them with a constant rate
+SADSTRM = dict(
+    method="sadstrm", steps=5
+)  # three optimisers, whose phases change after epoch 150 of 200
+MITML = dict(
+    method="mitml", steps=5, optimiser="sgd", lr=0.01
+)  # two, one of them with a constant rate
 JOBS = {  # job, its options, and by how many events a process outlives the one before
     "training, AdamW": (train, SADSTRM, 4),
     "training, SGD": (train, MITML, 4),
@@ -46,11 +62,21 @@ def options(name: str, data) -> dict:
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_killed_at_event_after_event_a_job_ends_with_the_same_bytes(name, whole, tiny_root, tmp_path, reliability):
+def test_killed_at_event_after_event_a_job_ends_with_the_same_bytes(
+    name, whole, tiny_root, tmp_path, reliability
+):
     wanted, events, _ = whole(name)
     job, _, stride = JOBS[name]
     kills = 0
-    while run(job, tmp_path / "here", Fault(at=1 + kills * stride), **options(name, tiny_root)) is None:
+    while (
+        run(
+            job,
+            tmp_path / "here",
+            Fault(at=1 + kills * stride),
+            **options(name, tiny_root),
+        )
+        is None
+    ):
         kills += 1
         assert kills <= events + 9, "no progress"
     assert content(tmp_path / "here") == wanted
@@ -59,21 +85,43 @@ def test_killed_at_event_after_event_a_job_ends_with_the_same_bytes(name, whole,
 
 
 @pytest.mark.parametrize("name", ["training, AdamW", "generation"])
-def test_killed_at_random_moments_a_job_ends_with_the_same_bytes(name, whole, tiny_root, tmp_path, reliability):
+def test_killed_at_random_moments_a_job_ends_with_the_same_bytes(
+    name, whole, tiny_root, tmp_path, reliability
+):
     wanted, _, seconds = whole(name)
     draw, kills = random.Random(0), 0
     for _ in range(5):
-        kills += run(JOBS[name][0], tmp_path / "here", Fault(after=seconds * draw.uniform(0.05, 0.6)), **options(name, tiny_root)) is None
-    assert run(JOBS[name][0], tmp_path / "here", **options(name, tiny_root))["error"] is None
+        kills += (
+            run(
+                JOBS[name][0],
+                tmp_path / "here",
+                Fault(after=seconds * draw.uniform(0.05, 0.6)),
+                **options(name, tiny_root),
+            )
+            is None
+        )
+    assert (
+        run(JOBS[name][0], tmp_path / "here", **options(name, tiny_root))["error"]
+        is None
+    )
     assert content(tmp_path / "here") == wanted and kills
     reliability.add(name, "kills at a random moment", kills, "kills survived")
 
 
-@pytest.mark.parametrize("name", ["training, AdamW", "generation", "decoding", "recording"])
-@pytest.mark.parametrize(("error", "cause"), [(FULL, "No space left on device"), (READ_ONLY, "Read-only file system")])
-def test_a_disk_that_refuses_is_one_line_and_the_job_goes_on_when_it_does_not(name, error, cause, whole, tiny_root, tmp_path, reliability):
+@pytest.mark.parametrize(
+    "name", ["training, AdamW", "generation", "decoding", "recording"]
+)
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [(FULL, "No space left on device"), (READ_ONLY, "Read-only file system")],
+)
+def test_a_disk_that_refuses_is_one_line_and_the_job_goes_on_when_it_does_not(
+    name, error, cause, whole, tiny_root, tmp_path, reliability
+):
     job = JOBS[name][0]
-    said = run(job, tmp_path / "here", Fault(at=4, error=error), **options(name, tiny_root))
+    said = run(
+        job, tmp_path / "here", Fault(at=4, error=error), **options(name, tiny_root)
+    )
     assert (
         said["error"].startswith("WriteError: cannot write ")
         and cause in said["error"]
@@ -85,13 +133,25 @@ def test_a_disk_that_refuses_is_one_line_and_the_job_goes_on_when_it_does_not(na
     reliability.add(name, "refusals survived", 1)
 
 
-@pytest.mark.parametrize(("name", "size"), [("training, AdamW", 20_000), ("decoding", 300_000), ("recording", 12_000)])
-def test_a_limit_of_the_system_itself_stops_a_file_in_the_middle_and_leaves_no_half(name, size, whole, tiny_root, tmp_path, reliability):
-    said = run(JOBS[name][0], tmp_path / "here", Fault(size=size), **options(name, tiny_root))
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("training, AdamW", 20_000), ("decoding", 300_000), ("recording", 12_000)],
+)
+def test_a_limit_of_the_system_itself_stops_a_file_in_the_middle_and_leaves_no_half(
+    name, size, whole, tiny_root, tmp_path, reliability
+):
+    said = run(
+        JOBS[name][0], tmp_path / "here", Fault(size=size), **options(name, tiny_root)
+    )
     assert "File too large" in said["error"] and "\n" not in said["error"]
     if name != "decoding":  # its half is what the next one goes on from
-        assert not [path for path in content(tmp_path / "here") if path.endswith(".part")]
-    assert run(JOBS[name][0], tmp_path / "here", **options(name, tiny_root))["error"] is None
+        assert not [
+            path for path in content(tmp_path / "here") if path.endswith(".part")
+        ]
+    assert (
+        run(JOBS[name][0], tmp_path / "here", **options(name, tiny_root))["error"]
+        is None
+    )
     assert content(tmp_path / "here") == whole(name)[0]
     reliability.add(name, "refusals survived", 1)
 
@@ -115,40 +175,78 @@ def test_an_old_record_outlives_a_full_disk(at, tmp_path, monkeypatch):
     else:
         record(here, None)  # three files, three syncs
     assert content(here) == before
-    assert store.load_record(next((here / "runs").iterdir())).arrays["ir2vis/ap"].shape == (4000,)
+    assert store.load_record(next((here / "runs").iterdir())).arrays[
+        "ir2vis/ap"
+    ].shape == (4000,)
 
 
-def test_a_file_in_place_of_the_folder_is_named_before_anything_is_computed(tiny_root, tmp_path):
+def test_a_file_in_place_of_the_folder_is_named_before_anything_is_computed(
+    tiny_root, tmp_path
+):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "runs").write_text("mine")
     said = run(train, tmp_path / "here", data=tiny_root, **SADSTRM)
-    assert said["error"].startswith("WriteError: cannot write") and str(tmp_path / "here" / "runs") in said["error"]
-    assert not (tmp_path / "here" / "steps.log").exists() and (tmp_path / "here" / "runs").read_text() == "mine"
+    assert (
+        said["error"].startswith("WriteError: cannot write")
+        and str(tmp_path / "here" / "runs") in said["error"]
+    )
+    assert (
+        not (tmp_path / "here" / "steps.log").exists()
+        and (tmp_path / "here" / "runs").read_text() == "mine"
+    )
 
 
-def test_training_again_goes_on_from_its_own_checkpoint_and_not_from_one_that_became_a_record(whole, tiny_root, tmp_path):
+def test_training_again_goes_on_from_its_own_checkpoint_and_not_from_one_that_became_a_record(
+    whole, tiny_root, tmp_path
+):
     again = dict(data=tiny_root, retrain=True, **SADSTRM)
     for at in (None, 31, None):
         run(train, tmp_path / "here", Fault(at), **again)
-    assert (tmp_path / "here" / "steps.log").read_text().split() == ["1", "2", "3", "4", "5"] * 2  # once, and once in two goes
+    assert (tmp_path / "here" / "steps.log").read_text().split() == [
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+    ] * 2  # once, and once in two goes
     assert content(tmp_path / "here") == whole("training, AdamW")[0]
 
 
-def test_of_two_processes_one_trains_and_the_other_waits_and_finds_its_result(whole, tiny_root, tmp_path, reliability):
+def test_of_two_processes_one_trains_and_the_other_waits_and_finds_its_result(
+    whole, tiny_root, tmp_path, reliability
+):
     first = Child(train, tmp_path / "here", data=tiny_root, **SADSTRM)
     wait_for((tmp_path / "here" / "steps.log").exists)
     second = Child(train, tmp_path / "here", data=tiny_root, **SADSTRM).end()
-    assert first.end()["warnings"] == [] and "waiting until it is done" in second["warnings"][0] and f"process {first.process.pid} on" in second["warnings"][0]
-    assert (tmp_path / "here" / "steps.log").read_text().split() == ["1", "2", "3", "4", "5"]
+    assert (
+        first.end()["warnings"] == []
+        and "waiting until it is done" in second["warnings"][0]
+        and f"process {first.process.pid} on" in second["warnings"][0]
+    )
+    assert (tmp_path / "here" / "steps.log").read_text().split() == [
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+    ]
     assert content(tmp_path / "here") == whole("training, AdamW")[0]
     reliability.add("two processes", "runs trained by one alone", 1)
 
 
-def test_a_process_that_waits_takes_over_from_one_that_is_killed(whole, tiny_root, tmp_path, reliability):
+def test_a_process_that_waits_takes_over_from_one_that_is_killed(
+    whole, tiny_root, tmp_path, reliability
+):
     first = Child(train, tmp_path / "here", Fault(at=31), data=tiny_root, **SADSTRM)
     wait_for((tmp_path / "here" / "steps.log").exists)
     second = Child(train, tmp_path / "here", data=tiny_root, **SADSTRM)
     assert first.end() is None and second.end()["error"] is None
-    assert (tmp_path / "here" / "steps.log").read_text().split() == ["1", "2", "3", "4", "5"]
+    assert (tmp_path / "here" / "steps.log").read_text().split() == [
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+    ]
     assert content(tmp_path / "here") == whole("training, AdamW")[0]
     reliability.add("two processes", "taken over", 1)

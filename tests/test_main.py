@@ -9,11 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from vvi import __main__ as main_module
-from vvi import ablate, choices, experiment, methods
-from vvi.__main__ import main
+from vvi import experiment, methods
+from vvi.cli import main as main_module
+from vvi.cli.main import main
 from vvi.config import preset
 from vvi.data import synthetic
+from vvi.experiment import ablation, method_switches
 
 
 @pytest.fixture(autouse=True)
@@ -35,15 +36,49 @@ def real_root(tmp_path):
 
 def test_help_imports_no_torch():
     code = "import sys; from vvi.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\nsys.exit('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0 and "synth" in done.stdout
 
 
 def test_train_prints_both_directions_and_eval_agrees_with_it(tiny_root, capsys):
-    assert main(["train", "baseline", "--preset", "tiny", "--data", str(tiny_root), "--device", "cpu", "--set", "steps=2", "frames=2"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "baseline",
+                "--preset",
+                "tiny",
+                "--data",
+                str(tiny_root),
+                "--device",
+                "cpu",
+                "--set",
+                "steps=2",
+                "frames=2",
+            ]
+        )
+        == 0
+    )
     trained = capsys.readouterr().out
     assert "synthetic data" in trained and "ir2vis" in trained and "vis2ir" in trained
-    assert main(["eval", "baseline", "--preset", "tiny", "--data", str(tiny_root), "--set", "steps=2", "frames=2"]) == 0
+    assert (
+        main(
+            [
+                "eval",
+                "baseline",
+                "--preset",
+                "tiny",
+                "--data",
+                str(tiny_root),
+                "--set",
+                "steps=2",
+                "frames=2",
+            ]
+        )
+        == 0
+    )
     numbers = trained.split("Metrics(")[1].splitlines()[0]
     assert numbers in capsys.readouterr().out
     assert main(["runs"]) == 0 and "baseline, T=2" in capsys.readouterr().out
@@ -57,7 +92,10 @@ def test_synth_then_check_is_clean(tmp_path, capsys):
     capsys.readouterr()
     assert main(["check", str(tmp_path / "set")]) == 1
     assert str(broken.relative_to(tmp_path / "set")) in capsys.readouterr().out
-    assert main(["check", str(tmp_path / "set"), "--no-images", "--set", "min_seq_len=2"]) == 0
+    assert (
+        main(["check", str(tmp_path / "set"), "--no-images", "--set", "min_seq_len=2"])
+        == 0
+    )
 
 
 def test_synth_writes_a_set_of_a_world_and_its_validation_people(tmp_path, capsys):
@@ -75,9 +113,18 @@ def test_synth_writes_a_set_of_a_world_and_its_validation_people(tmp_path, capsy
     [
         (["train", "nothing", "--preset", "tiny"], "no method 'nothing'"),
         (["train", "baseline", "--preset", "paper"], "VVI_DATA"),
-        (["train", "baseline", "--preset", "tiny", "--set", "colour=1"], "no option colour"),
-        (["train", "baseline", "--preset", "tiny", "--device", "tpu"], "no device 'tpu'"),
-        (["eval", "baseline", "--preset", "tiny"], "weights of this run are not on this machine"),
+        (
+            ["train", "baseline", "--preset", "tiny", "--set", "colour=1"],
+            "no option colour",
+        ),
+        (
+            ["train", "baseline", "--preset", "tiny", "--device", "tpu"],
+            "no device 'tpu'",
+        ),
+        (
+            ["eval", "baseline", "--preset", "tiny"],
+            "weights of this run are not on this machine",
+        ),
         (["check", "/nowhere/at/all"], "/nowhere/at/all"),
     ],
 )
@@ -94,7 +141,19 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, capsys, monke
 
 
 def test_ablate_trains_a_table_in_processes_and_finds_it_afterwards(tiny_root, capsys):
-    command = ["ablate", "baseline", "--tables", "Table 2", "--preset", "tiny", "--seeds", "0", "1", "--device", "cpu"]
+    command = [
+        "ablate",
+        "baseline",
+        "--tables",
+        "Table 2",
+        "--preset",
+        "tiny",
+        "--seeds",
+        "0",
+        "1",
+        "--device",
+        "cpu",
+    ]
     assert main([*command, "--workers", "2", "--pixels", "cache"]) == 0
     assert "2 runs trained, 2 wanted" in capsys.readouterr().out
     assert main(command) == 0
@@ -103,46 +162,83 @@ def test_ablate_trains_a_table_in_processes_and_finds_it_afterwards(tiny_root, c
 
 def test_a_value_may_be_spelt_as_in_python_and_a_named_default_makes_no_run_of_its_own():
     def settings(*given):
-        args = main_module._parser().parse_args(["train", "iban", "--preset", "tiny", *given])
+        args = main_module._parser().parse_args(
+            ["train", "iban", "--preset", "tiny", *given]
+        )
         return main_module._settings(args, 0)[0][1]
 
-    assert settings("--set", "temporal=mean", "esb_sample=hard").options == {"variant": "main", "esb_sample": "hard", "temporal": "mean"}
-    assert settings("--set", "temporal=mean", "--set", "esb_sample=hard") == settings("--set", "temporal=mean", "esb_sample=hard"), "said twice, both count"
+    assert settings("--set", "temporal=mean", "esb_sample=hard").options == {
+        "variant": "main",
+        "esb_sample": "hard",
+        "temporal": "mean",
+    }
+    assert settings("--set", "temporal=mean", "--set", "esb_sample=hard") == settings(
+        "--set", "temporal=mean", "esb_sample=hard"
+    ), "said twice, both count"
     assert settings("--set", "temporal=lstm", "lambda_cr=1.0").hash == settings().hash
-    assert settings("--set", "plus_one=True").hash == settings().hash, "the main reading adds one: its default by name"
+    assert settings("--set", "plus_one=True").hash == settings().hash, (
+        "the main reading adds one: its default by name"
+    )
 
 
 @pytest.mark.parametrize("method", methods.names())
-def test_a_method_alone_is_its_main_row_and_settings_that_make_a_row_of_a_table_are_that_row(method):
-    known = ablate.known(method, "tiny")
+def test_a_method_alone_is_its_main_row_and_settings_that_make_a_row_of_a_table_are_that_row(
+    method,
+):
+    known = ablation.known(method, "tiny")
     args = main_module._parser().parse_args(["train", method, "--preset", "tiny"])
     (name, config), (base, main) = main_module._settings(args, 0)
     assert name == base and config == main == known[base]
     for label, row in known.items():
-        changes = [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in row.options.items()] if row.method == method else []
+        changes = (
+            [
+                f"{k}={v if isinstance(v, str) else json.dumps(v)}"
+                for k, v in row.options.items()
+            ]
+            if row.method == method
+            else []
+        )
         if changes and replace(row, options={}) == replace(main, options={}):
-            args = main_module._parser().parse_args(["train", method, "--preset", "tiny", "--set", *changes])
+            args = main_module._parser().parse_args(
+                ["train", method, "--preset", "tiny", "--set", *changes]
+            )
             found = main_module._settings(args, 0)[0]
-            assert choices.effective(found[1]) == choices.effective(row) and found[0] in known, label
+            assert (
+                method_switches.effective(found[1]) == method_switches.effective(row)
+                and found[0] in known
+            ), label
 
 
 def test_a_run_of_ones_own_is_set_beside_the_main_row(tiny_root, capsys):
-    command = ["train", "baseline", "--preset", "tiny", "--data", str(tiny_root), "--device", "cpu"]
+    command = [
+        "train",
+        "baseline",
+        "--preset",
+        "tiny",
+        "--data",
+        str(tiny_root),
+        "--device",
+        "cpu",
+    ]
     assert main([*command, "--set", "margin=0.5"]) == 0
     shown = capsys.readouterr().out
     assert (
         "Table 2: Baseline, margin=0.5" in shown
-        and "to compare with Table 2: Baseline, train it: the same command without --set (1 of 1 seeds not stored)" in shown
+        and "to compare with Table 2: Baseline, train it: the same command without --set (1 of 1 seeds not stored)"
+        in shown
     )
     assert main(command) == 0 and "minus" not in capsys.readouterr().out
     assert main([*command, "--set", "margin=0.5"]) == 0
     assert re.search(
-        r"\(stored\).*\n(.*\n)+rank-1 ir2vis minus Table 2: Baseline: [+-]\d+\.\d \(.* to .*, 95 % over identities and 1 seed\(s\)\)", capsys.readouterr().out
+        r"\(stored\).*\n(.*\n)+rank-1 ir2vis minus Table 2: Baseline: [+-]\d+\.\d \(.* to .*, 95 % over identities and 1 seed\(s\)\)",
+        capsys.readouterr().out,
     )
 
 
 def settings(*given, method="baseline"):
-    args = main_module._parser().parse_args(["train", method, "--preset", "tiny", *(["--set", *given] if given else [])])
+    args = main_module._parser().parse_args(
+        ["train", method, "--preset", "tiny", *(["--set", *given] if given else [])]
+    )
     return main_module._settings(args, 0)[0][1]
 
 
@@ -168,14 +264,21 @@ def test_two_ways_to_type_a_setting_are_one_run(typed, same):
 
 
 def test_a_whole_number_in_python_is_the_same_run_as_the_float(tiny_root):
-    one, other = (preset("tiny", "sadstrm", lr=lr, lambda_1=weight, lambda_2=3 * lr) for lr, weight in ((1, 9), (1.0, 9.0)))
+    one, other = (
+        preset("tiny", "sadstrm", lr=lr, lambda_1=weight, lambda_2=3 * lr)
+        for lr, weight in ((1, 9), (1.0, 9.0))
+    )
     assert experiment.located(one).hash == experiment.located(other).hash
-    assert settings("lambda_1=9.0", method="sadstrm") == settings("lambda_1=9", method="sadstrm")
+    assert settings("lambda_1=9.0", method="sadstrm") == settings(
+        "lambda_1=9", method="sadstrm"
+    )
 
 
 def test_seeds_may_be_parted_by_commas_spaces_or_a_dash():
     for given in (["0,1,2"], ["0", "1", "2"], ["0-2"], ["[0,", "1,", "2]"]):
-        assert main_module._parser().parse_args(["train", "baseline", "--seeds", *given]).seeds == [0, 1, 2]
+        assert main_module._parser().parse_args(
+            ["train", "baseline", "--seeds", *given]
+        ).seeds == [0, 1, 2]
 
 
 @pytest.mark.parametrize("field", ["min_seq_len=2", "source=standard", "data_seed=1"])
@@ -183,19 +286,45 @@ def test_a_run_that_searches_other_people_is_not_compared(field, monkeypatch, ca
     record = SimpleNamespace(scores={}, environment={})
 
     def run(config, **how):
-        return SimpleNamespace(config=config, run_id="x", stored=False, data_name="", record=record, arrays={})
+        return SimpleNamespace(
+            config=config,
+            run_id="x",
+            stored=False,
+            data_name="",
+            record=record,
+            arrays={},
+        )
 
     monkeypatch.setattr(experiment, "run", run)
     assert main(["train", "baseline", "--preset", "tiny", "--set", field]) == 0
-    assert "not compared with Table 2: Baseline: other people are searched" in capsys.readouterr().out
+    assert (
+        "not compared with Table 2: Baseline: other people are searched"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("method", ["baseline", "iban"])
-def test_on_real_data_a_run_of_ones_own_is_set_beside_the_main_row_of_these_data(method, real_root, monkeypatch, capsys, tmp_path):
-    monkeypatch.setenv("VVI_DATA", str(tmp_path))  # something else, which must not count
-    command = ["train", method, "--preset", "tiny", "--data", str(real_root), "--device", "cpu"]
+def test_on_real_data_a_run_of_ones_own_is_set_beside_the_main_row_of_these_data(
+    method, real_root, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setenv(
+        "VVI_DATA", str(tmp_path)
+    )  # something else, which must not count
+    command = [
+        "train",
+        method,
+        "--preset",
+        "tiny",
+        "--data",
+        str(real_root),
+        "--device",
+        "cpu",
+    ]
     assert main([*command, "--set", "steps=1"]) == 0
-    assert "train it: the same command without --set (1 of 1 seeds not stored)" in capsys.readouterr().out
+    assert (
+        "train it: the same command without --set (1 of 1 seeds not stored)"
+        in capsys.readouterr().out
+    )
     assert main(command) == 0
     capsys.readouterr()
     assert main([*command, "--set", "steps=1"]) == 0
@@ -206,14 +335,24 @@ def test_on_real_data_a_run_of_ones_own_is_set_beside_the_main_row_of_these_data
 def test_switches_are_listed_with_their_choices_and_meaning(method, capsys):
     assert main(["switches", method]) == 0
     shown = capsys.readouterr().out
-    assert all(re.search(rf"^  {s.name} ", shown, re.MULTILINE) for s in choices.switches(method)) and "of every run: augment_per" in shown
+    assert (
+        all(
+            re.search(rf"^  {s.name} ", shown, re.MULTILINE)
+            for s in method_switches.switches(method)
+        )
+        and "of every run: augment_per" in shown
+    )
 
 
 def test_stored_results_can_be_listed_by_method_and_say_which_row_they_are(capsys):
     assert main(["runs", "cmft", "--preset", "standard"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.endswith("cmft, Same batches: CMFT") for line in lines) and not any("mitml" in line for line in lines)
-    assert main(["runs", "cmft", "--preset", "full"]) == 0 and not capsys.readouterr().out
+    assert any(line.endswith("cmft, Same batches: CMFT") for line in lines) and not any(
+        "mitml" in line for line in lines
+    )
+    assert (
+        main(["runs", "cmft", "--preset", "full"]) == 0 and not capsys.readouterr().out
+    )
 
 
 def test_no_committed_record_is_called_stale(monkeypatch, tmp_path, capsys):
@@ -227,7 +366,9 @@ def test_no_committed_record_is_called_stale(monkeypatch, tmp_path, capsys):
 def sets(tmp_path_factory):
     """A folder of three small sets, of which RegDB has the lists of two trials."""
     folder, tiny = tmp_path_factory.mktemp("sets"), synthetic.PRESETS["tiny"]
-    small = type(tiny)("small", tiny.train, tiny.test, 32, 16, still=(6, 2, 4), paired=12)
+    small = type(tiny)(
+        "small", tiny.train, tiny.test, 32, 16, still=(6, 2, 4), paired=12
+    )
     names = {"SYSU": "sysu-mm01", "RegDB": "regdb", "Campus": "buptcampus"}
     for name, layout in names.items():
         synthetic.write(folder / name, small, layout, workers=1, progress=False)
@@ -254,40 +395,68 @@ def test_image_sets_print_the_means_that_papers_report(sets, capsys):
     assert re.match(r"seed 0  run \w+  SYSU \(sysu-mm01, \w{8}\) data", lines[0])
     galleries = [line for line in lines if "mean of 10 galleries" in line]
     settings = ["all-search, single-shot", "all-search, multi-shot"]
-    assert len(galleries) == 4 and all(s in galleries[k] for k, s in enumerate(settings))
+    assert len(galleries) == 4 and all(
+        s in galleries[k] for k, s in enumerate(settings)
+    )
     lines, _ = vvi(capsys, *train, sets / "RegDB", "--set", "steps=1")
-    assert [line[:6] for line in lines if line.startswith("seed")] == ["seed 0", "seed 1"]
+    assert [line[:6] for line in lines if line.startswith("seed")] == [
+        "seed 0",
+        "seed 1",
+    ]
     means = [line for line in lines if "mean of 2 trials" in line]
     assert [line[:6] for line in means] == ["ir2vis", "vis2ir"]
     each = [line for line in lines if line.startswith("  ir2vis")]
     first = [float(re.search(r"R1 ([\d.]+)", line)[1]) for line in [*each, means[0]]]
     assert first[2] == pytest.approx((first[0] + first[1]) / 2, abs=0.011)
-    evaluated, _ = vvi(capsys, "eval", "baseline", *QUICK, "--data", sets / "RegDB", "--set", "steps=1")
+    evaluated, _ = vvi(
+        capsys, "eval", "baseline", *QUICK, "--data", sets / "RegDB", "--set", "steps=1"
+    )
     assert evaluated[-2:] == means
     alone, _ = vvi(capsys, *train, sets / "RegDB", "--set", "steps=1", "--seeds", "1")
     assert not [line for line in alone if "mean of" in line]
 
 
 def test_weights_of_a_run_are_tested_on_another_set(sets, tiny_root, capsys):
-    lines, _ = vvi(capsys, "train", "baseline", *QUICK, "--data", tiny_root, "--set", "steps=1")
+    lines, _ = vvi(
+        capsys, "train", "baseline", *QUICK, "--data", tiny_root, "--set", "steps=1"
+    )
     run = lines[0].split()[3]
     tested = ("eval", "--weights", run, "--device", "cpu", "--data")
     lines, _ = vvi(capsys, *tested, sets / "Campus")
-    assert re.fullmatch(r"baseline, trained on synthetic, tested on Campus \(buptcampus, \w{8}\)", lines[0])
+    assert re.fullmatch(
+        r"baseline, trained on synthetic, tested on Campus \(buptcampus, \w{8}\)",
+        lines[0],
+    )
     assert [line[:8] for line in lines[1:]] == ["  ir2vis", "  vis2ir"]
     assert vvi(capsys, *tested, sets, "--set", "layout=buptcampus")[0] == lines
     _, said = vvi(capsys, *tested, sets / "Campus", "--set", "lr=1", code=2)
     assert "--set lr: a run knows its own settings; only layout, strict" in said
-    _, said = vvi(capsys, "eval", "iban", *QUICK, "--weights", run, "--data", sets / "Campus", code=2)
+    _, said = vvi(
+        capsys,
+        "eval",
+        "iban",
+        *QUICK,
+        "--weights",
+        run,
+        "--data",
+        sets / "Campus",
+        code=2,
+    )
     assert f"--weights {run} are of baseline, not of iban" in said
     _, said = vvi(capsys, "eval", "--preset", "tiny", code=2)
-    assert "say what to evaluate: METHOD, --weights RUN_OR_FILE or --features FILE" in said
+    assert (
+        "say what to evaluate: METHOD, --weights RUN_OR_FILE or --features FILE" in said
+    )
 
 
-def test_a_listing_says_on_which_data_a_run_was_made(sets, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("vvi.paths.records", lambda: tmp_path / "none")
+def test_a_listing_says_on_which_data_a_run_was_made(
+    sets, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("vvi.runtime.paths.records", lambda: tmp_path / "none")
     vvi(capsys, "train", "baseline", *QUICK, "--data", sets / "Campus")
-    vvi(capsys, "train", "baseline", *QUICK, "--data", sets / "SYSU", "--set", "steps=1")
+    vvi(
+        capsys, "train", "baseline", *QUICK, "--data", sets / "SYSU", "--set", "steps=1"
+    )
     lines, _ = vvi(capsys, "runs")
     (campus,) = [line for line in lines if "Campus (buptcampus, " in line]
     assert campus.endswith("baseline, Table 2: Baseline")
@@ -301,7 +470,17 @@ def test_a_folder_of_several_sets_is_checked_set_by_set(sets, capsys):
     assert heads == ["buptcampus", "regdb", "sysu-mm01"]
     _, said = vvi(capsys, "train", "baseline", *QUICK, "--data", sets, code=2)
     assert "holds several sets, Campus (buptcampus), RegDB (regdb), SYSU" in said
-    _, said = vvi(capsys, "train", "baseline", *QUICK, "--data", sets / "SYSU", "--set", "layout=regdb", code=2)
+    _, said = vvi(
+        capsys,
+        "train",
+        "baseline",
+        *QUICK,
+        "--data",
+        sets / "SYSU",
+        "--set",
+        "layout=regdb",
+        code=2,
+    )
     assert "holds SYSU (sysu-mm01), not regdb" in said
 
 
@@ -312,7 +491,27 @@ def test_a_warning_is_one_line_of_its_own(tiny_root, tmp_path, capsys):
     rows.write_text(rows.read_text().replace(" ", "\t"))
     with pytest.warns(UserWarning):
         vvi(capsys, "train", "baseline", *QUICK, "--data", root, "--set", "steps=1")
-    command = [sys.executable, "-m", "vvi", "train", "baseline", *QUICK, "--data", str(root), "--set", "steps=1", "--retrain"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        "-m",
+        "vvi",
+        "train",
+        "baseline",
+        *QUICK,
+        "--data",
+        str(root),
+        "--set",
+        "steps=1",
+        "--retrain",
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     (said,) = [line for line in done.stderr.splitlines() if "warning" in line.lower()]
-    assert said.startswith(f"vvi train: warning: HITSZ-VCM in {root}: 1 lists with tabs")
+    assert said.startswith(
+        f"vvi train: warning: HITSZ-VCM in {root}: 1 lists with tabs"
+    )

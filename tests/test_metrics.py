@@ -16,12 +16,20 @@ def slow(similarity, query_ids, gallery_ids, query_cams, gallery_cams, rule):
     results = []
     for row, identity, camera in zip(similarity, query_ids, query_cams, strict=True):
         kept = []
-        for place, (score, other, seen_by) in enumerate(zip(row, gallery_ids, gallery_cams, strict=True)):
-            removed = {"vcm": other == identity and seen_by == camera, "sysu": camera == 3 and seen_by == 2, "none": False}[rule]
+        for place, (score, other, seen_by) in enumerate(
+            zip(row, gallery_ids, gallery_cams, strict=True)
+        ):
+            removed = {
+                "vcm": other == identity and seen_by == camera,
+                "sysu": camera == 3 and seen_by == 2,
+                "none": False,
+            }[rule]
             if not removed:
                 kept.append((-score, place, other))
         ranking = [other for _, _, other in sorted(kept)]
-        ranks = [rank for rank, other in enumerate(ranking, start=1) if other == identity]
+        ranks = [
+            rank for rank, other in enumerate(ranking, start=1) if other == identity
+        ]
         if not ranks:
             results.append((np.nan, np.nan, 0))
             continue
@@ -41,7 +49,9 @@ def assert_equals_slow(metrics, *args):
     assert metrics.mINP == pytest.approx(inp[valid].mean(), abs=1e-9)
     assert (metrics.n_valid, metrics.n_skipped) == (valid.sum(), (~valid).sum())
     for k in (1, 2, 5, 20, 1000):
-        assert metrics.rank(k) == pytest.approx((first_hit[valid] <= k).mean(), abs=1e-12)
+        assert metrics.rank(k) == pytest.approx(
+            (first_hit[valid] <= k).mean(), abs=1e-12
+        )
     assert len(metrics.cmc) >= 20
     assert metrics.cmc[-1] == pytest.approx(1)
 
@@ -49,19 +59,42 @@ def assert_equals_slow(metrics, *args):
 def problem(seed, queries=40, gallery=60, identities=8, cameras=4, levels=None):
     """Similarity and labels; with `levels` few distinct scores, so ties everywhere, positive, zero and negative."""
     rng = np.random.default_rng(seed)
-    similarity = rng.normal(size=(queries, gallery)) if levels is None else rng.integers(0, levels, (queries, gallery)) / levels - 0.5
+    similarity = (
+        rng.normal(size=(queries, gallery))
+        if levels is None
+        else rng.integers(0, levels, (queries, gallery)) / levels - 0.5
+    )
     ids = rng.integers(0, identities, queries), rng.integers(0, identities, gallery)
-    return similarity, *ids, rng.integers(1, cameras + 1, queries), rng.integers(1, cameras + 1, gallery)
+    return (
+        similarity,
+        *ids,
+        rng.integers(1, cameras + 1, queries),
+        rng.integers(1, cameras + 1, gallery),
+    )
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("levels", [None, 1, 2, 5, 30])
-@pytest.mark.parametrize("sizes", [(40, 60, 8), (30, 25, 60), (12, 200, 2), (300, 1, 1), (1, 300, 5)], ids=str)
+@pytest.mark.parametrize(
+    "sizes",
+    [(40, 60, 8), (30, 25, 60), (12, 200, 2), (300, 1, 1), (1, 300, 5)],
+    ids=str,
+)
 def test_numbers_equal_the_literal_loop(rule, levels, sizes):
     args = problem(sum(sizes), *sizes, levels=levels)
-    args[1][0], args[2][-1], args[3][0], args[4][-1] = 0, 0, 1, 3  # at least one query with a match under every rule
+    args[1][0], args[2][-1], args[3][0], args[4][-1] = (
+        0,
+        0,
+        1,
+        3,
+    )  # at least one query with a match under every rule
     assert_equals_slow(from_similarity(*args, rule=rule), *args, rule)
-    assert_equals_slow(from_similarity(args[0].astype(np.float32), *args[1:], rule=rule), args[0].astype(np.float32), *args[1:], rule)
+    assert_equals_slow(
+        from_similarity(args[0].astype(np.float32), *args[1:], rule=rule),
+        args[0].astype(np.float32),
+        *args[1:],
+        rule,
+    )
 
 
 @settings(max_examples=150, deadline=None)
@@ -74,7 +107,9 @@ def test_numbers_equal_the_literal_loop(rule, levels, sizes):
     levels=st.sampled_from([None, 1, 3, 10]),
     rule=st.sampled_from(RULES),
 )
-def test_numbers_equal_the_literal_loop_on_whatever_is_drawn(seed, queries, gallery, identities, cameras, levels, rule):
+def test_numbers_equal_the_literal_loop_on_whatever_is_drawn(
+    seed, queries, gallery, identities, cameras, levels, rule
+):
     args = problem(seed, queries, gallery, identities, cameras, levels)
     if not slow(*args, rule)[2].any():
         with pytest.raises(ValueError, match="no query has a match"):
@@ -88,9 +123,19 @@ def test_numbers_equal_the_literal_loop_on_whatever_is_drawn(seed, queries, gall
 def test_features_give_the_numbers_of_their_cosine(rule, chunk):
     rng = np.random.default_rng(3)
     _, *labels = problem(3)
-    query, gallery = rng.normal(size=(40, 16)) * rng.uniform(0.1, 90, (40, 1)), rng.normal(size=(60, 16)) * rng.uniform(0.1, 90, (60, 1))
-    cosine = (query / np.linalg.norm(query, axis=1, keepdims=True)) @ (gallery / np.linalg.norm(gallery, axis=1, keepdims=True)).T
-    assert_equals_slow(retrieval_metrics(query, gallery, *labels, rule=rule, chunk=chunk), cosine, *labels, rule)
+    query, gallery = (
+        rng.normal(size=(40, 16)) * rng.uniform(0.1, 90, (40, 1)),
+        rng.normal(size=(60, 16)) * rng.uniform(0.1, 90, (60, 1)),
+    )
+    cosine = (query / np.linalg.norm(query, axis=1, keepdims=True)) @ (
+        gallery / np.linalg.norm(gallery, axis=1, keepdims=True)
+    ).T
+    assert_equals_slow(
+        retrieval_metrics(query, gallery, *labels, rule=rule, chunk=chunk),
+        cosine,
+        *labels,
+        rule,
+    )
 
 
 def test_a_large_problem_is_cut_into_blocks_and_slices_without_a_seam():
@@ -99,7 +144,10 @@ def test_a_large_problem_is_cut_into_blocks_and_slices_without_a_seam():
     assert_equals_slow(metrics, *args, "vcm")
     rng = np.random.default_rng(5)
     query, gallery = rng.normal(size=(700, 8)), rng.normal(size=(900, 8))
-    whole, cut = (retrieval_metrics(query, gallery, *args[1:], chunk=chunk) for chunk in (None, 11))
+    whole, cut = (
+        retrieval_metrics(query, gallery, *args[1:], chunk=chunk)
+        for chunk in (None, 11)
+    )
     np.testing.assert_array_equal(whole.ap, cut.ap)
 
 
@@ -108,11 +156,25 @@ def test_numpy_and_torch_of_any_precision_agree():
     _, *labels = problem(4)
     query, gallery = rng.integers(-3, 4, (40, 8)), rng.integers(-3, 4, (60, 8))
     expected = retrieval_metrics(query, gallery, *labels)
-    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64):
+    for dtype in (
+        torch.float64,
+        torch.float32,
+        torch.float16,
+        torch.bfloat16,
+        torch.int64,
+    ):
         tensors = [torch.as_tensor(x) for x in labels]
-        got = retrieval_metrics(torch.as_tensor(query, dtype=dtype), torch.as_tensor(gallery, dtype=dtype), *tensors)
+        got = retrieval_metrics(
+            torch.as_tensor(query, dtype=dtype),
+            torch.as_tensor(gallery, dtype=dtype),
+            *tensors,
+        )
         np.testing.assert_allclose(got.ap, expected.ap, atol=1e-12)
-    mixed = retrieval_metrics(torch.as_tensor(query).float().requires_grad_(), gallery.astype(np.float16), *labels)
+    mixed = retrieval_metrics(
+        torch.as_tensor(query).float().requires_grad_(),
+        gallery.astype(np.float16),
+        *labels,
+    )
     np.testing.assert_allclose(mixed.ap, expected.ap, atol=1e-12)
 
 
@@ -125,11 +187,23 @@ def test_the_device_route_equals_the_host_route(rule, monkeypatch):
     for levels in (None, 1, 3):
         args = problem(6, levels=levels)
         assert_equals_slow(from_similarity(*args, rule=rule), *args, rule)
-    query, gallery = torch.randn(40, 8, generator=torch.manual_seed(0)), torch.randn(60, 8, generator=torch.manual_seed(1))
-    device, lists = retrieval_metrics(query, gallery, *args[1:], rule=rule), ranked_lists(query, gallery, *args[1:], rule=rule)
+    query, gallery = (
+        torch.randn(40, 8, generator=torch.manual_seed(0)),
+        torch.randn(60, 8, generator=torch.manual_seed(1)),
+    )
+    device, lists = (
+        retrieval_metrics(query, gallery, *args[1:], rule=rule),
+        ranked_lists(query, gallery, *args[1:], rule=rule),
+    )
     monkeypatch.undo()
-    np.testing.assert_allclose(device.ap, retrieval_metrics(query, gallery, *args[1:], rule=rule).ap, atol=1e-12)
-    np.testing.assert_array_equal(lists, ranked_lists(query, gallery, *args[1:], rule=rule))
+    np.testing.assert_allclose(
+        device.ap,
+        retrieval_metrics(query, gallery, *args[1:], rule=rule).ap,
+        atol=1e-12,
+    )
+    np.testing.assert_array_equal(
+        lists, ranked_lists(query, gallery, *args[1:], rule=rule)
+    )
 
 
 def test_the_device_route_ignores_autocast_and_reduced_precision(monkeypatch):
@@ -155,9 +229,20 @@ def test_the_two_modality_toy_set_gives_its_printed_numbers():
     similarity = np.array([[0.9, 0.2, 0.8], [0.5, 0.9, 0.4]])
     ir, vis = ([503, 510], [4, 3]), ([503, 510, 510], [3, 3, 12])
     forward = from_similarity(similarity, ir[0], vis[0], ir[1], vis[1])
-    assert (forward.rank(1), forward.rank(2), forward.mAP, forward.n_valid) == (0.5, 1.0, 0.75, 2)
+    assert (forward.rank(1), forward.rank(2), forward.mAP, forward.n_valid) == (
+        0.5,
+        1.0,
+        0.75,
+        2,
+    )
     back = from_similarity(similarity.T, vis[0], ir[0], vis[1], ir[1])
-    assert (back.rank(1), back.rank(2), back.mAP, back.n_valid, back.n_skipped) == (0.5, 1.0, 0.75, 2, 1)
+    assert (back.rank(1), back.rank(2), back.mAP, back.n_valid, back.n_skipped) == (
+        0.5,
+        1.0,
+        0.75,
+        2,
+        1,
+    )
     unfiltered = from_similarity(similarity, ir[0], vis[0], ir[1], vis[1], rule="none")
     assert unfiltered.rank(1) == 1.0
     assert unfiltered.mAP == pytest.approx(0.916667, abs=1e-6)
@@ -165,14 +250,21 @@ def test_the_two_modality_toy_set_gives_its_printed_numbers():
 
 def test_the_camera_two_and_three_toy_set_gives_its_printed_numbers():
     similarity = np.tile([0.9, 0.7, 0.5, 0.3, 0.1], (6, 1))
-    labels = [6, 6, 6, 10, 10, 10], [6, 6, 6, 10, 10], [3, 3, 6, 3, 6, 6], [1, 2, 4, 4, 5]
+    labels = (
+        [6, 6, 6, 10, 10, 10],
+        [6, 6, 6, 10, 10],
+        [3, 3, 6, 3, 6, 6],
+        [1, 2, 4, 4, 5],
+    )
     metrics = from_similarity(similarity, *labels, rule="sysu")
     np.testing.assert_allclose(metrics.ap, [1, 1, 1, 0.416667, 0.325, 0.325], atol=1e-6)
     np.testing.assert_array_equal(metrics.first_hit, [1, 1, 1, 2, 2, 2])
     assert (metrics.rank(1), metrics.rank(2)) == (0.5, 1.0)
     assert metrics.mAP == pytest.approx(0.677778, abs=1e-6)
     assert metrics.mINP == pytest.approx(0.716667, abs=1e-6)
-    assert from_similarity(similarity, *labels, rule="none").ap[3] == pytest.approx(0.325)
+    assert from_similarity(similarity, *labels, rule="none").ap[3] == pytest.approx(
+        0.325
+    )
 
 
 # -- properties --------------------------------------------------------------------------------------------------------------------------------------------------
@@ -183,8 +275,17 @@ def test_the_camera_two_and_three_toy_set_gives_its_printed_numbers():
 def test_the_order_of_an_untied_gallery_changes_nothing(seed, rule):
     similarity, query_ids, gallery_ids, query_cams, gallery_cams = problem(seed)
     shuffled = np.random.default_rng(seed).permutation(len(gallery_ids))
-    before = from_similarity(similarity, query_ids, gallery_ids, query_cams, gallery_cams, rule=rule)
-    after = from_similarity(similarity[:, shuffled], query_ids, gallery_ids[shuffled], query_cams, gallery_cams[shuffled], rule=rule)
+    before = from_similarity(
+        similarity, query_ids, gallery_ids, query_cams, gallery_cams, rule=rule
+    )
+    after = from_similarity(
+        similarity[:, shuffled],
+        query_ids,
+        gallery_ids[shuffled],
+        query_cams,
+        gallery_cams[shuffled],
+        rule=rule,
+    )
     np.testing.assert_allclose(before.ap, after.ap, atol=1e-12)
     np.testing.assert_array_equal(before.first_hit, after.first_hit)
 
@@ -193,17 +294,40 @@ def test_the_order_of_an_untied_gallery_changes_nothing(seed, rule):
 @given(seed=st.integers(0, 2**32 - 1), rule=st.sampled_from(RULES))
 def test_a_perfect_embedding_scores_one(seed, rule):
     _, query_ids, gallery_ids, query_cams, gallery_cams = problem(seed)
-    metrics = retrieval_metrics(np.eye(8)[query_ids], 3 * np.eye(8)[gallery_ids], query_ids, gallery_ids, query_cams, gallery_cams, rule=rule)
+    metrics = retrieval_metrics(
+        np.eye(8)[query_ids],
+        3 * np.eye(8)[gallery_ids],
+        query_ids,
+        gallery_ids,
+        query_cams,
+        gallery_cams,
+        rule=rule,
+    )
     assert metrics.rank(1) == metrics.mAP == metrics.mINP == 1
 
 
 @settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), rule=st.sampled_from(RULES), levels=st.sampled_from([None, 4]))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rule=st.sampled_from(RULES),
+    levels=st.sampled_from([None, 4]),
+)
 def test_distractors_never_raise_a_query(seed, rule, levels):
-    similarity, query_ids, gallery_ids, query_cams, gallery_cams = problem(seed, gallery=80, levels=levels)
+    similarity, query_ids, gallery_ids, query_cams, gallery_cams = problem(
+        seed, gallery=80, levels=levels
+    )
     gallery_ids[60:] += 1000
-    fewer = from_similarity(similarity[:, :60], query_ids, gallery_ids[:60], query_cams, gallery_cams[:60], rule=rule)
-    more = from_similarity(similarity, query_ids, gallery_ids, query_cams, gallery_cams, rule=rule)
+    fewer = from_similarity(
+        similarity[:, :60],
+        query_ids,
+        gallery_ids[:60],
+        query_cams,
+        gallery_cams[:60],
+        rule=rule,
+    )
+    more = from_similarity(
+        similarity, query_ids, gallery_ids, query_cams, gallery_cams, rule=rule
+    )
     valid = fewer.first_hit > 0
     assert (more.ap[valid] <= fewer.ap[valid] + 1e-12).all()
     assert (more.first_hit >= fewer.first_hit).all()
@@ -216,7 +340,9 @@ def test_the_scale_of_the_features_changes_nothing(seed, exponent):
     _, *labels = problem(seed)
     query, gallery = rng.normal(size=(2, 60, 8)).astype(np.float32)
     plain = retrieval_metrics(query[:40], gallery, *labels)
-    scaled = retrieval_metrics(np.ldexp(query[:40], exponent), np.ldexp(gallery, exponent), *labels)
+    scaled = retrieval_metrics(
+        np.ldexp(query[:40], exponent), np.ldexp(gallery, exponent), *labels
+    )
     np.testing.assert_array_equal(plain.ap, scaled.ap)
 
 
@@ -224,15 +350,23 @@ def test_equal_scores_rank_in_gallery_order():
     labels = [7], [1, 7, 2, 7, 3], [1], [2] * 5
     metrics = from_similarity(np.zeros((1, 5)), *labels)
     assert metrics.ap[0] == pytest.approx((1 / 2 + 2 / 4) / 2)
-    assert from_similarity([[0.0, -0.0, 0.0, -0.0, 0.0]], *labels).ap[0] == metrics.ap[0]
-    removed_first = from_similarity(np.zeros((1, 5)), [7], [7, 7, 2, 7, 3], [1], [1, 2, 2, 2, 2])
-    np.testing.assert_allclose(removed_first.ap, [(1 + 2 / 3) / 2])  # what is removed leaves no gap
+    assert (
+        from_similarity([[0.0, -0.0, 0.0, -0.0, 0.0]], *labels).ap[0] == metrics.ap[0]
+    )
+    removed_first = from_similarity(
+        np.zeros((1, 5)), [7], [7, 7, 2, 7, 3], [1], [1, 2, 2, 2, 2]
+    )
+    np.testing.assert_allclose(
+        removed_first.ap, [(1 + 2 / 3) / 2]
+    )  # what is removed leaves no gap
 
 
 def test_negative_scores_rank_like_any_other():
     args = problem(8)
     lowered = (args[0] - 100, *args[1:])
-    np.testing.assert_array_equal(from_similarity(*args).ap, from_similarity(*lowered).ap)
+    np.testing.assert_array_equal(
+        from_similarity(*args).ap, from_similarity(*lowered).ap
+    )
 
 
 def test_a_short_gallery_keeps_its_last_value_up_to_rank_twenty():
@@ -260,17 +394,32 @@ def test_ranked_lists_hold_the_kept_items_best_first(rule):
     query, gallery = rng.integers(-2, 3, (40, 3)), rng.integers(-2, 3, (60, 3))
     norms = np.linalg.norm(gallery, axis=1)
     scores = query @ gallery.T / np.where(norms > 0, norms, 1)
-    lists = ranked_lists(query, gallery, query_ids, gallery_ids, query_cams, gallery_cams, rule=rule, top=70)
+    lists = ranked_lists(
+        query,
+        gallery,
+        query_ids,
+        gallery_ids,
+        query_cams,
+        gallery_cams,
+        rule=rule,
+        top=70,
+    )
     assert lists.shape == (40, 70)
     for q in range(40):
         same_camera = (gallery_ids == query_ids[q]) & (gallery_cams == query_cams[q])
-        removed = {"vcm": same_camera, "sysu": (query_cams[q] == 3) & (gallery_cams == 2), "none": np.zeros(60, bool)}[rule]
+        removed = {
+            "vcm": same_camera,
+            "sysu": (query_cams[q] == 3) & (gallery_cams == 2),
+            "none": np.zeros(60, bool),
+        }[rule]
         expected = sorted(np.flatnonzero(~removed), key=lambda g: (-scores[q, g], g))
         assert lists[q].tolist() == expected + [-1] * (70 - len(expected))
 
 
 def test_ranked_lists_need_no_right_item():
-    assert ranked_lists(np.eye(2), np.eye(2), [1, 2], [3, 4], [1, 1], [1, 1], top=1).tolist() == [[0], [1]]
+    assert ranked_lists(
+        np.eye(2), np.eye(2), [1, 2], [3, 4], [1, 1], [1, 1], top=1
+    ).tolist() == [[0], [1]]
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------------------------------------------------
@@ -278,7 +427,14 @@ def test_ranked_lists_need_no_right_item():
 
 def good():
     rng = np.random.default_rng(0)
-    return [rng.normal(size=(3, 4)), rng.normal(size=(5, 4)), [1, 2, 3], [1, 2, 3, 1, 2], [1, 1, 1], [2, 2, 2, 2, 2]]
+    return [
+        rng.normal(size=(3, 4)),
+        rng.normal(size=(5, 4)),
+        [1, 2, 3],
+        [1, 2, 3, 1, 2],
+        [1, 1, 1],
+        [2, 2, 2, 2, 2],
+    ]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -286,7 +442,9 @@ def good():
 def test_features_that_are_not_finite_are_refused_with_their_rows(value, side, name):
     args = good()
     args[side][[0, 2], 1] = value
-    with pytest.raises(ValueError, match=f"{name} features: NaN or infinity .* 2 row.*: 0, 2"):
+    with pytest.raises(
+        ValueError, match=f"{name} features: NaN or infinity .* 2 row.*: 0, 2"
+    ):
         retrieval_metrics(*args)
 
 

@@ -3,36 +3,71 @@ import itertools
 import pytest
 import torch
 
-from vvi import methods, optim
+from vvi import methods
 from vvi.config import Recipe, preset
+from vvi.engine import optim
 from vvi.methods.base import Phase
 
 
 def test_the_rate_of_each_epoch_is_that_of_the_card():
-    expected = {0: 0.01, 9: 0.1, 10: 0.1, 34: 0.1, 35: 0.01, 79: 0.01, 80: 0.001, 199: 0.001}
-    assert {e: pytest.approx(optim.rate(Recipe(), e, 200)) for e in expected} == expected
+    expected = {
+        0: 0.01,
+        9: 0.1,
+        10: 0.1,
+        34: 0.1,
+        35: 0.01,
+        79: 0.01,
+        80: 0.001,
+        199: 0.001,
+    }
+    assert {
+        e: pytest.approx(optim.rate(Recipe(), e, 200)) for e in expected
+    } == expected
 
 
 def test_milestones_are_met_at_their_share_of_the_run_and_events_stay_between_the_same_drops():
     recipe = Recipe(drops=(0.6, 0.85), warmup_steps=50)
     at = {s: optim.rate(recipe, s, 1000) for s in (0, 49, 50, 599, 600, 849, 850)}
-    assert at == {0: pytest.approx(0.002), 49: 0.1, 50: 0.1, 599: 0.1, 600: pytest.approx(0.01), 849: pytest.approx(0.01), 850: pytest.approx(0.001)}
+    assert at == {
+        0: pytest.approx(0.002),
+        49: 0.1,
+        50: 0.1,
+        599: 0.1,
+        600: pytest.approx(0.01),
+        849: pytest.approx(0.01),
+        850: pytest.approx(0.001),
+    }
     epochs = [optim.clock(recipe, s, 1000) for s in range(1000)]
     assert all(a < b for a, b in itertools.pairwise(epochs)) and epochs[0] == 0
-    assert next(s for s, e in enumerate(epochs) if e >= 40) in range(600, 850)  # after the first drop and before the second, as in the paper
+    assert next(s for s, e in enumerate(epochs) if e >= 40) in range(
+        600, 850
+    )  # after the first drop and before the second, as in the paper
 
 
-@pytest.mark.parametrize("drops", [(0.5,), (0.85, 0.6), (0.5, 1.0), (0.0, 0.5), (0.5, 0.5)])
+@pytest.mark.parametrize(
+    "drops", [(0.5,), (0.85, 0.6), (0.5, 1.0), (0.0, 0.5), (0.5, 0.5)]
+)
 def test_drops_that_do_not_fit_the_milestones_are_refused(drops):
-    with pytest.raises(ValueError, match="one share of the run, ascending between 0 and 1, for each of the milestones"):
+    with pytest.raises(
+        ValueError,
+        match="one share of the run, ascending between 0 and 1, for each of the milestones",
+    ):
         Recipe(drops=drops)
 
 
 def test_one_cycle_rises_and_falls_and_a_cosine_only_falls():
     one, half = (Recipe(schedule=s, warmup_steps=0) for s in ("one-cycle", "cosine"))
     up, down = ([optim.rate(r, s, 100) for s in range(100)] for r in (one, half))
-    assert up.index(max(up)) == 30 and max(up) == pytest.approx(0.1) and up[0] == pytest.approx(0.004)
-    assert all(a >= b for a, b in itertools.pairwise(down)) and down[0] == pytest.approx(0.1) and max(up[-1], down[-1]) < 1e-4
+    assert (
+        up.index(max(up)) == 30
+        and max(up) == pytest.approx(0.1)
+        and up[0] == pytest.approx(0.004)
+    )
+    assert (
+        all(a >= b for a, b in itertools.pairwise(down))
+        and down[0] == pytest.approx(0.1)
+        and max(up[-1], down[-1]) < 1e-4
+    )
 
 
 def test_the_slow_parts_learn_at_a_tenth():
@@ -40,19 +75,36 @@ def test_the_slow_parts_learn_at_a_tenth():
     optimiser = optim.build(method, Recipe())["main"]
     optim.set_rate(optimiser, method.phases[0], optim.rate(Recipe(), 20, 200))
     rates = {id(p): g["lr"] for g in optimiser.param_groups for p in g["params"]}
-    assert [rates[id(p)] for p in method.trunk.parameters()] == pytest.approx([0.01] * len(list(method.trunk.parameters())))
-    assert [rates[id(p)] for p in method.neck.parameters() if p.requires_grad] == pytest.approx([0.1, 0.1])
+    assert [rates[id(p)] for p in method.trunk.parameters()] == pytest.approx(
+        [0.01] * len(list(method.trunk.parameters()))
+    )
+    assert [
+        rates[id(p)] for p in method.neck.parameters() if p.requires_grad
+    ] == pytest.approx([0.1, 0.1])
 
 
 def test_phases_of_one_name_share_an_optimiser_over_all_their_parts_and_another_may_have_its_own_constant_rate():
     method = methods.load("baseline", num_ids=5, backbone="micro")
-    early, late, head = Phase("early", ("trunk",), (0, 60)), Phase("late", ("trunk", "neck"), (60, 200)), Phase("head", ("neck",), lr=0.01, optimiser="own")
+    early, late, head = (
+        Phase("early", ("trunk",), (0, 60)),
+        Phase("late", ("trunk", "neck"), (60, 200)),
+        Phase("head", ("neck",), lr=0.01, optimiser="own"),
+    )
     method.phases = (early, late, head)
     built = optim.build(method, preset("standard").recipe)
-    assert len(built) == 2 and isinstance(built["main"], torch.optim.AdamW) and isinstance(built["own"], torch.optim.SGD)
-    assert [optim.set_rate(built["own"], head, optim.rate(Recipe(), e, 200)) for e in (0, 50, 150)] == [0.01] * 3
+    assert (
+        len(built) == 2
+        and isinstance(built["main"], torch.optim.AdamW)
+        and isinstance(built["own"], torch.optim.SGD)
+    )
+    assert [
+        optim.set_rate(built["own"], head, optim.rate(Recipe(), e, 200))
+        for e in (0, 50, 150)
+    ] == [0.01] * 3
     assert {g["lr"] for g in built["own"].param_groups} == {0.01}
-    assert sum(p.numel() for g in built["main"].param_groups for p in g["params"]) == sum(p.numel() for p in method.parameters() if p.requires_grad)
+    assert sum(
+        p.numel() for g in built["main"].param_groups for p in g["params"]
+    ) == sum(p.numel() for p in method.parameters() if p.requires_grad)
 
 
 def test_phases_of_one_optimiser_with_two_rates_are_refused():
@@ -63,9 +115,18 @@ def test_phases_of_one_optimiser_with_two_rates_are_refused():
 
 
 def test_one_kernel_moves_all_weights_but_in_float32_on_a_cpu_whose_results_are_stored():
-    for recipe, expected in ((Recipe(), None), (Recipe(precision="bf16-mixed"), True), (preset("standard").recipe, None), (preset("full").recipe, True)):
+    for recipe, expected in (
+        (Recipe(), None),
+        (Recipe(precision="bf16-mixed"), True),
+        (preset("standard").recipe, None),
+        (preset("full").recipe, True),
+    ):
         built = optim.build(methods.load("mitml", num_ids=5, backbone="micro"), recipe)
-        assert {group["fused"] for optimiser in built.values() for group in optimiser.param_groups} == {expected}
+        assert {
+            group["fused"]
+            for optimiser in built.values()
+            for group in optimiser.param_groups
+        } == {expected}
 
 
 def test_the_one_kernel_computes_what_the_loop_does():

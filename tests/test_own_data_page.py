@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from vvi.__main__ import main
+from vvi.cli.main import main
 from vvi.data import open_dataset
 
 PAGE = Path(__file__).parent.parent / "book" / "own_data.md"
-BLOCK = re.compile(r"^```(bash|python|\{code-block\} python\n:caption: (\S+), [^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^```(bash|python|\{code-block\} python\n:caption: (\S+), [^\n]*)\n(.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 @pytest.fixture
@@ -48,9 +51,22 @@ def test_the_page_does_what_it_says(here, capsys):
                 count += 1
         shown += capsys.readouterr().out
     assert count == 12
-    written = ("day.features.npz", "day.features.csv", "ranked.csv", "ranked.png", "night.features.npz", "known.csv", "video.csv", "video.png", "lists.png")
+    written = (
+        "day.features.npz",
+        "day.features.csv",
+        "ranked.csv",
+        "ranked.png",
+        "night.features.npz",
+        "known.csv",
+        "video.csv",
+        "video.png",
+        "lists.png",
+    )
     assert [name for name in written if not (here / name).is_file()] == []
-    assert "right" in (here / "known.csv").read_text() and "night.mp4/track" in (here / "video.csv").read_text()
+    assert (
+        "right" in (here / "known.csv").read_text()
+        and "night.mp4/track" in (here / "video.csv").read_text()
+    )
     assert shown.count("re-ranked") == 2 and shown.count("query in gallery  ") == 5
 
 
@@ -59,4 +75,6 @@ def test_every_command_and_option_that_it_names_exists(capsys):
         with pytest.raises(SystemExit) as ended:
             main([command.split()[1], "--help"])
         helped = capsys.readouterr().out
-        assert ended.value.code == 0 and all(flag in helped for flag in re.findall(r"--[\w-]+", command)), command
+        assert ended.value.code == 0 and all(
+            flag in helped for flag in re.findall(r"--[\w-]+", command)
+        ), command

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from vvi import methods, panels
+from vvi import methods
+from vvi.book import figures
 from vvi.plots import style
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +51,10 @@ def test_the_first_time_that_a_term_stands_in_a_sentence_it_is_a_link(pages):
 )
 def test_code_formulas_headings_links_and_parts_of_words_stay(pages, kept):
     assert pages.link_terms(kept, ["gate"]) == kept
-    assert pages.link_terms(f"{kept}\n\nA gate.", ["gate"]) == f"{kept}\n\nA {{term}}`gate <gate>`."
+    assert (
+        pages.link_terms(f"{kept}\n\nA gate.", ["gate"])
+        == f"{kept}\n\nA {{term}}`gate <gate>`."
+    )
 
 
 def test_a_term_in_capitals_is_no_small_word(pages):
@@ -59,83 +63,164 @@ def test_a_term_in_capitals_is_no_small_word(pages):
 
 def test_terms_are_those_of_the_glossary_of_the_book(pages):
     found = pages.terms((ROOT / "book" / "glossary.md").read_text())
-    assert {"modality gap", "rank-k", "rank-1", "mAP"} <= set(found) and not pages.COMMON & set(found)
+    assert {"modality gap", "rank-k", "rank-1", "mAP"} <= set(
+        found
+    ) and not pages.COMMON & set(found)
     assert found.index("modality gap") < found.index("modality")
 
 
 def test_a_page_ends_with_when_where_and_how_it_ran(pages):
-    cells = [new_markdown_cell("A clip."), new_code_cell('preset: str = "standard"  # size\nseeds: list = [0, 1]  # runs')]
+    cells = [
+        new_markdown_cell("A clip."),
+        new_code_cell('preset: str = "standard"  # size\nseeds: list = [0, 1]  # runs'),
+    ]
     notebook = new_notebook(cells=cells)
-    notebook.metadata["papermill"] = {"start_time": "2026-01-02T03:04:05+00:00", "duration": 61.7, "parameters": {"seeds": [7]}}
-    where = {"python": "3.11", "torch": "2.1", "torchvision": "0.1", "device": "NVIDIA Y", "processor": "2 x X", "commit": "abc+"}
+    notebook.metadata["papermill"] = {
+        "start_time": "2026-01-02T03:04:05+00:00",
+        "duration": 61.7,
+        "parameters": {"seeds": [7]},
+    }
+    where = {
+        "python": "3.11",
+        "torch": "2.1",
+        "torchvision": "0.1",
+        "device": "NVIDIA Y",
+        "processor": "2 x X",
+        "commit": "abc+",
+    }
     notebook.metadata["executed"] = where
     pages.finish(notebook, ["clip"])
     assert notebook.cells[0].source == "A {term}`clip <clip>`."
     last = notebook.cells[-1].source
-    assert "2026-01-02 in 62 s: `preset='standard', seeds=[7]`; commit `abc+`, python 3.11, torch 2.1, torchvision 0.1, NVIDIA Y (2 x X)" in last
+    assert (
+        "2026-01-02 in 62 s: `preset='standard', seeds=[7]`; commit `abc+`, python 3.11, torch 2.1, torchvision 0.1, NVIDIA Y (2 x X)"
+        in last
+    )
 
 
 def test_counts_of_reliability_come_from_their_file(pages, tmp_path):
-    content = {"kills survived": 3, "by job": {"training": {"kills": 3}}, "environment": {"commit": "abc", "python": "3.11", "processor": "X"}}
+    content = {
+        "kills survived": 3,
+        "by job": {"training": {"kills": 3}},
+        "environment": {"commit": "abc", "python": "3.11", "processor": "X"},
+    }
     (tmp_path / "r.json").write_text(json.dumps(content))
     text = pages.reliability(tmp_path / "r.json")
-    assert text.startswith("**3 kills survived**") and "| training | kills | 3 |" in text
+    assert (
+        text.startswith("**3 kills survived**") and "| training | kills | 3 |" in text
+    )
 
 
 def test_the_table_of_speed_comes_from_the_stored_benchmark(pages, tmp_path):
     times = {"median": 2.0, "min": 1.5, "max": 2.5, "rounds": [1.5, 2.0, 2.5]}
-    way = {"seconds": times, "memory": times | {"rounds": [2.0]}, "fraction of peak": 0.4}
+    way = {
+        "seconds": times,
+        "memory": times | {"rounds": [2.0]},
+        "fraction of peak": 0.4,
+    }
     ratios = {"bf16 / usual, seconds": times, "bf16 / usual, memory": times}
-    one = {"variants": {"usual": way, "bf16": way}, "ratios": ratios, "in turn": {"bf16 / float32": times}}
-    one |= {"environment": {"processor": "X", "torch": "2", "commit": "abc"}, "parameters": 12_340_000}
-    split = {"forward": 1.0, "losses": 0.001, "backward": 2.5, "optimiser": 0.25, "rest": 0.1}
-    dearest = [{"operator": "aten::convolution_backward", "calls": 3, "share": 0.513}, {"operator": "aten::add", "calls": 1, "share": 0.08}]
+    one = {
+        "variants": {"usual": way, "bf16": way},
+        "ratios": ratios,
+        "in turn": {"bf16 / float32": times},
+    }
+    one |= {
+        "environment": {"processor": "X", "torch": "2", "commit": "abc"},
+        "parameters": 12_340_000,
+    }
+    split = {
+        "forward": 1.0,
+        "losses": 0.001,
+        "backward": 2.5,
+        "optimiser": 0.25,
+        "rest": 0.1,
+    }
+    dearest = [
+        {"operator": "aten::convolution_backward", "calls": 3, "share": 0.513},
+        {"operator": "aten::add", "calls": 1, "share": 0.08},
+    ]
     one["variants"]["float32"] = way | {"split": split, "dearest": dearest}
-    one["ratios"] |= {"float32 / usual, seconds": times, "float32 / usual, memory": times}
+    one["ratios"] |= {
+        "float32 / usual, seconds": times,
+        "float32 / usual, memory": times,
+    }
     (tmp_path / "step.json").write_text(json.dumps({"methods": {"mitml": one}}))
     text = pages.speed(tmp_path / "step.json")
     assert "| MITML | usual | 3 | 2.0 (1.5 to 2.5) | 1 | 2.0 | 1 | 40% |" in text
-    assert "| MITML | bf16 | 3 | 2.0 (1.5 to 2.5) | 2.00 (1.50 to 2.50) | 2.0 | 2.00 (1.50 to 2.50) | 40% |" in text
+    assert (
+        "| MITML | bf16 | 3 | 2.0 (1.5 to 2.5) | 2.00 (1.50 to 2.50) | 2.0 | 2.00 (1.50 to 2.50) | 40% |"
+        in text
+    )
     assert "**2.00 (1.50 to 2.50)** of the time, 3 pairs" in text
-    assert "| MITML | 12.3 | 1.000 | 0.001 | 2.500 | 0.250 | convolution backward 51%, add 8% |" in pages.parts(tmp_path / "step.json")
+    assert (
+        "| MITML | 12.3 | 1.000 | 0.001 | 2.500 | 0.250 | convolution backward 51%, add 8% |"
+        in pages.parts(tmp_path / "step.json")
+    )
 
 
 def test_the_stored_measurements_are_whole(pages):
     """What the pages say of reliability and speed: every kind of count, every method, every search."""
     results = ROOT / "benchmarks" / "results"
     counts = json.loads((ROOT / "book" / "records" / "reliability.json").read_text())
-    assert all(counts[kind] > 0 for kind in ("kills survived", "bad inputs refused", "workers killed"))
+    assert all(
+        counts[kind] > 0
+        for kind in ("kills survived", "bad inputs refused", "workers killed")
+    )
     measured = json.loads((results / "step.json").read_text())["methods"]
     assert set(measured) == set(methods.names())
     for name, one in measured.items():
-        assert one["without gradient"] == 0 and {"usual", "float32", "bf16"} <= set(one["variants"]), name
-        assert len(one["variants"]["bf16"]["seconds"]["rounds"]) >= 3 and not one["environment"]["commit"].endswith("+"), name
+        assert one["without gradient"] == 0 and {"usual", "float32", "bf16"} <= set(
+            one["variants"]
+        ), name
+        assert len(one["variants"]["bf16"]["seconds"]["rounds"]) >= 3 and not one[
+            "environment"
+        ]["commit"].endswith("+"), name
     rows = json.loads((results / "nearest.json").read_text())["rows"]
-    assert {row["gallery"] for row in rows if row["search"] == "exact"} == {10**4, 10**5, 10**6}
-    assert any(row["search"].startswith("faiss IVF") and row["recall@10"] for row in rows)
+    assert {row["gallery"] for row in rows if row["search"] == "exact"} == {
+        10**4,
+        10**5,
+        10**6,
+    }
+    assert any(
+        row["search"].startswith("faiss IVF") and row["recall@10"] for row in rows
+    )
     largest = json.loads((results / "rerank.json").read_text())["rows"][-1]
-    assert largest["queries"] == largest["gallery"] == 5000 and largest["CPU s"] < 120 and largest["peak MB"] < 2048
+    assert (
+        largest["queries"] == largest["gallery"] == 5000
+        and largest["CPU s"] < 120
+        and largest["peak MB"] < 2048
+    )
     assert "| 5,000 | 5,000 |" in pages.rerank(results / "rerank.json")
-    assert "| 1,000,000 | exact |" in pages.nearest(results / "nearest.json") and "without" in pages.compiled(results / "step_compiled.json")
+    assert "| 1,000,000 | exact |" in pages.nearest(
+        results / "nearest.json"
+    ) and "without" in pages.compiled(results / "step_compiled.json")
 
 
 def page_with(site, name, *figures):
     (site / "_images").mkdir(exist_ok=True)
     for file, fig in figures:
         (site / "_images" / file).write_bytes(fig._repr_png_())
-    images = "".join(f'<img alt="_images/{file}" src="_images/{file}" />' for file, _ in figures)
-    (site / name).write_text(f'<p>{images}<img alt="a logo" src="_static/logo.png"></p>')
+    images = "".join(
+        f'<img alt="_images/{file}" src="_images/{file}" />' for file, _ in figures
+    )
+    (site / name).write_text(
+        f'<p>{images}<img alt="a logo" src="_static/logo.png"></p>'
+    )
 
 
 def test_figures_are_numbered_and_say_what_they_carry(pages, tmp_path, monkeypatch):
     monkeypatch.setenv("VVI_FIGURES", str(tmp_path / "figures"))
     fig, _ = style.figure()
-    panels.keep(fig, "data/line", (), 'A line, "straight" & thin.')
+    figures.keep(fig, "data/line", (), 'A line, "straight" & thin.')
     page_with(tmp_path, "05_x.html", ("a.png", fig), ("b.png", fig))
     page_with(tmp_path, "index.html", ("a.png", fig))
     assert pages.caption_figures(tmp_path) == 3
     text = (tmp_path / "05_x.html").read_text()
-    assert 'id="figure-5.2"><img alt="A line, &quot;straight&quot; &amp; thin." src="_images/b.png">' in text and 'alt="a logo"' in text
+    assert (
+        'id="figure-5.2"><img alt="A line, &quot;straight&quot; &amp; thin." src="_images/b.png">'
+        in text
+        and 'alt="a logo"' in text
+    )
     assert 'id="figure-1"' in (tmp_path / "index.html").read_text()
     assert pages.caption_figures(tmp_path) == 0
 
@@ -148,9 +233,19 @@ def test_a_figure_without_words_stops_the_build(pages, tmp_path):
 
 def test_links_that_lead_nowhere_are_found(pages, tmp_path):
     (tmp_path / "deep").mkdir()
-    (tmp_path / "a.html").write_text('<a href="b.html#there">x</a><a href="https://far.example/x">x</a><img src="none.png"><a href="#me"></a><p id="me">')
-    (tmp_path / "b.html").write_text('<p id="there"></p><a href="a.html#gone"></a><a href="deep/c.html">c</a>')
+    (tmp_path / "a.html").write_text(
+        '<a href="b.html#there">x</a><a href="https://far.example/x">x</a><img src="none.png"><a href="#me"></a><p id="me">'
+    )
+    (tmp_path / "b.html").write_text(
+        '<p id="there"></p><a href="a.html#gone"></a><a href="deep/c.html">c</a>'
+    )
     (tmp_path / "_static").mkdir()
     (tmp_path / "_static" / "d.html").write_text('<a href="gone.html">of the theme</a>')
-    (tmp_path / "deep" / "c.html").write_text('<a href="../b.html">up</a><a href="../b%2Fc.html">no</a>')
-    assert sorted(pages.broken(tmp_path)) == ["a.html: none.png", "b.html: a.html#gone", "deep/c.html: ../b%2Fc.html"]
+    (tmp_path / "deep" / "c.html").write_text(
+        '<a href="../b.html">up</a><a href="../b%2Fc.html">no</a>'
+    )
+    assert sorted(pages.broken(tmp_path)) == [
+        "a.html: none.png",
+        "b.html: a.html#gone",
+        "deep/c.html: ../b%2Fc.html",
+    ]

@@ -4,8 +4,10 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from vvi import ablate, compare, experiment, panels
+from vvi import experiment
+from vvi.book import comparison, figures
 from vvi.config import preset
+from vvi.experiment import ablation
 from vvi.nn.fusion import Cascade
 
 
@@ -13,42 +15,56 @@ from vvi.nn.fusion import Cascade
 def shown(tiny_root, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VVI_RUNS", str(tmp_path_factory.mktemp("runs")))
-        runs = [experiment.run(preset("tiny", seed=s), data=tiny_root, device="cpu", progress=False) for s in (0, 1)]
-        yield runs, panels.scene(preset("tiny"), tiny_root)
+        runs = [
+            experiment.run(
+                preset("tiny", seed=s), data=tiny_root, device="cpu", progress=False
+            )
+            for s in (0, 1)
+        ]
+        yield runs, figures.scene(preset("tiny"), tiny_root)
 
 
 @pytest.mark.parametrize("name", ["training", "cmc"])
 def test_figures_of_runs_are_drawn(shown, name):
-    assert isinstance(getattr(panels, name)(shown[0]), Figure)
+    assert isinstance(getattr(figures, name)(shown[0]), Figure)
 
 
 @pytest.mark.parametrize("name", ["heat", "lists"])
 def test_figures_of_a_run_over_its_data_are_drawn(shown, name):
-    assert isinstance(getattr(panels, name)(shown[0][0], shown[1]), Figure)
+    assert isinstance(getattr(figures, name)(shown[0][0], shown[1]), Figure)
 
 
 def test_the_layout_comes_with_the_gap_before_and_after(shown):
-    fig, gap = panels.layout(shown[0][0], shown[1])
-    assert isinstance(fig, Figure) and gap["before"].value > 0 and gap["after"].count > 1
+    fig, gap = figures.layout(shown[0][0], shown[1])
+    assert (
+        isinstance(fig, Figure) and gap["before"].value > 0 and gap["after"].count > 1
+    )
 
 
 def test_tables_hold_the_means_over_the_runs_and_name_their_data(shown):
     runs, _ = shown
-    scores, probes = panels.scores(runs), panels.probes(runs)
+    scores, probes = figures.scores(runs), figures.probes(runs)
     expected = np.mean([r.row("vis2ir")["mAP"] for r in runs])
     assert scores.loc["vis2ir", "mAP"].startswith(f"{expected:.1f} ±")
-    assert scores.index.name == "2 seeds, synthetic" and probes.index.name == "synthetic data"
-    assert probes.loc["gap probe", "mean"] == pytest.approx(np.mean([r.probe("gap probe").value for r in runs]))
+    assert (
+        scores.index.name == "2 seeds, synthetic"
+        and probes.index.name == "synthetic data"
+    )
+    assert probes.loc["gap probe", "mean"] == pytest.approx(
+        np.mean([r.probe("gap probe").value for r in runs])
+    )
 
 
-def test_a_folder_that_is_not_the_named_set_counts_as_real_and_gets_a_name_of_its_own(tiny_root, tmp_path):
+def test_a_folder_that_is_not_the_named_set_counts_as_real_and_gets_a_name_of_its_own(
+    tiny_root, tmp_path
+):
     import shutil
 
-    assert panels.scene(preset("tiny"), tiny_root).label == "synthetic"
+    assert figures.scene(preset("tiny"), tiny_root).label == "synthetic"
     other = tmp_path / "other"
     shutil.copytree(tiny_root, other)
     (other / "manifest.json").unlink()
-    view = panels.scene(preset("tiny"), other)
+    view = figures.scene(preset("tiny"), other)
     assert view.label == "hitsz-vcm" and view.settings.data.source.startswith("real:")
     assert view.settings.hash != preset("tiny").hash
 
@@ -57,70 +73,132 @@ def test_a_folder_that_is_not_the_named_set_counts_as_real_and_gets_a_name_of_it
 def remembering(tiny_root, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VVI_RUNS", str(tmp_path_factory.mktemp("runs")))
-        yield experiment.run(preset("tiny", "mitml"), data=tiny_root, device="cpu", progress=False)
+        yield experiment.run(
+            preset("tiny", "mitml"), data=tiny_root, device="cpu", progress=False
+        )
 
 
 def test_frame_weights_are_shown_and_scored_against_noisy_frames(shown, remembering):
-    fig = panels.weighed(remembering, shown[1])
-    said = " ".join(t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize")))
-    assert "AUC of a low weight" in said and f"vis {remembering.probe('noisy frames vis').value:.2f}" in said
+    fig = figures.weighed(remembering, shown[1])
+    said = " ".join(
+        t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))
+    )
+    assert (
+        "AUC of a low weight" in said
+        and f"vis {remembering.probe('noisy frames vis').value:.2f}" in said
+    )
     assert remembering.arrays["inside/ir/gate"].shape[1:] == (3, 32)
-    assert isinstance(panels.overlaid(remembering, shown[1], "gate"), Figure)  # one value to a channel, drawn as if to a stripe
+    assert isinstance(
+        figures.overlaid(remembering, shown[1], "gate"), Figure
+    )  # one value to a channel, drawn as if to a stripe
     with pytest.raises(ValueError, match="baseline shows no such thing of itself"):
-        panels.weighed(shown[0][0], shown[1])
+        figures.weighed(shown[0][0], shown[1])
 
 
-def test_a_difference_is_zero_against_itself_and_its_sign_follows_the_better_runs(shown, remembering):
+def test_a_difference_is_zero_against_itself_and_its_sign_follows_the_better_runs(
+    shown, remembering
+):
     runs, view = shown
-    same = compare.difference(runs[:1], runs[:1], view)
+    same = comparison.difference(runs[:1], runs[:1], view)
     assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
-    both = compare.difference(runs, runs, view)
-    assert both.value == 0.0 and both.low < 0 < both.high  # two seeds differ, and the interval knows
-    first = compare.difference([remembering], runs[:1], view)
+    both = comparison.difference(runs, runs, view)
+    assert (
+        both.value == 0.0 and both.low < 0 < both.high
+    )  # two seeds differ, and the interval knows
+    first = comparison.difference([remembering], runs[:1], view)
     expected = remembering.row("ir2vis")["rank1"] - runs[0].row("ir2vis")["rank1"]
-    assert first.value == pytest.approx(expected) and first.low <= first.value <= first.high
-    table = compare.differences({"base": runs[:1], "mitml": [remembering]}, "base", view)
-    assert list(table.index) == ["mitml"] and table.loc["mitml", "all queries"].startswith(f"{expected:+.1f} (")
+    assert (
+        first.value == pytest.approx(expected)
+        and first.low <= first.value <= first.high
+    )
+    table = comparison.differences(
+        {"base": runs[:1], "mitml": [remembering]}, "base", view
+    )
+    assert list(table.index) == ["mitml"] and table.loc[
+        "mitml", "all queries"
+    ].startswith(f"{expected:+.1f} (")
     assert set(table.columns) == {"all queries", "look-alikes"}
 
 
 def test_a_term_settles_at_the_step_after_its_last_above_the_level(shown, monkeypatch):
     run = shown[0][0]
     monkeypatch.setitem(run.record.history, "made/up", [3.0, 1.0, 3.0, 1.0, 1.0])
-    found = [compare.settles({"row": [run]}, "made/up", level, smooth=1).loc["row", "seed 0"] for level in (2.0, 3.0, 0.5)]
+    found = [
+        comparison.settles({"row": [run]}, "made/up", level, smooth=1).loc[
+            "row", "seed 0"
+        ]
+        for level in (2.0, 3.0, 0.5)
+    ]
     assert found == [4, 1, 6]
 
 
 def test_trials_of_regdb_are_compared_one_by_one(tmp_path, monkeypatch):
     monkeypatch.setenv("VVI_CACHE", str(tmp_path))
-    settings = [preset("tiny", layout="regdb", frames=1, steps=1, seed=s) for s in (0, 1)]
-    view, runs = panels.scene(settings[0]), [experiment.run(c, device="cpu", progress=False, keep=False) for c in settings]
-    same = compare.difference(runs, runs, view)
+    settings = [
+        preset("tiny", layout="regdb", frames=1, steps=1, seed=s) for s in (0, 1)
+    ]
+    view, runs = (
+        figures.scene(settings[0]),
+        [experiment.run(c, device="cpu", progress=False, keep=False) for c in settings],
+    )
+    same = comparison.difference(runs, runs, view)
     assert (same.value, same.low, same.high, same.count) == (0.0, 0.0, 0.0, 2)
-    assert list(compare.differences({"base": runs, "again": runs}, "base", view).columns) == ["all queries"]
+    assert list(
+        comparison.differences({"base": runs, "again": runs}, "base", view).columns
+    ) == ["all queries"]
     with pytest.raises(ValueError, match="of the same trials"):
-        compare.difference(runs, runs[:1], view)
+        comparison.difference(runs, runs[:1], view)
 
 
 def test_the_gap_of_pixels_is_measured_after_each_change(shown):
     view = shown[1]
-    grey = panels.pixel_gap(view, {"as it is": lambda x: x, "one channel": lambda x: x[:, :1].expand_as(x)})
-    assert float(grey.loc["as it is", "spread of the channels"]) > 1 and grey.loc["one channel", "spread of the channels"] == "0.0"
-    assert grey.loc["as it is", "gap distance"] != grey.loc["one channel", "gap distance"]
+    grey = figures.pixel_gap(
+        view, {"as it is": lambda x: x, "one channel": lambda x: x[:, :1].expand_as(x)}
+    )
+    assert (
+        float(grey.loc["as it is", "spread of the channels"]) > 1
+        and grey.loc["one channel", "spread of the channels"] == "0.0"
+    )
+    assert (
+        grey.loc["as it is", "gap distance"] != grey.loc["one channel", "gap distance"]
+    )
 
 
 def test_a_setting_of_sysu_is_the_mean_over_its_galleries(tmp_path, monkeypatch):
     monkeypatch.setenv("VVI_CACHE", str(tmp_path))
-    result = experiment.run(preset("tiny", layout="sysu-mm01", frames=1, steps=1), device="cpu", progress=False, keep=False)
+    result = experiment.run(
+        preset("tiny", layout="sysu-mm01", frames=1, steps=1),
+        device="cpu",
+        progress=False,
+        keep=False,
+    )
     setting = "indoor-search;single-shot"
-    assert ablate.frame({"row": [result]}, setting=setting).mAP.item() == result.trials()[setting]["mAP"]
-    assert f"Table 1. {setting}, synthetic data." in compare.table({"row": [result]}, caption="Table 1.", setting=setting).to_html()
+    assert (
+        ablation.frame({"row": [result]}, setting=setting).mAP.item()
+        == result.trials()[setting]["mAP"]
+    )
+    assert (
+        f"Table 1. {setting}, synthetic data."
+        in comparison.table(
+            {"row": [result]}, caption="Table 1.", setting=setting
+        ).to_html()
+    )
 
 
-def test_probes_are_compared_row_by_row_with_a_dash_where_there_is_none(shown, remembering):
-    table = compare.probes({"base": shown[0], "mitml": [remembering]}, ["gap distance", "noisy frames vis"])
-    assert table.loc["reference", "noisy frames vis"] == "0.50" and table.loc["reference", "gap distance"] == "1.00"
-    assert table.loc["base", "noisy frames vis"] == "–" and table.loc["mitml", "noisy frames vis"] != "–"
+def test_probes_are_compared_row_by_row_with_a_dash_where_there_is_none(
+    shown, remembering
+):
+    table = comparison.probes(
+        {"base": shown[0], "mitml": [remembering]}, ["gap distance", "noisy frames vis"]
+    )
+    assert (
+        table.loc["reference", "noisy frames vis"] == "0.50"
+        and table.loc["reference", "gap distance"] == "1.00"
+    )
+    assert (
+        table.loc["base", "noisy frames vis"] == "–"
+        and table.loc["mitml", "noisy frames vis"] != "–"
+    )
     mean = np.mean([r.probe("gap distance").value for r in shown[0]])
     high = max(r.probe("gap distance").high for r in shown[0])
     assert table.loc["base", "gap distance"].endswith(f"to {high:.2f})")
@@ -128,7 +206,9 @@ def test_probes_are_compared_row_by_row_with_a_dash_where_there_is_none(shown, r
 
 
 def test_the_ablation_table_names_data_and_direction(shown):
-    text = compare.table({"Baseline": shown[0]}, caption="Table 2.", direction="vis2ir").to_html()
+    text = comparison.table(
+        {"Baseline": shown[0]}, caption="Table 2.", direction="vis2ir"
+    ).to_html()
     assert "Table 2. vis2ir, synthetic data." in text and "Baseline" in text
 
 
@@ -136,33 +216,57 @@ def test_a_kept_figure_names_its_runs(shown, tmp_path, monkeypatch):
     import json
 
     monkeypatch.setenv("VVI_FIGURES", str(tmp_path))
-    fig = panels.cmc(shown[0])
-    assert panels.keep(fig, "test/cmc", shown[0], "curves") is fig
+    fig = figures.cmc(shown[0])
+    assert figures.keep(fig, "test/cmc", shown[0], "curves") is fig
     side = json.loads((tmp_path / "test/cmc.json").read_text())
     assert side["runs"] == [r.run_id for r in shown[0]] and side["data"] == "synthetic"
 
 
-def test_a_claim_is_seen_only_where_its_interval_leaves_out_zero(shown, remembering, monkeypatch):
-    from vvi.probes import Score
+def test_a_claim_is_seen_only_where_its_interval_leaves_out_zero(
+    shown, remembering, monkeypatch
+):
+    from vvi.evaluation.probes import Score
 
-    table = compare.verdicts({"nothing beats itself": (shown[0], shown[0]), "alone": (shown[0][:1], shown[0][:1])}, shown[1])
+    table = comparison.verdicts(
+        {
+            "nothing beats itself": (shown[0], shown[0]),
+            "alone": (shown[0][:1], shown[0][:1]),
+        },
+        shown[1],
+    )
     assert table.loc["alone", "on this data"] == "not seen, one seed"
-    assert table.loc["nothing beats itself", "on this data"] == "not seen" and table.loc["nothing beats itself", "seeds"] == 2
+    assert (
+        table.loc["nothing beats itself", "on this data"] == "not seen"
+        and table.loc["nothing beats itself", "seeds"] == 2
+    )
     for low, high, word in ((0.5, 3.0, "seen"), (-3.0, -0.5, "the opposite")):
-        monkeypatch.setattr(compare, "difference", lambda *_, score=Score(0.5 * (low + high), low, high, 0.0, 9): score)
-        assert compare.verdicts({"claim": (shown[0], shown[0])}, shown[1]).loc["claim", "on this data"] == word
+        monkeypatch.setattr(
+            comparison,
+            "difference",
+            lambda *_, score=Score(0.5 * (low + high), low, high, 0.0, 9): score,
+        )
+        assert (
+            comparison.verdicts({"claim": (shown[0], shown[0])}, shown[1]).loc[
+                "claim", "on this data"
+            ]
+            == word
+        )
 
 
 def test_the_inside_of_a_method_is_drawn_with_its_frames(shown, remembering):
     from vvi.plots import weights
 
-    assert isinstance(panels.inside(remembering, shown[1], "gate", weights.gates), Figure)
+    assert isinstance(
+        figures.inside(remembering, shown[1], "gate", weights.gates), Figure
+    )
     with pytest.raises(ValueError, match="mitml shows no such thing of itself"):
-        panels.inside(remembering, shown[1], "attention", weights.gates)
+        figures.inside(remembering, shown[1], "attention", weights.gates)
 
 
 def test_lists_of_several_methods_are_of_the_same_queries(shown, remembering):
-    fig = panels.lists_beside({"baseline": shown[0][0], "mitml": remembering}, shown[1], count=2)
+    fig = figures.lists_beside(
+        {"baseline": shown[0][0], "mitml": remembering}, shown[1], count=2
+    )
     said = [t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))]
     asked = [t.split("\n")[0] for t in said if t.startswith("id ")]
     assert len(asked) == 4 and asked[:2] == asked[2:]
@@ -171,49 +275,85 @@ def test_lists_of_several_methods_are_of_the_same_queries(shown, remembering):
 
 def test_a_term_that_changes_its_phase_is_one_line_and_two_at_once_are_two():
     nan = float("nan")
-    terms = panels._terms(
-        {"early/id": [1, 2, nan], "late/id": [nan, nan, 3], "late/pull": [nan, nan, 5], "other/pull": [7, 7, 7], "watch/p": [1, 1, 1], "lr": [1, 1, 1]}
+    terms = figures._terms(
+        {
+            "early/id": [1, 2, nan],
+            "late/id": [nan, nan, 3],
+            "late/pull": [nan, nan, 5],
+            "other/pull": [7, 7, 7],
+            "watch/p": [1, 1, 1],
+            "lr": [1, 1, 1],
+        }
     )
-    assert {k: np.asarray(v).tolist() for k, v in terms.items() if k == "id"} == {"id": [1, 2, 3]}
+    assert {k: np.asarray(v).tolist() for k, v in terms.items() if k == "id"} == {
+        "id": [1, 2, 3]
+    }
     assert set(terms) == {"id", "pull", "other/pull"}
 
 
 def test_where_training_ended_is_the_mean_of_the_last_active_steps(shown):
     runs, _ = shown
-    table = compare.ends({"row": runs}, {"identity loss": "encoder/id", "none": "encoder/nothing"}, last=2)
-    assert table.loc["row", "identity loss"] == f"{np.mean([np.mean(r.history['encoder/id'][-2:]) for r in runs]):.3f}"
-    assert table.loc["row", "none"] == "–" and table.index.name == "mean of the last 2 steps, synthetic data"
+    table = comparison.ends(
+        {"row": runs},
+        {"identity loss": "encoder/id", "none": "encoder/nothing"},
+        last=2,
+    )
+    assert (
+        table.loc["row", "identity loss"]
+        == f"{np.mean([np.mean(r.history['encoder/id'][-2:]) for r in runs]):.3f}"
+    )
+    assert (
+        table.loc["row", "none"] == "–"
+        and table.index.name == "mean of the last 2 steps, synthetic data"
+    )
 
 
 def test_sweeps_put_each_setting_into_a_panel(shown):
     runs, _ = shown
-    fig = panels.sweeps({"a=1": runs, "a=2": runs[:1], "b=0.5": runs}, {"a": "weight a", "b": "weight b"})
+    fig = figures.sweeps(
+        {"a=1": runs, "a=2": runs[:1], "b=0.5": runs},
+        {"a": "weight a", "b": "weight b"},
+    )
     assert [ax.get_xlabel() for ax in fig.axes] == ["weight a", "weight b"]
     assert fig.axes[0].lines[0].get_xdata().tolist() == [1.0, 2.0]
-    assert fig.axes[0].lines[0].get_ydata()[1] == pytest.approx(runs[0].row("ir2vis")["rank1"])
+    assert fig.axes[0].lines[0].get_ydata()[1] == pytest.approx(
+        runs[0].row("ir2vis")["rank1"]
+    )
 
 
 def test_metrics_of_sweeps_lengths_and_tables_are_chosen(shown):
     runs, _ = shown
-    fig = panels.sweeps({"a=1": runs, "a=2": runs[:1]}, {"a": "weight a"}, ("mINP",))
+    fig = figures.sweeps({"a=1": runs, "a=2": runs[:1]}, {"a": "weight a"}, ("mINP",))
     assert [line.get_label() for line in fig.axes[0].lines] == ["mINP"]
-    printed = pd.DataFrame({"rank1": {"n=1": 10.0, "n=7": 20.0}, "mAP": {"n=1": np.nan, "n=7": 5.0}})
-    fig = panels.lengths({"n=1": runs[:1], "n=6": runs[1:]}, printed, ("rank1", "mAP", "mINP"))
-    dots = {line.get_label(): list(line.get_xdata()) for line in fig.axes[0].lines if "paper" in line.get_label()}
+    printed = pd.DataFrame(
+        {"rank1": {"n=1": 10.0, "n=7": 20.0}, "mAP": {"n=1": np.nan, "n=7": 5.0}}
+    )
+    fig = figures.lengths(
+        {"n=1": runs[:1], "n=6": runs[1:]}, printed, ("rank1", "mAP", "mINP")
+    )
+    dots = {
+        line.get_label(): list(line.get_xdata())
+        for line in fig.axes[0].lines
+        if "paper" in line.get_label()
+    }
     assert dots == {"rank1 (paper)": [1, 7], "mAP (paper)": [7]}
-    page = compare.table({"row": runs}, metrics=("mINP",)).to_html()
+    page = comparison.table({"row": runs}, metrics=("mINP",)).to_html()
     assert "mINP" in page and "Rank-1" not in page
 
 
 def test_people_are_searched_within_a_modality_as_by_the_metric_itself(shown):
     runs, view = shown
-    table, arrays = compare.within({"row": runs}, view), runs[0].arrays
+    table, arrays = comparison.within({"row": runs}, view), runs[0].arrays
     side = view.sides("ir2vis")[0]
     clips = [side[i] for i in arrays["shown/query_rows"]]
     feat = arrays["shown/query_feat"].astype(np.float64)
     hits = []
     for q, query in enumerate(clips):
-        others = [k for k, t in enumerate(clips) if (t.identity, t.camera) != (query.identity, query.camera)]
+        others = [
+            k
+            for k, t in enumerate(clips)
+            if (t.identity, t.camera) != (query.identity, query.camera)
+        ]
         if any(clips[k].identity == query.identity for k in others):
             cosines = feat[others] @ feat[q] / np.linalg.norm(feat[others], axis=1)
             hits.append(clips[others[cosines.argmax()]].identity == query.identity)
@@ -222,18 +362,27 @@ def test_people_are_searched_within_a_modality_as_by_the_metric_itself(shown):
 
 def test_operations_are_those_of_a_pencil():
     with torch.device("meta"):
-        block, maps = Cascade((8, 16, 32, 64, 64), start=5), [torch.zeros(1, c, 2, 3) for c in (8, 16, 32, 64, 64)]
-        found, n, wide = panels.operations(block, maps, maps), 6, 64
+        block, maps = (
+            Cascade((8, 16, 32, 64, 64), start=5),
+            [torch.zeros(1, c, 2, 3) for c in (8, 16, 32, 64, 64)],
+        )
+        found, n, wide = figures.operations(block, maps, maps), 6, 64
     assert found["parameters"] == sum(p.numel() for p in block.parameters())
-    weights = n * (2 * 4 * wide**2 + (2 * wide) ** 2)  # stage 5: two attentions of four maps each, and one map of both together
-    weights += n * (2 * 64 * 32 + 2 * 4 * 32**2 + 64**2)  # stage 6: both modalities to half their width first
-    products = 2 * 2 * n * n * (wide + 32)  # questions with keys, shares with values, in two attentions
+    weights = n * (
+        2 * 4 * wide**2 + (2 * wide) ** 2
+    )  # stage 5: two attentions of four maps each, and one map of both together
+    weights += n * (
+        2 * 64 * 32 + 2 * 4 * 32**2 + 64**2
+    )  # stage 6: both modalities to half their width first
+    products = (
+        2 * 2 * n * n * (wide + 32)
+    )  # questions with keys, shares with values, in two attentions
     assert found["of weights"] == weights and found["in all"] == weights + products
 
 
 def test_partners_chosen_by_identity_give_the_answer_away(shown):
     view = shown[1]
     untrained = experiment.build(preset("tiny", "cmft"), len(view.dataset.labels))
-    table = compare.leak(untrained, view)
+    table = comparison.leak(untrained, view)
     assert list(table.index) == ["clip alone", "oracle (label leak)"]
     assert table.rank1.iloc[1] > 50 > table.rank1.iloc[0]

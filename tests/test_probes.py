@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from vvi import probes
+from vvi.evaluation import probes
 from vvi.metrics import from_similarity
 
 
@@ -22,12 +22,16 @@ def test_the_interval_holds_the_mean_and_has_the_textbook_width():
     values = rng().normal(size=400)
     score = probes.bootstrap(values)
     assert score.value == pytest.approx(values.mean())
-    assert (score.high - score.low) / 2 == pytest.approx(1.96 * values.std() / 20, rel=0.1)
+    assert (score.high - score.low) / 2 == pytest.approx(
+        1.96 * values.std() / 20, rel=0.1
+    )
     assert score.low < score.value < score.high
 
 
 def test_the_interval_covers_the_truth_in_about_nineteen_of_twenty_draws():
-    draws = [probes.bootstrap(rng(k).normal(size=60), seed=k, n=500) for k in range(200)]
+    draws = [
+        probes.bootstrap(rng(k).normal(size=60), seed=k, n=500) for k in range(200)
+    ]
     assert 0.89 <= np.mean([s.low <= 0 <= s.high for s in draws]) <= 0.99
 
 
@@ -111,7 +115,10 @@ def clips(gap, people=30, each=4, width=16, seed=0):
     centre = draw.normal(size=(people, width))[ids]
     shift = np.zeros(width)
     shift[0] = gap
-    vis, ir = (centre + sign * shift / 2 + 0.3 * draw.normal(size=centre.shape) for sign in (1, -1))
+    vis, ir = (
+        centre + sign * shift / 2 + 0.3 * draw.normal(size=centre.shape)
+        for sign in (1, -1)
+    )
     return vis, ir, ids, ids
 
 
@@ -130,19 +137,38 @@ def test_a_wide_gap_raises_the_ratio_and_is_seen_by_the_plane():
 
 def test_the_distance_ratio_equals_the_literal_loop():
     vis, ir, vis_ids, ir_ids = clips(2, people=5, each=3)
-    unit = lambda x: x / np.linalg.norm(x)  # noqa: E731
+
+    def unit(x):
+        return x / np.linalg.norm(x)
+
     across, within = [], []
     for who in range(5):
-        a, b = [unit(x) for x in vis[vis_ids == who]], [unit(x) for x in ir[ir_ids == who]]
+        a, b = (
+            [unit(x) for x in vis[vis_ids == who]],
+            [unit(x) for x in ir[ir_ids == who]],
+        )
         across.append(np.mean([np.linalg.norm(x - y) for x in a for y in b]))
-        within.append(np.mean([np.linalg.norm(side[i] - side[j]) for side in (a, b) for i in range(3) for j in range(i + 1, 3)]))
-    assert probes.modality_gap(vis, ir, vis_ids, ir_ids).distance.value == pytest.approx(np.mean(across) / np.mean(within), abs=1e-9)
+        within.append(
+            np.mean(
+                [
+                    np.linalg.norm(side[i] - side[j])
+                    for side in (a, b)
+                    for i in range(3)
+                    for j in range(i + 1, 3)
+                ]
+            )
+        )
+    assert probes.modality_gap(
+        vis, ir, vis_ids, ir_ids
+    ).distance.value == pytest.approx(np.mean(across) / np.mean(within), abs=1e-9)
 
 
 def test_unequal_counts_of_the_modalities_do_not_lift_the_plane_above_chance():
     vis, ir, ids, _ = clips(0, people=40)
     few = np.arange(len(ids)) % 4 == 0
-    assert probes.modality_gap(vis, ir[few], ids, ids[few]).probe.value == pytest.approx(0.5, abs=0.15)
+    assert probes.modality_gap(
+        vis, ir[few], ids, ids[few]
+    ).probe.value == pytest.approx(0.5, abs=0.15)
 
 
 def test_a_gap_needs_people_seen_in_both_modalities():
@@ -158,9 +184,14 @@ def test_a_gap_needs_people_seen_in_both_modalities():
 @given(seed=st.integers(0, 2**32 - 1), levels=st.sampled_from([3, 1000]))
 def test_the_auc_equals_that_of_a_library(seed, levels):
     draw = rng(seed)
-    weights, noisy = draw.integers(0, levels, (12, 6)) / levels, draw.random((12, 6)) < 0.3
+    weights, noisy = (
+        draw.integers(0, levels, (12, 6)) / levels,
+        draw.random((12, 6)) < 0.3,
+    )
     noisy[0, :2] = True, False
-    assert probes.noisy_auc(weights, noisy).value == pytest.approx(roc_auc_score(noisy.ravel(), -weights.ravel()), abs=1e-9)
+    assert probes.noisy_auc(weights, noisy).value == pytest.approx(
+        roc_auc_score(noisy.ravel(), -weights.ravel()), abs=1e-9
+    )
 
 
 def test_weights_that_know_the_noise_score_one_and_inverted_ones_zero():
@@ -194,9 +225,24 @@ def crowd(own, group, people=20, each=3, seed=0):
     draw = rng(seed)
     ids = np.repeat(np.arange(people), each)
     alone, shared = draw.normal(size=(people, 32)), draw.normal(size=(people, 32))
-    feat = lambda: own * alone[ids] + group * shared[ids // 2] + 0.5 * draw.normal(size=(len(ids), 32))  # noqa: E731
+
+    def feat():
+        return (
+            own * alone[ids]
+            + group * shared[ids // 2]
+            + 0.5 * draw.normal(size=(len(ids), 32))
+        )
+
     cams = np.tile(np.arange(each), people)
-    return feat(), feat(), ids, ids, cams % 2 + 1, cams + 1, {i: i // 2 if i < people // 2 else -1 for i in range(people)}
+    return (
+        feat(),
+        feat(),
+        ids,
+        ids,
+        cams % 2 + 1,
+        cams + 1,
+        {i: i // 2 if i < people // 2 else -1 for i in range(people)},
+    )
 
 
 def test_embeddings_that_hold_only_what_look_alikes_share_tell_them_apart_by_chance():
@@ -214,7 +260,9 @@ def test_embeddings_that_hold_the_person_tell_look_alikes_apart():
 
 
 def test_look_alike_pairs_equal_the_literal_loop():
-    query, gallery, query_ids, gallery_ids, query_cams, gallery_cams, groups = crowd(own=0.3, group=2)
+    query, gallery, query_ids, gallery_ids, query_cams, gallery_cams, groups = crowd(
+        own=0.3, group=2
+    )
     wins = []
     for f, who, cam in zip(query, query_ids, query_cams, strict=True):
         if groups[who] < 0:
@@ -222,9 +270,15 @@ def test_look_alike_pairs_equal_the_literal_loop():
         best = {}
         for g, other, seen in zip(gallery, gallery_ids, gallery_cams, strict=True):
             if seen != cam and groups[other] == groups[who]:
-                best[other] = max(best.get(other, -9), f @ g / np.linalg.norm(f) / np.linalg.norm(g))
-        wins.append(best[who] > next(score for other, score in best.items() if other != who))
-    score = probes.look_alike_rank1(query, gallery, query_ids, gallery_ids, query_cams, gallery_cams, groups)
+                best[other] = max(
+                    best.get(other, -9), f @ g / np.linalg.norm(f) / np.linalg.norm(g)
+                )
+        wins.append(
+            best[who] > next(score for other, score in best.items() if other != who)
+        )
+    score = probes.look_alike_rank1(
+        query, gallery, query_ids, gallery_ids, query_cams, gallery_cams, groups
+    )
     assert score.pair.value == pytest.approx(np.mean(wins), abs=1e-12)
     assert 0.5 < score.pair.value < 1
 
@@ -240,7 +294,13 @@ def test_a_crowd_without_look_alikes_is_refused():
 
 def hits(similarity):
     count = len(similarity)
-    return from_similarity(similarity, np.arange(count), np.arange(count), np.ones(count), 2 * np.ones(count))
+    return from_similarity(
+        similarity,
+        np.arange(count),
+        np.arange(count),
+        np.ones(count),
+        2 * np.ones(count),
+    )
 
 
 def test_the_drop_of_rank_one_is_that_of_the_same_queries():
@@ -250,7 +310,10 @@ def test_the_drop_of_rank_one_is_that_of_the_same_queries():
     score = probes.robustness(hits(clean), hits(altered))
     assert score.value == pytest.approx(-0.25)
     assert score.high < 0
-    assert probes.robustness(hits(clean), hits(clean), groups=np.arange(100) // 2).value == 0
+    assert (
+        probes.robustness(hits(clean), hits(clean), groups=np.arange(100) // 2).value
+        == 0
+    )
 
 
 def test_other_queries_are_refused():
@@ -274,7 +337,9 @@ def test_a_blur_spreads_each_pixel_and_leaves_flat_frames_and_the_input():
     clips = torch.zeros(2, 3, 3, 41, 41, dtype=torch.uint8)
     clips[..., 20, 20] = 255
     changed = probes.blurred(2.0)(clips)
-    assert changed[0, 0, 0, 20, 20] == round(255 / (2 * np.pi * 4)) and changed[0, 0, 0, 20, 22] == round(255 / (2 * np.pi * 4) * np.exp(-0.5))
+    assert changed[0, 0, 0, 20, 20] == round(255 / (2 * np.pi * 4)) and changed[
+        0, 0, 0, 20, 22
+    ] == round(255 / (2 * np.pi * 4) * np.exp(-0.5))
     assert clips[..., 20, 20].eq(255).all() and changed.shape == clips.shape
     flat = torch.full((1, 1, 3, 8, 8), 90, dtype=torch.uint8)
     assert probes.blurred(1.0)(flat).eq(90).all()
@@ -287,10 +352,21 @@ def test_a_view_change_takes_away_right_clips_of_one_kind_and_nobody_else():
     similarity = np.array(
         [[0.9, 0.1, 0.5, 0.2], [0.3, 0.2, 0.4, 0.6]]
     )  # person 1 seen from 0: right from its own view only; person 2 from 175: wrong, then right
-    near, change = probes.view_change(similarity, np.array([1, 2]), ids, np.array([0.0, 175]), views)
-    assert near.value == 1.0 and change.value == -0.5 and near.count == 2 and near.reference == pytest.approx(1 / 3)
-    similarity[1, 3] = 0.1  # the clip from behind no longer beats the stranger, the other one (0.4) does
-    near, change = probes.view_change(similarity, np.array([1, 2]), ids, np.array([0.0, 175]), views)
+    near, change = probes.view_change(
+        similarity, np.array([1, 2]), ids, np.array([0.0, 175]), views
+    )
+    assert (
+        near.value == 1.0
+        and change.value == -0.5
+        and near.count == 2
+        and near.reference == pytest.approx(1 / 3)
+    )
+    similarity[1, 3] = (
+        0.1  # the clip from behind no longer beats the stranger, the other one (0.4) does
+    )
+    near, change = probes.view_change(
+        similarity, np.array([1, 2]), ids, np.array([0.0, 175]), views
+    )
     assert near.value == 0.5 and change.value == 0.0
     with pytest.raises(ValueError, match="no query"):
         probes.view_change(similarity, np.array([1, 2]), ids, np.zeros(2), np.zeros(4))
@@ -305,7 +381,10 @@ def test_shuffled_clips_keep_their_frames_in_another_order():
 
 
 def test_a_score_reads_as_a_sentence():
-    assert str(probes.Score(0.61, 0.58, 0.64, 0.34, 120)) == "0.610 (0.580 to 0.640; reference 0.340; n = 120)"
+    assert (
+        str(probes.Score(0.61, 0.58, 0.64, 0.34, 120))
+        == "0.610 (0.580 to 0.640; reference 0.340; n = 120)"
+    )
 
 
 def test_runs_are_compared_over_people_and_over_runs():
@@ -313,14 +392,23 @@ def test_runs_are_compared_over_people_and_over_runs():
     groups = np.repeat(np.arange(20), 5)
     before, after = rng.random((2, 100)) < 0.4, rng.random((3, 100)) < 0.6
     found = probes.paired_runs(before, after, groups, n=4000)
-    assert found.value == pytest.approx(after.mean() - before.mean()) and found.count == 20
+    assert (
+        found.value == pytest.approx(after.mean() - before.mean()) and found.count == 20
+    )
     slow = []
     for _ in range(4000):
         people = rng.integers(0, 20, 20)
         units = np.concatenate([np.flatnonzero(groups == p) for p in people])
-        sides = [np.mean([runs[r][units].mean() for r in rng.integers(0, len(runs), len(runs))]) for runs in (before, after)]
+        sides = [
+            np.mean(
+                [runs[r][units].mean() for r in rng.integers(0, len(runs), len(runs))]
+            )
+            for runs in (before, after)
+        ]
         slow.append(sides[1] - sides[0])
-    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(slow, (2.5, 97.5))), abs=0.015)
+    assert (found.low, found.high) == pytest.approx(
+        tuple(np.percentile(slow, (2.5, 97.5))), abs=0.015
+    )
 
 
 def test_runs_that_differ_among_themselves_widen_the_interval():
@@ -328,6 +416,10 @@ def test_runs_that_differ_among_themselves_widen_the_interval():
     same, apart = np.full((3, 50), 0.5), np.array([[0.2] * 50, [0.5] * 50, [0.8] * 50])
     assert probes.paired_runs(same, same, people).high == pytest.approx(0)
     wide = probes.paired_runs(same, apart, people)
-    assert wide.value == pytest.approx(0) and wide.low == pytest.approx(-0.3) and wide.high == pytest.approx(0.3)
+    assert (
+        wide.value == pytest.approx(0)
+        and wide.low == pytest.approx(-0.3)
+        and wide.high == pytest.approx(0.3)
+    )
     with pytest.raises(ValueError, match="not runs over the same 49 units"):
         probes.paired_runs(same, apart, people[1:])

@@ -9,11 +9,12 @@ import pytest
 import sharded
 import torch
 
-from vvi import shards, store
 from vvi.config import preset
 from vvi.data import open_dataset
 from vvi.data.loader import Frames, TrainLoader
-from vvi.seed import share, torch_rng
+from vvi.engine import distributed
+from vvi.experiment import store
+from vvi.runtime.random import share, torch_rng
 
 HERE = Path(__file__).parent
 
@@ -25,33 +26,70 @@ def pair(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    told = {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    processes = [subprocess.Popen([sys.executable, HERE / "sharded.py", folder], env=os.environ | told | {"RANK": rank}) for rank in "01"]
+    told = {
+        "TORCHELASTIC_RUN_ID": "test",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "OMP_NUM_THREADS": "1",
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, HERE / "sharded.py", folder],
+            env=os.environ | told | {"RANK": rank},
+        )
+        for rank in "01"
+    ]
     assert [process.wait() for process in processes] == [0, 0]
-    return {case: [torch.load(folder / f"{i}-{rank}.pt") for rank in (0, 1)] for i, case in enumerate(sharded.CASES)}
+    return {
+        case: [torch.load(folder / f"{i}-{rank}.pt") for rank in (0, 1)]
+        for i, case in enumerate(sharded.CASES)
+    }
 
 
 @pytest.mark.parametrize("case", sharded.CASES)
-def test_two_processes_with_half_the_batch_have_the_gradient_of_one_with_all_of_it(case, pair):
+def test_two_processes_with_half_the_batch_have_the_gradient_of_one_with_all_of_it(
+    case, pair
+):
     alone, (first, second) = sharded.gradients(case, 0, 1), pair[case]
-    assert first.keys() == alone.keys() and len([name for name in alone if name.count("/") > 2]) > 20
+    assert (
+        first.keys() == alone.keys()
+        and len([name for name in alone if name.count("/") > 2]) > 20
+    )
     for name, value in alone.items():
-        if "watch/variance" not in name:  # the mean of two variances is not the variance of all
-            torch.testing.assert_close(first[name], value, rtol=1e-5, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
-        assert torch.equal(first[name], second[name]), f"{name} differs between processes"
+        if (
+            "watch/variance" not in name
+        ):  # the mean of two variances is not the variance of all
+            torch.testing.assert_close(
+                first[name],
+                value,
+                rtol=1e-5,
+                atol=1e-5,
+                msg=lambda text, name=name: f"{name}: {text}",
+            )
+        assert torch.equal(first[name], second[name]), (
+            f"{name} differs between processes"
+        )
 
 
 @pytest.fixture
 def loader(tiny_root):
     settings = preset("tiny", identities=4, tracklets=2)
     return lambda per="frame", share=(0, 1), **recipe: TrainLoader(
-        open_dataset(tiny_root), Frames(32, 16), preset("tiny", augment_per=per).data, preset("tiny", **recipe).recipe if recipe else settings.recipe, 3, share
+        open_dataset(tiny_root),
+        Frames(32, 16),
+        preset("tiny", augment_per=per).data,
+        preset("tiny", **recipe).recipe if recipe else settings.recipe,
+        3,
+        share,
     )
 
 
 @pytest.mark.parametrize("per", ["frame", "clip"])
 @pytest.mark.parametrize("count", [2, 4])
-def test_shares_of_a_batch_hold_other_identities_and_together_are_the_batch(per, count, loader):
+def test_shares_of_a_batch_hold_other_identities_and_together_are_the_batch(
+    per, count, loader
+):
     for step in (0, 7):
         whole = loader(per).uint8(step)
         parts = [loader(per, (n, count)).uint8(step) for n in range(count)]
@@ -61,41 +99,97 @@ def test_shares_of_a_batch_hold_other_identities_and_together_are_the_batch(per,
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(loader):
-    with pytest.raises(ValueError, match="a batch of 4 identities cannot be shared evenly by 3 processes"):
+    with pytest.raises(
+        ValueError,
+        match="a batch of 4 identities cannot be shared evenly by 3 processes",
+    ):
         loader(share=(0, 3))
 
 
 def test_further_processes_draw_for_their_own_clips(monkeypatch):
     alone = torch.rand(3, generator=torch_rng(1, "x"))
     assert share() == (0, 1)
-    for name, value in {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": "2", "RANK": "0"}.items():
+    for name, value in {
+        "TORCHELASTIC_RUN_ID": "test",
+        "WORLD_SIZE": "2",
+        "RANK": "0",
+    }.items():
         monkeypatch.setenv(name, value)
-    assert share() == (0, 2) and torch.equal(torch.rand(3, generator=torch_rng(1, "x")), alone)
+    assert share() == (0, 2) and torch.equal(
+        torch.rand(3, generator=torch_rng(1, "x")), alone
+    )
     monkeypatch.setenv("RANK", "1")
-    assert share() == (1, 2) and not torch.equal(torch.rand(3, generator=torch_rng(1, "x")), alone)
+    assert share() == (1, 2) and not torch.equal(
+        torch.rand(3, generator=torch_rng(1, "x")), alone
+    )
 
 
 def test_rows_are_of_pairs_or_of_clips_of_every_stream_and_anything_else_is_named():
     rows = {8: 1, 16: 2, 96: 2}
-    assert {n: shards._streams(torch.zeros(n, 5), "feat", 8, 2) for n in rows} == rows
-    for wrong in (torch.zeros(7), torch.zeros(24), torch.zeros(0, 3), torch.tensor(1.0)):
-        with pytest.raises(ValueError, match="levels has the shape .* 8 pairs of clips in 2 streams"):
-            shards._streams(wrong, "levels", 8, 2)
+    assert {
+        n: distributed._streams(torch.zeros(n, 5), "feat", 8, 2) for n in rows
+    } == rows
+    for wrong in (
+        torch.zeros(7),
+        torch.zeros(24),
+        torch.zeros(0, 3),
+        torch.tensor(1.0),
+    ):
+        with pytest.raises(
+            ValueError, match="levels has the shape .* 8 pairs of clips in 2 streams"
+        ):
+            distributed._streams(wrong, "levels", 8, 2)
 
 
 def test_alone_nothing_is_gathered_or_told():
     out, batch = object(), sharded.batch()
-    assert shards.gathered(out, batch) is out and shards.whole(batch) is batch and shards.told(lambda: 5) == 5 and shards.first()
+    assert (
+        distributed.gathered(out, batch) is out
+        and distributed.whole(batch) is batch
+        and distributed.told(lambda: 5) == 5
+        and distributed.first()
+    )
 
 
-def test_torchrun_trains_one_run_on_two_processes_and_writes_its_record_once(tiny_root, tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "vvi"]
-    options = ["train", "baseline", "--preset", "tiny", "--data", tiny_root, "--device", "cpu", "--set", "steps=2", "frames=2"]
+def test_torchrun_trains_one_run_on_two_processes_and_writes_its_record_once(
+    tiny_root, tmp_path
+):
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "vvi",
+    ]
+    options = [
+        "train",
+        "baseline",
+        "--preset",
+        "tiny",
+        "--data",
+        tiny_root,
+        "--device",
+        "cpu",
+        "--set",
+        "steps=2",
+        "frames=2",
+    ]
     here = os.environ | {"VVI_RUNS": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, *options], env=here, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, *options], env=here, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("ir2vis") == 1 and done.stdout.count("seed 0") == 1
     (folder,) = tmp_path.iterdir()
-    assert sorted(f.name for f in folder.iterdir()) == ["arrays.safetensors", "model.safetensors", "record.json"]
+    assert sorted(f.name for f in folder.iterdir()) == [
+        "arrays.safetensors",
+        "model.safetensors",
+        "record.json",
+    ]
     record = store.load_record(folder)
-    assert record.environment["processes"] == 2 and len(record.history["encoder/id"]) == 2
+    assert (
+        record.environment["processes"] == 2 and len(record.history["encoder/id"]) == 2
+    )

@@ -10,10 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vvi import evaluate, experiment, transfer, trials
+from vvi import experiment
 from vvi.config import preset
 from vvi.data import open_dataset, regdb, synthetic
-from vvi.evaluation.trained import load_run_or_file
+from vvi.evaluation import evaluate, protocols
+from vvi.experiment import transfer
+from vvi.experiment.trained_network import load_run_or_file
 from vvi.metrics import retrieval_metrics
 
 
@@ -91,7 +93,9 @@ def test_another_set_is_scored_with_its_own_protocol(run, sets):
         found = transfer.test(trained, target)
         opened = open_dataset(sets[layout])
         reader = experiment.frames(trained.settings.data, opened, progress=False)
-        for direction, side in evaluate.evaluate(trained.method, opened, reader, 3).items():
+        for direction, side in evaluate.evaluate(
+            trained.method, opened, reader, 3
+        ).items():
             slow = retrieval_metrics(*side.protocol, rule=opened.rule)
             assert found.scores[direction]["mAP"] == pytest.approx(slow.mAP)
             assert f"{direction}  {slow}" in found.lines
@@ -114,7 +118,7 @@ def test_regdb_is_scored_on_ten_trials_but_its_own_weights_on_theirs(run, sets):
     assert all("mean of 10 trials" in line for line in found.lines)
     own = replace(trained, settings=_on(trained.settings, target))
     alone = transfer.test(own, target, seed=3)
-    third = regdb.read(sets["regdb"], trials.regdb_trial(3))
+    third = regdb.read(sets["regdb"], protocols.regdb_trial(3))
     assert alone.scores["ir2vis"]["n_valid"] == len(third.query("ir2vis"))
 
 
@@ -124,14 +128,20 @@ def _on(settings, target):
 
 def test_the_mean_over_trials_is_that_of_each_alone(sets):
     def embed(tracklets):
-        lots = [np.random.default_rng([t.identity, len(str(t.paths[0]))]) for t in tracklets]
+        lots = [
+            np.random.default_rng([t.identity, len(str(t.paths[0]))]) for t in tracklets
+        ]
         return np.stack([r.normal(size=8) for r in lots])
 
-    found = trials.regdb_scores(sets["regdb"], embed)
+    found = protocols.regdb_scores(sets["regdb"], embed)
     for trial in (1, 7):
         opened = regdb.read(sets["regdb"], trial)
         for direction, (query, gallery) in opened.sides.items():
-            labels = [[getattr(t, name) for t in side] for name in ("identity", "camera") for side in (query, gallery)]
+            labels = [
+                [getattr(t, name) for t in side]
+                for name in ("identity", "camera")
+                for side in (query, gallery)
+            ]
             slow = retrieval_metrics(embed(query), embed(gallery), *labels, rule="none")
             row = found[direction][trial - 1]
             assert row[[0, 4, 5]] == pytest.approx([slow.rank(1), slow.mAP, slow.mINP])

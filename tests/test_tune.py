@@ -3,10 +3,12 @@ import json
 import pandas as pd
 import pytest
 
-from vvi import ablate, experiment, methods, paths, tune
-from vvi.__main__ import main
+from vvi import experiment, methods
+from vvi.cli.main import main
 from vvi.config import from_json
-from vvi.fields import check_fields
+from vvi.experiment import ablation, tune
+from vvi.runtime import paths
+from vvi.runtime.fields import check_fields
 
 
 @pytest.fixture
@@ -16,7 +18,9 @@ def runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("method", methods.names())
-def test_every_method_gets_the_same_number_of_different_trials_and_none_looks_at_a_test_person(method):
+def test_every_method_gets_the_same_number_of_different_trials_and_none_looks_at_a_test_person(
+    method,
+):
     drawn = tune.trials(method, 8)
     assert list(drawn) == list(range(8)) and drawn[0] == ({}, tune.main_row(method))
     assert len({config.hash for _, config in drawn.values()}) == 8
@@ -29,18 +33,31 @@ def test_every_method_gets_the_same_number_of_different_trials_and_none_looks_at
 
 
 @pytest.mark.parametrize("method", methods.names())
-def test_a_space_is_declared_in_the_tables_of_a_method_with_the_usual_value_in_it(method):
-    main = ablate.known(method)[": ".join(methods.module(method).MAIN)]
+def test_a_space_is_declared_in_the_tables_of_a_method_with_the_usual_value_in_it(
+    method,
+):
+    main = ablation.known(method)[": ".join(methods.module(method).MAIN)]
     settings = methods.config(method, **main.options)
-    assert methods.module(method).TUNED.keys() >= {"margin", "lambda_tri"} or len(methods.module(method).TUNED) >= 3
+    assert (
+        methods.module(method).TUNED.keys() >= {"margin", "lambda_tri"}
+        or len(methods.module(method).TUNED) >= 3
+    )
     for name, values in methods.module(method).TUNED.items():
-        assert getattr(settings, name) in values, f"{method}: {name} may not stay as it is"
+        assert getattr(settings, name) in values, (
+            f"{method}: {name} may not stay as it is"
+        )
 
 
 def test_rates_are_factors_of_the_recipe():
-    config = tune.applied(tune.main_row("baseline"), {"lr": 2.0, "slow": 0.3, "margin": 0.1})
+    config = tune.applied(
+        tune.main_row("baseline"), {"lr": 2.0, "slow": 0.3, "margin": 0.1}
+    )
     recipe = tune.main_row("baseline").recipe
-    assert (config.recipe.lr, config.recipe.slow, config.options["margin"]) == (2 * recipe.lr, 0.3 * recipe.slow, 0.1)
+    assert (config.recipe.lr, config.recipe.slow, config.options["margin"]) == (
+        2 * recipe.lr,
+        0.3 * recipe.slow,
+        0.1,
+    )
 
 
 def test_more_trials_than_there_are_combinations_are_refused():
@@ -48,16 +65,33 @@ def test_more_trials_than_there_are_combinations_are_refused():
         tune.trials("baseline", 55)
 
 
-def test_a_tuning_is_scored_on_validation_people_resumes_and_writes_its_log(runs, tmp_path, capsys):
+def test_a_tuning_is_scored_on_validation_people_resumes_and_writes_its_log(
+    runs, tmp_path, capsys
+):
     log = tmp_path / "log.csv"
-    command = ["tune", "baseline", "--trials", "3", "--preset", "tiny", "--out", str(log)]
+    command = [
+        "tune",
+        "baseline",
+        "--trials",
+        "3",
+        "--preset",
+        "tiny",
+        "--out",
+        str(log),
+    ]
     assert main(command) == 0
     table, first = pd.read_csv(log), log.read_bytes()
-    assert len(table) == 3 and set(table.split) == {"val"} and table.score.is_monotonic_decreasing
+    assert (
+        len(table) == 3
+        and set(table.split) == {"val"}
+        and table.score.is_monotonic_decreasing
+    )
     trained = {f.parent.name: f.stat().st_mtime_ns for f in runs.glob("*/record.json")}
     assert set(trained) == set(table.run)
     assert main(command) == 0 and log.read_bytes() == first
-    assert trained == {f.parent.name: f.stat().st_mtime_ns for f in runs.glob("*/record.json")}, "nothing is trained twice"
+    assert trained == {
+        f.parent.name: f.stat().st_mtime_ns for f in runs.glob("*/record.json")
+    }, "nothing is trained twice"
     assert "best on validation people" in capsys.readouterr().out
 
 
@@ -65,30 +99,60 @@ def test_no_stored_tuning_result_names_a_test_person():
     for file in sorted((paths.records() / "tuning").glob("*.csv")):
         table = pd.read_csv(file)
         assert set(table.split) == {"val"}, file
-        assert len(table) == 8 and list(table.columns[:1]) == ["trial"], "one budget for all"
-        drawn = {config.hash for _, config in tune.trials(file.stem, len(table)).values()}
+        assert len(table) == 8 and list(table.columns[:1]) == ["trial"], (
+            "one budget for all"
+        )
+        drawn = {
+            config.hash for _, config in tune.trials(file.stem, len(table)).values()
+        }
         assert set(table.run) == drawn, f"{file.name} is not the log of these trials"
 
 
-def test_validation_people_are_nobody_of_the_set_and_are_filmed_by_the_same_cameras(tmp_path):
+def test_validation_people_are_nobody_of_the_set_and_are_filmed_by_the_same_cameras(
+    tmp_path,
+):
     from vvi.data import open_dataset, synthetic
 
-    roots = {name: synthetic.write(tmp_path / name, name, progress=False) for name in ("tiny", "tiny-val")}
+    roots = {
+        name: synthetic.write(tmp_path / name, name, progress=False)
+        for name in ("tiny", "tiny-val")
+    }
     sets = {name: open_dataset(root) for name, root in roots.items()}
-    assert {k: tuple(len(side) > 0 for side in v) for k, v in sets["tiny-val"].sides.items()} == {"ir2vis": (True, True), "vis2ir": (True, True)}
-    looks = {name: synthetic.read_factors(root).drop(columns=["split", "look_alike_group"]) for name, root in roots.items()}
+    assert {
+        k: tuple(len(side) > 0 for side in v) for k, v in sets["tiny-val"].sides.items()
+    } == {"ir2vis": (True, True), "vis2ir": (True, True)}
+    looks = {
+        name: synthetic.read_factors(root).drop(columns=["split", "look_alike_group"])
+        for name, root in roots.items()
+    }
     everybody = pd.concat(looks.values())
-    assert not everybody.duplicated().any(), "no two people look and walk alike in all respects"
+    assert not everybody.duplicated().any(), (
+        "no two people look and walk alike in all respects"
+    )
     assert len(looks["tiny-val"]) == 2 + 8
-    said = {name: json.loads((root / "manifest.json").read_text()) for name, root in roots.items()}
-    assert said["tiny"]["seed"] == said["tiny-val"]["seed"], "cameras come from the seed of the set"
+    said = {
+        name: json.loads((root / "manifest.json").read_text())
+        for name, root in roots.items()
+    }
+    assert said["tiny"]["seed"] == said["tiny-val"]["seed"], (
+        "cameras come from the seed of the set"
+    )
 
 
-def test_a_run_on_validation_people_keeps_scores_alone_and_shares_the_training_of_its_twin(runs):
-    test, val = (tune.main_row("baseline", "tiny"), ablate.known("baseline", "tiny")["Table 2: Baseline"])
+def test_a_run_on_validation_people_keeps_scores_alone_and_shares_the_training_of_its_twin(
+    runs,
+):
+    test, val = (
+        tune.main_row("baseline", "tiny"),
+        ablation.known("baseline", "tiny")["Table 2: Baseline"],
+    )
     first = experiment.run(test, progress=False)
-    assert first.data_label == "synthetic (validation people)" and not first.record.probes
-    assert set(first.arrays) == {f"{d}/{name}" for d in ("ir2vis", "vis2ir") for name in ("ap", "first_hit")}
+    assert (
+        first.data_label == "synthetic (validation people)" and not first.record.probes
+    )
+    assert set(first.arrays) == {
+        f"{d}/{name}" for d in ("ir2vis", "vis2ir") for name in ("ap", "first_hit")
+    }
     second = experiment.run(val, progress=False)
     for name, values in first.history.items():
         assert second.history[name] == pytest.approx(values, rel=1e-4)
@@ -97,12 +161,22 @@ def test_a_run_on_validation_people_keeps_scores_alone_and_shares_the_training_o
     assert from_json(first.config.to_json()) == first.config
 
 
-def test_validation_people_of_real_data_are_training_people_who_are_not_trained_on(tmp_path):
+def test_validation_people_of_real_data_are_training_people_who_are_not_trained_on(
+    tmp_path,
+):
     from vvi.data import open_dataset, synthetic
 
     found = open_dataset(synthetic.write(tmp_path / "set", "tiny", progress=False))
     held = experiment.held_out(found, every=4)
     people = {t.identity for t in held.train}
-    searched = {t.identity for sides in held.sides.values() for side in sides for t in side}
-    assert people | searched == set(found.labels) and not people & searched and len(searched) == 2
-    assert {t.modality for t in held.query("ir2vis")} == {"ir"} and {t.modality for t in held.gallery("ir2vis")} == {"vis"}
+    searched = {
+        t.identity for sides in held.sides.values() for side in sides for t in side
+    }
+    assert (
+        people | searched == set(found.labels)
+        and not people & searched
+        and len(searched) == 2
+    )
+    assert {t.modality for t in held.query("ir2vis")} == {"ir"} and {
+        t.modality for t in held.gallery("ir2vis")
+    } == {"vis"}

@@ -19,4 +19,8 @@ def test_a_direction_that_a_set_does_not_have_is_named():
 def test_clips_and_labels_of_a_batch_are_visible_first():
     vis, ir = torch.zeros(2, 1, 3, 4, 4), torch.ones(2, 1, 3, 4, 4)
     batch = Batch(vis, ir, torch.tensor([5, 6]), torch.arange(2), torch.arange(2))
-    assert batch.clips[:2].sum() == 0 and batch.clips[2:].min() == 1 and batch.labels.tolist() == [5, 6, 5, 6]
+    assert (
+        batch.clips[:2].sum() == 0
+        and batch.clips[2:].min() == 1
+        and batch.labels.tolist() == [5, 6, 5, 6]
+    )

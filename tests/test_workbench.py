@@ -6,7 +6,11 @@ import nbformat
 import pytest
 from matplotlib.figure import Figure
 
-from vvi import ablate, config, experiment, explorer, methods, panels, paths, train, workbench
+from vvi import config, experiment, methods
+from vvi.book import ablation_panel, figures, query_browser
+from vvi.engine import train
+from vvi.experiment import ablation
+from vvi.runtime import paths
 
 TABLE, MAIN = methods.module("mitml").MAIN
 SHORT = ("Baseline", MAIN)  # rows that the panel of most tests begins with
@@ -18,42 +22,70 @@ def shown(tiny_root, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("RUNS", "FIGURES"):
             patch.setenv(f"VVI_{name}", str(tmp_path_factory.mktemp(name.lower())))
-        rows = ablate.results("mitml", TABLE, "tiny", [0], data=tiny_root, device="cpu", progress=False)
-        yield rows, panels.scene(config.preset("tiny", "mitml"), tiny_root)
+        rows = ablation.results(
+            "mitml", TABLE, "tiny", [0], data=tiny_root, device="cpu", progress=False
+        )
+        yield rows, figures.scene(config.preset("tiny", "mitml"), tiny_root)
 
 
 @pytest.fixture
 def bench(shown, tiny_root, monkeypatch):
     monkeypatch.setenv("VVI_WIDGETS", "1")
-    return workbench.show("mitml", {label: shown[0][label] for label in SHORT}, shown[1], device="cpu", data=tiny_root)
+    return ablation_panel.show(
+        "mitml",
+        {label: shown[0][label] for label in SHORT},
+        shown[1],
+        device="cpu",
+        data=tiny_root,
+    )
 
 
-def press(bench: workbench.Bench) -> None:
+def press(bench: ablation_panel.Bench) -> None:
     bench.go.click()
     bench.thread.join(60)
     assert not bench.thread.is_alive()
 
 
 @pytest.mark.parametrize(
-    ("told", "server", "live"), [(None, False, False), (None, True, True), ("0", True, False), ("1", False, True)], ids=["build", "lab", "told 0", "told 1"]
+    ("told", "server", "live"),
+    [(None, False, False), (None, True, True), ("0", True, False), ("1", False, True)],
+    ids=["build", "lab", "told 0", "told 1"],
 )
-def test_a_panel_is_shown_where_a_server_opened_the_notebook_unless_the_environment_decides(monkeypatch, told, server, live):
-    for name, value in (("VVI_WIDGETS", told), ("JPY_SESSION_NAME", "book/03.ipynb" if server else None)):
-        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
-    assert explorer.live() is live
+def test_a_panel_is_shown_where_a_server_opened_the_notebook_unless_the_environment_decides(
+    monkeypatch, told, server, live
+):
+    for name, value in (
+        ("VVI_WIDGETS", told),
+        ("JPY_SESSION_NAME", "book/03.ipynb" if server else None),
+    ):
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(
+            name, raising=False
+        )
+    assert query_browser.live() is live
 
 
 def test_another_value_of_the_variable_is_refused(monkeypatch):
     monkeypatch.setenv("VVI_WIDGETS", "yes")
     with pytest.raises(ValueError, match="VVI_WIDGETS='yes': set it to 0"):
-        explorer.live()
+        query_browser.live()
 
 
-def test_the_panel_begins_with_the_rows_of_the_table_and_the_switches_of_the_main_one(bench):
+def test_the_panel_begins_with_the_rows_of_the_table_and_the_switches_of_the_main_one(
+    bench,
+):
     assert list(bench.found) == [f"{TABLE}: {label}, seed 0" for label in SHORT]
-    assert bench.which.value == f"{TABLE}: {MAIN}, seed 0" and "is stored, Run shows it" in bench.status.value
-    assert bench.controls["temporal"].value == "tmr" and bench.controls["eta"].value == "default" and bench.controls["gate_half_outside"].value is False
-    assert 'alt="Every loss' in bench.curves.value and bench.curves.value.startswith("<img")
+    assert (
+        bench.which.value == f"{TABLE}: {MAIN}, seed 0"
+        and "is stored, Run shows it" in bench.status.value
+    )
+    assert (
+        bench.controls["temporal"].value == "tmr"
+        and bench.controls["eta"].value == "default"
+        and bench.controls["gate_half_outside"].value is False
+    )
+    assert 'alt="Every loss' in bench.curves.value and bench.curves.value.startswith(
+        "<img"
+    )
 
 
 def test_a_switch_flipped_and_run_gives_a_new_line_curves_and_lists(bench):
@@ -64,11 +96,21 @@ def test_a_switch_flipped_and_run_gives_a_new_line_curves_and_lists(bench):
     name = f"{TABLE}: {MAIN}, margin=0.5"
     result = bench.found[f"{name}, seed 0"]
     assert result.config.options == {"margin": 0.5} and not result.stored
-    assert f"{name}</th>" in bench.lines_shown.value and f"{result.row('ir2vis')['rank1']:.1f}" in bench.lines_shown.value
-    assert bench.which.value == f"{name}, seed 0" and bench.queries.children != before and result.run_id in bench.status.value
+    assert (
+        f"{name}</th>" in bench.lines_shown.value
+        and f"{result.row('ir2vis')['rank1']:.1f}" in bench.lines_shown.value
+    )
+    assert (
+        bench.which.value == f"{name}, seed 0"
+        and bench.queries.children != before
+        and result.run_id in bench.status.value
+    )
     assert not bench.go.disabled and bench.stop.disabled
     press(bench)
-    assert bench.found[f"{name}, seed 0"].stored and list(bench.found).count(f"{name}, seed 0") == 1, "the same again is the stored run, and no second line"
+    assert (
+        bench.found[f"{name}, seed 0"].stored
+        and list(bench.found).count(f"{name}, seed 0") == 1
+    ), "the same again is the stored run, and no second line"
 
 
 def test_a_choice_that_is_a_row_of_the_paper_is_found_by_its_name(bench):
@@ -78,22 +120,36 @@ def test_a_choice_that_is_a_row_of_the_paper_is_found_by_its_name(bench):
 
 def test_a_row_of_another_method_brings_that_methods_switches(bench):
     bench.start.value = f"{TABLE}: Baseline"
-    assert set(bench.controls) == {"margin", "reads"} and isinstance(bench.controls["reads"], widgets.Dropdown)
+    assert set(bench.controls) == {"margin", "reads"} and isinstance(
+        bench.controls["reads"], widgets.Dropdown
+    )
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"), [("margin", "abc", "margin: &#x27;abc&#x27; is no number"), ("more", "stepps=3", "no setting &#x27;stepps&#x27;")]
+    ("field", "value", "said"),
+    [
+        ("margin", "abc", "margin: &#x27;abc&#x27; is no number"),
+        ("more", "stepps=3", "no setting &#x27;stepps&#x27;"),
+    ],
 )
 def test_a_bad_value_is_told_in_one_line_and_runs_nothing(bench, field, value, said):
     (bench.more if field == "more" else bench.controls[field]).value = value
     bench.go.click()
-    assert said in bench.status.value and "color" in bench.status.value and bench.thread is None and not bench.go.disabled
+    assert (
+        said in bench.status.value
+        and "color" in bench.status.value
+        and bench.thread is None
+        and not bench.go.disabled
+    )
 
 
 def test_a_run_that_fails_is_told_in_one_line_without_a_traceback(bench, capfd):
     bench.more.value = "lr=1e30"
     press(bench)
-    assert "did not run. DivergedError: step " in bench.status.value and "Traceback" not in bench.status.value + "".join(capfd.readouterr())
+    assert (
+        "did not run. DivergedError: step " in bench.status.value
+        and "Traceback" not in bench.status.value + "".join(capfd.readouterr())
+    )
     assert len(bench.found) == len(SHORT) and not bench.go.disabled
     press(bench)  # the turn was given back
 
@@ -112,22 +168,36 @@ def test_cancel_ends_training_between_steps_and_stores_nothing(bench, monkeypatc
     bench.stop.click()
     bench.thread.join(60)
     folder = paths.runs() / bench.settings()[1].hash
-    assert "Cancelled after step" in bench.status.value and bench.bar.max == 500 and bench.done < 500
-    assert not (folder / "record.json").exists() and not (folder / "model.safetensors").exists() and len(bench.found) == len(SHORT)
+    assert (
+        "Cancelled after step" in bench.status.value
+        and bench.bar.max == 500
+        and bench.done < 500
+    )
+    assert (
+        not (folder / "record.json").exists()
+        and not (folder / "model.safetensors").exists()
+        and len(bench.found) == len(SHORT)
+    )
     assert not bench.go.disabled and bench.stop.disabled
 
 
 def test_two_panels_of_a_kernel_do_not_train_at_once(bench):
-    with workbench._TURN:
+    with ablation_panel._TURN:
         bench.go.click()
         assert "is training: wait" in bench.status.value and bench.thread is None
 
 
-def test_a_hook_that_only_listens_hears_every_step_and_leaves_the_numbers_alone(tiny_root):
+def test_a_hook_that_only_listens_hears_every_step_and_leaves_the_numbers_alone(
+    tiny_root,
+):
     heard, how = [], dict(data=tiny_root, device="cpu", progress=False, keep=False)
-    with_hook = experiment.run(config.preset("tiny"), retrain=True, on_step=lambda *at: heard.append(at), **how)
+    with_hook = experiment.run(
+        config.preset("tiny"), retrain=True, on_step=lambda *at: heard.append(at), **how
+    )
     without = experiment.run(config.preset("tiny"), retrain=True, **how)
-    assert heard == [(k, 4) for k in (1, 2, 3, 4)] and with_hook.history == without.history
+    assert (
+        heard == [(k, 4) for k in (1, 2, 3, 4)] and with_hook.history == without.history
+    )
 
 
 def test_a_hook_may_end_the_run(tiny_root):
@@ -136,16 +206,27 @@ def test_a_hook_may_end_the_run(tiny_root):
             raise train.Cancelled
 
     with pytest.raises(train.Cancelled):
-        experiment.run(config.preset("tiny"), retrain=True, data=tiny_root, device="cpu", progress=False, on_step=stop)
+        experiment.run(
+            config.preset("tiny"),
+            retrain=True,
+            data=tiny_root,
+            device="cpu",
+            progress=False,
+            on_step=stop,
+        )
 
 
 def test_the_explorer_walks_through_the_queries_of_both_directions(shown, monkeypatch):
     monkeypatch.setenv("VVI_WIDGETS", "1")
-    found = explorer.show(shown[0][MAIN][0], shown[1])
+    found = query_browser.show(shown[0][MAIN][0], shown[1])
     for direction in ("ir2vis", "vis2ir"):
         found.direction.value = direction
         found.place.value = 1
-        assert found.note.value.startswith(f"Query 1 of {len(found.rows)}") and "<b>" in found.list.value and 'alt="The query' in found.list.value
+        assert (
+            found.note.value.startswith(f"Query 1 of {len(found.rows)}")
+            and "<b>" in found.list.value
+            and 'alt="The query' in found.list.value
+        )
         assert 'alt="Heat map' in found.heat.value
 
 
@@ -153,20 +234,30 @@ def test_the_explorer_says_what_a_record_of_numbers_alone_lacks(shown, monkeypat
     from dataclasses import replace
 
     result = shown[0][MAIN][0]
-    bare = replace(result.record, arrays={k: v for k, v in result.arrays.items() if k.endswith(ablate.NUMBERS)})
+    bare = replace(
+        result.record,
+        arrays={k: v for k, v in result.arrays.items() if k.endswith(ablation.NUMBERS)},
+    )
     monkeypatch.setenv("VVI_WIDGETS", "1")
-    found = explorer.show(replace(result, record=bare), shown[1])
-    assert "holds no" in found.note.value and not found.list.value and not found.heat.value
+    found = query_browser.show(replace(result, record=bare), shown[1])
+    assert (
+        "holds no" in found.note.value and not found.list.value and not found.heat.value
+    )
 
 
 def test_where_nobody_can_click_a_figure_stands_and_is_kept(shown, monkeypatch):
     monkeypatch.setenv("VVI_WIDGETS", "0")
-    fig = workbench.show("mitml", *shown)
+    fig = ablation_panel.show("mitml", *shown)
     said = [t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))]
-    assert {"tmr", "mean", "adversary", "shuffle", "baseline"} <= set(said) and any("In JupyterLab a panel stands here" in t for t in said)
+    assert {"tmr", "mean", "adversary", "shuffle", "baseline"} <= set(said) and any(
+        "In JupyterLab a panel stands here" in t for t in said
+    )
     side = json.loads((paths.figures() / "mitml/workbench.json").read_text())
-    assert side["runs"] == [runs[0].run_id for runs in shown[0].values()] and side["data"] == "synthetic"
-    assert isinstance(explorer.show(shown[0][MAIN][0], shown[1]), Figure)
+    assert (
+        side["runs"] == [runs[0].run_id for runs in shown[0].values()]
+        and side["data"] == "synthetic"
+    )
+    assert isinstance(query_browser.show(shown[0][MAIN][0], shown[1]), Figure)
 
 
 def test_an_executed_notebook_holds_no_widget(tiny_root, tmp_path, monkeypatch):
@@ -177,16 +268,30 @@ def test_an_executed_notebook_holds_no_widget(tiny_root, tmp_path, monkeypatch):
     monkeypatch.delenv("VVI_WIDGETS", raising=False)
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     code = f"""
-from vvi import config, experiment, explorer, panels, workbench
+from vvi import config, experiment
+from vvi.book import query_browser, figures, ablation_panel
 how = dict(device="cpu", data={str(tiny_root)!r})
 run = experiment.run(config.preset("tiny"), progress=False, **how)
-view = panels.scene(config.preset("tiny"), how["data"])
-display(explorer.show(run, view))
-workbench.show("baseline", {{"Baseline": [run]}}, view, **how)"""
+view = figures.scene(config.preset("tiny"), how["data"])
+display(query_browser.show(run, view))
+ablation_panel.show("baseline", {{"Baseline": [run]}}, view, **how)"""
     cells = [nbformat.v4.new_code_cell(code)]
-    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "in.ipynb")
-    done = papermill.execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", progress_bar=False)
+    kernel = {
+        "kernelspec": {
+            "display_name": "Python 3",
+            "language": "python",
+            "name": "python3",
+        }
+    }
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "in.ipynb"
+    )
+    done = papermill.execute_notebook(
+        tmp_path / "in.ipynb", tmp_path / "out.ipynb", progress_bar=False
+    )
     kinds = [set(output.data) for output in done.cells[-1].outputs if "data" in output]
     assert len(kinds) == 2 and all("image/png" in kind for kind in kinds)
-    assert "widget" not in " ".join(k for kind in kinds for k in kind) and "widgets" not in done.metadata
+    assert (
+        "widget" not in " ".join(k for kind in kinds for k in kind)
+        and "widgets" not in done.metadata
+    )

@@ -7,15 +7,17 @@ import pandas as pd
 import pytest
 import torch
 
-from vvi import ablate, experiment, methods, paths, worlds
-from vvi.__main__ import main
+from vvi import experiment, methods
+from vvi.cli.main import main
 from vvi.config import change, preset
 from vvi.data import synthetic
 from vvi.data.synthetic import presets, world_claims
 from vvi.data.synthetic.presets import Plan, Preset
 from vvi.data.synthetic.world import DOSES
+from vvi.experiment import ablation, worlds
+from vvi.experiment.worlds import ANAGLYPHS, BASELINE, Component, Question
+from vvi.runtime import paths
 from vvi.types import Batch
-from vvi.worlds import ANAGLYPHS, BASELINE, Component, Question
 
 ROWS = sorted(worlds.COST, key=lambda row: row.name)
 IDEA = {"anaglyphs": Component(ANAGLYPHS, BASELINE)}
@@ -41,10 +43,10 @@ def test_every_world_is_asked_and_every_row_has_a_cost():
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_a_row_is_one_of_its_papers_tables_in_the_main_reading(row):
-    changes = ablate.rows(row.method, row.table)[row.label]
+    changes = ablation.rows(row.method, row.table)[row.label]
     assert row.method == "baseline" or changes["variant"] == "main"
     assert "method" not in changes, "a row of another method is named by that method"
-    config = ablate.configs(row.method, row.table, worlds.SIZE, [0, 1])[row.label]
+    config = ablation.configs(row.method, row.table, worlds.SIZE, [0, 1])[row.label]
     assert [c.seed for c in config] == [0, 1] and config[0].method == row.method
     methods.config(row.method, **config[0].options)
 
@@ -52,7 +54,7 @@ def test_a_row_is_one_of_its_papers_tables_in_the_main_reading(row):
 def test_on_and_off_differ_in_one_idea():
     options = {}
     for row in ROWS:
-        config = ablate.configs(row.method, row.table, worlds.SIZE, [0])[row.label][0]
+        config = ablation.configs(row.method, row.table, worlds.SIZE, [0])[row.label][0]
         options[row] = config
     switches = {}
     for asked in worlds.PLAN.values():
@@ -241,7 +243,7 @@ def test_a_run_with_a_stride_is_searched_with_the_frames_that_it_says(folders):
     model = experiment.trained(runs[0], 8)
     data = experiment.dataset(runs[0].data, progress=False)
     reader = experiment.frames(runs[0].data, data, progress=False)
-    from vvi import evaluate
+    from vvi.evaluation import evaluate
 
     for stride, same in ((2, True), (0, False)):
         sides = evaluate.evaluate(model, data, reader, 4, stride=stride)

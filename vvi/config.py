@@ -14,15 +14,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from vvi.fields import Bounds, check_fields, hints, settle
 from vvi.runtime import validation
+from vvi.runtime.fields import Bounds, check_fields, hints, settle
 
 Preset = Literal["tiny", "half", "standard", "full", "paper"]
 Schedule = Literal["steps", "cosine", "one-cycle"]
 PRESETS: tuple[Preset, ...] = ("tiny", "half", "standard", "full", "paper")
 _BOUNDS: Bounds = {
-    **dict.fromkeys(("height", "width", "frames", "identities", "tracklets", "epochs", "steps"), (1, math.inf)),
-    **dict.fromkeys(("pad", "lr", "slow", "momentum", "weight_decay", "warmup", "gamma"), (0, math.inf)),
+    **dict.fromkeys(
+        ("height", "width", "frames", "identities", "tracklets", "epochs", "steps"),
+        (1, math.inf),
+    ),
+    **dict.fromkeys(
+        ("pad", "lr", "slow", "momentum", "weight_decay", "warmup", "gamma"),
+        (0, math.inf),
+    ),
     "seed": (0, 2**63 - 1),
     "flip": (0, 1),
     "warmup_steps": (0, math.inf),
@@ -70,7 +76,10 @@ class DataConfig:
         return not self.source.startswith("real")
 
 
-_LATER = {name: getattr(DataConfig(), name) for name in ("strict", "foreign", "auxiliary", "stride")}
+_LATER = {
+    name: getattr(DataConfig(), name)
+    for name in ("strict", "foreign", "auxiliary", "stride")
+}
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,10 @@ class Recipe:
         settle(self)
         check_fields(Recipe, vars(self), _BOUNDS)
         marks = (0.0, *self.drops, 1.0)
-        if self.drops and (len(self.drops) != len(self.milestones) or any(a >= b for a, b in itertools.pairwise(marks))):
+        if self.drops and (
+            len(self.drops) != len(self.milestones)
+            or any(a >= b for a, b in itertools.pairwise(marks))
+        ):
             raise ValueError(
                 f"drops={self.drops!r} does not fit: one share of the run, ascending between 0 and 1, for each of the milestones {self.milestones}"
             )
@@ -153,12 +165,27 @@ def change(config: RunConfig, /, **changes: Any) -> RunConfig:
     A list becomes a tuple. ValueError naming a value that does not fit; options are looked at where the method is known (`methods.config`).
     """
     changes = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
-    own = {k: v for k, v in changes.items() if k in {f.name for f in fields(RunConfig)} - {"options", "data", "recipe"}}
-    data = {
-        "seed" if k == "data_seed" else k: v for k, v in changes.items() if k == "data_seed" or (k not in own and k in {f.name for f in fields(DataConfig)})
+    own = {
+        k: v
+        for k, v in changes.items()
+        if k in {f.name for f in fields(RunConfig)} - {"options", "data", "recipe"}
     }
-    recipe = {k: v for k, v in changes.items() if k not in own and k in {f.name for f in fields(Recipe)}}
-    options = {k: v for k, v in changes.items() if k not in own and k not in data and k not in recipe and k != "data_seed"}
+    data = {
+        "seed" if k == "data_seed" else k: v
+        for k, v in changes.items()
+        if k == "data_seed"
+        or (k not in own and k in {f.name for f in fields(DataConfig)})
+    }
+    recipe = {
+        k: v
+        for k, v in changes.items()
+        if k not in own and k in {f.name for f in fields(Recipe)}
+    }
+    options = {
+        k: v
+        for k, v in changes.items()
+        if k not in own and k not in data and k not in recipe and k != "data_seed"
+    }
     return replace(
         config,
         **own,
@@ -236,21 +263,43 @@ def _of_layout(layout: str, method: str) -> dict[str, Any]:
 
 def _build(kind: type, values: Any) -> Any:
     if not isinstance(values, Mapping):
-        raise ValueError(f"{kind.__name__} is made of fields by name, not of {values!r}")
+        raise ValueError(
+            f"{kind.__name__} is made of fields by name, not of {values!r}"
+        )
     expected = hints(kind)
     if unknown := set(values) - set(expected):
         raise ValueError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
-    read = {k: _build(expected[k], v) if is_dataclass(expected[k]) else tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    read = {
+        k: _build(expected[k], v)
+        if is_dataclass(expected[k])
+        else tuple(v)
+        if isinstance(v, list)
+        else v
+        for k, v in values.items()
+    }
     return kind(**read)
 
 
 _SMALL = dict(optimiser="adamw", slow=1.0, weight_decay=0.05, lr=3e-3)
 _PRESETS: dict[str, RunConfig] = {
     "paper": RunConfig(data=DataConfig(source="real")),
-    "full": RunConfig(data=DataConfig(source="full"), recipe=Recipe(steps=4000, precision="bf16-mixed"), weights=None),
+    "full": RunConfig(
+        data=DataConfig(source="full"),
+        recipe=Recipe(steps=4000, precision="bf16-mixed"),
+        weights=None,
+    ),
     "standard": RunConfig(
         data=DataConfig(source="standard", height=128, width=64, frames=4, pad=5),
-        recipe=Recipe(identities=16, tracklets=1, steps=1500, schedule="cosine", warmup_steps=50, drops=(0.6, 0.85), precision="bf16-mixed", **_SMALL),
+        recipe=Recipe(
+            identities=16,
+            tracklets=1,
+            steps=1500,
+            schedule="cosine",
+            warmup_steps=50,
+            drops=(0.6, 0.85),
+            precision="bf16-mixed",
+            **_SMALL,
+        ),
         backbone="small",
         weights=None,
     ),

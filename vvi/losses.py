@@ -9,7 +9,9 @@ from torch import Tensor
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distances between rows: (N, D), (M, D) -> (N, M), with a floor of 1e-6 that keeps the gradient of the root finite."""
-    with torch.autocast(a.device.type, enabled=False):  # the difference of large numbers: in half precision it would be off by more than distances differ
+    with torch.autocast(
+        a.device.type, enabled=False
+    ):  # the difference of large numbers: in half precision it would be off by more than distances differ
         a, b = a.float(), b.float()
         squared = a.square().sum(1, keepdim=True) + b.square().sum(1) - 2 * a @ b.T
         return squared.clamp_min(1e-12).sqrt()
@@ -18,12 +20,16 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
 def same_identity(feat: Tensor, ids: Tensor, identities: int = 2) -> Tensor:
     """Whether two rows are of one identity: feat (N, D), ids (N,) -> (N, N) bool. ValueError on other shapes and (on a CPU) on a batch of fewer than one or two `identities`."""
     if feat.ndim != 2 or ids.shape != feat.shape[:1] or not len(ids):
-        raise ValueError(f"features must be (N, D) and identities (N,), N at least 1, got {tuple(feat.shape)} and {tuple(ids.shape)}")
+        raise ValueError(
+            f"features must be (N, D) and identities (N,), N at least 1, got {tuple(feat.shape)} and {tuple(ids.shape)}"
+        )
     same = ids[:, None] == ids[None, :]
     if (
         identities > 1 and feat.device.type == "cpu" and bool(same.all())
     ):  # on a GPU the question would make the host wait; the sampler already draws two or more
-        raise ValueError(f"a triplet needs two identities in the batch, got only identity {int(ids[0])}")
+        raise ValueError(
+            f"a triplet needs two identities in the batch, got only identity {int(ids[0])}"
+        )
     return same
 
 
@@ -44,7 +50,9 @@ def hard_hinge(feat: Tensor, same: Tensor, margin: float) -> Tensor:
     return (far - near + margin).relu().mean()
 
 
-def weighted_distances(feat: Tensor, ids: Tensor, own: bool = False) -> tuple[Tensor, Tensor]:
+def weighted_distances(
+    feat: Tensor, ids: Tensor, own: bool = False
+) -> tuple[Tensor, Tensor]:
     """What the weighted triplet compares for each anchor: feat (N, D), ids (N,) -> mean distance to its positives, far ones weighing most, and to its negatives, near ones weighing
     most, (N,) each. DI2L, Eq. (6), w^p and w^n.
 
@@ -52,16 +60,28 @@ def weighted_distances(feat: Tensor, ids: Tensor, own: bool = False) -> tuple[Te
     ValueError (on a CPU) when an anchor has no positive or no negative.
     """
     same = same_identity(feat, ids)
-    right = same if own else same & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device)
-    if feat.device.type == "cpu" and not bool(right.any(1).all()):  # on a GPU the question would make the host wait
-        raise ValueError(f"a weighted triplet needs two clips of each identity, identity {int(ids[~right.any(1)][0])} has one")
-    dist = torch.cdist(feat.float(), feat.float(), compute_mode="donot_use_mm_for_euclid_dist")
+    right = (
+        same
+        if own
+        else same & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device)
+    )
+    if feat.device.type == "cpu" and not bool(
+        right.any(1).all()
+    ):  # on a GPU the question would make the host wait
+        raise ValueError(
+            f"a weighted triplet needs two clips of each identity, identity {int(ids[~right.any(1)][0])} has one"
+        )
+    dist = torch.cdist(
+        feat.float(), feat.float(), compute_mode="donot_use_mm_for_euclid_dist"
+    )
     far = (dist.masked_fill(~right, -torch.inf).softmax(1) * dist).sum(1)
     near = (dist.neg().masked_fill(same, -torch.inf).softmax(1) * dist).sum(1)
     return far, near
 
 
-def weighted_triplet(feat: Tensor, ids: Tensor, squared: bool = False, own: bool = False) -> Tensor:
+def weighted_triplet(
+    feat: Tensor, ids: Tensor, squared: bool = False, own: bool = False
+) -> Tensor:
     """Mean over anchors of log(1 + exp(phi(far - near))), far and near as in `weighted_distances`: feat (N, D), ids (N,) -> scalar.
 
     phi(x) = x is the weighted regularised triplet of AGW, which CMFT compares with (own=True); squared: phi(x) = sgn(x) x^2 of CAJ, Eq. (6) of DI2L. No margin; gradient flows

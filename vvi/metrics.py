@@ -21,8 +21,14 @@ import numpy as np
 from vvi.types import Rule
 
 Array = Any  # np.ndarray or a torch.Tensor on a GPU; both sides of every operation below are of one kind
-_BLOCK = {True: 2**23, False: 2**24}  # similarities held at a time, on the host or on a GPU
-_SLICE = {True: 2**18, False: 2**24}  # similarities ranked at a time; on the host few enough to stay in the cache of one core
+_BLOCK = {
+    True: 2**23,
+    False: 2**24,
+}  # similarities held at a time, on the host or on a GPU
+_SLICE = {
+    True: 2**18,
+    False: 2**24,
+}  # similarities ranked at a time; on the host few enough to stay in the cache of one core
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,14 +51,26 @@ class Metrics:
         """CMC@k: share of the counted queries with a right item among the first k; past the end of a short gallery the last value holds."""
         if k < 1:
             raise ValueError(f"rank {k}: ranks start at 1")
-        return float(np.count_nonzero((self.first_hit > 0) & (self.first_hit <= k)) / self.n_valid)
+        return float(
+            np.count_nonzero((self.first_hit > 0) & (self.first_hit <= k))
+            / self.n_valid
+        )
 
     def __repr__(self) -> str:
         shown = "  ".join(f"R{k} {100 * self.rank(k):.2f}" for k in (1, 5, 10, 20))
         return f"Metrics({shown}  mAP {100 * self.mAP:.2f}  mINP {100 * self.mINP:.2f}  queries {self.n_valid}, skipped {self.n_skipped})"
 
 
-def retrieval_metrics(query, gallery, query_ids, gallery_ids, query_cams, gallery_cams, rule: Rule = "vcm", chunk: int | None = None) -> Metrics:
+def retrieval_metrics(
+    query,
+    gallery,
+    query_ids,
+    gallery_ids,
+    query_cams,
+    gallery_cams,
+    rule: Rule = "vcm",
+    chunk: int | None = None,
+) -> Metrics:
     """Rank the gallery for every query by cosine similarity and score the ranking.
 
     query: (Q, D), gallery: (G, D), NumPy or torch, on the CPU or a GPU, of any scale: rows are divided by their norms here (a row of zeros is equally similar, 0, to
@@ -64,11 +82,20 @@ def retrieval_metrics(query, gallery, query_ids, gallery_ids, query_cams, galler
     (1.0, 1.0, 1.0, array([1., 1.]))
     """
     query, gallery = _features(query, gallery)
-    protocol = _Protocol.of(query_ids, gallery_ids, query_cams, gallery_cams, rule, (len(query), len(gallery)))
+    protocol = _Protocol.of(
+        query_ids,
+        gallery_ids,
+        query_cams,
+        gallery_cams,
+        rule,
+        (len(query), len(gallery)),
+    )
     return _collect(protocol, _products(query, gallery, chunk))
 
 
-def from_similarity(similarity, query_ids, gallery_ids, query_cams, gallery_cams, rule: Rule = "vcm") -> Metrics:
+def from_similarity(
+    similarity, query_ids, gallery_ids, query_cams, gallery_cams, rule: Rule = "vcm"
+) -> Metrics:
     """The same from given similarities (Q, G): higher is nearer, any finite range. The matrix is left as it is.
 
     Two infrared queries, three visible tracklets; the second query loses its best hit to the camera rule:
@@ -84,11 +111,22 @@ def from_similarity(similarity, query_ids, gallery_ids, query_cams, gallery_cams
     0.916667
     """
     similarity = _plain(similarity, "similarity")
-    protocol = _Protocol.of(query_ids, gallery_ids, query_cams, gallery_cams, rule, tuple(similarity.shape))
+    protocol = _Protocol.of(
+        query_ids, gallery_ids, query_cams, gallery_cams, rule, tuple(similarity.shape)
+    )
     return _collect(protocol, _copies(similarity))
 
 
-def ranked_lists(query, gallery, query_ids, gallery_ids, query_cams, gallery_cams, rule: Rule = "vcm", top: int = 10) -> np.ndarray:
+def ranked_lists(
+    query,
+    gallery,
+    query_ids,
+    gallery_ids,
+    query_cams,
+    gallery_cams,
+    rule: Rule = "vcm",
+    top: int = 10,
+) -> np.ndarray:
     """The first `top` gallery items of every query, best first: (Q, top) int64 rows of the gallery, -1 where the kept gallery is shorter.
     Same features, rule and ties as `retrieval_metrics`; needs no right item.
 
@@ -96,13 +134,22 @@ def ranked_lists(query, gallery, query_ids, gallery_ids, query_cams, gallery_cam
     array([[ 1,  0, -1]])
     """
     query, gallery = _features(query, gallery)
-    protocol = _Protocol.of(query_ids, gallery_ids, query_cams, gallery_cams, rule, (len(query), len(gallery)))
+    protocol = _Protocol.of(
+        query_ids,
+        gallery_ids,
+        query_cams,
+        gallery_cams,
+        rule,
+        (len(query), len(gallery)),
+    )
     lists = np.full((len(query), top), -1, dtype=np.int64)
     for low, block in _products(query, gallery, None):
         protocol.remove(low, block)
         first = _order(block)[:, :top]
         kept = block[_like(block, np.arange(len(block)))[:, None], first] > -np.inf
-        lists[low : low + len(block), : first.shape[1]] = np.where(_host(kept), _host(first), -1)
+        lists[low : low + len(block), : first.shape[1]] = np.where(
+            _host(kept), _host(first), -1
+        )
     return lists
 
 
@@ -119,23 +166,54 @@ class _Protocol:
     groups: np.ndarray
 
     @classmethod
-    def of(cls, query_ids, gallery_ids, query_cams, gallery_cams, rule: Rule, shape: tuple[int, ...]) -> _Protocol:
+    def of(
+        cls,
+        query_ids,
+        gallery_ids,
+        query_cams,
+        gallery_cams,
+        rule: Rule,
+        shape: tuple[int, ...],
+    ) -> _Protocol:
         if rule not in get_args(Rule):
             raise ValueError(f"rule {rule!r}: it is one of {', '.join(get_args(Rule))}")
         if 0 in shape:
-            raise ValueError(f"empty {'query' if shape[0] == 0 else 'gallery'} set: {shape[0]} queries x {shape[1]} gallery items")
-        given = dict(query_ids=query_ids, gallery_ids=gallery_ids, query_cams=query_cams, gallery_cams=gallery_cams)
+            raise ValueError(
+                f"empty {'query' if shape[0] == 0 else 'gallery'} set: {shape[0]} queries x {shape[1]} gallery items"
+            )
+        given = dict(
+            query_ids=query_ids,
+            gallery_ids=gallery_ids,
+            query_cams=query_cams,
+            gallery_cams=gallery_cams,
+        )
         labels = {name: np.asarray(_host(x)) for name, x in given.items()}
         for (name, value), count in zip(labels.items(), shape * 2, strict=True):
-            if value.shape != (count,) or not (value.dtype.kind in "iub" or (value.dtype.kind == "f" and not (value % 1).any())):
-                raise ValueError(f"{name} must be whole numbers of shape ({count},), as the features or similarities have it; got {value.dtype} {value.shape}")
+            if value.shape != (count,) or not (
+                value.dtype.kind in "iub"
+                or (value.dtype.kind == "f" and not (value % 1).any())
+            ):
+                raise ValueError(
+                    f"{name} must be whole numbers of shape ({count},), as the features or similarities have it; got {value.dtype} {value.shape}"
+                )
         if rule == "sysu":
             _check_sysu_cameras(labels["query_cams"], labels["gallery_cams"])
         order = np.argsort(labels["gallery_ids"], kind="stable")
         ordered = labels["gallery_ids"][order]
-        start, stop = (np.searchsorted(ordered, labels["query_ids"], side=side) for side in ("left", "right"))
+        start, stop = (
+            np.searchsorted(ordered, labels["query_ids"], side=side)
+            for side in ("left", "right")
+        )
         groups = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-        return cls(labels["query_cams"], labels["gallery_cams"], rule, order, start, stop, groups)
+        return cls(
+            labels["query_cams"],
+            labels["gallery_cams"],
+            rule,
+            order,
+            start,
+            stop,
+            groups,
+        )
 
     def pairs(self, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """All pairs of equal identity of queries low..high-1, query by query: row among these, gallery column, whether the rule keeps the pair."""
@@ -144,7 +222,11 @@ class _Protocol:
         within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
         cols = self.order[self.start[low:high][rows] + within]
         query, gallery = self.query_cams[low:high][rows], self.gallery_cams[cols]
-        kept = {"vcm": query != gallery, "sysu": (query != 3) | (gallery != 2), "none": query == query}[self.rule]
+        kept = {
+            "vcm": query != gallery,
+            "sysu": (query != 3) | (gallery != 2),
+            "none": query == query,
+        }[self.rule]
         return rows, cols, kept
 
     def remove(self, low: int, block: Array) -> None:
@@ -153,7 +235,9 @@ class _Protocol:
             rows, cols, kept = self.pairs(low, low + len(block))
             block[_like(block, rows[~kept]), _like(block, cols[~kept])] = -np.inf
         elif self.rule == "sysu":
-            rows, cols = np.ix_(self.query_cams[low : low + len(block)] == 3, self.gallery_cams == 2)
+            rows, cols = np.ix_(
+                self.query_cams[low : low + len(block)] == 3, self.gallery_cams == 2
+            )
             block[_like(block, rows), _like(block, cols)] = -np.inf
 
 
@@ -166,21 +250,34 @@ def _check_sysu_cameras(query: np.ndarray, gallery: np.ndarray) -> None:
         raise ValueError(f"{known}, but there is a camera {odd[0]:g}: {why}?")
 
 
-def _products(query: Array, gallery: Array, chunk: int | None) -> Iterator[tuple[int, Array]]:
+def _products(
+    query: Array, gallery: Array, chunk: int | None
+) -> Iterator[tuple[int, Array]]:
     """Slices of blocks of similarities of consecutive queries: cosine up to a positive factor per query, which no ranking sees.
     The gallery's norms divide the slice, so it is not copied and small integers keep exact ties; queries of extreme norm are scaled by a power of two.
     """
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk {chunk}: at least one query per block")
     chunk = chunk or max(1, _BLOCK[_on_host(query)] // len(gallery))
-    exponent, gallery_norm = np.frexp(_norms(query, "query"))[1], _norms(gallery, "gallery")
+    exponent, gallery_norm = (
+        np.frexp(_norms(query, "query"))[1],
+        _norms(gallery, "gallery"),
+    )
     scale = np.ldexp(1.0, np.where(abs(exponent) > 8, -exponent, 0))[:, None]
-    divisor = _like(gallery, np.where(gallery_norm > 0, gallery_norm, 1.0), gallery.dtype)
+    divisor = _like(
+        gallery, np.where(gallery_norm > 0, gallery_norm, 1.0), gallery.dtype
+    )
     shape = min(chunk, len(query)), len(gallery)
-    whole = np.empty(shape, query.dtype) if _on_host(query) else query.new_empty(shape)  # one for all blocks: fresh memory costs time
+    whole = (
+        np.empty(shape, query.dtype) if _on_host(query) else query.new_empty(shape)
+    )  # one for all blocks: fresh memory costs time
     for first in range(0, len(query), chunk):
         rows = slice(first, first + chunk)
-        part = query[rows] if (scale[rows] == 1).all() else query[rows] * _like(query, scale[rows], query.dtype)
+        part = (
+            query[rows]
+            if (scale[rows] == 1).all()
+            else query[rows] * _like(query, scale[rows], query.dtype)
+        )
         for low, block in _slices(_matmul(part, gallery, whole[: len(part)])):
             block /= divisor
             yield first + low, block
@@ -190,7 +287,9 @@ def _copies(similarity: Array) -> Iterator[tuple[int, Array]]:
     """Slices of given similarities, copied because removal writes into them."""
     for low, block in _slices(similarity):
         if len(bad := low + np.flatnonzero(_host(~(abs(block) < np.inf).all(1)))):
-            raise ValueError(f"similarity: NaN or infinity in row(s) {', '.join(map(str, bad[:10]))}")
+            raise ValueError(
+                f"similarity: NaN or infinity in row(s) {', '.join(map(str, bad[:10]))}"
+            )
         yield low, block * 1
 
 
@@ -204,7 +303,9 @@ def _matmul(query: Array, gallery: Array, out: Array) -> Array:
         return np.matmul(query, gallery.T, out=out)
     import torch
 
-    before = torch.get_float32_matmul_precision()  # training may have allowed tf32 or autocast, which change ranks
+    before = (
+        torch.get_float32_matmul_precision()
+    )  # training may have allowed tf32 or autocast, which change ranks
     torch.set_float32_matmul_precision("highest")
     try:
         with torch.autocast(query.device.type, enabled=False):
@@ -215,15 +316,25 @@ def _matmul(query: Array, gallery: Array, out: Array) -> Array:
 
 def _norms(features: Array, name: str) -> np.ndarray:
     """Row norms in float64; NaN and infinity show here."""
-    squares = np.einsum("nd,nd->n", features, features, dtype=np.float64) if _on_host(features) else _host(features.double().square().sum(1))
+    squares = (
+        np.einsum("nd,nd->n", features, features, dtype=np.float64)
+        if _on_host(features)
+        else _host(features.double().square().sum(1))
+    )
     if len(bad := np.flatnonzero(~np.isfinite(squares))):
-        raise ValueError(f"{name} features: NaN or infinity (or overflow) in {len(bad)} row(s): {', '.join(map(str, bad[:10]))}")
+        raise ValueError(
+            f"{name} features: NaN or infinity (or overflow) in {len(bad)} row(s): {', '.join(map(str, bad[:10]))}"
+        )
     return np.sqrt(squares)
 
 
 def _collect(protocol: _Protocol, blocks: Iterator[tuple[int, Array]]) -> Metrics:
     total, size = len(protocol.query_cams), len(protocol.gallery_cams)
-    ap, inp, first_hit = np.full(total, np.nan), np.full(total, np.nan), np.zeros(total, np.int64)
+    ap, inp, first_hit = (
+        np.full(total, np.nan),
+        np.full(total, np.nan),
+        np.zeros(total, np.int64),
+    )
     for low, block in blocks:
         rows, cols, kept = protocol.pairs(low, low + len(block))
         if kept.any():
@@ -232,20 +343,44 @@ def _collect(protocol: _Protocol, blocks: Iterator[tuple[int, Array]]) -> Metric
             ap[low + valid], inp[low + valid], first_hit[low + valid] = scores
     n_valid = int((first_hit > 0).sum())
     if n_valid == 0:
-        raise ValueError(f"no query has a match left in the gallery under rule {protocol.rule!r} ({total} queries x {size} gallery items)")
-    cmc = np.cumsum(np.bincount(first_hit[first_hit > 0] - 1, minlength=max(size, 20))) / n_valid
-    return Metrics(cmc, float(np.nanmean(ap)), float(np.nanmean(inp)), n_valid, total - n_valid, ap, first_hit)
+        raise ValueError(
+            f"no query has a match left in the gallery under rule {protocol.rule!r} ({total} queries x {size} gallery items)"
+        )
+    cmc = (
+        np.cumsum(np.bincount(first_hit[first_hit > 0] - 1, minlength=max(size, 20)))
+        / n_valid
+    )
+    return Metrics(
+        cmc,
+        float(np.nanmean(ap)),
+        float(np.nanmean(inp)),
+        n_valid,
+        total - n_valid,
+        ap,
+        first_hit,
+    )
 
 
-def _scores(block: Array, rows: np.ndarray, cols: np.ndarray, protocol: _Protocol) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _scores(
+    block: Array, rows: np.ndarray, cols: np.ndarray, protocol: _Protocol
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Rows that have a right item, and their AP = mean(k / r_k), INP = P / r_P and first hit, r_1 < ... < r_P being the ranks of the right items (rows, cols)."""
     ranks = _ranks(block, rows, cols)
     by_rank = np.lexsort((ranks, rows))
     rows, cols, ranks = rows[by_rank], cols[by_rank], ranks[by_rank]
     valid, begin, count = np.unique(rows, return_index=True, return_counts=True)
     nth = np.arange(len(rows)) - np.repeat(begin, count) + 1
-    first_hit = _identity_ranks(block, valid, cols[begin], protocol) if protocol.rule == "sysu" else ranks[begin]
-    return valid, np.add.reduceat(nth / ranks, begin) / count, count / ranks[begin + count - 1], first_hit
+    first_hit = (
+        _identity_ranks(block, valid, cols[begin], protocol)
+        if protocol.rule == "sysu"
+        else ranks[begin]
+    )
+    return (
+        valid,
+        np.add.reduceat(nth / ranks, begin) / count,
+        count / ranks[begin + count - 1],
+        first_hit,
+    )
 
 
 def _ranks(block: Array, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
@@ -257,7 +392,9 @@ def _ranks(block: Array, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
     ranks = 1 + block.shape[1] - at_most
     tied = (at_most > 1) & (ordered[rows, (at_most - 2).clip(0)] == values)
     count = int(tied.sum())
-    if count > 16 * len(block):  # so many ties that one stable sort costs less than a count for each
+    if count > 16 * len(
+        block
+    ):  # so many ties that one stable sort costs less than a count for each
         ranks = 1 + _order(block).argsort(1)[rows, cols]
     elif count:
         before = _like(block, np.arange(block.shape[1])) < cols[tied, None]
@@ -276,41 +413,72 @@ def _bisect(ordered: Array, rows: Array, values: Array) -> Array:
     return place + (flat[place] <= values) - first
 
 
-def _identity_ranks(block: Array, rows: np.ndarray, cols: np.ndarray, protocol: _Protocol) -> np.ndarray:
+def _identity_ranks(
+    block: Array, rows: np.ndarray, cols: np.ndarray, protocol: _Protocol
+) -> np.ndarray:
     """Rank, from 1, of the identity whose first item is (row, column), when every identity stands once, at its first item."""
     rows, cols = _like(block, rows), _like(block, cols)[:, None]
     kept, best = block[rows], block[rows[:, None], cols]
-    ahead = (kept > best) | ((kept == best) & (_like(block, np.arange(block.shape[1])) < cols))
-    return 1 + np.logical_or.reduceat(_host(ahead)[:, protocol.order], protocol.groups, axis=1).sum(1)
+    ahead = (kept > best) | (
+        (kept == best) & (_like(block, np.arange(block.shape[1])) < cols)
+    )
+    return 1 + np.logical_or.reduceat(
+        _host(ahead)[:, protocol.order], protocol.groups, axis=1
+    ).sum(1)
 
 
 def _order(block: Array) -> Array:
     """Columns of each row, best first, ties by column."""
-    return np.argsort(-block, axis=1, kind="stable") if _on_host(block) else block.argsort(dim=1, descending=True, stable=True)
+    return (
+        np.argsort(-block, axis=1, kind="stable")
+        if _on_host(block)
+        else block.argsort(dim=1, descending=True, stable=True)
+    )
 
 
 def _features(query: Any, gallery: Any) -> tuple[Array, Array]:
     """Both sides as 2-d floats of one type in one place; torch on the CPU becomes NumPy (a view, and the faster product)."""
-    query, gallery = _plain(query, "query features"), _plain(gallery, "gallery features")
+    query, gallery = (
+        _plain(query, "query features"),
+        _plain(gallery, "gallery features"),
+    )
     if query.shape[1] != gallery.shape[1] or query.shape[1] == 0:
-        raise ValueError(f"query features {tuple(query.shape)} and gallery features {tuple(gallery.shape)} do not share a width D > 0")
+        raise ValueError(
+            f"query features {tuple(query.shape)} and gallery features {tuple(gallery.shape)} do not share a width D > 0"
+        )
     place = gallery if _on_host(query) else query
     query, gallery = _like(place, query), _like(place, gallery)
-    return (query, gallery) if query.dtype == gallery.dtype else tuple(x.astype(np.float64) if _on_host(x) else x.double() for x in (query, gallery))
+    return (
+        (query, gallery)
+        if query.dtype == gallery.dtype
+        else tuple(
+            x.astype(np.float64) if _on_host(x) else x.double()
+            for x in (query, gallery)
+        )
+    )
 
 
 def _plain(value: Any, name: str) -> Array:
     """2-d, float32 or float64, without history; on the host as NumPy."""
     if hasattr(value, "detach"):
-        value = value.detach().double() if value.dtype.itemsize == 8 else value.detach().float()
+        value = (
+            value.detach().double()
+            if value.dtype.itemsize == 8
+            else value.detach().float()
+        )
         value = value if value.is_cuda else value.cpu().numpy()
     else:
         value = np.asarray(value)
         if value.dtype.kind not in "fiub":
             raise ValueError(f"{name}: expected real numbers, got {value.dtype}")
-        value = value.astype(np.float32 if value.dtype in (np.float16, np.float32) else np.float64, copy=False)
+        value = value.astype(
+            np.float32 if value.dtype in (np.float16, np.float32) else np.float64,
+            copy=False,
+        )
     if value.ndim != 2:
-        raise ValueError(f"{name}: expected 2 dimensions, got shape {tuple(value.shape)}")
+        raise ValueError(
+            f"{name}: expected 2 dimensions, got shape {tuple(value.shape)}"
+        )
     return value
 
 

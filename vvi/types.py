@@ -64,16 +64,26 @@ class Dataset:
     @property
     def remarks(self) -> list[str]:
         """What was mended, kept or left out, in words: counts and the first places."""
-        return [f"{len(names)} {kind} ({', '.join(names[:5])}{', ...' if names[5:] else ''})" for kind, names in self.notes.items()]
+        return [
+            f"{len(names)} {kind} ({', '.join(names[:5])}{', ...' if names[5:] else ''})"
+            for kind, names in self.notes.items()
+        ]
 
     @property
     def labels(self) -> dict[int, int]:
         """Training identity -> class 0..C-1, ascending."""
-        return {identity: label for label, identity in enumerate(sorted({t.identity for t in self.train}))}
+        return {
+            identity: label
+            for label, identity in enumerate(sorted({t.identity for t in self.train}))
+        }
 
-    def _sides(self, direction: Direction) -> tuple[tuple[Tracklet, ...], tuple[Tracklet, ...]]:
+    def _sides(
+        self, direction: Direction
+    ) -> tuple[tuple[Tracklet, ...], tuple[Tracklet, ...]]:
         if direction not in self.sides:
-            raise ValueError(f"{self.layout} has no direction {direction!r}; it has {', '.join(self.sides)}")
+            raise ValueError(
+                f"{self.layout} has no direction {direction!r}; it has {', '.join(self.sides)}"
+            )
         return self.sides[direction]
 
 

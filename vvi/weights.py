@@ -23,23 +23,35 @@ def load_released(name: str, source: str | Path | Mapping[str, Any]) -> Method:
     """
     module = methods.module(name)
     if not hasattr(module, "RELEASED_KEYS"):
-        raise CheckpointError(f"no code of {name} was released, so there is no checkpoint of it to read")
+        raise CheckpointError(
+            f"no code of {name} was released, so there is no checkpoint of it to read"
+        )
     content = read(source) if isinstance(source, (str, Path)) else source
     if not isinstance(content, Mapping):
-        raise CheckpointError(f"a {type(content).__name__} is neither a file nor a dict of tensors")
+        raise CheckpointError(
+            f"a {type(content).__name__} is neither a file nor a dict of tensors"
+        )
     renamed = rename(_tensors(content), module.RELEASED_KEYS, module.RELEASED_IGNORED)
-    method = module.Model(module.released_config(renamed), len(_of(renamed, "neck.classifier.weight")))
+    method = module.Model(
+        module.released_config(renamed), len(_of(renamed, "neck.classifier.weight"))
+    )
     fill(method, renamed)
     return method.eval()
 
 
-def rename(tensors: Mapping[str, Tensor], keys: tuple[tuple, ...], ignored: tuple[str, ...]) -> dict[str, Tensor]:
+def rename(
+    tensors: Mapping[str, Tensor], keys: tuple[tuple, ...], ignored: tuple[str, ...]
+) -> dict[str, Tensor]:
     """Released names -> ours, by prefixes. keys: (released, ours) or (released, ours, place), where place t is row t of a stacked parameter; ignored: prefixes of dead weight."""
     found, rows, unknown = {}, {}, []
     for key, value in tensors.items():
         for prefix, ours, *place in keys:
             if key.startswith(prefix):
-                target = found if not place else rows.setdefault(ours + key.removeprefix(prefix), {})
+                target = (
+                    found
+                    if not place
+                    else rows.setdefault(ours + key.removeprefix(prefix), {})
+                )
                 target[place[0] if place else ours + key.removeprefix(prefix)] = value
                 break
         else:
@@ -49,9 +61,13 @@ def rename(tensors: Mapping[str, Tensor], keys: tuple[tuple, ...], ignored: tupl
         raise CheckpointError(f"unknown keys: {some(unknown)}")
     for key, values in rows.items():
         if sorted(values) != list(range(len(values))):
-            raise CheckpointError(f"{key}: places {sorted(values)} are not 0 to {len(values) - 1}")
+            raise CheckpointError(
+                f"{key}: places {sorted(values)} are not 0 to {len(values) - 1}"
+            )
         if len({v.shape for v in values.values()}) > 1:
-            raise CheckpointError(f"{key}: places of different shapes, {', '.join(str(tuple(v.shape)) for v in values.values())}")
+            raise CheckpointError(
+                f"{key}: places of different shapes, {', '.join(str(tuple(v.shape)) for v in values.values())}"
+            )
         found[key] = torch.stack([values[t] for t in range(len(values))])
     return found
 
@@ -59,13 +75,35 @@ def rename(tensors: Mapping[str, Tensor], keys: tuple[tuple, ...], ignored: tupl
 def fill(method: Method, tensors: Mapping[str, Tensor]) -> None:
     """Put tensors by our names into a method; CheckpointError naming those that are missing, unknown, of another shape or type, or not finite."""
     own = method.state_dict()
-    tensors = {k: _linear(v) if k in own and v.ndim > own[k].ndim == 2 else v for k, v in tensors.items()}
-    missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-    wrong = [f"{k} {tuple(tensors[k].shape)} in place of {tuple(own[k].shape)}" for k in own.keys() & tensors.keys() if tensors[k].shape != own[k].shape]
-    odd = (
-        sorted(k for k, v in tensors.items() if v.is_floating_point() != own[k].is_floating_point() or not v.isfinite().all()) if not missing + unknown else []
+    tensors = {
+        k: _linear(v) if k in own and v.ndim > own[k].ndim == 2 else v
+        for k, v in tensors.items()
+    }
+    missing, unknown = (
+        sorted(own.keys() - tensors.keys()),
+        sorted(tensors.keys() - own.keys()),
     )
-    for problem, names in (("missing", missing), ("unknown", unknown), ("of another shape", sorted(wrong)), ("of another type or not finite", odd)):
+    wrong = [
+        f"{k} {tuple(tensors[k].shape)} in place of {tuple(own[k].shape)}"
+        for k in own.keys() & tensors.keys()
+        if tensors[k].shape != own[k].shape
+    ]
+    odd = (
+        sorted(
+            k
+            for k, v in tensors.items()
+            if v.is_floating_point() != own[k].is_floating_point()
+            or not v.isfinite().all()
+        )
+        if not missing + unknown
+        else []
+    )
+    for problem, names in (
+        ("missing", missing),
+        ("unknown", unknown),
+        ("of another shape", sorted(wrong)),
+        ("of another type or not finite", odd),
+    ):
         if names:
             raise CheckpointError(f"{problem}: {some(names)}")
     method.load_state_dict(tensors)
@@ -81,7 +119,11 @@ def _linear(weight: Tensor) -> Tensor:
 
 def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
     """Tensors by their released names: of one network, or of all that stand beside each other under names that begin with "net"."""
-    parts = [part for key, part in content.items() if str(key).startswith("net") and isinstance(part, Mapping)]
+    parts = [
+        part
+        for key, part in content.items()
+        if str(key).startswith("net") and isinstance(part, Mapping)
+    ]
     if len(parts) < 2:
         return unwrap(content)
     return {name: tensor for part in parts for name, tensor in unwrap(part).items()}

@@ -8,6 +8,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+
 from vvi.book import parameters
 
 ROOT = Path(__file__).parent.parent.parent

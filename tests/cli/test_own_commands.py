@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+
 from vvi import experiment
-from vvi.__main__ import main
+from vvi.cli.main import main
 from vvi.config import preset
 from vvi.data import open_dataset
 

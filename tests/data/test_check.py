@@ -3,29 +3,71 @@ import pytest
 import toys
 from PIL import Image
 
-from vvi.__main__ import main
+from vvi.cli.main import main
 from vvi.data import check
 
 
 def test_counts_stand_beside_those_of_the_real_set(tmp_path):
     report = check.report(toys.vcm(tmp_path, images=True), min_seq_len=2)
     assert report.errors == ()
-    cells = {tuple(line.split()[:2]): line.split()[2:] for line in report.text.splitlines()}
-    assert cells["train", "both"] == ["2", "(500)", "5", "(11,061)", "4", "(9,751)", "10", "(232,496)", "9", "(224,757)"]
-    assert cells["test", "infrared"] == ["2", "(427)", "3", "(5,159)", "2", "(4,584)", "5", "(?)", "4", "(105,979)"]
-    assert cells["all", "visible"] == ["4", "(927)", "6", "(11,785)", "5", "(10,559)", "12", "(251,452)", "11", "(244,680)"]
-    assert "counts differ from the real set (HITSZ-VCM, kept: at least 12 images)" in report.text
+    cells = {
+        tuple(line.split()[:2]): line.split()[2:] for line in report.text.splitlines()
+    }
+    assert cells["train", "both"] == [
+        "2",
+        "(500)",
+        "5",
+        "(11,061)",
+        "4",
+        "(9,751)",
+        "10",
+        "(232,496)",
+        "9",
+        "(224,757)",
+    ]
+    assert cells["test", "infrared"] == [
+        "2",
+        "(427)",
+        "3",
+        "(5,159)",
+        "2",
+        "(4,584)",
+        "5",
+        "(?)",
+        "4",
+        "(105,979)",
+    ]
+    assert cells["all", "visible"] == [
+        "4",
+        "(927)",
+        "6",
+        "(11,785)",
+        "5",
+        "(10,559)",
+        "12",
+        "(251,452)",
+        "11",
+        "(244,680)",
+    ]
+    assert (
+        "counts differ from the real set (HITSZ-VCM, kept: at least 12 images)"
+        in report.text
+    )
     assert report.text.endswith("0 errors, 1 warning")
 
 
 def test_expected_counts_add_up():
     for column in range(5):
         for part in ("train", "test", "all"):
-            both, ir, vis = (check.VCM_COUNTS[part, m][column] for m in ("both", "ir", "vis"))
+            both, ir, vis = (
+                check.VCM_COUNTS[part, m][column] for m in ("both", "ir", "vis")
+            )
             if column > 0 and None not in (both, ir, vis):
                 assert both == ir + vis
         for modality in ("both", "ir", "vis"):
-            train, test, everything = (check.VCM_COUNTS[p, modality][column] for p in ("train", "test", "all"))
+            train, test, everything = (
+                check.VCM_COUNTS[p, modality][column] for p in ("train", "test", "all")
+            )
             if None not in (train, test):
                 assert everything == train + test
 
@@ -34,7 +76,9 @@ def test_every_fault_of_lists_and_images_is_reported(tmp_path):
     root = toys.vcm(tmp_path, images=True)
     toys.replace_line(root / "info" / "train_name.txt", 4, "nonsense")
     toys.replace_line(root / "info" / "query_IDX.txt", 1, "2 0 4")
-    (root / "0503" / "ir" / "D4" / "11.jpg").write_bytes(b"")  # the one frame of a tracklet that the minimum length drops
+    (root / "0503" / "ir" / "D4" / "11.jpg").write_bytes(
+        b""
+    )  # the one frame of a tracklet that the minimum length drops
     (root / "0510" / "rgb" / "D12" / "6.jpg").unlink()
     report = check.report(root, min_seq_len=2)
     says = [
@@ -68,7 +112,9 @@ def test_a_lenient_check_prints_doubts_as_warnings(tmp_path):
 
 def test_sysu_prints_identities_images_and_the_gallery(tmp_path):
     report = check.report(toys.sysu(tmp_path))
-    cells = {tuple(line.split()[:2]): line.split()[2:] for line in report.text.splitlines()}
+    cells = {
+        tuple(line.split()[:2]): line.split()[2:] for line in report.text.splitlines()
+    }
     assert report.errors == ()
     assert cells["train", "visible"] == ["2", "(395)", "4", "(22,258)"]
     assert cells["test", "infrared"] == ["2", "(96)", "6", "(3,803)"]
@@ -94,7 +140,9 @@ def test_regdb_is_checked_trial_by_trial(tmp_path):
     assert check.report(root, trial=1).errors == ()
 
 
-@pytest.mark.parametrize("layout", ["auto", "hitsz-vcm", "sysu-mm01", "regdb", "buptcampus"])
+@pytest.mark.parametrize(
+    "layout", ["auto", "hitsz-vcm", "sysu-mm01", "regdb", "buptcampus"]
+)
 def test_an_empty_folder_is_reported_not_raised(tmp_path, layout):
     report = check.report(tmp_path, layout=layout)
     assert len(report.errors) >= 1
@@ -116,7 +164,14 @@ def test_campus_prints_the_counts_of_every_list(tmp_path):
     assert report.errors == ()
     expected = ["2", "(1,074)", "6", "(7,148)", "12", "(796,138)"]
     assert cells["train", "both"] == expected
-    assert cells["auxiliary", "both"] == ["1", "(930)", "2", "(1,860)", "2", "(209,150)"]
+    assert cells["auxiliary", "both"] == [
+        "1",
+        "(930)",
+        "2",
+        "(1,860)",
+        "2",
+        "(209,150)",
+    ]
     assert cells["query", "infrared"] == ["1", "(?)", "1", "(536)", "1", "(?)"]
     assert cells["gallery", "visible"] == ["2", "(?)", "2", "(2,422)", "3", "(?)"]
     text = report.text.splitlines()[0]

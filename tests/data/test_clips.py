@@ -33,7 +33,10 @@ def test_the_parts_hold_every_frame_in_order():
     for length in range(1, 40):
         for frames in range(1, 9):
             flat = clips.parts(length, frames).ravel()
-            assert sorted(set(flat.tolist())) == list(range(length)) and (np.diff(flat) >= 0).all()
+            assert (
+                sorted(set(flat.tolist())) == list(range(length))
+                and (np.diff(flat) >= 0).all()
+            )
 
 
 @pytest.mark.parametrize(("length", "frames"), [(24, 0), (0, 6)])
@@ -56,14 +59,22 @@ def test_a_clip_of_nothing_is_refused(length, frames):
         (24, 1, 3, [11]),
     ],
 )
-def test_a_stride_takes_the_middle_of_the_tracklet_in_a_search(length, frames, stride, expected):
+def test_a_stride_takes_the_middle_of_the_tracklet_in_a_search(
+    length, frames, stride, expected
+):
     assert clips.test_frames(length, frames, stride).tolist() == expected
 
 
-@pytest.mark.parametrize(("length", "frames", "stride"), [(24, 6, 2), (12, 6, 2), (14, 4, 3)])
-def test_a_stride_begins_anywhere_in_training_and_keeps_its_distance(length, frames, stride):
+@pytest.mark.parametrize(
+    ("length", "frames", "stride"), [(24, 6, 2), (12, 6, 2), (14, 4, 3)]
+)
+def test_a_stride_begins_anywhere_in_training_and_keeps_its_distance(
+    length, frames, stride
+):
     rng = np.random.default_rng(0)
-    draws = np.stack([clips.train_frames(length, frames, rng, stride) for _ in range(600)])
+    draws = np.stack(
+        [clips.train_frames(length, frames, rng, stride) for _ in range(600)]
+    )
     assert (np.diff(draws, axis=1) == stride).all()
     last = length - 1 - (frames - 1) * stride
     assert clips.starts(length, frames, stride) == last
@@ -80,11 +91,16 @@ def test_a_tracklet_that_is_too_short_for_a_stride_repeats_its_last_frame():
 
 def test_without_a_stride_frames_are_drawn_as_they_were_before_there_were_strides():
     rng = np.random.default_rng(3)
-    drawn = [clips.train_frames(24, 4, rng).tolist(), clips.train_frames(13, 6, rng, 0).tolist()]
+    drawn = [
+        clips.train_frames(24, 4, rng).tolist(),
+        clips.train_frames(13, 6, rng, 0).tolist(),
+    ]
     rng, again = np.random.default_rng(3), []
     for length, frames in ((24, 4), (13, 6)):
         table = clips.parts(length, frames)
-        again.append(table[np.arange(frames), rng.integers(table.shape[1], size=frames)].tolist())
+        again.append(
+            table[np.arange(frames), rng.integers(table.shape[1], size=frames)].tolist()
+        )
     assert drawn == again
 
 

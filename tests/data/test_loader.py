@@ -11,7 +11,10 @@ from vvi.data.loader import Frames, TrainLoader, decode, searched, test_clips
 from vvi.data.transforms import normalise
 from vvi.types import DataError, Dataset, Tracklet
 
-DATA, RECIPE = DataConfig(height=32, width=16, frames=3, pad=2), Recipe(identities=2, tracklets=2)
+DATA, RECIPE = (
+    DataConfig(height=32, width=16, frames=3, pad=2),
+    Recipe(identities=2, tracklets=2),
+)
 
 
 @pytest.fixture
@@ -23,7 +26,9 @@ def folder(tmp_path):
                 paths = []
                 for frame in range(5 + number):
                     path = tmp_path / f"{identity}{modality}{number}-{frame}.jpg"
-                    smooth = Image.fromarray(rng.integers(0, 256, (6, 4, 3), dtype=np.uint8)).resize((40, 80), Image.Resampling.BICUBIC)
+                    smooth = Image.fromarray(
+                        rng.integers(0, 256, (6, 4, 3), dtype=np.uint8)
+                    ).resize((40, 80), Image.Resampling.BICUBIC)
                     smooth.save(path, quality=90)
                     paths.append(path)
                 train.append(Tracklet(tuple(paths), identity, number + 1, modality))
@@ -33,14 +38,25 @@ def folder(tmp_path):
 def test_decoding_is_within_two_grey_levels_of_pil_bilinear(folder):
     path = folder.train[0].paths[0]
     with Image.open(path) as image:
-        expected = np.asarray(image.convert("RGB").resize((16, 32), Image.Resampling.BILINEAR), np.int16)
-    assert np.abs(decode(path, 32, 16).permute(1, 2, 0).numpy().astype(np.int16) - expected).mean() < 2
+        expected = np.asarray(
+            image.convert("RGB").resize((16, 32), Image.Resampling.BILINEAR), np.int16
+        )
+    assert (
+        np.abs(
+            decode(path, 32, 16).permute(1, 2, 0).numpy().astype(np.int16) - expected
+        ).mean()
+        < 2
+    )
 
 
 def test_a_grey_jpeg_and_a_bitmap_become_three_channels(tmp_path):
     Image.fromarray(np.full((8, 4), 90, np.uint8)).save(tmp_path / "g.jpg")
     Image.fromarray(np.full((8, 4, 3), 90, np.uint8)).save(tmp_path / "c.bmp")
-    assert decode(tmp_path / "g.jpg", 8, 4).shape == decode(tmp_path / "c.bmp", 8, 4).shape == (3, 8, 4)
+    assert (
+        decode(tmp_path / "g.jpg", 8, 4).shape
+        == decode(tmp_path / "c.bmp", 8, 4).shape
+        == (3, 8, 4)
+    )
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.bmp"])
@@ -51,7 +67,9 @@ def test_missing_empty_and_truncated_images_are_named_with_the_reason(tmp_path, 
     path.write_bytes(b"")
     with pytest.raises(DataError, match=f"{name} is empty"):
         decode(path, 8, 4)
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 32, 3), dtype=np.uint8)).save(path)
+    Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (64, 32, 3), dtype=np.uint8)
+    ).save(path)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DataError, match=f"{name} cannot be decoded"):
         decode(path, 8, 4)
@@ -74,7 +92,10 @@ def test_a_finished_cache_is_not_written_again_and_a_damaged_one_is(folder, tmp_
     file.write_bytes(file.read_bytes()[:-7])
     again = Frames(32, 16, tmp_path / "cache")
     again.build(folder.train, progress=False)
-    assert torch.equal(again.read(folder.train[-1], np.arange(3)), Frames(32, 16).read(folder.train[-1], np.arange(3)))
+    assert torch.equal(
+        again.read(folder.train[-1], np.arange(3)),
+        Frames(32, 16).read(folder.train[-1], np.arange(3)),
+    )
     assert not list((tmp_path / "cache").glob("*.part"))
 
 
@@ -83,9 +104,19 @@ def test_a_batch_repeats_for_its_seed_and_step_and_lists_what_it_shows(folder):
     first, second = (list(loader.batches(0, 4)) for _ in range(2))
     alone = list(loader.batches(2, 3))[0]
     for a, b in zip(first, second, strict=True):
-        assert torch.equal(a.vis, b.vis) and torch.equal(a.ir, b.ir) and torch.equal(a.ids, b.ids)
+        assert (
+            torch.equal(a.vis, b.vis)
+            and torch.equal(a.ir, b.ir)
+            and torch.equal(a.ids, b.ids)
+        )
     assert torch.equal(alone.vis, first[2].vis) and alone.step == 2
-    assert alone.vis.shape == (4, 3, 3, 32, 16) and alone.clips.shape == (8, 3, 3, 32, 16)
+    assert alone.vis.shape == (4, 3, 3, 32, 16) and alone.clips.shape == (
+        8,
+        3,
+        3,
+        32,
+        16,
+    )
     labels = folder.labels
     for rows, modality in ((alone.rows_vis, "vis"), (alone.rows_ir, "ir")):
         assert [labels[folder.train[r].identity] for r in rows] == alone.ids.tolist()
@@ -94,14 +125,24 @@ def test_a_batch_repeats_for_its_seed_and_step_and_lists_what_it_shows(folder):
 
 def test_batches_made_in_other_processes_are_the_same(folder):
     loader = TrainLoader(folder, Frames(32, 16), DATA, RECIPE, seed=1)
-    for here, there in zip(loader.batches(0, 3), loader.batches(0, 3, workers=2), strict=True):
-        assert torch.equal(here.vis, there.vis) and torch.equal(here.rows_ir, there.rows_ir)
+    for here, there in zip(
+        loader.batches(0, 3), loader.batches(0, 3, workers=2), strict=True
+    ):
+        assert torch.equal(here.vis, there.vis) and torch.equal(
+            here.rows_ir, there.rows_ir
+        )
 
 
 def test_a_damaged_frame_stops_training_with_its_name_from_a_worker_too(folder):
     for t in folder.train:
         t.paths[0].write_bytes(b"")
-    loader = TrainLoader(folder, Frames(32, 16), DataConfig(height=32, width=16, frames=6, pad=2), RECIPE, seed=1)
+    loader = TrainLoader(
+        folder,
+        Frames(32, 16),
+        DataConfig(height=32, width=16, frames=6, pad=2),
+        RECIPE,
+        seed=1,
+    )
     for workers in (0, 1):
         with pytest.raises(DataError, match="-0.jpg is empty"):
             list(loader.batches(0, 1, workers=workers))
@@ -112,7 +153,10 @@ def test_clips_of_evaluation_hold_the_first_frame_of_each_part(folder):
     clips = torch.cat(list(test_clips(folder.train, reader, 3, batch=5)))
     assert clips.shape == (12, 3, 3, 32, 16)
     t = folder.train[3]
-    assert torch.equal(clips[3], torch.stack([decode(t.paths[i], 32, 16) for i in test_frames(len(t), 3)]))
+    assert torch.equal(
+        clips[3],
+        torch.stack([decode(t.paths[i], 32, 16) for i in test_frames(len(t), 3)]),
+    )
     assert torch.isfinite(normalise(clips)).all()
 
 
@@ -151,17 +195,28 @@ def test_the_batches_of_a_stride_of_0_are_those_of_no_stride(folder):
 def test_a_row_of_the_released_arrays_is_read_like_a_file(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (3, 288, 144, 3), dtype=np.uint8)
     np.save(tmp_path / "x.npy", images)
-    assert torch.equal(decode(tmp_path / "x.npy" / "2", 288, 144), torch.from_numpy(images[2]).permute(2, 0, 1))
+    assert torch.equal(
+        decode(tmp_path / "x.npy" / "2", 288, 144),
+        torch.from_numpy(images[2]).permute(2, 0, 1),
+    )
 
 
 def test_files_cache_and_resident_frames_give_the_same_batch(folder, tmp_path):
-    cached, resident = Frames(32, 16, tmp_path / "cache"), Frames(32, 16, tmp_path / "cache")
+    cached, resident = (
+        Frames(32, 16, tmp_path / "cache"),
+        Frames(32, 16, tmp_path / "cache"),
+    )
     for reader in (cached, resident):
         reader.build(folder.train, progress=False)
     resident.resident("cpu")
-    batches = [next(TrainLoader(folder, reader, DATA, RECIPE, seed=1).batches(2, 3)) for reader in (Frames(32, 16), cached, resident)]
+    batches = [
+        next(TrainLoader(folder, reader, DATA, RECIPE, seed=1).batches(2, 3))
+        for reader in (Frames(32, 16), cached, resident)
+    ]
     for other in batches[1:]:
-        assert torch.equal(batches[0].vis, other.vis) and torch.equal(batches[0].ir, other.ir)
+        assert torch.equal(batches[0].vis, other.vis) and torch.equal(
+            batches[0].ir, other.ir
+        )
 
 
 def test_only_a_built_cache_can_be_made_resident():

@@ -10,12 +10,17 @@ from vvi.data.layout import detect
 from vvi.types import DataError
 
 
-@pytest.mark.parametrize(("layout", "write"), [("hitsz-vcm", toys.vcm), ("sysu-mm01", toys.sysu), ("regdb", toys.regdb)])
+@pytest.mark.parametrize(
+    ("layout", "write"),
+    [("hitsz-vcm", toys.vcm), ("sysu-mm01", toys.sysu), ("regdb", toys.regdb)],
+)
 def test_each_layout_is_recognised(tmp_path, layout, write):
     write(tmp_path)
     options = {"min_seq_len": 2} if layout == "hitsz-vcm" else {}
     assert open_dataset(tmp_path, **options).layout == layout
-    assert open_dataset(tmp_path, layout=layout, **options) == open_dataset(tmp_path, **options)
+    assert open_dataset(tmp_path, layout=layout, **options) == open_dataset(
+        tmp_path, **options
+    )
 
 
 def test_lists_beside_the_images_are_recognised(tmp_path):
@@ -39,19 +44,27 @@ def test_an_option_of_another_layout_is_refused(tmp_path):
 
 
 def test_an_unknown_layout_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="unknown layout 'market'; known: auto, hitsz-vcm, sysu-mm01, regdb, buptcampus"):
+    with pytest.raises(
+        ValueError,
+        match="unknown layout 'market'; known: auto, hitsz-vcm, sysu-mm01, regdb, buptcampus",
+    ):
         open_dataset(tmp_path, layout="market")
 
 
 def test_a_folder_of_no_layout_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no known layout; expected list files in info/"):
+    with pytest.raises(
+        DataError, match="no known layout; expected list files in info/"
+    ):
         open_dataset(tmp_path)
 
 
 def test_a_folder_of_two_layouts_is_refused(tmp_path):
     toys.vcm(tmp_path)
     toys.regdb(tmp_path)
-    with pytest.raises(DataError, match=r"several layouts at once \(hitsz-vcm: .*; regdb: idx/.*, Visible, Thermal\); say which with layout="):
+    with pytest.raises(
+        DataError,
+        match=r"several layouts at once \(hitsz-vcm: .*; regdb: idx/.*, Visible, Thermal\); say which with layout=",
+    ):
         open_dataset(tmp_path)
     assert open_dataset(tmp_path, layout="regdb").layout == "regdb"
 
@@ -61,7 +74,9 @@ def test_the_generated_set_opens_without_options(tiny_root):
     assert ds.layout == "hitsz-vcm"
     assert ds.problems == ()
     for direction in ("ir2vis", "vis2ir"):
-        assert {t.identity for t in ds.query(direction)} & {t.identity for t in ds.gallery(direction)}
+        assert {t.identity for t in ds.query(direction)} & {
+            t.identity for t in ds.gallery(direction)
+        }
 
 
 def test_reading_needs_no_torch():
@@ -86,9 +101,21 @@ def test_every_bad_image_is_named_with_its_fault(vcm):
     (folder / "11.jpg").write_bytes((folder / "11.jpg").read_bytes()[:-100])
     (vcm / "0510" / "ir" / "D3" / "1.jpg").write_bytes(b"not an image")
     problems = validate(open_dataset(vcm, min_seq_len=2))
-    assert [p.split(":")[0].removeprefix(f"{vcm}/") for p in problems] == ["0001/rgb/D3/1.jpg", "0001/rgb/D3/6.jpg", "0001/rgb/D3/11.jpg", "0510/ir/D3/1.jpg"]
-    says = ["does not exist", "is empty", "cannot be decoded: .*truncated", "cannot be decoded: no image"]
-    assert [bool(re.search(s, problem)) for s, problem in zip(says, problems, strict=True)] == [True] * 4
+    assert [p.split(":")[0].removeprefix(f"{vcm}/") for p in problems] == [
+        "0001/rgb/D3/1.jpg",
+        "0001/rgb/D3/6.jpg",
+        "0001/rgb/D3/11.jpg",
+        "0510/ir/D3/1.jpg",
+    ]
+    says = [
+        "does not exist",
+        "is empty",
+        "cannot be decoded: .*truncated",
+        "cannot be decoded: no image",
+    ]
+    assert [
+        bool(re.search(s, problem)) for s, problem in zip(says, problems, strict=True)
+    ] == [True] * 4
     assert "(identity 1, camera 3, vis)" in problems[0]
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from vvi import paths
 from vvi.data import check, open_dataset, regdb, sysu
 from vvi.data.layout import detect
+from vvi.runtime import paths
 
 pytestmark = pytest.mark.real
 
@@ -12,7 +12,9 @@ pytestmark = pytest.mark.real
 @pytest.fixture(scope="module")
 def root():
     found = paths.real_data()
-    assert found is not None, "set VVI_DATA to the folder of HITSZ-VCM, SYSU-MM01 or RegDB"
+    assert found is not None, (
+        "set VVI_DATA to the folder of HITSZ-VCM, SYSU-MM01 or RegDB"
+    )
     return found
 
 
@@ -37,10 +39,21 @@ def test_every_protocol_of_the_set_can_be_read(root):
     layout = detect(root)
     if layout == "sysu-mm01":
         for mode, shots in check.SYSU_GALLERY:
-            sizes = {len(sysu.read(root, mode=mode, shots=shots, trial=trial).gallery("ir2vis")) for trial in range(10)}
+            sizes = {
+                len(
+                    sysu.read(root, mode=mode, shots=shots, trial=trial).gallery(
+                        "ir2vis"
+                    )
+                )
+                for trial in range(10)
+            }
             assert sizes == {check.SYSU_GALLERY[mode, shots]}
     elif layout == "regdb":
         assert all(len(regdb.read(root, trial).train) == 4120 for trial in regdb.TRIALS)
     else:
         ds = open_dataset(root)
-        assert (len(ds.train), len(ds.query("ir2vis")), len(ds.gallery("ir2vis"))) == (9751, 4584, 5099)
+        assert (len(ds.train), len(ds.query("ir2vis")), len(ds.gallery("ir2vis"))) == (
+            9751,
+            4584,
+            5099,
+        )

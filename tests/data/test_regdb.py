@@ -18,9 +18,14 @@ def test_the_toy_gives_its_training_items_and_the_labels_of_its_lists(root):
         assert [t.identity for t in own] == [285, 117, 285, 117]
         labels = [ds.labels[t.identity] for t in own]
         assert labels == [0, 1, 0, 1]
-        assert {label: [i for i, found in enumerate(labels) if found == label] for label in (0, 1)} == {0: [0, 2], 1: [1, 3]}
+        assert {
+            label: [i for i, found in enumerate(labels) if found == label]
+            for label in (0, 1)
+        } == {0: [0, 2], 1: [1, 3]}
     assert [t.modality for t in ds.train] == ["vis"] * 4 + ["ir"] * 4
-    assert ds.train[0].paths == (root / "Visible" / "285" / "male_back_v_00010_285.bmp",)
+    assert ds.train[0].paths == (
+        root / "Visible" / "285" / "male_back_v_00010_285.bmp",
+    )
 
 
 def test_the_toy_searches_in_both_directions(root):
@@ -34,12 +39,16 @@ def test_the_toy_searches_in_both_directions(root):
 
 def test_query_and_gallery_are_of_different_cameras(root):
     ds = regdb.read(root)
-    assert {t.camera for t in ds.query("ir2vis")}.isdisjoint(t.camera for t in ds.gallery("ir2vis"))
+    assert {t.camera for t in ds.query("ir2vis")}.isdisjoint(
+        t.camera for t in ds.gallery("ir2vis")
+    )
 
 
 def test_each_trial_reads_its_own_lists(root):
     for name, lines in toys.REGDB.items():
-        swapped = {"train": "test", "test": "train"}[name.split("_")[0]] + name[name.index("_") :]
+        swapped = {"train": "test", "test": "train"}[name.split("_")[0]] + name[
+            name.index("_") :
+        ]
         toys.write_lines(root / "idx" / swapped.replace("_1", "_10"), lines)
     assert {t.identity for t in regdb.read(root, trial=10).train} == {20, 73}
     assert {t.identity for t in regdb.read(root, trial=1).train} == {285, 117}

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 from test_video import ONE, turned
 
-from vvi.__main__ import main
-from vvi.data import open_dataset, sequences, tracks, validate
-from vvi.data.sequences import write_tracklets
+from vvi.cli.main import main
+from vvi.data import open_dataset, validate
 from vvi.data.synthetic.crossing import Crossing, film, read_truth, write_crossing
-from vvi.data.tracks import CORNERS, Cut
 from vvi.data.video import open_video, write_video
+from vvi.video import tracking, tracklets
+from vvi.video.tracking import CORNERS, Cut
+from vvi.video.tracklets import write_tracklets
 
-SCENE = Crossing(people=(1, 2), camera=2, frames=120, height=160, width=240, preset="tiny")
+SCENE = Crossing(
+    people=(1, 2), camera=2, frames=120, height=160, width=240, preset="tiny"
+)
 RULE = Cut(step=5, height=30)
 
 
@@ -29,8 +32,16 @@ class Known:
     def __call__(self, frames: np.ndarray) -> list[np.ndarray]:
         boxes = []
         for _ in frames:
-            now = self.truth[(self.truth.frame == self.frame) & (self.truth.visible > 0.5) & (self.frame < self.blind)]
-            boxes.append(np.concatenate((now[CORNERS].to_numpy(float), np.full((len(now), 1), 0.9)), 1))
+            now = self.truth[
+                (self.truth.frame == self.frame)
+                & (self.truth.visible > 0.5)
+                & (self.frame < self.blind)
+            ]
+            boxes.append(
+                np.concatenate(
+                    (now[CORNERS].to_numpy(float), np.full((len(now), 1), 0.9)), 1
+                )
+            )
             self.frame += 1
         return boxes
 
@@ -38,48 +49,80 @@ class Known:
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("videos")
-    return {modality: write_crossing(SCENE, modality, folder / f"{modality}.mp4") for modality in ("vis", "ir")}
+    return {
+        modality: write_crossing(SCENE, modality, folder / f"{modality}.mp4")
+        for modality in ("vis", "ir")
+    }
 
 
 def made(videos, modality, root, camera=3, **options):
-    return write_tracklets(videos[modality], root, camera, modality, Known(read_truth(videos[modality])), RULE, **options)
+    return write_tracklets(
+        videos[modality],
+        root,
+        camera,
+        modality,
+        Known(read_truth(videos[modality])),
+        RULE,
+        **options,
+    )
 
 
 def content(root) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_the_reader_takes_what_was_written(videos, tmp_path):
     done = made(videos, "ir", tmp_path / "set")
     dataset = open_dataset(tmp_path / "set", part="test")
     query = dataset.query("ir2vis")
-    assert len(query) == done.tracklets > 0 and dataset.gallery("ir2vis") == () and dataset.train == ()
-    assert {(t.camera, t.modality) for t in query} == {(3, "ir")} and {t.identity for t in query} == set(done.identities.values())
+    assert (
+        len(query) == done.tracklets > 0
+        and dataset.gallery("ir2vis") == ()
+        and dataset.train == ()
+    )
+    assert {(t.camera, t.modality) for t in query} == {(3, "ir")} and {
+        t.identity for t in query
+    } == set(done.identities.values())
     assert all(12 <= len(t) <= 24 for t in query)
     assert validate(dataset) == []
-    assert done.frames == SCENE.frames and sorted(p.name for p in tmp_path.iterdir()) == ["set"]
+    assert done.frames == SCENE.frames and sorted(
+        p.name for p in tmp_path.iterdir()
+    ) == ["set"]
 
 
 def test_pictures_show_the_people_of_the_scene(videos, tmp_path):
     """Independent: every picture is compared with the part of the film around the known box of the person whom the track follows."""
     done = made(videos, "ir", tmp_path / "set")
     frames, truth = film(SCENE, "ir")
-    people = tracks.people(done.tracks, truth)
+    people = tracking.people(done.tracks, truth)
     track = {identity: number for number, identity in done.identities.items()}
     for t in open_dataset(tmp_path / "set", part="test").query("ir2vis"):
         for path in t.paths:
             moment = int(path.stem) - 1
-            row = truth[(truth.frame == moment) & (truth.identity == people[track[t.identity]])].iloc[0]
+            row = truth[
+                (truth.frame == moment) & (truth.identity == people[track[t.identity]])
+            ].iloc[0]
             picture = cv2.imread(str(path))[..., ::-1]
             assert moment % 5 == 0 and picture.shape[0] >= min(row.y2 - row.y1, 160) - 2
-            box = done.tracks[(done.tracks.frame == moment) & (done.tracks.track == track[t.identity])].iloc[0]
-            middle = (slice(int(box.y1) + 5, int(box.y2) - 5), slice(int(box.x1) + 1, int(box.x2) - 1))
-            there = sequences.crop(frames[moment], box[CORNERS].to_numpy(float))
+            box = done.tracks[
+                (done.tracks.frame == moment) & (done.tracks.track == track[t.identity])
+            ].iloc[0]
+            middle = (
+                slice(int(box.y1) + 5, int(box.y2) - 5),
+                slice(int(box.x1) + 1, int(box.x2) - 1),
+            )
+            there = tracklets.crop(frames[moment], box[CORNERS].to_numpy(float))
             assert there.shape == picture.shape and frames[moment][middle].size
             assert np.abs(there.astype(int) - picture).mean() < 10
 
 
-def test_a_video_that_is_stored_lying_gives_the_same_boxes_and_pictures(videos, tmp_path):
+def test_a_video_that_is_stored_lying_gives_the_same_boxes_and_pictures(
+    videos, tmp_path
+):
     """The truth beside a film is of what a player shows, and so are boxes and pictures."""
     frames = [np.rot90(frame) for frame in open_video(videos["ir"])]
     lying = turned(tmp_path / "lying", (0, ONE, -ONE, 0), frames)
@@ -104,11 +147,20 @@ def test_a_second_video_is_added_to_the_first(videos, tmp_path):
     assert all(after[name] == before[name] for name in before if name.endswith(".jpg"))
     assert after["info/test_name.txt"].startswith(before["info/test_name.txt"])
     dataset = open_dataset(tmp_path / "set", part="test")
-    assert (len(dataset.query("ir2vis")), len(dataset.gallery("ir2vis"))) == (first.tracklets, second.tracklets)
+    assert (len(dataset.query("ir2vis")), len(dataset.gallery("ir2vis"))) == (
+        first.tracklets,
+        second.tracklets,
+    )
     known = json.loads(after["provisional.json"])
-    assert {(w["video"], w["camera"], w["modality"]) for w in known.values()} == {("ir.mp4", 3, "ir"), ("vis.mp4", 4, "vis")}
+    assert {(w["video"], w["camera"], w["modality"]) for w in known.values()} == {
+        ("ir.mp4", 3, "ir"),
+        ("vis.mp4", 4, "vis"),
+    }
     again = made(videos, "vis", tmp_path / "set", camera=4, again=True)
-    assert len(open_dataset(tmp_path / "set", part="test").gallery("ir2vis")) == again.tracklets
+    assert (
+        len(open_dataset(tmp_path / "set", part="test").gallery("ir2vis"))
+        == again.tracklets
+    )
     assert open_dataset(tmp_path / "set", part="test").query("ir2vis") == ()
 
 
@@ -119,7 +171,9 @@ def test_a_video_is_not_cut_into_one_folder_twice(videos, tmp_path):
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(videos["ir"].read_bytes())
     for video, camera in ((videos["ir"], 3), (copy, 5)):
-        with pytest.raises(ValueError, match=r"set holds the tracklets of .*mp4 already"):
+        with pytest.raises(
+            ValueError, match=r"set holds the tracklets of .*mp4 already"
+        ):
             write_tracklets(video, tmp_path / "set", camera, "ir", lambda _: [], RULE)
     assert content(tmp_path / "set") == before
     made(videos, "ir", tmp_path / "set", again=True)
@@ -140,19 +194,34 @@ def test_a_folder_of_an_earlier_version_knows_its_videos_by_name(videos, tmp_pat
 
 def test_short_tracks_are_dropped_and_counted(videos, tmp_path):
     truth = read_truth(videos["ir"])
-    with pytest.raises(ValueError, match="gives no tracklet: 2 tracks, none with 12 kept frames in a row"):
-        write_tracklets(videos["ir"], tmp_path / "set", 1, "ir", Known(truth, blind=40), RULE)
+    with pytest.raises(
+        ValueError,
+        match="gives no tracklet: 2 tracks, none with 12 kept frames in a row",
+    ):
+        write_tracklets(
+            videos["ir"], tmp_path / "set", 1, "ir", Known(truth, blind=40), RULE
+        )
     assert list(tmp_path.iterdir()) == []
     truth = truth[(truth.identity == 1) | (truth.frame < 40)]
     done = write_tracklets(videos["ir"], tmp_path / "set", 1, "ir", Known(truth), RULE)
-    assert done.dropped >= 1 and len(done.identities) == 1 and set(tracks.people(done.tracks, truth).values()) == {1, 2}
+    assert (
+        done.dropped >= 1
+        and len(done.identities) == 1
+        and set(tracking.people(done.tracks, truth).values()) == {1, 2}
+    )
 
 
 def test_the_kept_rate_follows_the_rate_of_the_video(tmp_path):
     """10 frames a second: every second one is kept, so 60 frames are 30 kept ones, 24 and 6 (the track begins with its second box, so frame 0 is not kept)."""
     frames = [np.full((96, 96, 3), 90, np.uint8) for _ in range(60)]
     video = write_video(tmp_path / "slow.mp4", frames, rate=10)
-    done = write_tracklets(video, tmp_path / "set", 1, "vis", lambda some: [np.array([[30.0, 10, 60, 90, 0.9]])] * len(some))
+    done = write_tracklets(
+        video,
+        tmp_path / "set",
+        1,
+        "vis",
+        lambda some: [np.array([[30.0, 10, 60, 90, 0.9]])] * len(some),
+    )
     assert (done.tracklets, done.dropped) == (1, 1)
     (t,) = open_dataset(tmp_path / "set", part="test").gallery("ir2vis")
     assert [int(path.stem) for path in t.paths] == list(range(3, 51, 2))
@@ -160,9 +229,9 @@ def test_the_kept_rate_follows_the_rate_of_the_video(tmp_path):
 
 def test_crops_are_as_wide_as_half_their_height_and_stay_inside():
     frame = np.arange(100 * 200 * 3).reshape(100, 200, 3)
-    assert sequences.crop(frame, np.array([90, 20, 100, 60])).shape == (44, 22, 3)
-    assert sequences.crop(frame, np.array([90, 20, 130, 60])).shape == (44, 44, 3)
-    assert sequences.crop(frame, np.array([0, 0, 10, 100])).shape == (100, 32, 3)
+    assert tracklets.crop(frame, np.array([90, 20, 100, 60])).shape == (44, 22, 3)
+    assert tracklets.crop(frame, np.array([90, 20, 130, 60])).shape == (44, 44, 3)
+    assert tracklets.crop(frame, np.array([0, 0, 10, 100])).shape == (100, 32, 3)
 
 
 def test_a_foreign_folder_is_not_touched(videos, tmp_path):
@@ -176,19 +245,35 @@ def test_a_foreign_folder_is_not_touched(videos, tmp_path):
 
 @pytest.mark.parametrize(("camera", "modality"), [(0, "ir"), (1, "rgb")])
 def test_a_wrong_camera_or_modality_is_refused(videos, tmp_path, camera, modality):
-    with pytest.raises(ValueError, match="cameras count from 1, modalities are vis, ir"):
-        write_tracklets(videos["ir"], tmp_path / "set", camera, modality, Known(read_truth(videos["ir"])))
+    with pytest.raises(
+        ValueError, match="cameras count from 1, modalities are vis, ir"
+    ):
+        write_tracklets(
+            videos["ir"],
+            tmp_path / "set",
+            camera,
+            modality,
+            Known(read_truth(videos["ir"])),
+        )
 
 
-def test_a_failure_while_pictures_are_written_leaves_what_was_there(videos, tmp_path, monkeypatch):
+def test_a_failure_while_pictures_are_written_leaves_what_was_there(
+    videos, tmp_path, monkeypatch
+):
     made(videos, "ir", tmp_path / "set")
     before = content(tmp_path / "set")
-    monkeypatch.setattr(sequences, "_write_crops", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        tracklets,
+        "_write_crops",
+        lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")),
+    )
     with pytest.raises(OSError, match="cannot write .*: No space left on device"):
         made(videos, "vis", tmp_path / "set")
     with pytest.raises(OSError, match="No space left"):
         made(videos, "vis", tmp_path / "new")
-    assert content(tmp_path / "set") == before and [p.name for p in tmp_path.iterdir()] == ["set"]
+    assert content(tmp_path / "set") == before and [
+        p.name for p in tmp_path.iterdir()
+    ] == ["set"]
 
 
 def test_what_a_killed_run_left_is_put_back(videos, tmp_path):
@@ -196,43 +281,101 @@ def test_what_a_killed_run_left_is_put_back(videos, tmp_path):
     (tmp_path / "set").rename(tmp_path / ".set.old")
     (tmp_path / ".set.part").mkdir()
     made(videos, "vis", tmp_path / "set", camera=4)
-    assert {t.modality for side in open_dataset(tmp_path / "set", part="test").sides["ir2vis"] for t in side} == {"vis", "ir"}
+    assert {
+        t.modality
+        for side in open_dataset(tmp_path / "set", part="test").sides["ir2vis"]
+        for t in side
+    } == {"vis", "ir"}
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
 
 
 def test_only_the_test_part_is_asked_for_when_there_is_no_other(videos, tmp_path):
     made(videos, "vis", tmp_path / "set")
-    with pytest.raises(ValueError, match="missing 2 of 5 required files: train_name.txt, track_train_info.txt"):
+    with pytest.raises(
+        ValueError,
+        match="missing 2 of 5 required files: train_name.txt, track_train_info.txt",
+    ):
         open_dataset(tmp_path / "set")
     with pytest.raises(ValueError, match="no part 'gallery'"):
         open_dataset(tmp_path / "set", part="gallery")
 
 
 @pytest.mark.parametrize(
-    ("kind", "says"), [("missing", "does not exist"), ("empty", "is empty"), ("text", "cannot be opened"), ("noise", "is damaged|is cut off|gives no tracklet")]
+    ("kind", "says"),
+    [
+        ("missing", "does not exist"),
+        ("empty", "is empty"),
+        ("text", "cannot be opened"),
+        ("noise", "is damaged|is cut off|gives no tracklet"),
+    ],
 )
-def test_the_command_says_one_line_and_writes_nothing(videos, tmp_path, capsys, kind, says):
+def test_the_command_says_one_line_and_writes_nothing(
+    videos, tmp_path, capsys, kind, says
+):
     import re
 
     path = tmp_path / "bad.mp4"
     if kind != "missing":
         whole = videos["ir"].read_bytes()
         third = len(whole) // 3
-        path.write_bytes({"empty": b"", "text": b"no video\n" * 99, "noise": whole[:third] + np.random.default_rng(0).bytes(third) + whole[2 * third :]}[kind])
-    code = main(["tracklets", str(path), "--out", str(tmp_path / "set"), "--camera", "1", "--modality", "ir"])
+        path.write_bytes(
+            {
+                "empty": b"",
+                "text": b"no video\n" * 99,
+                "noise": whole[:third]
+                + np.random.default_rng(0).bytes(third)
+                + whole[2 * third :],
+            }[kind]
+        )
+    code = main(
+        [
+            "tracklets",
+            str(path),
+            "--out",
+            str(tmp_path / "set"),
+            "--camera",
+            "1",
+            "--modality",
+            "ir",
+        ]
+    )
     out = capsys.readouterr()
     assert code == 2 and out.out == ""
-    assert len(out.err.splitlines()) == 1 and str(path) in out.err and re.search(says, out.err)
+    assert (
+        len(out.err.splitlines()) == 1
+        and str(path) in out.err
+        and re.search(says, out.err)
+    )
     assert not [p for p in tmp_path.iterdir() if p != path]
 
 
-def test_the_command_cuts_tracklets_with_the_stored_detector(tmp_path, capsys, monkeypatch):
+def test_the_command_cuts_tracklets_with_the_stored_detector(
+    tmp_path, capsys, monkeypatch
+):
     """Two people of the test split at the size that the stored detector knows: tracklets of both, read back as they are."""
     monkeypatch.setenv("VVI_RUNS", str(tmp_path / "none"))
     scene = Crossing(people=(503, 505), camera=2, frames=130)
     video = write_crossing(scene, "ir", tmp_path / "night.mp4")
-    assert main(["tracklets", str(video), "--out", str(tmp_path / "set"), "--camera", "2", "--modality", "ir"]) == 0
+    assert (
+        main(
+            [
+                "tracklets",
+                str(video),
+                "--out",
+                str(tmp_path / "set"),
+                "--camera",
+                "2",
+                "--modality",
+                "ir",
+            ]
+        )
+        == 0
+    )
     assert "tracklets of" in capsys.readouterr().out
     query = open_dataset(tmp_path / "set", part="test").query("ir2vis")
-    assert query and all(12 <= len(t) <= 24 for t in query) and len({t.identity for t in query}) >= 2
+    assert (
+        query
+        and all(12 <= len(t) <= 24 for t in query)
+        and len({t.identity for t in query}) >= 2
+    )
     assert main(["check", str(tmp_path / "set"), "--set", "part=test"]) == 0

@@ -22,14 +22,24 @@ from vvi.data.synthetic import store
 from vvi.data.synthetic.presets import Plan, Preset
 from vvi.types import DataError, Tracklet
 
-SMALL = Preset("small", Plan(10, full=0, last=(12, 14)), Plan(4, full=0, last=(12, 14)), 32, 16, still=(6, 2, 3), paired=6)
+SMALL = Preset(
+    "small",
+    Plan(10, full=0, last=(12, 14)),
+    Plan(4, full=0, last=(12, 14)),
+    32,
+    16,
+    still=(6, 2, 3),
+    paired=6,
+)
 TINY_HASH = "2ab75620304868c74d46548dd7cc5ccb1e4825ded507770282136ddcf5924e11"
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`SMALL`, written without interruption by one process."""
-    return synthetic.write(tmp_path_factory.mktemp("small") / "set", SMALL, workers=1, progress=False)
+    return synthetic.write(
+        tmp_path_factory.mktemp("small") / "set", SMALL, workers=1, progress=False
+    )
 
 
 def manifest(root: Path) -> dict:
@@ -46,11 +56,20 @@ def test_the_tiny_set_has_the_same_bytes_on_every_machine(tiny_root: Path):
 
 def test_the_manifest_hash_is_that_of_the_files(tiny_root: Path):
     assert manifest(tiny_root)["hash"] == synthetic.content_hash(tiny_root)
-    assert sorted(p.name for p in tiny_root.iterdir() if not p.name.isdigit()) == ["info", "manifest.json", "masks"]
+    assert sorted(p.name for p in tiny_root.iterdir() if not p.name.isdigit()) == [
+        "info",
+        "manifest.json",
+        "masks",
+    ]
 
 
 def test_any_number_of_processes_writes_the_same_bytes(whole: Path, tmp_path: Path):
-    assert synthetic.content_hash(synthetic.write(tmp_path / "two", SMALL, workers=2, progress=False)) == manifest(whole)["hash"]
+    assert (
+        synthetic.content_hash(
+            synthetic.write(tmp_path / "two", SMALL, workers=2, progress=False)
+        )
+        == manifest(whole)["hash"]
+    )
 
 
 def test_another_seed_writes_other_bytes(whole: Path, tmp_path: Path):
@@ -63,14 +82,28 @@ def test_the_reader_finds_the_tracklets_that_were_planned(tiny_root: Path):
     lengths = rows(frames)
     first = frames.drop_duplicates("mask").set_index("mask")
     kept = lengths[lengths >= 12].index
-    for split, tracklets in (("train", dataset.train), ("test", (*dataset.query("ir2vis"), *dataset.gallery("ir2vis")))):
-        expected = Counter((r.identity, r.camera, r.modality, int(lengths[m])) for m, r in first.loc[kept].iterrows() if r.split == split)
-        assert Counter((t.identity, t.camera, t.modality, len(t)) for t in tracklets) == expected
+    for split, tracklets in (
+        ("train", dataset.train),
+        ("test", (*dataset.query("ir2vis"), *dataset.gallery("ir2vis"))),
+    ):
+        expected = Counter(
+            (r.identity, r.camera, r.modality, int(lengths[m]))
+            for m, r in first.loc[kept].iterrows()
+            if r.split == split
+        )
+        assert (
+            Counter((t.identity, t.camera, t.modality, len(t)) for t in tracklets)
+            == expected
+        )
     dropped = lengths[lengths < 12].index
     assert len(dropped) == sum(dataset.dropped.values()) > 0
     assert not dataset.problems
     listed = set(frames.path)
-    assert all(p.relative_to(tiny_root).as_posix() in listed and p.is_file() for t in dataset.train for p in t.paths)
+    assert all(
+        p.relative_to(tiny_root).as_posix() in listed and p.is_file()
+        for t in dataset.train
+        for p in t.paths
+    )
 
 
 def test_every_tiny_identity_is_kept_by_two_cameras_of_each_modality(tiny_root: Path):
@@ -78,13 +111,18 @@ def test_every_tiny_identity_is_kept_by_two_cameras_of_each_modality(tiny_root: 
     everyone = (*dataset.train, *dataset.query("ir2vis"), *dataset.gallery("ir2vis"))
     seen: dict[tuple[int, str], set[int]] = {}
     for tracklet in everyone:
-        seen.setdefault((tracklet.identity, tracklet.modality), set()).add(tracklet.camera)
+        seen.setdefault((tracklet.identity, tracklet.modality), set()).add(
+            tracklet.camera
+        )
     assert len(seen) == 32
     assert min(map(len, seen.values())) >= 2
 
 
 def test_frames_continue_from_one_tracklet_to_the_next(tiny_root: Path):
-    frames, factors = synthetic.read_frames(tiny_root), synthetic.read_factors(tiny_root)
+    frames, factors = (
+        synthetic.read_frames(tiny_root),
+        synthetic.read_factors(tiny_root),
+    )
     for (identity, _, _), film in frames.groupby(["identity", "modality", "camera"]):
         assert film.frame.tolist() == list(range(1, 5 * len(film), 5))
         assert film.tracklet.tolist() == [k // 24 + 1 for k in range(len(film))]
@@ -94,7 +132,10 @@ def test_frames_continue_from_one_tracklet_to_the_next(tiny_root: Path):
 
 
 def test_pictures_have_three_channels_and_infrared_ones_are_grey(tiny_root: Path):
-    for tracklet in (*open_dataset(tiny_root).query("ir2vis")[:3], *open_dataset(tiny_root).gallery("ir2vis")[:3]):
+    for tracklet in (
+        *open_dataset(tiny_root).query("ir2vis")[:3],
+        *open_dataset(tiny_root).gallery("ir2vis")[:3],
+    ):
         with Image.open(tracklet.paths[0]) as picture:
             pixels = np.asarray(picture).astype(int)
         assert pixels.shape == (64, 32, 3)
@@ -106,7 +147,9 @@ def test_masks_belong_to_the_frames_of_a_tracklet(tiny_root: Path):
     masks = synthetic.read_masks(tiny_root, tracklet)
     assert masks.shape == (len(tracklet), 64, 32)
     assert masks.dtype == bool
-    picked = Tracklet(tracklet.paths[5:2:-1], tracklet.identity, tracklet.camera, tracklet.modality)
+    picked = Tracklet(
+        tracklet.paths[5:2:-1], tracklet.identity, tracklet.camera, tracklet.modality
+    )
     assert np.array_equal(synthetic.read_masks(str(tiny_root), picked), masks[5:2:-1])
 
 
@@ -115,7 +158,9 @@ def test_masked_pixels_stand_out_of_the_infrared_scenery(tiny_root: Path):
     sound = set(frames.path[frames.fault == "none"])
     inside, outside = [], []
     for tracklet in open_dataset(tiny_root).query("ir2vis"):
-        for path, mask in zip(tracklet.paths, synthetic.read_masks(tiny_root, tracklet), strict=True):
+        for path, mask in zip(
+            tracklet.paths, synthetic.read_masks(tiny_root, tracklet), strict=True
+        ):
             if path.relative_to(tiny_root).as_posix() in sound:
                 grey = np.asarray(Image.open(path).convert("L"))
                 inside.append(grey[mask].mean())
@@ -131,7 +176,17 @@ def test_factors_have_one_row_per_identity(tiny_root: Path):
     for split in ("train", "test"):
         groups = factors.look_alike_group[factors.split == split]
         assert Counter(groups[groups >= 0].value_counts()) == Counter({2: 1})
-    assert {"height", "girth", "sleeves", "pattern", "bag", "rate", "arm_left", "top_vis", "top_ir"} <= set(factors.columns)
+    assert {
+        "height",
+        "girth",
+        "sleeves",
+        "pattern",
+        "bag",
+        "rate",
+        "arm_left",
+        "top_vis",
+        "top_ir",
+    } <= set(factors.columns)
 
 
 def test_a_table_of_an_unfinished_set_is_a_clear_error(tmp_path: Path):
@@ -149,13 +204,23 @@ def test_a_complete_set_is_returned_at_once(whole: Path):
     assert not synthetic.is_complete(whole.parent, SMALL)
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"layout": "regdb"}, {"preset": "tiny"}, {"preset": Preset("small", Plan(2), Plan(2))}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"layout": "regdb"},
+        {"preset": "tiny"},
+        {"preset": Preset("small", Plan(2), Plan(2))},
+    ],
+)
 def test_a_folder_with_another_set_is_an_error(whole: Path, change: dict):
     with pytest.raises(ValueError, match="holds a(nother)? synthetic set"):
         synthetic.write(whole, **({"preset": SMALL, "progress": False} | change))
 
 
-def test_a_set_of_another_version_is_an_error(whole: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_set_of_another_version_is_an_error(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(synthetic, "VERSION", synthetic.VERSION + 1)
     assert not synthetic.is_complete(whole, SMALL)
     with pytest.raises(ValueError, match="version"):
@@ -192,7 +257,11 @@ def test_a_run_killed_in_the_middle_reads_as_incomplete_and_goes_on(tmp_path: Pa
         "from vvi.data.synthetic.world import World\n"
         f"if __name__ == '__main__':\n    synthetic.write(sys.argv[1], {many!r}, workers=2)\n"
     )
-    run = subprocess.Popen([sys.executable, str(script), str(root)], start_new_session=True, stderr=subprocess.DEVNULL)
+    run = subprocess.Popen(
+        [sys.executable, str(script), str(root)],
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
     while not finished(root):
         assert run.poll() is None, "the run ended before it could be killed"
         time.sleep(0.002)
@@ -204,9 +273,17 @@ def test_a_run_killed_in_the_middle_reads_as_incomplete_and_goes_on(tmp_path: Pa
     wait_for_the_end_of(run.pid)
     done = finished(root)
     assert 0 < len(done) < 100
-    ages = {frame.relative_to(part / "files"): frame.stat().st_mtime_ns for part in done for frame in (part / "files").rglob("*.jpg")}
+    ages = {
+        frame.relative_to(part / "files"): frame.stat().st_mtime_ns
+        for part in done
+        for frame in (part / "files").rglob("*.jpg")
+    }
     synthetic.write(root, many, progress=False)
-    assert manifest(root)["hash"] == synthetic.content_hash(root) == manifest(whole)["hash"]
+    assert (
+        manifest(root)["hash"]
+        == synthetic.content_hash(root)
+        == manifest(whole)["hash"]
+    )
     assert {path: (root / path).stat().st_mtime_ns for path in ages} == ages
     assert not (root / store.PARTS).exists()
 

@@ -15,7 +15,10 @@ RAMP = np.linspace(0, 255, 64).astype(np.uint8)
 
 def pictures(count: int) -> list[np.ndarray]:
     """Soft pictures that differ: a ramp that moves, brighter to the right."""
-    return [np.repeat(np.repeat(np.roll(RAMP, 5 * k)[None, :, None], 48, 0), 3, 2) for k in range(count)]
+    return [
+        np.repeat(np.repeat(np.roll(RAMP, 5 * k)[None, :, None], 48, 0), 3, 2)
+        for k in range(count)
+    ]
 
 
 def test_frames_come_back_in_order_at_their_rate(tmp_path):
@@ -23,9 +26,16 @@ def test_frames_come_back_in_order_at_their_rate(tmp_path):
     video = open_video(write_video(tmp_path / "a.mp4", frames, rate=12, quality=5))
     assert (video.rate, video.height, video.width) == (12.0, 48, 64)
     seen = list(video)
-    assert len(seen) == 30 and all(frame.shape == (48, 64, 3) and frame.dtype == np.uint8 for frame in seen)
-    for k, frame in enumerate(seen):  # nearest to itself: no frame is lost, doubled or out of place
-        assert np.argmin([np.abs(frame.astype(int) - other).mean() for other in frames]) == k
+    assert len(seen) == 30 and all(
+        frame.shape == (48, 64, 3) and frame.dtype == np.uint8 for frame in seen
+    )
+    for k, frame in enumerate(
+        seen
+    ):  # nearest to itself: no frame is lost, doubled or out of place
+        assert (
+            np.argmin([np.abs(frame.astype(int) - other).mean() for other in frames])
+            == k
+        )
     assert len(list(video)) == 30, "a video can be read twice"
 
 
@@ -82,7 +92,13 @@ def test_a_video_at_a_slant_is_refused(tmp_path):
 
 def broken(path, kind: str):
     """A file of each kind that cannot be read as a video."""
-    whole = write_video(path.with_name("whole.mp4"), [np.random.default_rng(k).integers(0, 256, (48, 64, 3), np.uint8) for k in range(40)]).read_bytes()
+    whole = write_video(
+        path.with_name("whole.mp4"),
+        [
+            np.random.default_rng(k).integers(0, 256, (48, 64, 3), np.uint8)
+            for k in range(40)
+        ],
+    ).read_bytes()
     if kind == "empty":
         path.write_bytes(b"")
     elif kind == "text":
@@ -91,7 +107,11 @@ def broken(path, kind: str):
         path.write_bytes(whole[: len(whole) // 2])
     elif kind == "noise inside":
         middle = len(whole) // 4
-        path.write_bytes(whole[:middle] + np.random.default_rng(0).bytes(middle) + whole[2 * middle :])
+        path.write_bytes(
+            whole[:middle]
+            + np.random.default_rng(0).bytes(middle)
+            + whole[2 * middle :]
+        )
     elif kind == "folder":
         path.mkdir()
     elif kind == "sound":
@@ -104,7 +124,9 @@ def _write_sound(path) -> None:
 
     with av.open(str(path), "w") as file:
         stream = file.add_stream("aac", rate=8000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 4096), np.float32), format="fltp", layout="mono"
+        )
         frame.sample_rate = 8000
         file.mux(stream.encode(frame))
         file.mux(stream.encode())
@@ -112,12 +134,22 @@ def _write_sound(path) -> None:
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".avi"])
 @pytest.mark.parametrize("share", [0.4, 0.9])
-def test_a_video_that_ends_too_soon_is_refused_in_every_container(tmp_path, suffix, share):
-    whole = write_video(tmp_path / f"whole{suffix}", [np.random.default_rng(k).integers(0, 256, (48, 64, 3), np.uint8) for k in range(60)])
+def test_a_video_that_ends_too_soon_is_refused_in_every_container(
+    tmp_path, suffix, share
+):
+    whole = write_video(
+        tmp_path / f"whole{suffix}",
+        [
+            np.random.default_rng(k).integers(0, 256, (48, 64, 3), np.uint8)
+            for k in range(60)
+        ],
+    )
     assert len(list(open_video(whole))) == 60
     cut = tmp_path / f"cut{suffix}"
     cut.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
-    with pytest.raises(ValueError, match=rf"video {cut} (is cut off|is damaged|cannot be opened)"):
+    with pytest.raises(
+        ValueError, match=rf"video {cut} (is cut off|is damaged|cannot be opened)"
+    ):
         list(open_video(cut))
 
 

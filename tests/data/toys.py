@@ -59,8 +59,13 @@ def campus(root: Path, images: bool = True) -> Path:
     """The toy of BUPTCampus."""
     index: dict = {}
     for (pid, modality, camera, tracklet), frames in CAMPUS.items():
-        paths = [f"{pid}/{modality}/{camera}/{pid}_{modality}_{camera}_{tracklet}_{frame}.jpg" for frame in frames]
-        index.setdefault(pid, {}).setdefault(modality, {}).setdefault(camera, {})[tracklet] = paths
+        paths = [
+            f"{pid}/{modality}/{camera}/{pid}_{modality}_{camera}_{tracklet}_{frame}.jpg"
+            for frame in frames
+        ]
+        index.setdefault(pid, {}).setdefault(modality, {}).setdefault(camera, {})[
+            tracklet
+        ] = paths
         for path in paths if images else []:
             write_image(root / "DATA" / path)
     (root / "DATA").mkdir(parents=True, exist_ok=True)
@@ -70,7 +75,9 @@ def campus(root: Path, images: bool = True) -> Path:
     return root
 
 
-def vcm(root: Path, info: bool = True, split: bool = False, images: bool = False) -> Path:
+def vcm(
+    root: Path, info: bool = True, split: bool = False, images: bool = False
+) -> Path:
     """The toy in layout A (default), B (`info=False`) or C (`split=True`); without images, as readers need none."""
     for name, lines in VCM.items():
         write_lines(root / "info" / name if info else root / name, lines)
@@ -79,7 +86,11 @@ def vcm(root: Path, info: bool = True, split: bool = False, images: bool = False
         base.mkdir(exist_ok=True)
         for name in VCM[f"{part}_name.txt"] if images else []:
             identity, rest = name.split("M")
-            modality, camera, frame = {"1": "ir", "2": "rgb"}[rest[0]], rest[2:].split("T")[0], name.split("F")[1]
+            modality, camera, frame = (
+                {"1": "ir", "2": "rgb"}[rest[0]],
+                rest[2:].split("T")[0],
+                name.split("F")[1],
+            )
             write_image(base / identity / modality / f"D{camera}" / frame)
     return root
 
@@ -118,5 +129,7 @@ def replace_line(path: Path, number: int, text: str | None) -> None:
 def write_image(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    Image.effect_noise((16, 32), 60).convert("RGB").save(buffer, "BMP" if path.suffix == ".bmp" else "JPEG")
+    Image.effect_noise((16, 32), 60).convert("RGB").save(
+        buffer, "BMP" if path.suffix == ".bmp" else "JPEG"
+    )
     path.write_bytes(buffer.getvalue())

@@ -4,9 +4,11 @@ import csv
 
 import pytest
 import torch
-from vvi import experiment, extras
+
+from vvi import experiment
 from vvi.config import preset
 from vvi.engine import logs, progress
+from vvi.runtime import optional
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def test_without_the_package_the_extra_is_named(run, monkeypatch, tmp_path):
     def absent(package, extra):
         raise RuntimeError(f"this needs {package}: pip install 'vvi[{extra}]'")
 
-    monkeypatch.setattr(extras, "load", absent)
+    monkeypatch.setattr(optional, "load", absent)
     with pytest.raises(RuntimeError, match=r"tensorboardX.*vvi\[logs\]"):
         run(log="tensorboard")
     assert not list(tmp_path.iterdir())

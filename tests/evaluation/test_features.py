@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import save_file
+
 from vvi import metrics
 from vvi.evaluation import features, ranking
 from vvi.evaluation.features import Features, FeaturesError

@@ -5,6 +5,7 @@ from math import exp
 import numpy as np
 import pytest
 import torch
+
 from vvi import metrics
 from vvi.evaluation import rerank as module
 from vvi.evaluation.rerank import rerank

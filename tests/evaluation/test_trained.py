@@ -5,9 +5,10 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
 from vvi import experiment, methods
 from vvi.config import preset
-from vvi.evaluation.trained import load_run_or_file
+from vvi.experiment.trained_network import load_run_or_file
 from vvi.runtime.tensors import CheckpointError
 
 

@@ -6,20 +6,33 @@ import pytest
 import torch
 from torch import nn
 
-from vvi import methods, optim, train
+from vvi import methods
 from vvi.config import Recipe
-from vvi.seed import seed_everything
+from vvi.engine import optim, train
+from vvi.runtime.random import seed_everything
 from vvi.types import Batch
 
-RECIPE = Recipe(optimiser="adamw", lr=3e-3, slow=1.0, warmup=0, milestones=(), weight_decay=0.0, epochs=200)
+RECIPE = Recipe(
+    optimiser="adamw",
+    lr=3e-3,
+    slow=1.0,
+    warmup=0,
+    milestones=(),
+    weight_decay=0.0,
+    epochs=200,
+)
 
 
 def batch(step=0, identities=4, tracklets=2, frames=3):
     g = torch.Generator().manual_seed(step)
     ids = torch.arange(identities).repeat_interleave(tracklets)
     n = len(ids)
-    look = torch.randn(identities, 1, 3, 32, 16, generator=g)[ids]  # an identity looks alike in both modalities, so that a batch can be learned
-    vis, ir = (look + 0.3 * torch.randn(n, frames, 3, 32, 16, generator=g) for _ in range(2))
+    look = torch.randn(identities, 1, 3, 32, 16, generator=g)[
+        ids
+    ]  # an identity looks alike in both modalities, so that a batch can be learned
+    vis, ir = (
+        look + 0.3 * torch.randn(n, frames, 3, 32, 16, generator=g) for _ in range(2)
+    )
     return Batch(vis, ir, ids, torch.arange(n), torch.arange(n, 2 * n), step)
 
 
@@ -31,7 +44,10 @@ def build(name, seed=0):
 def iterate(method, steps, epoch=0.0, engine=None):
     engine = engine or train.fabric("cpu")
     optimisers = optim.build(method, RECIPE)
-    return [train.iteration(method, batch(0), optimisers, epoch, RECIPE.lr, engine) for _ in range(steps)]
+    return [
+        train.iteration(method, batch(0), optimisers, epoch, RECIPE.lr, engine)
+        for _ in range(steps)
+    ]
 
 
 @pytest.mark.parametrize("name", methods.names())
@@ -48,14 +64,27 @@ def test_embeddings_have_unit_norm_and_one_row_per_clip(name):
 def test_the_embedding_of_a_clip_does_not_depend_on_its_neighbours(name):
     method, clips = build(name).eval(), torch.randn(4, 3, 3, 32, 16)
     with torch.no_grad():
-        torch.testing.assert_close(method.embed(clips, "ir")[2:3], method.embed(clips[2:3], "ir"), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            method.embed(clips, "ir")[2:3],
+            method.embed(clips[2:3], "ir"),
+            rtol=1e-4,
+            atol=1e-5,
+        )
 
 
 @pytest.mark.parametrize("name", methods.names())
 def test_each_phase_moves_its_parts_and_nothing_else(name):
     method = build(name).train()
-    for norm in (m for m in method.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.affine and not m.weight.any()):
-        nn.init.ones_(norm.weight)  # a norm that starts at zero, as that of a residual block may, hides what stands before it from its first gradient
+    for norm in (
+        m
+        for m in method.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm)
+        and m.affine
+        and not m.weight.any()
+    ):
+        nn.init.ones_(
+            norm.weight
+        )  # a norm that starts at zero, as that of a residual block may, hides what stands before it from its first gradient
     for phase in method.phases:
         before = copy.deepcopy(dict(method.named_parameters()))
         moved = {id(p) for p in method.parameters_of(phase)}
@@ -65,7 +94,9 @@ def test_each_phase_moves_its_parts_and_nothing_else(name):
         method.phases = method_with_one
         for key, p in method.named_parameters():
             changed = not torch.equal(p, before[key])
-            assert changed == (id(p) in moved), f"{phase.name}: {key} {'moved' if changed else 'stayed'}"
+            assert changed == (id(p) in moved), (
+                f"{phase.name}: {key} {'moved' if changed else 'stayed'}"
+            )
 
 
 @pytest.mark.parametrize("name", methods.names())
@@ -77,14 +108,27 @@ def test_the_phases_together_move_every_trainable_parameter(name):
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("name", methods.names())
-def test_a_step_gives_every_parameter_of_its_phases_a_gradient_in_either_precision(name, precision, monkeypatch):
+def test_a_step_gives_every_parameter_of_its_phases_a_gradient_in_either_precision(
+    name, precision, monkeypatch
+):
     method, engine = build(name).train(), train.fabric("cpu", precision)
     for phase in method.phases:
         monkeypatch.setattr(method, "phases", (phase,))
         optimisers, reached = optim.build(method, RECIPE), []
-        optimisers[phase.optimiser].register_step_pre_hook(lambda *_, seen=reached, phase=phase: seen.extend(p.grad for p in method.parameters_of(phase)))
-        train.iteration(method, batch(0), optimisers, phase.epochs[0], RECIPE.lr, engine)
-        assert reached and all(grad is not None and grad.dtype == torch.float32 and torch.isfinite(grad).all() for grad in reached)
+        optimisers[phase.optimiser].register_step_pre_hook(
+            lambda *_, seen=reached, phase=phase: seen.extend(
+                p.grad for p in method.parameters_of(phase)
+            )
+        )
+        train.iteration(
+            method, batch(0), optimisers, phase.epochs[0], RECIPE.lr, engine
+        )
+        assert reached and all(
+            grad is not None
+            and grad.dtype == torch.float32
+            and torch.isfinite(grad).all()
+            for grad in reached
+        )
 
 
 @pytest.mark.parametrize("name", methods.names())
@@ -96,7 +140,9 @@ def test_losses_are_finite_named_scalars(name):
 @pytest.mark.parametrize("name", methods.names())
 def test_the_same_seed_gives_the_same_losses(name):
     first, second = (iterate(build(name, 3).train(), 3)[-1] for _ in range(2))
-    assert {k: v.item() for k, v in first.items()} == {k: v.item() for k, v in second.items()}
+    assert {k: v.item() for k, v in first.items()} == {
+        k: v.item() for k, v in second.items()
+    }
 
 
 @pytest.mark.parametrize("name", methods.names())
@@ -109,7 +155,11 @@ def test_one_batch_can_be_learned_by_heart(name):
 @pytest.mark.parametrize("name", methods.names())
 def test_modules_define_what_the_book_reads(name):
     found = methods.module(name)
-    assert isinstance(found.VERSION, int) and found.Config.__dataclass_params__.frozen and found.__doc__
+    assert (
+        isinstance(found.VERSION, int)
+        and found.Config.__dataclass_params__.frozen
+        and found.__doc__
+    )
     assert set(found.SWEEPS) <= set(found.ABLATIONS)
     table, row = found.MAIN
     assert row in found.ABLATIONS[table] and table not in found.SWEEPS
@@ -137,5 +187,11 @@ def test_the_helper_of_this_file_sees_a_part_that_should_not_move():
     before = copy.deepcopy(method.trunk.layer4.state_dict())
     weight = method.neck.classifier.weight.detach().clone()
     iterate(method, 1)
-    assert all(torch.equal(before[k], v) for k, v in method.trunk.layer4.state_dict().items() if "running" not in k and "tracked" not in k)
-    assert not torch.equal(weight, method.neck.classifier.weight) and isinstance(method.trunk, nn.Module)
+    assert all(
+        torch.equal(before[k], v)
+        for k, v in method.trunk.layer4.state_dict().items()
+        if "running" not in k and "tracked" not in k
+    )
+    assert not torch.equal(weight, method.neck.classifier.weight) and isinstance(
+        method.trunk, nn.Module
+    )

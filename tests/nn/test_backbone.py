@@ -11,14 +11,22 @@ def test_resnet50_keeps_the_shapes_of_the_paper():
     with torch.no_grad():
         maps = trunk.stem(torch.zeros(1, 3, 288, 144), "vis")
         assert maps.shape == (1, 64, 72, 36)
-        for stage, shape in (("layer1", (256, 72, 36)), ("layer2", (512, 36, 18)), ("layer3", (1024, 18, 9)), ("layer4", (2048, 18, 9))):
+        for stage, shape in (
+            ("layer1", (256, 72, 36)),
+            ("layer2", (512, 36, 18)),
+            ("layer3", (1024, 18, 9)),
+            ("layer4", (2048, 18, 9)),
+        ):
             maps = getattr(trunk, stage)(maps)
             assert maps.shape[1:] == shape
 
 
 def test_counts_of_the_stages_match_the_card():
     trunk = backbone.build("resnet50")
-    count = lambda *parts: sum(p.numel() for part in parts for p in part.parameters())  # noqa: E731
+
+    def count(*parts):
+        return sum(p.numel() for part in parts for p in part.parameters())
+
     assert count(trunk.stems) == 19_072
     assert count(trunk.layer1, trunk.layer2, trunk.layer3) == 8_533_760
     assert count(trunk.layer4) == 14_964_736
@@ -29,7 +37,9 @@ def test_every_trunk_offers_the_same_interface(name):
     trunk = backbone.build(name)
     maps = trunk.both(torch.zeros(2, 3, 3, 32, 16), torch.zeros(2, 3, 3, 32, 16))
     assert maps.shape[:2] == (12, trunk.channels[0])
-    for stage, channels in zip(("layer1", "layer2", "layer3", "layer4"), trunk.channels[1:], strict=True):
+    for stage, channels in zip(
+        ("layer1", "layer2", "layer3", "layer4"), trunk.channels[1:], strict=True
+    ):
         maps = getattr(trunk, stage)(maps)
         assert maps.shape[1] == channels
 
@@ -45,8 +55,12 @@ def test_both_puts_visible_first_and_keeps_time_apart():
     vis, ir = torch.randn(2, 3, 3, 32, 16), torch.randn(2, 3, 3, 32, 16)
     with torch.no_grad():
         maps = trunk.both(vis, ir)
-        torch.testing.assert_close(maps[1 * 3 + 2], trunk.stem(vis[1, 2][None], "vis")[0])
-        torch.testing.assert_close(maps[6 + 0 * 3 + 1], trunk.stem(ir[0, 1][None], "ir")[0])
+        torch.testing.assert_close(
+            maps[1 * 3 + 2], trunk.stem(vis[1, 2][None], "vis")[0]
+        )
+        torch.testing.assert_close(
+            maps[6 + 0 * 3 + 1], trunk.stem(ir[0, 1][None], "ir")[0]
+        )
 
 
 def test_unknown_trunks_and_weights_are_named():
@@ -60,7 +74,9 @@ def test_unknown_trunks_and_weights_are_named():
         backbone.build("resnet50", "places")
 
 
-def test_missing_imagenet_weights_say_what_to_download_and_where_to_put_it(monkeypatch, tmp_path):
+def test_missing_imagenet_weights_say_what_to_download_and_where_to_put_it(
+    monkeypatch, tmp_path
+):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
     def no_network(*args, **kwargs):
@@ -71,7 +87,9 @@ def test_missing_imagenet_weights_say_what_to_download_and_where_to_put_it(monke
         backbone.build("resnet50", "imagenet")
 
 
-def test_a_weight_file_on_disk_is_loaded_with_its_hash_checked_and_goes_to_both_stems(monkeypatch, tmp_path):
+def test_a_weight_file_on_disk_is_loaded_with_its_hash_checked_and_goes_to_both_stems(
+    monkeypatch, tmp_path
+):
     import hashlib
 
     import torchvision
@@ -84,11 +102,18 @@ def test_a_weight_file_on_disk_is_loaded_with_its_hash_checked_and_goes_to_both_
     folder.mkdir(parents=True)
     file.rename(folder / f"resnet50-{digest}.pth")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(type(torchvision.models.ResNet50_Weights.IMAGENET1K_V1), "url", f"file:///resnet50-{digest}.pth", raising=False)
+    monkeypatch.setattr(
+        type(torchvision.models.ResNet50_Weights.IMAGENET1K_V1),
+        "url",
+        f"file:///resnet50-{digest}.pth",
+        raising=False,
+    )
     trunk = backbone.build("resnet50", "imagenet")
     for stem in trunk.stems.values():
         torch.testing.assert_close(stem[0].weight, state["conv1.weight"])
-    torch.testing.assert_close(trunk.layer4[2].conv3.weight, state["layer4.2.conv3.weight"])
+    torch.testing.assert_close(
+        trunk.layer4[2].conv3.weight, state["layer4.2.conv3.weight"]
+    )
 
 
 def test_the_neck_bias_is_frozen_and_its_embedding_has_unit_norm():
@@ -101,4 +126,6 @@ def test_the_neck_bias_is_frozen_and_its_embedding_has_unit_norm():
 
 def test_the_temporal_mean_forgets_the_order():
     feat = torch.randn(2, 4, 3)
-    torch.testing.assert_close(temporal_mean(feat), temporal_mean(feat[:, [2, 0, 3, 1]]))
+    torch.testing.assert_close(
+        temporal_mean(feat), temporal_mean(feat[:, [2, 0, 3, 1]])
+    )

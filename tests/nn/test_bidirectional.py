@@ -4,7 +4,11 @@ import torch.nn.functional as F
 
 from vvi.nn.bidirectional import Aggregation, frame_weights, weighted_mean
 
-FEAT, FORTH, BACK = torch.tensor([[[1.0, 0], [0, 1]]]), torch.tensor([[1.0, 0]]), torch.tensor([[1.0, 1]])
+FEAT, FORTH, BACK = (
+    torch.tensor([[[1.0, 0], [0, 1]]]),
+    torch.tensor([[1.0, 0]]),
+    torch.tensor([[1.0, 1]]),
+)
 HALF = torch.full((1, 1, 2), 0.5)
 
 
@@ -27,7 +31,9 @@ def test_the_weights_are_those_of_the_card():
     ],
 )
 def test_the_clip_vectors_are_those_of_the_card(gates, plus_one, expected):
-    near(weighted_mean(FEAT, frame_weights(FEAT, FORTH, BACK), gates, plus_one), expected)
+    near(
+        weighted_mean(FEAT, frame_weights(FEAT, FORTH, BACK), gates, plus_one), expected
+    )
 
 
 @pytest.mark.parametrize("gate", ["shared", "per_place"])
@@ -37,12 +43,26 @@ def test_the_aggregation_agrees_with_a_loop_over_clips_and_frames(gate, plus_one
     bsta, feat = Aggregation(32, 3, gate=gate, plus_one=plus_one), torch.rand(2, 3, 32)
     slow, weights = torch.zeros(2, 32), torch.zeros(2, 3)
     for b in range(2):
-        forth, back = bsta.forth(feat[b : b + 1])[0][0, -1], bsta.back(feat[b : b + 1, [2, 1, 0]])[0][0, -1]
+        forth, back = (
+            bsta.forth(feat[b : b + 1])[0][0, -1],
+            bsta.back(feat[b : b + 1, [2, 1, 0]])[0][0, -1],
+        )
         for t in range(3):
             x, place = feat[b, t], t if gate == "per_place" else 0
-            seen = forth if gate == "shared" else (F.linear(forth, bsta.fc.weight[t], bsta.fc.bias[t]) + x) / 2
-            s = torch.sigmoid(F.linear(F.relu(F.linear(seen, bsta.squeeze.weight[place])), bsta.excite.weight[place]))
-            weights[b, t] = (x @ forth / x.norm() / forth.norm() + x @ back / x.norm() / back.norm()) / 2
+            seen = (
+                forth
+                if gate == "shared"
+                else (F.linear(forth, bsta.fc.weight[t], bsta.fc.bias[t]) + x) / 2
+            )
+            s = torch.sigmoid(
+                F.linear(
+                    F.relu(F.linear(seen, bsta.squeeze.weight[place])),
+                    bsta.excite.weight[place],
+                )
+            )
+            weights[b, t] = (
+                x @ forth / x.norm() / forth.norm() + x @ back / x.norm() / back.norm()
+            ) / 2
             slow[b] += (weights[b, t] + plus_one) * (1 + s) * x / 3
     found = bsta(feat)
     torch.testing.assert_close(found[0], slow)
@@ -52,12 +72,29 @@ def test_the_aggregation_agrees_with_a_loop_over_clips_and_frames(gate, plus_one
 def test_the_switches_leave_out_what_they_name():
     torch.manual_seed(0)
     feat = torch.rand(2, 3, 32)
-    forward, mean, plain = Aggregation(32, 3, directions="forward"), Aggregation(32, 3, temporal="mean"), Aggregation(32, 3, attention=False)
-    names = [{name.split(".")[0] for name, _ in bsta.named_parameters()} for bsta in (forward, mean, plain)]
-    assert names == [{"forth", "squeeze", "excite"}, {"squeeze", "excite"}, {"forth", "back"}]
-    torch.testing.assert_close(forward(feat)[1], frame_weights(feat, forward.forth(feat)[0][:, -1]))
-    torch.testing.assert_close(mean(feat)[1], F.cosine_similarity(feat, feat.mean(1)[:, None], 2))
-    torch.testing.assert_close(plain(feat)[0], (feat * plain(feat)[1][:, :, None]).mean(1))
+    forward, mean, plain = (
+        Aggregation(32, 3, directions="forward"),
+        Aggregation(32, 3, temporal="mean"),
+        Aggregation(32, 3, attention=False),
+    )
+    names = [
+        {name.split(".")[0] for name, _ in bsta.named_parameters()}
+        for bsta in (forward, mean, plain)
+    ]
+    assert names == [
+        {"forth", "squeeze", "excite"},
+        {"squeeze", "excite"},
+        {"forth", "back"},
+    ]
+    torch.testing.assert_close(
+        forward(feat)[1], frame_weights(feat, forward.forth(feat)[0][:, -1])
+    )
+    torch.testing.assert_close(
+        mean(feat)[1], F.cosine_similarity(feat, feat.mean(1)[:, None], 2)
+    )
+    torch.testing.assert_close(
+        plain(feat)[0], (feat * plain(feat)[1][:, :, None]).mean(1)
+    )
 
 
 def test_reversed_frames_swap_the_summaries_only_where_both_directions_share_weights():
@@ -77,7 +114,10 @@ def test_fresh_networks_weigh_frames_near_zero_so_that_the_clip_vector_all_but_v
     bsta, feat = Aggregation(512, 6), torch.rand(8, 6, 512)
     with torch.no_grad():
         vector, weights = bsta(feat)
-    assert weights.abs().max() < 0.1 and vector.norm(dim=1).max() < 0.1 * feat.mean(1).norm(dim=1).min()
+    assert (
+        weights.abs().max() < 0.1
+        and vector.norm(dim=1).max() < 0.1 * feat.mean(1).norm(dim=1).min()
+    )
 
 
 def test_gates_of_their_own_fix_the_number_of_frames():
@@ -87,8 +127,16 @@ def test_gates_of_their_own_fix_the_number_of_frames():
 
 
 def test_parameter_counts_at_paper_size_are_those_of_the_card():
-    count = lambda *parts: sum(p.numel() for part in parts for p in part.parameters())  # noqa: E731
+    def count(*parts):
+        return sum(p.numel() for part in parts for p in part.parameters())
+
     with torch.device("meta"):
         paper, released = Aggregation(2048, 6), Aggregation(2048, 6, gate="per_place")
-    assert count(paper.forth) == 67_141_632 and count(paper.forth, paper.back) == 134_283_264
-    assert count(paper.squeeze, paper.excite) == 524_288 and count(released.fc, released.squeeze, released.excite) == 28_323_840
+    assert (
+        count(paper.forth) == 67_141_632
+        and count(paper.forth, paper.back) == 134_283_264
+    )
+    assert (
+        count(paper.squeeze, paper.excite) == 524_288
+        and count(released.fc, released.squeeze, released.excite) == 28_323_840
+    )

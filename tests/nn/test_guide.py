@@ -22,20 +22,38 @@ def literal(query):
 
 
 @pytest.mark.parametrize(
-    ("query", "expected"), [("original", [[2.761594, 0.119203], [0.537883, 1.731059]]), ("anaglyph", [[1.880797, 0.119203], [0.268941, 1.731059]])]
+    ("query", "expected"),
+    [
+        ("original", [[2.761594, 0.119203], [0.537883, 1.731059]]),
+        ("anaglyph", [[1.880797, 0.119203], [0.268941, 1.731059]]),
+    ],
 )
 def test_the_roles_give_the_refined_features_of_the_card(query, expected):
-    places = [torch.tensor(x).T.reshape(1, 2, 2, 1) for x in ([[1.0, 0], [0, 1]], [[2.0, 0], [0, 1]])]  # two places of two channels
+    places = [
+        torch.tensor(x).T.reshape(1, 2, 2, 1)
+        for x in ([[1.0, 0], [0, 1]], [[2.0, 0], [0, 1]])
+    ]  # two places of two channels
     with torch.no_grad():
         found = literal(query)(*places, frames=1)
-    torch.testing.assert_close(found.reshape(2, 2).T, torch.tensor(expected), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        found.reshape(2, 2).T, torch.tensor(expected), atol=1e-5, rtol=0
+    )
 
 
 def slowly(guide, maps, other, frames):
     """A loop over clips and asking places; keys and values pooled over 2x2 places of each frame, the odd column dropped."""
     ask, answer = (maps, other) if guide.query == "original" else (other, maps)
-    apply = lambda layer, x: torch.einsum("oc,nchw->nohw", layer.weight, x) + layer.bias[:, None, None]  # noqa: E731
-    q, k, v = apply(guide.theta, ask), nn.MaxPool2d(2)(apply(guide.phi, answer)), nn.MaxPool2d(2)(apply(guide.g, answer))
+
+    def apply(layer, x):
+        return (
+            torch.einsum("oc,nchw->nohw", layer.weight, x) + layer.bias[:, None, None]
+        )
+
+    q, k, v = (
+        apply(guide.theta, ask),
+        nn.MaxPool2d(2)(apply(guide.phi, answer)),
+        nn.MaxPool2d(2)(apply(guide.g, answer)),
+    )
     out = torch.zeros_like(q)
     for n in range(len(maps)):
         first = n - n % frames
@@ -52,10 +70,21 @@ def slowly(guide, maps, other, frames):
 @pytest.mark.parametrize("scope", ["clip", "frame"])
 def test_the_guide_agrees_with_a_loop_over_places(query, scope):
     torch.manual_seed(0)
-    guide, maps, other = awake(Guide(16, query, scope=scope)), torch.randn(6, 16, 4, 3), torch.randn(6, 16, 4, 3)
+    guide, maps, other = (
+        awake(Guide(16, query, scope=scope)),
+        torch.randn(6, 16, 4, 3),
+        torch.randn(6, 16, 4, 3),
+    )
     with torch.no_grad():
-        torch.testing.assert_close(guide(maps, other, 3), slowly(guide, maps, other, 3), atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(guide(maps, None, 3), slowly(guide, maps, torch.zeros_like(maps), 3), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            guide(maps, other, 3), slowly(guide, maps, other, 3), atol=1e-5, rtol=1e-4
+        )
+        torch.testing.assert_close(
+            guide(maps, None, 3),
+            slowly(guide, maps, torch.zeros_like(maps), 3),
+            atol=1e-5,
+            rtol=1e-4,
+        )
 
 
 @pytest.mark.parametrize("layout", ["permute", "raw_view"])
@@ -66,13 +95,22 @@ def test_a_fresh_guide_is_the_identity_bit_for_bit_and_only_its_norm_learns(layo
     out = guide(maps, other, 3)
     assert torch.equal(out, maps)
     out.mul(torch.randn(16, 1, 1)).square().sum().backward()
-    reached = {name: bool(p.grad.any()) for name, p in guide.named_parameters()}  # a gradient that is None would fail here
-    assert {name for name, yes in reached.items() if yes} == {"norm.weight", "norm.bias"} and not other.grad.any()
+    reached = {
+        name: bool(p.grad.any()) for name, p in guide.named_parameters()
+    }  # a gradient that is None would fail here
+    assert {name for name, yes in reached.items() if yes} == {
+        "norm.weight",
+        "norm.bias",
+    } and not other.grad.any()
 
 
 def test_the_bias_of_the_keys_is_without_effect():
     torch.manual_seed(0)
-    guide, maps, other = awake(Guide(16)), torch.randn(6, 16, 4, 2), torch.randn(6, 16, 4, 2)
+    guide, maps, other = (
+        awake(Guide(16)),
+        torch.randn(6, 16, 4, 2),
+        torch.randn(6, 16, 4, 2),
+    )
     with torch.no_grad():
         before = guide(maps, other, 3)
         guide.phi.bias.add_(5 * torch.randn(8))
@@ -87,8 +125,14 @@ def test_the_raw_view_is_that_of_the_card():
     assert row == [(0, 1020), (0, 1021), (0, 1022), (0, 1023), (1, 0), (1, 1)]
     expected = own.flatten().view(c, t).T  # the memory read as (C, T)
     assert torch.equal(pseudo.flatten(1), expected)
-    assert 100 * float((pseudo == own).float().mean()) == pytest.approx(0.0326, abs=5e-5)
-    assert all(int(((pseudo[k] // c) == frame).sum()) in (170, 171) for k in range(t) for frame in range(t))
+    assert 100 * float((pseudo == own).float().mean()) == pytest.approx(
+        0.0326, abs=5e-5
+    )
+    assert all(
+        int(((pseudo[k] // c) == frame).sum()) in (170, 171)
+        for k in range(t)
+        for frame in range(t)
+    )
 
 
 def test_the_raw_view_keeps_clips_apart_and_is_undone_whatever_the_memory_layout():
@@ -99,45 +143,87 @@ def test_the_raw_view_keeps_clips_apart_and_is_undone_whatever_the_memory_layout
 
 def test_only_the_permutation_follows_frames_that_change_places():
     torch.manual_seed(0)
-    maps, other, order = torch.rand(6, 32, 4, 2), torch.rand(6, 32, 4, 2), [3, 0, 5, 1, 4, 2]
+    maps, other, order = (
+        torch.rand(6, 32, 4, 2),
+        torch.rand(6, 32, 4, 2),
+        [3, 0, 5, 1, 4, 2],
+    )
     change = {}
     for layout in ("permute", "raw_view"):
         guide = awake(Guide(32, layout=layout))
         with torch.no_grad():
             nn.init.normal_(guide.out.weight)
-            change[layout] = (guide(maps, other, 6)[order] - guide(maps[order], other[order], 6)).abs().max()
+            change[layout] = (
+                (guide(maps, other, 6)[order] - guide(maps[order], other[order], 6))
+                .abs()
+                .max()
+            )
     assert change["permute"] < 1e-5 < 0.1 < change["raw_view"]
 
 
 @pytest.mark.parametrize("scope", ["clip", "frame"])
 def test_the_attention_that_places_get_is_one_on_average(scope):
     torch.manual_seed(0)
-    guide, maps, other = Guide(16, scope=scope), torch.randn(6, 16, 5, 2), torch.randn(6, 16, 5, 2)
+    guide, maps, other = (
+        Guide(16, scope=scope),
+        torch.randn(6, 16, 5, 2),
+        torch.randn(6, 16, 5, 2),
+    )
     with torch.no_grad():
         found = guide.received(maps, other, 3)
     assert found.shape == (2, 3, 2, 1)
-    torch.testing.assert_close(found.mean((1, 2, 3) if scope == "clip" else (2, 3)), torch.ones(2) if scope == "clip" else torch.ones(2, 3))
+    torch.testing.assert_close(
+        found.mean((1, 2, 3) if scope == "clip" else (2, 3)),
+        torch.ones(2) if scope == "clip" else torch.ones(2, 3),
+    )
 
 
 def test_blocks_at_the_size_of_the_paper_have_the_counts_and_shapes_of_the_card():
     with torch.device("meta"):
         for channels, count in ((1024, 2_101_760), (2048, 8_397_824)):
             guide, maps = Guide(channels), torch.zeros(96, channels, 18, 9)
-            assert sum(p.numel() for p in guide.parameters()) == count == 2 * channels**2 + 4.5 * channels
+            assert (
+                sum(p.numel() for p in guide.parameters())
+                == count
+                == 2 * channels**2 + 4.5 * channels
+            )
             ask, answer, value = guide._roles(maps, maps, 6)
-            assert (ask @ answer.mT).shape == (16, 972, 216) and value.shape == (16, 216, channels // 2)
+            assert (ask @ answer.mT).shape == (16, 972, 216) and value.shape == (
+                16,
+                216,
+                channels // 2,
+            )
             assert guide(maps, maps, 6).shape == maps.shape
         cross = Reconstruction(1024, 2048)
-        shapes = [[tuple(x.shape) for x in level] for level in cross((torch.zeros(96, 1024, 18, 9), torch.zeros(96, 2048, 18, 9)))]
+        shapes = [
+            [tuple(x.shape) for x in level]
+            for level in cross(
+                (torch.zeros(96, 1024, 18, 9), torch.zeros(96, 2048, 18, 9))
+            )
+        ]
     assert shapes == [[(48, 1024, 18, 9)] * 4, [(48, 2048, 18, 9)] * 4]
     assert sum(p.numel() for p in cross.parameters()) == 27_262_976
 
 
 def test_each_modality_is_foretold_from_the_other_by_a_convolution_of_its_own():
     torch.manual_seed(0)
-    cross, levels = Reconstruction(3, 4), (torch.randn(4, 3, 5, 2), torch.randn(4, 4, 5, 2))
+    cross, levels = (
+        Reconstruction(3, 4),
+        (torch.randn(4, 3, 5, 2), torch.randn(4, 4, 5, 2)),
+    )
     (vis, ir, from_vis, from_ir), fourth = cross(levels)
-    assert torch.equal(vis, levels[0][:2]) and torch.equal(ir, levels[0][2:]) and torch.equal(fourth[1], levels[1][2:])
-    torch.testing.assert_close(from_vis, nn.functional.conv2d(vis, cross.vis_to_ir[0].weight, padding=1))
-    torch.testing.assert_close(from_ir, nn.functional.conv2d(ir, cross.ir_to_vis[0].weight, padding=1))
-    torch.testing.assert_close(fourth[3], torch.einsum("oc,nchw->nohw", cross.ir_to_vis[1].weight[:, :, 0, 0], fourth[1]))
+    assert (
+        torch.equal(vis, levels[0][:2])
+        and torch.equal(ir, levels[0][2:])
+        and torch.equal(fourth[1], levels[1][2:])
+    )
+    torch.testing.assert_close(
+        from_vis, nn.functional.conv2d(vis, cross.vis_to_ir[0].weight, padding=1)
+    )
+    torch.testing.assert_close(
+        from_ir, nn.functional.conv2d(ir, cross.ir_to_vis[0].weight, padding=1)
+    )
+    torch.testing.assert_close(
+        fourth[3],
+        torch.einsum("oc,nchw->nohw", cross.ir_to_vis[1].weight[:, :, 0, 0], fourth[1]),
+    )

@@ -69,34 +69,51 @@ def test_a_resnet18_of_torchvision_serves_every_method(method):
     torch.testing.assert_close(feat.norm(dim=1), torch.ones(2))
 
 
-def test_a_resnet_is_taken_apart_into_its_own_maps_with_the_last_stage_at_stride_one(monkeypatch):
+def test_a_resnet_is_taken_apart_into_its_own_maps_with_the_last_stage_at_stride_one(
+    monkeypatch,
+):
     net = torchvision.models.resnet18().eval()
     monkeypatch.setattr(torchvision.models, "own_resnet", lambda: net, raising=False)
     trunk = backbone.build("torchvision.models:own_resnet").eval()
     assert trunk.channels == (64, 64, 128, 256, 512)
     frames = torch.randn(2, 3, 64, 32)
     with torch.no_grad():
-        maps = net.layer3(net.layer2(net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(frames)))))))
+        maps = net.layer3(
+            net.layer2(net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(frames))))))
+        )
         assert trunk(trunk.stem(frames, "ir")).shape[2:] == maps.shape[2:]
         torch.testing.assert_close(trunk(trunk.stem(frames, "ir")), net.layer4(maps))
 
 
 def test_a_bottleneck_resnet_becomes_what_resnet50_is_here():
-    own, ours = backbone.build("torchvision.models:resnet50"), backbone.build("resnet50")
+    own, ours = (
+        backbone.build("torchvision.models:resnet50"),
+        backbone.build("resnet50"),
+    )
     assert own.channels == ours.channels
-    assert [(k, v.shape) for k, v in own.state_dict().items()] == [(k, v.shape) for k, v in ours.state_dict().items()]
+    assert [(k, v.shape) for k, v in own.state_dict().items()] == [
+        (k, v.shape) for k, v in ours.state_dict().items()
+    ]
     own.load_state_dict(ours.state_dict())
     frames = torch.randn(1, 3, 64, 32)
     with torch.no_grad():
-        assert torch.equal(own.eval()(own.stem(frames, "vis")), ours.eval()(ours.stem(frames, "vis")))
+        assert torch.equal(
+            own.eval()(own.stem(frames, "vis")), ours.eval()(ours.stem(frames, "vis"))
+        )
 
 
 @pytest.mark.parametrize("trunk", ["toy_trunks:toy", RESNET18])
-def test_a_run_with_a_trunk_of_ones_own_is_trained_found_again_and_named_by_its_source(trunk, here, tiny_root):
+def test_a_run_with_a_trunk_of_ones_own_is_trained_found_again_and_named_by_its_source(
+    trunk, here, tiny_root
+):
     settings = preset("tiny", backbone=trunk)
     first = experiment.run(settings, data=tiny_root, device="cpu", progress=False)
     again = experiment.run(settings, data=tiny_root, device="cpu", progress=False)
-    assert not first.stored and again.stored and first.config.backbone.startswith(f"{trunk}@")
+    assert (
+        not first.stored
+        and again.stored
+        and first.config.backbone.startswith(f"{trunk}@")
+    )
     assert experiment.trained(first.config, 8).trunk.channels[-1] in (32, 512)
 
 
@@ -106,20 +123,31 @@ def test_a_changed_source_is_another_run(here, tiny_root):
     (here / "toy_trunks.py").write_text(TOY + "\n# another thought\n")
     after = experiment.located(settings, tiny_root)
     assert before.hash != after.hash
-    with pytest.raises(ValueError, match="toy_trunks:toy has changed since this run was made"):
+    with pytest.raises(
+        ValueError, match="toy_trunks:toy has changed since this run was made"
+    ):
         experiment.build(before, 8)
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("toy_trunks:wrong", r"its channels say \(16, 16, 16, 32, 64\), its maps \(16, 16, 16, 32, 32\)"),
+        (
+            "toy_trunks:wrong",
+            r"its channels say \(16, 16, 16, 32, 64\), its maps \(16, 16, 16, 32, 32\)",
+        ),
         ("toy_trunks:broken", "layer2 fails, .*8"),
         ("toy_trunks:flat", r"layer1 must return maps \(N, C, h, w\)"),
-        ("toy_trunks:vgg", "returns a VGG: it must be a ResNet of torchvision or a vvi.nn.backbone.TwoStream"),
+        (
+            "toy_trunks:vgg",
+            "returns a VGG: it must be a ResNet of torchvision or a vvi.nn.backbone.TwoStream",
+        ),
         ("toy_trunks:missing", "toy_trunks has no function missing"),
         ("toy_trunks.py:toy", "is not module:function"),
-        ("resnet18", "no trunk 'resnet18': choose from resnet50, .* or say module:function, such as torchvision.models:resnet18"),
+        (
+            "resnet18",
+            "no trunk 'resnet18': choose from resnet50, .* or say module:function, such as torchvision.models:resnet18",
+        ),
     ],
 )
 def test_what_is_no_trunk_is_refused_with_what_it_must_be(name, said):
@@ -133,7 +161,13 @@ def saved(here, content):
     return str(here / "net.pth")
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}, "epoch": 3}])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: s,
+        lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}, "epoch": 3},
+    ],
+)
 def test_a_file_of_weights_fills_both_stems_and_all_stages(wrap, here):
     net = torchvision.models.resnet18()
     trunk = backbone.build(RESNET18, saved(here, wrap(net.state_dict())))
@@ -144,51 +178,94 @@ def test_a_file_of_weights_fills_both_stems_and_all_stages(wrap, here):
 
 def test_files_without_a_classifier_without_counters_and_of_a_trunk_fit(here):
     net = torchvision.models.resnet18().state_dict()
-    bare = {k: v for k, v in net.items() if not k.startswith("fc.") and "num_batches" not in k}
-    assert torch.equal(backbone.build(RESNET18, saved(here, bare)).layer1[0].conv1.weight, net["layer1.0.conv1.weight"])
+    bare = {
+        k: v
+        for k, v in net.items()
+        if not k.startswith("fc.") and "num_batches" not in k
+    }
+    assert torch.equal(
+        backbone.build(RESNET18, saved(here, bare)).layer1[0].conv1.weight,
+        net["layer1.0.conv1.weight"],
+    )
     micro = backbone.build("micro").state_dict()
-    assert torch.equal(backbone.build("micro", saved(here, micro)).stems["ir"][0].weight, micro["stems.ir.0.weight"])
+    assert torch.equal(
+        backbone.build("micro", saved(here, micro)).stems["ir"][0].weight,
+        micro["stems.ir.0.weight"],
+    )
     method = methods.load("baseline", 4, backbone="micro")
     filled = backbone.build("micro", saved(here, {"model": method.state_dict()}))
-    assert torch.equal(filled.layer2[0].conv1.weight, method.trunk.layer2[0].conv1.weight)
+    assert torch.equal(
+        filled.layer2[0].conv1.weight, method.trunk.layer2[0].conv1.weight
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda net: net.pop("conv1.weight"), "missing: stems.ir.0.weight, stems.vis.0.weight"),
+        (
+            lambda net: net.pop("conv1.weight"),
+            "missing: stems.ir.0.weight, stems.vis.0.weight",
+        ),
         (lambda net: net.update(extra=torch.zeros(1)), "unknown: extra"),
-        (lambda net: net.update({"bn1.weight": torch.zeros(3)}), r"of another shape: stems.ir.1.weight \(3,\) in place of \(64,\)"),
-        (lambda net: net["layer1.0.conv1.weight"].mul_(torch.nan), "not finite: layer1.0.conv1.weight"),
+        (
+            lambda net: net.update({"bn1.weight": torch.zeros(3)}),
+            r"of another shape: stems.ir.1.weight \(3,\) in place of \(64,\)",
+        ),
+        (
+            lambda net: net["layer1.0.conv1.weight"].mul_(torch.nan),
+            "not finite: layer1.0.conv1.weight",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_by_name(change, said, here):
     net = torchvision.models.resnet18().state_dict()
     change(net)
-    with pytest.raises(CheckpointError, match=rf"net\.pth do not fit the trunk {RESNET18}: {said}"):
+    with pytest.raises(
+        CheckpointError, match=rf"net\.pth do not fit the trunk {RESNET18}: {said}"
+    ):
         backbone.build(RESNET18, saved(here, net))
 
 
 def test_a_run_that_starts_from_a_file_is_named_by_what_the_file_holds(here, tiny_root):
     torch.manual_seed(1)
     file = saved(here, backbone.build("micro").state_dict())
-    first = experiment.run(preset("tiny", weights=file, steps=1), data=tiny_root, device="cpu", progress=False)
-    plain = experiment.run(preset("tiny", steps=1), data=tiny_root, device="cpu", progress=False)
+    first = experiment.run(
+        preset("tiny", weights=file, steps=1),
+        data=tiny_root,
+        device="cpu",
+        progress=False,
+    )
+    plain = experiment.run(
+        preset("tiny", steps=1), data=tiny_root, device="cpu", progress=False
+    )
     assert first.config.weights.startswith("file:") and first.run_id != plain.run_id
     assert first.history["encoder/id"] != plain.history["encoder/id"]
     torch.manual_seed(2)
     saved(here, backbone.build("micro").state_dict())
-    assert not experiment.run(preset("tiny", weights=file, steps=1), data=tiny_root, device="cpu", progress=False).stored
+    assert not experiment.run(
+        preset("tiny", weights=file, steps=1),
+        data=tiny_root,
+        device="cpu",
+        progress=False,
+    ).stored
     experiment.trained(first.config, 8)  # what it started from plays no part any more
     with pytest.raises(ValueError, match="no weights 'nowhere.pth' for micro"):
-        experiment.run(preset("tiny", weights="nowhere.pth"), data=tiny_root, progress=False)
+        experiment.run(
+            preset("tiny", weights="nowhere.pth"), data=tiny_root, progress=False
+        )
 
 
 def test_only_resnet50_has_weights_of_imagenet():
-    with pytest.raises(ValueError, match="only resnet50 has them; say weights=FILE or weights=none"):
+    with pytest.raises(
+        ValueError, match="only resnet50 has them; say weights=FILE or weights=none"
+    ):
         backbone.build(RESNET18, "imagenet")
 
 
 def test_a_stage_may_be_any_module_that_takes_and_gives_maps():
-    trunk = backbone.TwoStream(nn.Conv2d(3, 16, 3), [nn.Conv2d(16, 16, 3, padding=1) for _ in range(4)], (16,) * 5)
+    trunk = backbone.TwoStream(
+        nn.Conv2d(3, 16, 3),
+        [nn.Conv2d(16, 16, 3, padding=1) for _ in range(4)],
+        (16,) * 5,
+    )
     assert hook.widths(trunk, "toy") == (16,) * 5

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
+from vvi.evaluation.cam import class_activation_maps
 from vvi.plots import cam
 
 
@@ -18,14 +19,18 @@ class Bright(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.trunk = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.ReLU(), nn.AvgPool2d(2))
+        self.trunk = nn.Sequential(
+            nn.Conv2d(3, 2, 1, bias=False), nn.ReLU(), nn.AvgPool2d(2)
+        )
         self.trunk[0].weight.data = torch.eye(3)[:2, :, None, None].clone()
         self.drop = nn.Dropout(0.5)
         self.flat = nn.Linear(2, 2)
 
     def embed(self, clips, modality):
         maps = self.trunk(clips.flatten(0, 1))
-        return F.normalize(self.drop(maps.mean((2, 3)).unflatten(0, clips.shape[:2]).mean(1)), dim=1)
+        return F.normalize(
+            self.drop(maps.mean((2, 3)).unflatten(0, clips.shape[:2]).mean(1)), dim=1
+        )
 
 
 def clip():
@@ -35,9 +40,13 @@ def clip():
     return frames
 
 
-@pytest.mark.parametrize(("reference", "rows"), [((1.0, 0.0), slice(0, 8)), ((0.0, 1.0), slice(8, 16))])
+@pytest.mark.parametrize(
+    ("reference", "rows"), [((1.0, 0.0), slice(0, 8)), ((0.0, 1.0), slice(8, 16))]
+)
 def test_a_map_lies_where_the_embedding_comes_nearer_to_the_reference(reference, rows):
-    maps = cam.compute(Bright(), "trunk", clip(), "vis", torch.tensor(reference))
+    maps = class_activation_maps(
+        Bright(), "trunk", clip(), "vis", torch.tensor(reference)
+    )
     assert maps.shape == (3, 16, 8)
     assert maps.min() >= 0
     assert maps.max() == pytest.approx(1, abs=1e-4)
@@ -45,18 +54,28 @@ def test_a_map_lies_where_the_embedding_comes_nearer_to_the_reference(reference,
 
 
 def test_clips_of_a_batch_have_the_maps_they_have_alone():
-    clips = torch.stack([clip(), clip().flip(2), torch.rand(3, 3, 16, 8, generator=torch.manual_seed(0))])
+    clips = torch.stack(
+        [
+            clip(),
+            clip().flip(2),
+            torch.rand(3, 3, 16, 8, generator=torch.manual_seed(0)),
+        ]
+    )
     references = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.2]])
-    together = cam.compute(Bright(), "trunk", clips, "ir", references)
+    together = class_activation_maps(Bright(), "trunk", clips, "ir", references)
     for maps, one, reference in zip(together, clips, references, strict=True):
-        np.testing.assert_allclose(maps, cam.compute(Bright(), "trunk", one, "ir", reference), atol=1e-5)
+        np.testing.assert_allclose(
+            maps,
+            class_activation_maps(Bright(), "trunk", one, "ir", reference),
+            atol=1e-5,
+        )
 
 
 def test_computing_leaves_the_network_as_it_was():
     network = Bright().train()
     network.drop.eval()
     network.flat.weight.grad = torch.ones(2, 2)
-    cam.compute(network, "trunk", clip(), "vis", torch.tensor([1.0, 0.0]))
+    class_activation_maps(network, "trunk", clip(), "vis", torch.tensor([1.0, 0.0]))
     assert network.training
     assert network.trunk.training
     assert not network.drop.training
@@ -68,19 +87,23 @@ def test_computing_leaves_the_network_as_it_was():
 def test_a_frozen_network_under_no_grad_still_has_maps():
     network = Bright().requires_grad_(False)
     with torch.no_grad():
-        maps = cam.compute(network, "trunk", clip(), "vis", torch.tensor([1.0, 0.0]))
+        maps = class_activation_maps(
+            network, "trunk", clip(), "vis", torch.tensor([1.0, 0.0])
+        )
     assert maps.max() == pytest.approx(1, abs=1e-4)
 
 
 def test_a_layer_that_is_not_there_or_gives_no_maps_is_refused_by_name():
     reference = torch.tensor([1.0, 0.0])
-    with pytest.raises(ValueError, match=r"no layer 'trunk.layer9'; .* trunk, drop, flat"):
-        cam.compute(Bright(), "trunk.layer9", clip(), "vis", reference)
+    with pytest.raises(
+        ValueError, match=r"no layer 'trunk.layer9'; .* trunk, drop, flat"
+    ):
+        class_activation_maps(Bright(), "trunk.layer9", clip(), "vis", reference)
     for layer in ("flat", "drop"):
         with pytest.raises(ValueError, match=f"layer '{layer}' gives"):
-            cam.compute(Bright(), layer, clip(), "vis", reference)
+            class_activation_maps(Bright(), layer, clip(), "vis", reference)
     with pytest.raises(ValueError, match="clips must be"):
-        cam.compute(Bright(), "trunk", clip()[0], "vis", reference)
+        class_activation_maps(Bright(), "trunk", clip()[0], "vis", reference)
 
 
 def test_a_real_method_has_maps_for_both_modalities():
@@ -91,22 +114,38 @@ def test_a_real_method_has_maps_for_both_modalities():
     reference = method.eval().embed(clips, "ir").mean(0).detach()
     layer = f"trunk.{[name for name, _ in method.trunk.named_children()][-1]}"
     for modality in ("vis", "ir"):
-        maps = cam.compute(method, layer, clips, modality, reference)
+        maps = class_activation_maps(method, layer, clips, modality, reference)
         assert maps.shape == (2, 3, 64, 32)
         assert np.isfinite(maps).all()
         assert maps.max() > 0.9
 
 
 def test_maps_are_drawn_under_their_frames_with_the_outline_of_the_person():
-    frames = np.random.default_rng(0).integers(0, 256, (2, 6, 32, 16, 3), dtype=np.uint8)
-    maps, masks = np.random.default_rng(1).random((2, 6, 32, 16)), np.zeros((2, 6, 32, 16), bool)
+    frames = np.random.default_rng(0).integers(
+        0, 256, (2, 6, 32, 16, 3), dtype=np.uint8
+    )
+    maps, masks = (
+        np.random.default_rng(1).random((2, 6, 32, 16)),
+        np.zeros((2, 6, 32, 16), bool),
+    )
     masks[:, :5, 8:24, 4:12] = True  # nobody is seen in the last frame
     fig = cam.plot(frames, maps, masks=masks, caption="Share inside the person 0.6.")
     assert isinstance(fig, Figure)
     (ax,) = fig.axes
     assert len(ax.images) == 2 * 6 * 3 + 1
     assert len(ax.collections) == 2 * 5
-    assert np.asarray(Image.open(io.BytesIO(fig._repr_png_())).convert("L"))[0, 0] == 255
-    assert len(cam.plot([frames[0, :, :, :, 0]], [maps[0]], titles=["infrared"]).axes[0].images) == 6 * 3 + 1
+    assert (
+        np.asarray(Image.open(io.BytesIO(fig._repr_png_())).convert("L"))[0, 0] == 255
+    )
+    assert (
+        len(
+            cam.plot([frames[0, :, :, :, 0]], [maps[0]], titles=["infrared"])
+            .axes[0]
+            .images
+        )
+        == 6 * 3 + 1
+    )
     named = cam.plot(frames, maps, heads=[f"part {n}" for n in range(6)])
-    assert {f"part {n}" for n in range(6)} <= {t.get_text() for t in named.axes[0].texts}
+    assert {f"part {n}" for n in range(6)} <= {
+        t.get_text() for t in named.axes[0].texts
+    }

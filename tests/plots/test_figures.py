@@ -21,18 +21,26 @@ def draw(function, *args, **options):
     picture = np.asarray(Image.open(content).convert("L"))
     assert picture.min() < 60, "something dark is drawn"
     assert picture[0, 0] == 255
-    texts = [t for t in fig.findobj(lambda a: hasattr(a, "get_fontsize")) if t.get_text() and t.get_visible()]
+    texts = [
+        t
+        for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))
+        if t.get_text() and t.get_visible()
+    ]
     assert texts
     assert min(t.get_fontsize() for t in texts) >= 8
     return fig
 
 
 def words(fig):
-    return " ".join(t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize")))
+    return " ".join(
+        t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))
+    )
 
 
 def people(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (*shape, 32, 16, 3), dtype=np.uint8)
+    return np.random.default_rng(seed).integers(
+        0, 256, (*shape, 32, 16, 3), dtype=np.uint8
+    )
 
 
 # -- t-SNE -------------------------------------------------------------------------------------------------------------------------------------------------------
@@ -41,7 +49,11 @@ def people(*shape, seed=0):
 def cloud(seed=0):
     rng = np.random.default_rng(seed)
     ids = np.repeat(np.arange(501, 511), 8)
-    return rng.normal(size=(10, 16)).repeat(8, 0) * 3 + rng.normal(size=(80, 16)), ids, np.tile(["vis"] * 4 + ["ir"] * 4, 10)
+    return (
+        rng.normal(size=(10, 16)).repeat(8, 0) * 3 + rng.normal(size=(80, 16)),
+        ids,
+        np.tile(["vis"] * 4 + ["ir"] * 4, 10),
+    )
 
 
 def test_a_layout_repeats_with_its_seed_and_keeps_people_together():
@@ -68,7 +80,15 @@ def test_too_few_or_undefined_features_are_refused():
 
 def test_a_layout_shows_identity_by_colour_and_modality_by_marker():
     feat, ids, modality = cloud()
-    fig = draw(tsne.plot, feat[:, :2], ids, modality, title="baseline", caption="Modality gap 1.21.", highlight=4)
+    fig = draw(
+        tsne.plot,
+        feat[:, :2],
+        ids,
+        modality,
+        title="baseline",
+        caption="Modality gap 1.21.",
+        highlight=4,
+    )
     assert len(fig.axes) == 1
     shown = fig.axes[0].collections
     assert sum(len(c.get_offsets()) for c in shown) == 80
@@ -80,7 +100,9 @@ def test_a_layout_shows_identity_by_colour_and_modality_by_marker():
 
 def test_a_pair_has_two_panels_of_the_same_people():
     feat, ids, modality = cloud()
-    fig = draw(tsne.pair, feat[:, :2], feat[:, 2:4], ids, modality, titles=("before", "after"))
+    fig = draw(
+        tsne.pair, feat[:, :2], feat[:, 2:4], ids, modality, titles=("before", "after")
+    )
     assert [ax.get_title() for ax in fig.axes] == ["before", "after"]
     with pytest.raises(ValueError, match="79 ids"):
         tsne.plot(feat[:, :2], ids[1:], modality)
@@ -107,9 +129,17 @@ def test_chosen_queries_stand_for_good_and_bad_ones_and_never_for_skipped_ones()
 
 def test_marks_say_right_wrong_and_look_alike():
     lists = np.array([[0, 1, 2, 3], [3, 2, -1, -1]])
-    marks = ranked.compose(lists, np.array([7, 9]), np.array([7, 8, 9, 7]), {7: 0, 8: 0, 9: -1, 5: -1})
-    assert marks.tolist() == [["right", "look-alike", "wrong", "right"], ["wrong", "right", "", ""]]
-    assert ranked.compose(lists, np.array([7, 9]), np.array([7, 8, 9, 7])).tolist()[0][1] == "wrong"
+    marks = ranked.compose(
+        lists, np.array([7, 9]), np.array([7, 8, 9, 7]), {7: 0, 8: 0, 9: -1, 5: -1}
+    )
+    assert marks.tolist() == [
+        ["right", "look-alike", "wrong", "right"],
+        ["wrong", "right", "", ""],
+    ]
+    assert (
+        ranked.compose(lists, np.array([7, 9]), np.array([7, 8, 9, 7])).tolist()[0][1]
+        == "wrong"
+    )
 
 
 def test_loading_takes_the_middle_frame_at_one_size(tmp_path):
@@ -122,9 +152,14 @@ def test_loading_takes_the_middle_frame_at_one_size(tmp_path):
 
 
 def test_ranked_lists_outline_every_item_with_colour_and_sign():
-    marks = np.array([["right"] + ["wrong"] * 8 + ["look-alike"], ["wrong"] * 7 + [""] * 3])
+    marks = np.array(
+        [["right"] + ["wrong"] * 8 + ["look-alike"], ["wrong"] * 7 + [""] * 3]
+    )
     items = [list(people(10)), [*people(7), None, None, None]]
-    panels = [ranked.Panel(title, list(people(2)), items, marks, ["person 1", "person 2"]) for title in ("infrared query", "visible query")]
+    panels = [
+        ranked.Panel(title, list(people(2)), items, marks, ["person 1", "person 2"])
+        for title in ("infrared query", "visible query")
+    ]
     fig = draw(ranked.draw, panels, caption="Rank-1 50 %.")
     (ax,) = fig.axes
     assert len(ax.images) == len(ax.patches) == 2 * (2 + 17)
@@ -141,7 +176,9 @@ def test_ranked_lists_outline_every_item_with_colour_and_sign():
 
 def test_cmc_curves_show_every_seed_as_mean_and_range():
     curve = 1 - np.exp(-np.arange(1, 41) / 8)
-    fig = draw(curves.cmc, {"baseline": np.stack([curve, curve**2]), "one": curve}, top=20)
+    fig = draw(
+        curves.cmc, {"baseline": np.stack([curve, curve**2]), "one": curve}, top=20
+    )
     first, second = fig.axes[0].lines
     np.testing.assert_allclose(first.get_ydata(), 100 * (curve + curve**2)[:20] / 2)
     np.testing.assert_allclose(second.get_ydata(), 100 * curve[:20])
@@ -150,21 +187,41 @@ def test_cmc_curves_show_every_seed_as_mean_and_range():
 
 
 def test_loss_curves_show_terms_that_start_late_and_terms_of_one_value():
-    fig = draw(curves.losses, {"identity": [3.0, 2.0, 1.0, 0.5], "late": [np.nan, np.nan, 1.0, 2.0], "lone": [1.0]}, smooth=2)
-    assert [line.get_label() for line in fig.axes[0].lines if not line.get_label().startswith("_")] == ["identity", "late", "lone"]
+    fig = draw(
+        curves.losses,
+        {
+            "identity": [3.0, 2.0, 1.0, 0.5],
+            "late": [np.nan, np.nan, 1.0, 2.0],
+            "lone": [1.0],
+        },
+        smooth=2,
+    )
+    assert [
+        line.get_label()
+        for line in fig.axes[0].lines
+        if not line.get_label().startswith("_")
+    ] == ["identity", "late", "lone"]
     assert fig.axes[0].lines[-1].get_marker() == "o"
 
 
 def test_a_running_mean_equals_the_literal_loop():
     values = np.array([1.0, np.nan, 4.0, 2.0, 8.0, np.nan, 3.0])
-    expected = [np.nanmean(values[max(0, k - 2) : k + 1]) if np.isfinite(values[k]) else np.nan for k in range(7)]
+    expected = [
+        np.nanmean(values[max(0, k - 2) : k + 1]) if np.isfinite(values[k]) else np.nan
+        for k in range(7)
+    ]
     np.testing.assert_allclose(curves.running_mean(values, 3), expected)
     np.testing.assert_allclose(curves.running_mean(values, 1), values)
     np.testing.assert_allclose(curves.running_mean(values[:2], 9), values[:2])
 
 
 def test_frames_against_metric_shows_the_published_points_as_hollow_markers():
-    fig = draw(curves.frames, [1, 2, 6], {"mAP": np.array([[20.0, 22], [25, 26], [30, 33]])}, {"mAP": {1: 23.09, 6: 40.8}})
+    fig = draw(
+        curves.frames,
+        [1, 2, 6],
+        {"mAP": np.array([[20.0, 22], [25, 26], [30, 33]])},
+        {"mAP": {1: 23.09, 6: 40.8}},
+    )
     ours, printed = fig.axes[0].lines
     np.testing.assert_allclose(ours.get_ydata(), [21, 25.5, 31.5])
     assert printed.get_markerfacecolor() == "white"
@@ -177,10 +234,18 @@ def test_frames_against_metric_shows_the_published_points_as_hollow_markers():
 
 def runs():
     rows = [("Baseline", 30.0), ("Full", 40.0)]
-    return pd.DataFrame([{"row": r, "seed": s, "rank1": v + s, "mAP": v - 10 + s} for r, v in rows for s in range(3)])
+    return pd.DataFrame(
+        [
+            {"row": r, "seed": s, "rank1": v + s, "mAP": v - 10 + s}
+            for r, v in rows
+            for s in range(3)
+        ]
+    )
 
 
-PRINTED = pd.DataFrame({"rank1": [55.58, 60.0], "mAP": [40.8, 1.0]}, index=["Baseline", "Other"])
+PRINTED = pd.DataFrame(
+    {"rank1": [55.58, 60.0], "mAP": [40.8, 1.0]}, index=["Baseline", "Other"]
+)
 
 
 def test_an_ablation_table_holds_the_printed_value_our_mean_and_the_spread():
@@ -205,7 +270,10 @@ def test_a_styled_table_marks_our_best_and_what_nobody_printed():
     assert "–" in page
     assert "Synthetic data." in page
     assert page.count("font-weight: bold") == 1
-    assert page == tables.styled(tables.ablation(runs(), PRINTED), "Synthetic data.").to_html()
+    assert (
+        page
+        == tables.styled(tables.ablation(runs(), PRINTED), "Synthetic data.").to_html()
+    )
     alone = tables.styled(tables.ablation(runs().query("seed == 0"))).to_html()
     assert "30.0" in alone
     assert "±" not in alone
@@ -225,7 +293,14 @@ def test_a_drawn_table_has_a_panel_per_metric():
 def test_weight_strips_put_a_bar_under_every_frame_and_mark_the_noisy_ones():
     noisy = np.zeros((2, 6), bool)
     noisy[0, 2] = noisy[1, 5] = True
-    fig = draw(weights.strips, people(2, 6), np.random.default_rng(0).dirichlet(np.ones(6), 2), noisy, titles=("visible", "infrared"), caption="AUC 0.7.")
+    fig = draw(
+        weights.strips,
+        people(2, 6),
+        np.random.default_rng(0).dirichlet(np.ones(6), 2),
+        noisy,
+        titles=("visible", "infrared"),
+        caption="AUC 0.7.",
+    )
     (ax,) = fig.axes
     assert len(ax.images) == 12
     assert sum(p.get_hatch() is not None for p in ax.patches) == 2
@@ -237,27 +312,58 @@ def test_weight_strips_put_a_bar_under_every_frame_and_mark_the_noisy_ones():
 
 
 def test_a_contact_sheet_shows_every_frame_and_names_the_modality():
-    fig = draw(sheets.contact, [people(5), people(3)[..., 0]], ["person 1", "person 2"], ["vis", "ir"])
+    fig = draw(
+        sheets.contact,
+        [people(5), people(3)[..., 0]],
+        ["person 1", "person 2"],
+        ["vis", "ir"],
+    )
     assert len(fig.axes[0].images) == 8
     assert "visible" in words(fig)
     assert "infrared" in words(fig)
 
 
 def test_followed_people_have_a_numbered_box_where_they_are_seen():
-    boxes = pd.DataFrame({"frame": [3, 3, 9], "track": [1, 12, 1], "x1": [2.0, -4, 1], "y1": [5.0, 0, 1], "x2": [9.0, 6, 5], "y2": [30.0, 99, 9]})
-    fig = draw(sheets.followed, dict(zip((3, 9), people(2), strict=True)), boxes, caption="made up")
+    boxes = pd.DataFrame(
+        {
+            "frame": [3, 3, 9],
+            "track": [1, 12, 1],
+            "x1": [2.0, -4, 1],
+            "y1": [5.0, 0, 1],
+            "x2": [9.0, 6, 5],
+            "y2": [30.0, 99, 9],
+        }
+    )
+    fig = draw(
+        sheets.followed,
+        dict(zip((3, 9), people(2), strict=True)),
+        boxes,
+        caption="made up",
+    )
     (ax,) = fig.axes
     assert len(ax.images) == 2 and len(ax.patches) == 3
     assert all(word in words(fig) for word in ("frame 3", "frame 9", "12", "made up"))
 
 
 def test_histograms_take_numbers_and_words():
-    fig = draw(sheets.histograms, {"height": np.random.default_rng(0).normal(size=99), "bag": ["none", "back", "none"], "rate": [1.0, 2], "hat": [True, False]})
+    fig = draw(
+        sheets.histograms,
+        {
+            "height": np.random.default_rng(0).normal(size=99),
+            "bag": ["none", "back", "none"],
+            "rate": [1.0, 2],
+            "hat": [True, False],
+        },
+    )
     assert [ax.get_title() for ax in fig.axes] == ["height", "bag", "rate", "hat"]
 
 
 def test_a_camera_board_leaves_a_missing_view_empty():
-    fig = draw(sheets.cameras, {1: {"vis": people(), "ir": people()}, 2: {"ir": people()}}, cols=4)
+    fig = draw(
+        sheets.cameras,
+        {1: {"vis": people(), "ir": people()}, 2: {"ir": people()}},
+        cols=4,
+    )
     assert len(fig.axes[0].images) == 3
     assert "camera 2" in words(fig)
 
@@ -267,15 +373,37 @@ def test_a_camera_board_leaves_a_missing_view_empty():
 
 def test_gates_stand_beside_their_frames_on_one_scale():
     rng = np.random.default_rng(0)
-    fig = draw(weights.gates, people(2, 4), rng.uniform(0.25, 0.5, (2, 4, 64)), ["visible\nid 7", "infrared\nid 9"], "a caption")
-    assert "channels, sorted" in words(fig) and "visible\nid 7" in words(fig) and "a caption" in words(fig)
-    assert len(fig.axes[0].images) == 2 * 4 * 2 + 1  # a frame and a line each, and the scale
+    fig = draw(
+        weights.gates,
+        people(2, 4),
+        rng.uniform(0.25, 0.5, (2, 4, 64)),
+        ["visible\nid 7", "infrared\nid 9"],
+        "a caption",
+    )
+    assert (
+        "channels, sorted" in words(fig)
+        and "visible\nid 7" in words(fig)
+        and "a caption" in words(fig)
+    )
+    assert (
+        len(fig.axes[0].images) == 2 * 4 * 2 + 1
+    )  # a frame and a line each, and the scale
 
 
 def test_a_game_shows_both_targets_of_each_player_and_what_a_belief_costs():
     belief = np.linspace(0.01, 0.99, 50)
-    targets = {"classifier": ((0, 1, np.nan), (1, 0, np.nan)), "third": ((0, 0, 1), (0, 0, 1))}
-    fig = draw(game.draw, ("infrared", "visible", "neither"), targets, belief, {"third": -np.log(1 - belief)}, caption="a caption")
+    targets = {
+        "classifier": ((0, 1, np.nan), (1, 0, np.nan)),
+        "third": ((0, 0, 1), (0, 0, 1)),
+    }
+    fig = draw(
+        game.draw,
+        ("infrared", "visible", "neither"),
+        targets,
+        belief,
+        {"third": -np.log(1 - belief)},
+        caption="a caption",
+    )
     bars, line = fig.axes[:2], fig.axes[-1]
     assert [p.get_height() for p in bars[1].patches] == [0, 0, 1, 0, 0, 1]
     assert np.nanmax(line.lines[0].get_ydata()) <= 8 and "belief" in line.get_xlabel()
@@ -283,22 +411,49 @@ def test_a_game_shows_both_targets_of_each_player_and_what_a_belief_costs():
 
 def test_runs_beside_one_another_share_one_scale_and_show_their_seeds():
     seeds = np.random.default_rng(0).random((3, 50))
-    fig = draw(curves.beside, {"plain": {"vis": seeds, "ir": seeds + 1}, "focal": {"vis": seeds[0], "ir": seeds[1]}}, smooth=5, ylabel="p", caption="a caption")
-    assert [ax.get_title() for ax in fig.axes] == ["plain", "focal"] and fig.axes[0].get_ylim() == fig.axes[1].get_ylim()
-    assert [len(ax.collections) for ax in fig.axes] == [2, 0]  # a band where there are several seeds
-    np.testing.assert_allclose(fig.axes[0].lines[0].get_ydata()[-1], seeds[:, -5:].mean())
+    fig = draw(
+        curves.beside,
+        {
+            "plain": {"vis": seeds, "ir": seeds + 1},
+            "focal": {"vis": seeds[0], "ir": seeds[1]},
+        },
+        smooth=5,
+        ylabel="p",
+        caption="a caption",
+    )
+    assert [ax.get_title() for ax in fig.axes] == ["plain", "focal"] and fig.axes[
+        0
+    ].get_ylim() == fig.axes[1].get_ylim()
+    assert [len(ax.collections) for ax in fig.axes] == [
+        2,
+        0,
+    ]  # a band where there are several seeds
+    np.testing.assert_allclose(
+        fig.axes[0].lines[0].get_ydata()[-1], seeds[:, -5:].mean()
+    )
 
 
 def test_a_sweep_has_a_panel_for_each_setting_on_one_scale():
-    fig = draw(curves.sweeps, {"lambda 1": ([0.5, 1, 1.5], {"rank1": [30, 31, 29]}), "epoch": ([0, 20, 40], {"rank1": [28, 30, 31]})}, caption="a caption")
-    assert [ax.get_xlabel() for ax in fig.axes] == ["lambda 1", "epoch"] and fig.axes[0].get_ylim() == fig.axes[1].get_ylim()
+    fig = draw(
+        curves.sweeps,
+        {
+            "lambda 1": ([0.5, 1, 1.5], {"rank1": [30, 31, 29]}),
+            "epoch": ([0, 20, 40], {"rank1": [28, 30, 31]}),
+        },
+        caption="a caption",
+    )
+    assert [ax.get_xlabel() for ax in fig.axes] == ["lambda 1", "epoch"] and fig.axes[
+        0
+    ].get_ylim() == fig.axes[1].get_ylim()
     assert [t.get_text() for t in fig.axes[0].get_xticklabels()] == ["0.5", "1", "1.5"]
 
 
 def test_every_visible_clip_but_the_easy_one_is_pulled_to_it():
     rng = np.random.default_rng(0)
     vis, ir, ids = rng.normal(size=(5, 2)), rng.normal(size=(5, 2)), np.arange(501, 506)
-    fig = draw(pull.draw, vis, ir, ids, {"any identity": (0, 3), "same identity": (0, 0)})
+    fig = draw(
+        pull.draw, vis, ir, ids, {"any identity": (0, 3), "same identity": (0, 0)}
+    )
     for ax, found in zip(fig.axes, (3, 0), strict=True):
         arrows = [t for t in ax.texts if t.arrow_patch is not None]
         assert len(arrows) == 4 and all(np.allclose(a.xy, vis[found]) for a in arrows)
@@ -308,5 +463,7 @@ def test_every_visible_clip_but_the_easy_one_is_pulled_to_it():
 def test_bars_of_negative_weights_stay_below_their_frames():
     weights_ = np.array([[-0.5, 0.2, 0.4]])
     fig = draw(weights.strips, people(1, 3), weights_)
-    heights = [abs(p.get_height()) for p in fig.axes[0].patches if abs(p.get_height()) < 0.5]
+    heights = [
+        abs(p.get_height()) for p in fig.axes[0].patches if abs(p.get_height()) < 0.5
+    ]
     assert heights == sorted(heights) and heights[0] == 0 and "-0.50" in words(fig)

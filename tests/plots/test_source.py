@@ -5,14 +5,18 @@ import inspect
 import pytest
 
 from vvi import metrics
-from vvi.plots import source, style
+from vvi.book import source
+from vvi.plots import style
 
 
 def test_a_listing_is_the_source_itself_with_its_place():
     shown = source.listing(metrics.ranked_lists)
     assert shown.text == inspect.getsource(metrics.ranked_lists)
     first = inspect.getsourcelines(metrics.ranked_lists)[1]
-    assert shown.place == f"vvi/metrics.py, lines {first}–{first + len(shown.text.splitlines()) - 1}"
+    assert (
+        shown.place
+        == f"vvi/metrics.py, lines {first}–{first + len(shown.text.splitlines()) - 1}"
+    )
     assert repr(shown).startswith("# vvi/metrics.py")
 
 

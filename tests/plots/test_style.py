@@ -27,46 +27,85 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_saved_figure_has_a_picture_a_print_file_and_a_side_file(folder):
-    png = style.save(line(), "data/line_1", run=["abc", "def"], alt="A rising line.", data="synthetic")
+    png = style.save(
+        line(),
+        "data/line_1",
+        run=["abc", "def"],
+        alt="A rising line.",
+        data="synthetic",
+    )
     assert png == folder / "data" / "line_1.png"
     assert Image.open(png).size == (450, 300)
     assert png.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     side = json.loads(png.with_suffix(".json").read_text())
     assert side["function"].endswith("test_style.line")
-    assert (side["runs"], side["configs"], side["data"], side["alt"]) == (["abc", "def"], ["abc", "def"], "synthetic", "A rising line.")
+    assert (side["runs"], side["configs"], side["data"], side["alt"]) == (
+        ["abc", "def"],
+        ["abc", "def"],
+        "synthetic",
+        "A rising line.",
+    )
     assert set(side["versions"]) == {"vvi", "numpy", "matplotlib", "torch", "python"}
     assert side["commit"]
 
 
 def test_the_same_figure_gives_the_same_bytes(folder):
-    first, second = (style.save(line(), f"data/{name}", run="abc", alt="A line.", data="none") for name in ("one", "two"))
+    first, second = (
+        style.save(line(), f"data/{name}", run="abc", alt="A line.", data="none")
+        for name in ("one", "two")
+    )
     for suffix in (".png", ".pdf", ".json"):
-        assert first.with_suffix(suffix).read_bytes() == second.with_suffix(suffix).read_bytes()
+        assert (
+            first.with_suffix(suffix).read_bytes()
+            == second.with_suffix(suffix).read_bytes()
+        )
 
 
 def test_a_figure_without_alt_text_or_label_or_with_an_odd_name_is_refused(folder):
-    for name, alt, data in (("data/x", " ", "synthetic"), ("data/x", "A line.", ""), ("../x", "A line.", "none"), ("x", "A line.", "none")):
+    for name, alt, data in (
+        ("data/x", " ", "synthetic"),
+        ("data/x", "A line.", ""),
+        ("../x", "A line.", "none"),
+        ("x", "A line.", "none"),
+    ):
         with pytest.raises(ValueError, match="figure"):
             style.save(line(), name, alt=alt, data=data)
     assert not list(folder.rglob("*.*"))
 
 
 def test_a_figure_shows_itself_on_white_also_on_a_dark_page(folder):
-    for content in (io.BytesIO(line()._repr_png_()), style.save(line(), "data/line", alt="A line.", data="none")):
+    for content in (
+        io.BytesIO(line()._repr_png_()),
+        style.save(line(), "data/line", alt="A line.", data="none"),
+    ):
         corner = Image.open(content).convert("RGBA").getpixel((0, 0))
         assert corner == (255, 255, 255, 255)
 
 
 def test_no_text_is_smaller_than_eight_points():
-    sizes = [value for name, value in style.RC.items() if name.endswith("size") and name != "lines.markersize"]
+    sizes = [
+        value
+        for name, value in style.RC.items()
+        if name.endswith("size") and name != "lines.markersize"
+    ]
     assert min(sizes) >= 8
     fig = line()
     fig.draw_without_rendering()
-    assert min(text.get_fontsize() for text in fig.findobj(lambda a: hasattr(a, "get_fontsize")) if text.get_text()) >= 8
+    assert (
+        min(
+            text.get_fontsize()
+            for text in fig.findobj(lambda a: hasattr(a, "get_fontsize"))
+            if text.get_text()
+        )
+        >= 8
+    )
 
 
 def test_colours_of_the_modalities_differ_in_grey_print_too():
-    grey = [np.dot(colors.to_rgb(style.MODALITY[name]["color"]), (0.299, 0.587, 0.114)) for name in ("vis", "ir")]
+    grey = [
+        np.dot(colors.to_rgb(style.MODALITY[name]["color"]), (0.299, 0.587, 0.114))
+        for name in ("vis", "ir")
+    ]
     assert abs(grey[0] - grey[1]) > 0.2
     assert style.MODALITY["vis"]["marker"] != style.MODALITY["ir"]["marker"]
     assert style.MODALITY["vis"]["linestyle"] != style.MODALITY["ir"]["linestyle"]
@@ -75,7 +114,9 @@ def test_colours_of_the_modalities_differ_in_grey_print_too():
 def test_the_palette_is_that_of_seaborn():
     import seaborn
 
-    assert [c.lower() for c in seaborn.color_palette("colorblind").as_hex()] == list(style.PALETTE)
+    assert [c.lower() for c in seaborn.color_palette("colorblind").as_hex()] == list(
+        style.PALETTE
+    )
 
 
 def test_drawing_leaves_the_defaults_of_matplotlib_alone():

@@ -2,7 +2,11 @@ from matplotlib.figure import Figure
 
 from vvi.plots import style, switches
 
-ROWS = {"without": {"memory": "off", "game": "on"}, "other": {"game": "on"}, "full": {"memory": "on", "game": "on"}}
+ROWS = {
+    "without": {"memory": "off", "game": "on"},
+    "other": {"game": "on"},
+    "full": {"memory": "on", "game": "on"},
+}
 VALUES = {"without": [10.0, 14.0], "other": [11.0], "full": [20.0, 22.0]}
 
 

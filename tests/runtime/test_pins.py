@@ -1,6 +1,7 @@
 """A name with a digest belongs to one content."""
 
 import pytest
+
 from vvi.runtime import pins
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from vvi.runtime import pools
 
 DRAW = """
@@ -16,7 +17,7 @@ small = Preset("small", Plan(4, full=0, last=(12, 13)), Plan(2, full=0), 32, 16)
 print(synthetic.write("set", small, workers=2, progress=False))
 """
 SWEEP = """
-from vvi import executors
+from vvi.experiment import executors
 with executors.connect("processes", 2) as pool:
     print(sum(pool.map(abs, range(-9, 1))))
 """

@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+
 from vvi.runtime.tensors import CheckpointError, read, unwrap
 
 PLAIN = {"conv.weight": torch.ones(2), "conv.bias": torch.zeros(2)}

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+
 from vvi.runtime import validation
 
 D = "write 0 or 0,1,2"

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from vvi import evaluate, experiment
+
+from vvi import experiment
 from vvi.config import preset
 from vvi.data import open_dataset
 from vvi.data.loader import Frames
 from vvi.data.synthetic import crossing
-from vvi.evaluation import features, ranking
-from vvi.evaluation.trained import Trained
+from vvi.evaluation import evaluate, features, ranking
+from vvi.experiment.trained_network import Trained
 from vvi.types import DataError
 from vvi.video import own
 

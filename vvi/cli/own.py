@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vvi import arguments
+from vvi.cli import arguments
 
 SIZES = ("tiny", "standard", "full", "paper")
 RULES = ("vcm", "sysu", "none")
@@ -172,8 +172,8 @@ def embed_command(args: argparse.Namespace) -> int:
 
 def rank_command(args: argparse.Namespace) -> int:
     """Rank a gallery for every query; write the lists and their picture."""
-    from vvi import durable
     from vvi.evaluation import features, ranking
+    from vvi.runtime import atomic
     from vvi.video import own
 
     options = rerank_options(args.rerank)
@@ -194,7 +194,7 @@ def rank_command(args: argparse.Namespace) -> int:
         title = " among ".join(names) + (", re-ranked" if options else "")
         picture = own.draw(lists, query, gallery, shown, title)
         picture.savefig(drawn, format=kind)
-    durable.write(out, lists.to_csv(index=False, lineterminator="\n").encode())
+    atomic.write(out, lists.to_csv(index=False, lineterminator="\n").encode())
     print(f"{len(query)} queries among {len(gallery)} rows: {out}")
     for name, part in list(lists.groupby("query", sort=False))[:5]:
         best = [f"{row.gallery} {row[4]:.2f}" for row in part.head(3).itertuples()]
@@ -202,7 +202,7 @@ def rank_command(args: argparse.Namespace) -> int:
     if not pictures:
         print("no picture: these features do not say where their pictures are")
         return 0
-    durable.write(figure, drawn.getvalue())
+    atomic.write(figure, drawn.getvalue())
     part = f" shows the first {len(shown)}" if len(shown) < len(query) else ""
     print(f"{figure}{part}")
     return 0
@@ -249,10 +249,9 @@ def _sides(sources: dict[str, str], args: argparse.Namespace) -> list:
 
 
 def _embedded(source: str, modality: str, args: argparse.Namespace, net: Any) -> Any:
-    from vvi import detectors
     from vvi.data import crops
     from vvi.data.video import open_video
-    from vvi.video import own
+    from vvi.video import detectors, own
 
     path, detect = Path(source).expanduser(), None
     if path.is_file() and not crops.is_picture(path):
@@ -266,26 +265,28 @@ def _embedded(source: str, modality: str, args: argparse.Namespace, net: Any) ->
 
 def _network(args: argparse.Namespace) -> Any:
     """The network that `--weights` names, on the device that is asked for."""
-    from vvi import methods, train
-    from vvi.evaluation import trained
+    from vvi import methods
+    from vvi.engine import train
+    from vvi.experiment import trained_network
 
     device = train.fabric(args.device).device
     name = args.method or (args.weights if args.weights in methods.names() else None)
     settings = _settings_of(name, args) if name else None
     source = settings if args.weights == name else args.weights
-    net = trained.load_run_or_file(source, settings)
+    net = trained_network.load_run_or_file(source, settings)
     net.method.to(device)
     return net
 
 
 def _settings_of(method: str, args: argparse.Namespace) -> Any:
     """The main row of a method at a size, or what `--set` makes of it."""
-    from vvi import ablate, choices, experiment
+    from vvi import experiment
+    from vvi.experiment import ablation, method_switches
 
-    rows = ablate.known(method, args.preset)
+    rows = ablation.known(method, args.preset)
     main = next(iter(rows.values()))
-    changes = choices.read(method, dict(args.set or []))
-    own = {switch.name for switch in choices.switches(method)}
+    changes = method_switches.read(method, dict(args.set or []))
+    own = {switch.name for switch in method_switches.switches(method)}
     wanted = {name: changes.pop(name) for name in own & changes.keys()}
-    config = choices.chosen(main, wanted, changes, rows)[1]
+    config = method_switches.chosen(main, wanted, changes, rows)[1]
     return experiment.located(config, args.data)

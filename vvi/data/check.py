@@ -10,14 +10,7 @@ from pathlib import Path
 from vvi.data import buptcampus, regdb, sysu, vcm
 from vvi.data.faults import Survey
 from vvi.data.images import Seen, inspect
-from vvi.data.layout import (
-    LAYOUTS,
-    NAMES,
-    check_options,
-    detect,
-    evidence,
-    sets,
-)
+from vvi.data.layout import LAYOUTS, check_options, detect, evidence, sets
 from vvi.types import MODALITIES, DataError, Tracklet
 
 VCM_MIN = 12  # the released drop rule, and what the expected counts were taken with
@@ -35,9 +28,23 @@ VCM_COUNTS: dict[tuple[str, str], tuple[int | None, ...]] = {
     ("all", "vis"): (927, 11785, 10559, 251452, 244680),
 }
 # SYSU-MM01 and RegDB, (part, modality): identities, images. RegDB: of one trial.
-SYSU_COUNTS = {("train", "vis"): (395, 22258), ("train", "ir"): (395, 11909), ("test", "vis"): (96, 6775), ("test", "ir"): (96, 3803)}
-SYSU_GALLERY = {("all", 1): 301, ("all", 10): 3010, ("indoor", 1): 112, ("indoor", 10): 1120}
-REGDB_COUNTS = {(part, modality): (206, 2060) for part in ("train", "test") for modality in MODALITIES}
+SYSU_COUNTS = {
+    ("train", "vis"): (395, 22258),
+    ("train", "ir"): (395, 11909),
+    ("test", "vis"): (96, 6775),
+    ("test", "ir"): (96, 3803),
+}
+SYSU_GALLERY = {
+    ("all", 1): 301,
+    ("all", 10): 3010,
+    ("indoor", 1): 112,
+    ("indoor", 10): 1120,
+}
+REGDB_COUNTS = {
+    (part, modality): (206, 2060)
+    for part in ("train", "test")
+    for modality in MODALITIES
+}
 
 # BUPTCampus, (part, modality): identities, tracklets, images.
 CAMPUS_COUNTS: dict[tuple[str, str], tuple[int | None, ...]] = {
@@ -173,7 +180,9 @@ def _unequal_depths(
     """Cameras whose images of 16 bits are not all read with the same white."""
     depths: dict[tuple[int, str], Counter] = {}
     for t in listed:
-        bits = [special[p].bits for p in t.paths if p in special and special[p].bits > 8]
+        bits = [
+            special[p].bits for p in t.paths if p in special and special[p].bits > 8
+        ]
         if bits:
             depths.setdefault((t.camera, t.modality), Counter()).update(bits)
     return [
@@ -190,22 +199,54 @@ def _vcm(root: Path, options: dict) -> tuple[list[Survey], list[Table]]:
     least = options.get("min_seq_len", VCM_MIN)
     found = {}
     for part, modality in VCM_COUNTS:
-        of = [t for p, ts in survey.listed.items() if part in (p, "all") for t in ts if modality in (t.modality, "both")]
+        of = [
+            t
+            for p, ts in survey.listed.items()
+            if part in (p, "all")
+            for t in ts
+            if modality in (t.modality, "both")
+        ]
         kept = [t for t in of if len(t) >= least]
-        found[part, modality] = (len({t.identity for t in of}), len(of), len(kept), sum(map(len, of)), sum(map(len, kept)))
+        found[part, modality] = (
+            len({t.identity for t in of}),
+            len(of),
+            len(kept),
+            sum(map(len, of)),
+            sum(map(len, kept)),
+        )
     head = ("identities", "tracklets", f"kept (>= {least})", "images", "images kept")
-    return [survey], [_table("HITSZ-VCM, kept: at least 12 images", head, found, VCM_COUNTS)] if survey.listed else []
+    return [survey], [
+        _table("HITSZ-VCM, kept: at least 12 images", head, found, VCM_COUNTS)
+    ] if survey.listed else []
 
 
 def _sysu(root: Path, options: dict) -> tuple[list[Survey], list[Table]]:
     survey = sysu.survey(root, **options)
     if options.get("train") != "arrays" and any(root.glob("train_*_resized_*.npy")):
         sysu.survey_arrays(root, survey.faults)
-    tables = [_table("SYSU-MM01, train holds train + val", ("identities", "images"), _images(survey), SYSU_COUNTS)] if survey.listed else []
+    tables = (
+        [
+            _table(
+                "SYSU-MM01, train holds train + val",
+                ("identities", "images"),
+                _images(survey),
+                SYSU_COUNTS,
+            )
+        ]
+        if survey.listed
+        else []
+    )
     if survey.dataset:
         mode, shots = options.get("mode", "all"), options.get("shots", 1)
         found = {("gallery", "vis"): (len(survey.dataset.gallery("ir2vis")),)}
-        tables.append(_table(f"SYSU-MM01, {mode}-search, {_count(shots, 'shot')}", ("images",), found, {("gallery", "vis"): (SYSU_GALLERY[mode, shots],)}))
+        tables.append(
+            _table(
+                f"SYSU-MM01, {mode}-search, {_count(shots, 'shot')}",
+                ("images",),
+                found,
+                {("gallery", "vis"): (SYSU_GALLERY[mode, shots],)},
+            )
+        )
     return [survey], tables
 
 
@@ -217,23 +258,41 @@ def _campus(root: Path, options: dict) -> tuple[list[Survey], list[Table]]:
     for part, modality in CAMPUS_COUNTS:
         listed = survey.listed.get(part, ())
         of = [t for t in listed if modality in (t.modality, "both")]
-        found[part, modality] = (len({t.identity for t in of}), len(of), sum(map(len, of)))
+        found[part, modality] = (
+            len({t.identity for t in of}),
+            len(of),
+            sum(map(len, of)),
+        )
     head = ("identities", "tracklets", "images")
     return [survey], [_table("BUPTCampus", head, found, CAMPUS_COUNTS)]
 
 
 def _regdb(root: Path, options: dict) -> tuple[list[Survey], list[Table]]:
     """Every trial that has at least one list, or the one asked for; one table for all trials with the same counts."""
-    trials = [options["trial"]] if "trial" in options else [k for k in regdb.TRIALS if any(root.glob(f"idx/*_{k}.txt"))] or [1]
+    trials = (
+        [options["trial"]]
+        if "trial" in options
+        else [k for k in regdb.TRIALS if any(root.glob(f"idx/*_{k}.txt"))] or [1]
+    )
     surveys = [regdb.survey(root, k, options.get("strict")) for k in trials]
     alike: dict[tuple, list[int]] = {}
     for k, survey in zip(trials, surveys, strict=True):
         if survey.listed:
             alike.setdefault(tuple(_images(survey).items()), []).append(k)
-    if "trial" not in options and (absent := [str(k) for k in regdb.TRIALS if k not in trials]):
-        surveys[0].faults.warn(root / "idx", f"{len(trials)} of 10 trials have lists; without: {', '.join(absent)}")
+    if "trial" not in options and (
+        absent := [str(k) for k in regdb.TRIALS if k not in trials]
+    ):
+        surveys[0].faults.warn(
+            root / "idx",
+            f"{len(trials)} of 10 trials have lists; without: {', '.join(absent)}",
+        )
     head = ("identities", "images")
-    return surveys, [_table(f"RegDB, trial {', '.join(map(str, ks))}", head, dict(found), REGDB_COUNTS) for found, ks in alike.items()]
+    return surveys, [
+        _table(
+            f"RegDB, trial {', '.join(map(str, ks))}", head, dict(found), REGDB_COUNTS
+        )
+        for found, ks in alike.items()
+    ]
 
 
 def _images(survey: Survey) -> dict[tuple[str, str], tuple[int, ...]]:
@@ -250,11 +309,25 @@ def _table(title: str, head: tuple[str, ...], found: dict, expected: dict) -> Ta
     """One row per (part, modality), each cell `found (expected)`."""
     rows = [("part", "modality", *head)]
     for key, numbers in expected.items():
-        cells = (f"{n:,} ({'?' if e is None else format(e, ',')})" for n, e in zip(found[key], numbers, strict=True))
+        cells = (
+            f"{n:,} ({'?' if e is None else format(e, ',')})"
+            for n, e in zip(found[key], numbers, strict=True)
+        )
         rows.append((key[0], WORD[key[1]], *cells))
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    lines = ["  " + "  ".join(cell.ljust(w) if c < 2 else cell.rjust(w) for c, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows]
-    differ = sum(e not in (None, n) for key, numbers in expected.items() for n, e in zip(found[key], numbers, strict=True))
+    lines = [
+        "  "
+        + "  ".join(
+            cell.ljust(w) if c < 2 else cell.rjust(w)
+            for c, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    differ = sum(
+        e not in (None, n)
+        for key, numbers in expected.items()
+        for n, e in zip(found[key], numbers, strict=True)
+    )
     return Table(title, [f"found (real set: {title})", *lines], differ)
 
 

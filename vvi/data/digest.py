@@ -18,10 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from vvi import durable
 from vvi.data import buptcampus, regdb, sysu, vcm
 from vvi.data.faults import Survey
 from vvi.data.images import ARRAYS, located
+from vvi.runtime import atomic
 from vvi.types import Tracklet
 
 LONG = 20_000  # files from which a digest is kept on the disk, with the stamp it is of
@@ -128,8 +128,8 @@ def _remembered(files: list[Path], kept: Path) -> str:
         if said["stamp"] == seen:
             return said["digest"]
     made = _contents(files)
-    with contextlib.suppress(durable.WriteError):  # then it is made again next time
-        durable.write(memory, json.dumps({"stamp": seen, "digest": made}).encode())
+    with contextlib.suppress(atomic.WriteError):  # then it is made again next time
+        atomic.write(memory, json.dumps({"stamp": seen, "digest": made}).encode())
     return made
 
 
@@ -155,10 +155,11 @@ def _hashes(files: list[Path]) -> bytes:
 
 def _hash(path: Path) -> bytes:
     """Digest of one file; that of nothing where it cannot be read."""
-    with contextlib.suppress(OSError):
+    try:
         with open(located(path), "rb", buffering=0) as file:
             return hashlib.file_digest(file, "sha256").digest()
-    return bytes(32)
+    except OSError:
+        return bytes(32)
 
 
 def stamp_of(files: Iterable[Path]) -> str:

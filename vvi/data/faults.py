@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vvi import paths
+from vvi.runtime import paths
 from vvi.types import DataError, Dataset, Tracklet
 
 LENIENT = " (--set strict=false reads on; in Python strict=False, or VVI_STRICT=false)"

@@ -91,7 +91,9 @@ def foreign(folder: Path) -> str | None:
     """The name of a known set that is not read here, None for any other folder."""
     boxes = next((folder / name for name in BOXES if (folder / name).is_dir()), None)
     if boxes:
-        names = [entry.name for entry, _ in zip(boxes.iterdir(), range(50), strict=False)]
+        names = [
+            entry.name for entry, _ in zip(boxes.iterdir(), range(50), strict=False)
+        ]
         for title, form in FORMS.items():
             if any(map(form.match, names)):
                 return title
@@ -111,12 +113,16 @@ def detect(root: str | Path) -> str:
     if len(enough) == 1:
         return next(iter(enough))
     if enough:
-        seen = "; ".join(f"{name}: {', '.join(marks)}" for name, marks in enough.items())
+        seen = "; ".join(
+            f"{name}: {', '.join(marks)}" for name, marks in enough.items()
+        )
         say = "say which with layout=, on the command line --layout or --set layout="
         raise DataError(f"{root}: several layouts at once ({seen}); {say}")
     if other := foreign(root):
         known = ", ".join(NAMES.values())
-        raise DataError(f"{root}: this looks like {other}, which is not read here; {known} are")
+        raise DataError(
+            f"{root}: this looks like {other}, which is not read here; {known} are"
+        )
     raise DataError(f"{root}: no known layout{_nearest(found)}; expected {EXPECTED}")
 
 

@@ -19,13 +19,13 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 from tqdm import tqdm
 
-from vvi import durable
 from vvi.config import DataConfig, Recipe
 from vvi.data import digest, images
 from vvi.data.clips import test_frames, train_frames
 from vvi.data.sampler import IdentitySampler
 from vvi.data.transforms import augment, normalise
-from vvi.seed import rng
+from vvi.runtime import atomic
+from vvi.runtime.random import rng
 from vvi.types import Batch, Dataset, Tracklet
 
 CHUNK = 1024  # frames that are decoded and put on the disk at a time
@@ -54,7 +54,11 @@ class Frames:
         start = self.first.get(tracklet.paths)
         if self.store is not None and start is not None:
             places = start + np.asarray(which)
-            return self.store[torch.from_numpy(places).to(self.store.device)] if isinstance(self.store, Tensor) else torch.from_numpy(self.store[places])
+            return (
+                self.store[torch.from_numpy(places).to(self.store.device)]
+                if isinstance(self.store, Tensor)
+                else torch.from_numpy(self.store[places])
+            )
         return torch.stack([decode(tracklet.paths[i], *self.size) for i in which])
 
     def views(self, tracklet: Tracklet, which: np.ndarray) -> list[np.ndarray] | Tensor:
@@ -68,7 +72,15 @@ class Frames:
 
     def images(self, tracklet: Tracklet, which: np.ndarray | None = None) -> np.ndarray:
         """The same for a figure, all frames by default: uint8 (T, H, W, 3)."""
-        return self.read(tracklet, np.arange(len(tracklet)) if which is None else np.asarray(which)).permute(0, 2, 3, 1).cpu().numpy()
+        return (
+            self.read(
+                tracklet,
+                np.arange(len(tracklet)) if which is None else np.asarray(which),
+            )
+            .permute(0, 2, 3, 1)
+            .cpu()
+            .numpy()
+        )
 
     def build(self, tracklets: Sequence[Tracklet], progress: bool = True) -> None:
         """Decode every frame once into `<cache>/<key>.u8`, or take a file of the same.
@@ -88,13 +100,15 @@ class Frames:
         file, manifest = self.folder / f"{name}.u8", self.folder / f"{name}.json"
         said = json.dumps({"shape": list(shape), "bytes": math.prod(shape)})
         if not _is_whole(file, manifest, said):
-            with durable.alone(file):
+            with atomic.alone(file):
                 if not _is_whole(file, manifest, said):
                     self._write(paths, file, progress)
-                    durable.write(manifest, said.encode())
+                    atomic.write(manifest, said.encode())
         self.store = np.memmap(file, np.uint8, "r", shape=shape)
         starts = np.cumsum([0, *(len(t) for t in tracklets)])
-        self.first = {t.paths: int(start) for t, start in zip(tracklets, starts, strict=False)}
+        self.first = {
+            t.paths: int(start) for t, start in zip(tracklets, starts, strict=False)
+        }
 
     def resident(self, device: torch.device | str) -> None:
         """Hold every frame of the built cache on a device, where batches are then cut and augmented: for GPUs with room (a frame takes 3 H W bytes)."""
@@ -103,11 +117,22 @@ class Frames:
         self.store = torch.from_numpy(np.array(self.store)).to(device)
 
     def _write(self, paths: list[Path], file: Path, progress: bool) -> None:
-        half, each = file.with_suffix(durable.HALF), CHUNK * 3 * math.prod(self.size)
-        with durable.explained(half), open(half, "ab") as out:
-            kept = max(0, out.tell() // each - 1)  # chunks; of the last one only this process could say that it is on the disk
+        half, each = file.with_suffix(atomic.HALF), CHUNK * 3 * math.prod(self.size)
+        with atomic.explained(half), open(half, "ab") as out:
+            kept = max(
+                0, out.tell() // each - 1
+            )  # chunks; of the last one only this process could say that it is on the disk
             out.truncate(kept * each)
-            with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(paths), desc="decode", unit="frame", disable=not progress, mininterval=1) as bar:
+            with (
+                ThreadPoolExecutor(os.cpu_count()) as pool,
+                tqdm(
+                    total=len(paths),
+                    desc="decode",
+                    unit="frame",
+                    disable=not progress,
+                    mininterval=1,
+                ) as bar,
+            ):
                 bar.update(kept * CHUNK)
                 for start in range(kept * CHUNK, len(paths), CHUNK):
                     chunk = paths[start : start + CHUNK]
@@ -120,7 +145,12 @@ class Frames:
 
 
 def _is_whole(file: Path, manifest: Path, said: str) -> bool:
-    return manifest.is_file() and manifest.read_text() == said and file.is_file() and file.stat().st_size == json.loads(said)["bytes"]
+    return (
+        manifest.is_file()
+        and manifest.read_text() == said
+        and file.is_file()
+        and file.stat().st_size == json.loads(said)["bytes"]
+    )
 
 
 @dataclass
@@ -137,18 +167,33 @@ class TrainLoader:
 
     def __post_init__(self):
         if self.recipe.identities % self.share[1]:
-            raise ValueError(f"a batch of {self.recipe.identities} identities cannot be shared evenly by {self.share[1]} processes")
-        self.sampler = IdentitySampler(self.dataset.train, self.recipe.identities, self.recipe.tracklets, self.seed, self.dataset.labels)
+            raise ValueError(
+                f"a batch of {self.recipe.identities} identities cannot be shared evenly by {self.share[1]} processes"
+            )
+        self.sampler = IdentitySampler(
+            self.dataset.train,
+            self.recipe.identities,
+            self.recipe.tracklets,
+            self.seed,
+            self.dataset.labels,
+        )
         self.steps_per_epoch = self.sampler.steps_per_epoch
 
-    def uint8(self, step: int) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray, np.ndarray]:
+    def uint8(
+        self, step: int
+    ) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray, np.ndarray]:
         """A batch before normalisation: vis and ir clips (B, T, 3, H, W) uint8, classes, places of the vis and of the ir tracklets."""
         draw, r = self.sampler.draw(step), rng(self.seed, "clips", step)
         mine = draw.share(*self.share)
         drawn = [[self._cut(row, r) for row in rows] for rows in (draw.vis, draw.ir)]
         clips = [[self.frames.views(*clip) for clip in part[mine]] for part in drawn]
         clips = [torch.stack(c) if isinstance(c[0], Tensor) else c for c in clips]
-        vis, ir = (augment(c, r, self.data.pad, self.data.flip, self.data.augment_per, self.share) for c in clips)
+        vis, ir = (
+            augment(
+                c, r, self.data.pad, self.data.flip, self.data.augment_per, self.share
+            )
+            for c in clips
+        )
         return vis, ir, draw.ids[mine], draw.vis[mine], draw.ir[mine]
 
     def _cut(self, row: int, draw: np.random.Generator) -> tuple[Tracklet, np.ndarray]:
@@ -156,13 +201,24 @@ class TrainLoader:
         tracklet, data = self.dataset.train[row], self.data
         return tracklet, train_frames(len(tracklet), data.frames, draw, data.stride)
 
-    def batches(self, start: int, stop: int, device: torch.device | str = "cpu", workers: int = 0) -> Iterator[Batch]:
+    def batches(
+        self,
+        start: int,
+        stop: int,
+        device: torch.device | str = "cpu",
+        workers: int = 0,
+    ) -> Iterator[Batch]:
         """Batches of steps start..stop-1 on a device, in order; with `workers`, made ahead in that many processes of one thread each."""
         steps = range(start, stop)
         made = _ahead(self, steps, workers) if workers else map(self.uint8, steps)
         for step, (vis, ir, ids, rows_vis, rows_ir) in zip(steps, made, strict=True):
             vis, ir = (normalise(_onto(clips, device)) for clips in (vis, ir))
-            yield Batch(vis, ir, *(_onto(a, device) for a in (ids, rows_vis, rows_ir)), step=step)
+            yield Batch(
+                vis,
+                ir,
+                *(_onto(a, device) for a in (ids, rows_vis, rows_ir)),
+                step=step,
+            )
 
 
 def searched(tracklet: Tracklet, data: DataConfig) -> np.ndarray:
@@ -224,4 +280,3 @@ def _ahead(loader: TrainLoader, steps: range, workers: int):
         worker_init_fn=lambda _: torch.set_num_threads(1),
         generator=torch.Generator(),  # its own: with workers or without, and wherever a run goes on, the global one stays where it is
     )
-

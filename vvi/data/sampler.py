@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vvi.seed import rng
+from vvi.runtime.random import rng
 from vvi.types import DataError, Tracklet
 
 
@@ -31,11 +31,22 @@ class IdentitySampler:
     Tracklets are drawn with replacement within an identity, identities without within a batch; an epoch is floor(min(N_vis, N_ir) / (P K)) steps (released MITML).
     """
 
-    def __init__(self, train: Sequence[Tracklet], identities: int, tracklets: int, seed: int, labels: Mapping[int, int] | None = None):
+    def __init__(
+        self,
+        train: Sequence[Tracklet],
+        identities: int,
+        tracklets: int,
+        seed: int,
+        labels: Mapping[int, int] | None = None,
+    ):
         """labels: identity -> class 0..C-1, ascending by default (`Dataset.labels`)."""
-        people = sorted({t.identity for t in train}, key=labels.__getitem__ if labels else None)
+        people = sorted(
+            {t.identity for t in train}, key=labels.__getitem__ if labels else None
+        )
         if len(people) < identities:
-            raise DataError(f"a batch needs {identities} identities, the training set has {len(people)}")
+            raise DataError(
+                f"a batch needs {identities} identities, the training set has {len(people)}"
+            )
         self.rows: dict[str, list[np.ndarray]] = {"vis": [], "ir": []}
         for modality, rows in self.rows.items():
             of = {p: [] for p in people}
@@ -43,14 +54,23 @@ class IdentitySampler:
                 if t.modality == modality:
                     of[t.identity].append(row)
             if missing := [p for p, found in of.items() if not found]:
-                raise DataError(f"training identity {missing[0]} has no kept {modality} tracklet ({len(missing)} such identities)")
+                raise DataError(
+                    f"training identity {missing[0]} has no kept {modality} tracklet ({len(missing)} such identities)"
+                )
             rows.extend(np.array(of[p]) for p in people)
         self.identities, self.tracklets, self.seed = identities, tracklets, seed
-        self.steps_per_epoch = max(1, min(sum(map(len, r)) for r in self.rows.values()) // (identities * tracklets))
+        self.steps_per_epoch = max(
+            1,
+            min(sum(map(len, r)) for r in self.rows.values())
+            // (identities * tracklets),
+        )
 
     def draw(self, step: int) -> Draw:
         """The batch of a step; the same for the same (seed, step)."""
         r = rng(self.seed, "sampler", step)
         labels = r.choice(len(self.rows["vis"]), self.identities, replace=False)
-        vis, ir = (np.concatenate([r.choice(rows[label], self.tracklets) for label in labels]) for rows in self.rows.values())
+        vis, ir = (
+            np.concatenate([r.choice(rows[label], self.tracklets) for label in labels])
+            for rows in self.rows.values()
+        )
         return Draw(labels.repeat(self.tracklets), vis, ir)

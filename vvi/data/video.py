@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vvi import extras
+from vvi.runtime import optional
 
 Turn = tuple[int, int, int, int]  # x' = a x + c y and y' = b x + d y, of 0, 1 and -1
 LEAST_RATE = 0.1  # frames a second; what claims fewer is no moving picture
@@ -33,7 +33,7 @@ class Video:
 
         ValueError where the file is damaged or ends too soon.
         """
-        av = extras.load("av", "video")
+        av = optional.load("av", "video")
         count, last = 0, 0.0
         try:
             with av.open(str(self.path)) as file:
@@ -69,7 +69,7 @@ class Video:
 
 def open_video(path: str | Path) -> Video:
     """A video file, ready to be read; FileNotFoundError when there is none, ValueError naming the cause when it is empty or no video."""
-    av = extras.load("av", "video")
+    av = optional.load("av", "video")
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"video {path} does not exist")
@@ -117,7 +117,7 @@ def _turn(file: Any, path: Path) -> Turn:
 
     ValueError where it turns them by less than a quarter.
     """
-    av = extras.load("av", "video")
+    av = optional.load("av", "video")
     try:
         frame = next(file.decode(video=0), None)
     except av.error.FFmpegError:  # whoever reads the frames is told
@@ -140,7 +140,7 @@ def write_video(
     path: str | Path, frames: Iterable[np.ndarray], rate: int = 25, quality: int = 20
 ) -> Path:
     """Frames (H, W, 3) uint8 RGB, H and W even -> an H.264 file; appears when it is whole. quality: 0 (best) to 51. ValueError when the name's end tells no container."""
-    av = extras.load("av", "video")
+    av = optional.load("av", "video")
     path = Path(path)
     if path.suffix.lower() not in (".mp4", ".mkv", ".mov", ".avi"):
         raise ValueError(f"video {path}: its name must end in .mp4, .mkv, .mov or .avi")

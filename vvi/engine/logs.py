@@ -13,8 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vvi import durable, extras
-from vvi.runtime import validation
+from vvi.runtime import atomic, optional, validation
 
 if TYPE_CHECKING:
     from lightning_fabric.loggers import Logger
@@ -40,7 +39,7 @@ class Log:
 
     def begin(self, history: Mapping[str, Sequence[float]]) -> None:
         """Begin anew, with the steps that were made before."""
-        with durable.explained(self.folder):
+        with atomic.explained(self.folder):
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
         self._logger = self._made()
@@ -78,7 +77,7 @@ def check(kind: str | None) -> None:
         return
     kind = validation.choice("log", kind, KINDS)
     if kind == "tensorboard" and find_spec("tensorboard") is None:
-        extras.load("tensorboardX", "logs")
+        optional.load("tensorboardX", "logs")
 
 
 def write(kind: str, folder: Path, history: Mapping[str, Sequence[float]]) -> Path:

@@ -20,8 +20,7 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
-from vvi import durable
-from vvi.runtime import tensors
+from vvi.runtime import atomic, tensors
 
 ENDS = (".npz", ".safetensors", ".npy", ".pt", ".pth")
 #: What the arrays of a file may be called.
@@ -90,7 +89,7 @@ def save(found: Features, path: str | Path) -> Path:
     refuse_foreign(path.with_suffix(".csv"), "row,")
     table = found.table.to_csv(index_label="row", lineterminator="\n").encode()
     files = {path.with_suffix(".csv").name: table, path.name: content}
-    durable.write_all(path.absolute().parent, files)
+    atomic.write_all(path.absolute().parent, files)
     return path
 
 
@@ -133,7 +132,7 @@ def of_sides(sides: Mapping[str, Any], root: Path) -> Features:
     """Features of an evaluation of a data set: each tracklet once, with who it is.
 
     Args:
-        sides: direction -> `vvi.evaluate.Side`.
+        sides: direction -> `vvi.evaluation.evaluate.Side`.
         root: the folder of the data set.
     """
     rows: dict[Any, np.ndarray] = {}

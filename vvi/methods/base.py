@@ -14,10 +14,17 @@ from torch import Tensor, nn
 from vvi.types import Batch, Modality
 
 
-def in_main_reading(tables: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
+def in_main_reading(
+    tables: Mapping[str, Mapping[str, Mapping[str, Any]]],
+) -> dict[str, dict[str, dict[str, Any]]]:
     """Tables of ablations whose rows take `variant="main"` unless a row says which variant it takes or is of another method."""
     return {
-        table: {label: row if {"variant", "method"} & row.keys() else {"variant": "main"} | row for label, row in rows.items()}
+        table: {
+            label: row
+            if {"variant", "method"} & row.keys()
+            else {"variant": "main"} | row
+            for label, row in rows.items()
+        }
         for table, rows in tables.items()
     }
 
@@ -91,18 +98,31 @@ class Method(nn.Module, ABC):
         split: dict[float, list[nn.Parameter]] = {}
         for part in phase.parts:
             for name, parameter in _named(part, getattr(self, part)):
-                split.setdefault(slow if any(f"{name}.".startswith(f"{s}.") for s in self.slow) else 1.0, []).append(parameter)
-        return [{"params": params, "factor": factor} for factor, params in split.items()]
+                split.setdefault(
+                    slow
+                    if any(f"{name}.".startswith(f"{s}.") for s in self.slow)
+                    else 1.0,
+                    [],
+                ).append(parameter)
+        return [
+            {"params": params, "factor": factor} for factor, params in split.items()
+        ]
 
 
 def _named(name: str, part: nn.Module | nn.Parameter) -> list[tuple[str, nn.Parameter]]:
-    found = [(name, part)] if isinstance(part, nn.Parameter) else part.named_parameters(name)
+    found = (
+        [(name, part)]
+        if isinstance(part, nn.Parameter)
+        else part.named_parameters(name)
+    )
     return [(full, p) for full, p in found if p.requires_grad]
 
 
 def check_clips(clips: Tensor) -> None:
     """ValueError unless clips are (B, T, 3, H, W) and finite in shape: the classic silent error of clip models is a reshape that mixes time with channels."""
     if clips.ndim != 5 or clips.shape[2] != 3 or 0 in clips.shape:
-        raise ValueError(f"clips must be (B, T, 3, H, W) with no empty side, got {tuple(clips.shape)}")
+        raise ValueError(
+            f"clips must be (B, T, 3, H, W) with no empty side, got {tuple(clips.shape)}"
+        )
     if not torch.is_floating_point(clips):
         raise ValueError(f"clips must be normalised floats, got {clips.dtype}")

@@ -51,24 +51,34 @@ class Model(Method):
     def forward(self, batch: Batch) -> Output:
         """Both modalities in one pass through the shared stages, visible first."""
         frames = batch.vis.shape[1]
-        feat = self.clip_feat(self.trunk.both(self.view(batch.vis), self.view(batch.ir)), frames)
+        feat = self.clip_feat(
+            self.trunk.both(self.view(batch.vis), self.view(batch.ir)), frames
+        )
         return Output(feat, self.neck(feat)[1])
 
     def losses(self, out: Output, batch: Batch, phase: Phase) -> dict[str, Tensor]:
         """Eq. (1): identity after the neck, triplet before it."""
         return {
             "id": F.cross_entropy(out.logits, batch.labels),
-            "triplet": self.config.lambda_tri * batch_hard_triplet(out.feat, batch.labels, self.config.margin),
+            "triplet": self.config.lambda_tri
+            * batch_hard_triplet(out.feat, batch.labels, self.config.margin),
         }
 
     def embed(self, clips: Tensor, modality: Modality) -> Tensor:
         """(B, T, 3, H, W) -> (B, D), unit norm; only the stem of the clip's own modality is used."""
         check_clips(clips)
-        return self.neck.embed(self.clip_feat(self.trunk.stem(self.view(clips).flatten(0, 1), modality), clips.shape[1]))
+        return self.neck.embed(
+            self.clip_feat(
+                self.trunk.stem(self.view(clips).flatten(0, 1), modality),
+                clips.shape[1],
+            )
+        )
 
     def view(self, clips: Tensor) -> Tensor:
         """What the network reads of normalised clips: (B, T, 3, H, W) -> the same shape."""
-        return clips if self.config.reads == "frames" else anaglyph(clips, normalised=True)
+        return (
+            clips if self.config.reads == "frames" else anaglyph(clips, normalised=True)
+        )
 
     def clip_feat(self, maps: Tensor, frames: int) -> Tensor:
         """Stem maps of N clips, (NT, C0, h0, w0) -> (N, D)."""
@@ -83,4 +93,7 @@ ABLATIONS: dict[str, dict[str, dict]] = {
 }
 MAIN = ("Table 2", "Baseline")  # the row that stands for the paper
 SWEEPS = ()  # no table is run on the first seed only
-TUNED = {"lambda_tri": (0.3, 1.0, 3.0), "margin": (0.1, 0.3, 0.5)}  # what `vvi tune` may choose, beside what every method may (`tune.COMMON`)
+TUNED = {
+    "lambda_tri": (0.3, 1.0, 3.0),
+    "margin": (0.1, 0.3, 0.5),
+}  # what `vvi tune` may choose, beside what every method may (`tune.COMMON`)

@@ -27,10 +27,21 @@ from vvi.nn.recurrent import FloatLSTM
 from vvi.types import Batch, Modality
 
 VERSION = 2
-IR, VIS, NEITHER = 0, 1, 2  # classes of the modality classifier, in the order of the released code
+IR, VIS, NEITHER = (
+    0,
+    1,
+    2,
+)  # classes of the modality classifier, in the order of the released code
 Adversary = Literal["none", "third", "flip", "uniform"]
-READINGS = {"eta": ("own", "own", "last"), "adv_start": (60, 0, 60)}  # what a switch that is None means: (main, paper, released)
-SLOW = {"released": ("trunk", "attention", "memory"), "paper": ("trunk.stems",), "memory": ("memory",)}
+READINGS = {
+    "eta": ("own", "own", "last"),
+    "adv_start": (60, 0, 60),
+}  # what a switch that is None means: (main, paper, released)
+SLOW = {
+    "released": ("trunk", "attention", "memory"),
+    "paper": ("trunk.stems",),
+    "memory": ("memory",),
+}
 
 
 @dataclass(frozen=True)
@@ -54,25 +65,46 @@ class Config:
     adv_start: float | None = None
     lambda_adv: float = 1.0
     modal_lr: float = 0.01
-    rates: Literal["released", "paper", "memory"] = "released"  # Paper: a full rate for the trunk risks its pretrained weights
+    rates: Literal["released", "paper", "memory"] = (
+        "released"  # Paper: a full rate for the trunk risks its pretrained weights
+    )
     margin: float = 0.3
     reduction: int = 16
 
     def __post_init__(self):
-        known = {"variant": ("main", "paper", "released"), "temporal": ("mean", "tmr"), "adversary": ("none", "third", "flip", "uniform")}
-        known |= {"shuffle": ("none", "both"), "eta": (None, "own", "last"), "rates": tuple(SLOW)}
+        known = {
+            "variant": ("main", "paper", "released"),
+            "temporal": ("mean", "tmr"),
+            "adversary": ("none", "third", "flip", "uniform"),
+        }
+        known |= {
+            "shuffle": ("none", "both"),
+            "eta": (None, "own", "last"),
+            "rates": tuple(SLOW),
+        }
         for name, allowed in known.items():
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r}: choose from {', '.join(map(repr, allowed))}")
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}: choose from {', '.join(map(repr, allowed))}"
+                )
         for name, values in READINGS.items():
             if getattr(self, name) is None:
-                object.__setattr__(self, name, values[known["variant"].index(self.variant)])
+                object.__setattr__(
+                    self, name, values[known["variant"].index(self.variant)]
+                )
 
 
 class TemporalMemory(nn.Module):
     """Temporal memory refinement, TMR: Sec. 5.1, Eqs. (2) and (3)."""
 
-    def __init__(self, dim: int, frames: int, eta: Literal["own", "last"] = "own", half_outside: bool = False, reduction: int = 16):
+    def __init__(
+        self,
+        dim: int,
+        frames: int,
+        eta: Literal["own", "last"] = "own",
+        half_outside: bool = False,
+        reduction: int = 16,
+    ):
         super().__init__()
         self.eta, self.half_outside = eta, half_outside
         self.lstm = FloatLSTM(dim, dim, num_layers=2, batch_first=True)
@@ -88,7 +120,9 @@ class TemporalMemory(nn.Module):
         mixed = self.fc(states) + attention
         # Paper: Eq. (2) prints the halving outside the gate, which would end it at 1/2; the released code halves what goes in
         inside, outside = (1.0, 0.5) if self.half_outside else (0.5, 1.0)
-        return outside * torch.sigmoid(self.excite(F.relu(self.squeeze(inside * mixed))))
+        return outside * torch.sigmoid(
+            self.excite(F.relu(self.squeeze(inside * mixed)))
+        )
 
     def forward(self, attention: Tensor, aggregation: Tensor) -> Tensor:
         """Frame vectors of both branches, two (B, T, D) -> clip vector (B, D): Eq. (3)."""
@@ -104,7 +138,12 @@ class ModalClassifier(nn.Module):
     def __init__(self, dim: int, outputs: int):
         super().__init__()
         widths = [max(8, dim >> k) for k in range(9)]
-        self.blocks = nn.Sequential(*(nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU()) for a, b in zip(widths, widths[1:], strict=False)))
+        self.blocks = nn.Sequential(
+            *(
+                nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU())
+                for a, b in zip(widths, widths[1:], strict=False)
+            )
+        )
         self.out = nn.Linear(widths[-1], outputs)
 
     def forward(self, feat: Tensor) -> Tensor:
@@ -133,7 +172,9 @@ def confusion_loss(vis: Tensor, ir: Tensor, adversary: Adversary = "third") -> T
 
 
 def _towards(logits: Tensor, target: int) -> Tensor:
-    return F.cross_entropy(logits, torch.full((len(logits),), target, device=logits.device))
+    return F.cross_entropy(
+        logits, torch.full((len(logits),), target, device=logits.device)
+    )
 
 
 class Model(Method):
@@ -147,8 +188,16 @@ class Model(Method):
         self.neck = Neck(dim, num_ids)
         parts = ["trunk", "neck"]
         if config.temporal == "tmr":
-            self.attention = copy.deepcopy(self.trunk.layer4)  # the two copies start equal and train apart
-            self.memory = TemporalMemory(dim, config.frames, config.eta, config.gate_half_outside, config.reduction)
+            self.attention = copy.deepcopy(
+                self.trunk.layer4
+            )  # the two copies start equal and train apart
+            self.memory = TemporalMemory(
+                dim,
+                config.frames,
+                config.eta,
+                config.gate_half_outside,
+                config.reduction,
+            )
             parts += ["attention", "memory"]
         if config.adversary != "none":
             self.modal = ModalClassifier(dim, 3 if config.adversary == "third" else 2)
@@ -161,11 +210,19 @@ class Model(Method):
             return (Phase("encoder", parts),)
         start = self.config.adv_start
         early = (Phase("alone", parts, (0, start)),) if start > 0 else ()
-        return (*early, Phase("modal", ("modal",), lr=self.config.modal_lr, optimiser="modal"), Phase("encoder", parts, (start, math.inf)))
+        return (
+            *early,
+            Phase("modal", ("modal",), lr=self.config.modal_lr, optimiser="modal"),
+            Phase("encoder", parts, (start, math.inf)),
+        )
 
     def forward(self, batch: Batch) -> Output:
         """Both modalities in one pass through the shared stages, visible first."""
-        feat = self.clip_feat(self.trunk.both(batch.vis, batch.ir), self._order(batch.clips), batch.vis.shape[1])
+        feat = self.clip_feat(
+            self.trunk.both(batch.vis, batch.ir),
+            self._order(batch.clips),
+            batch.vis.shape[1],
+        )
         return Output(feat, self.neck(feat)[1])
 
     def losses(self, out: Output, batch: Batch, phase: Phase) -> dict[str, Tensor]:
@@ -174,16 +231,27 @@ class Model(Method):
             vis, ir = self.modal(out.feat.detach()).chunk(2)
             belief = vis.softmax(1)[:, VIS].mean() + ir.softmax(1)[:, IR].mean()
             out.watch["belief in the true modality"] = belief / 2
-            out.watch["confusion"] = confusion_loss(vis.detach(), ir.detach(), self.config.adversary)
+            out.watch["confusion"] = confusion_loss(
+                vis.detach(), ir.detach(), self.config.adversary
+            )
             return {"modality": modal_loss(vis, ir)}
-        terms = {"id": F.cross_entropy(out.logits, batch.labels), "triplet": batch_hard_triplet(out.feat, batch.labels, self.config.margin)}
+        terms = {
+            "id": F.cross_entropy(out.logits, batch.labels),
+            "triplet": batch_hard_triplet(out.feat, batch.labels, self.config.margin),
+        }
         if phase.name == "encoder" and self.config.adversary != "none":
-            terms["confusion"] = self.config.lambda_adv * confusion_loss(*self.modal(out.feat).chunk(2), self.config.adversary)
+            terms["confusion"] = self.config.lambda_adv * confusion_loss(
+                *self.modal(out.feat).chunk(2), self.config.adversary
+            )
         return terms
 
     def embed(self, clips: Tensor, modality: Modality) -> Tensor:
         """(B, T, 3, H, W) -> (B, D), unit norm; the classifiers play no part. ValueError for another T than the gates were built for."""
-        return self.neck.embed(self.clip_feat(self._stem(clips, modality), self._order(clips), clips.shape[1]))
+        return self.neck.embed(
+            self.clip_feat(
+                self._stem(clips, modality), self._order(clips), clips.shape[1]
+            )
+        )
 
     def inspect(self, clips: Tensor, modality: Modality) -> dict[str, Tensor]:
         """The gates (B, T, D), and their mean over channels as the weight of each frame."""
@@ -199,20 +267,27 @@ class Model(Method):
     def clip_feat(self, maps: Tensor, order: Tensor | None, frames: int) -> Tensor:
         """Stem maps of N clips, (NT, C0, h0, w0), and the order of their frames (N, T) or None -> (N, D)."""
         if self.config.temporal == "mean":
-            return temporal_mean(global_average(self.trunk(maps)).unflatten(0, (-1, frames)))
+            return temporal_mean(
+                global_average(self.trunk(maps)).unflatten(0, (-1, frames))
+            )
         attention, aggregation = self.frame_feats(maps, frames)
         return self.memory(_place(attention, order), _place(aggregation, order))
 
     def frame_feats(self, maps: Tensor, frames: int) -> tuple[Tensor, Tensor]:
         """Stem maps (NT, C0, h0, w0) -> frame vectors of the attention and of the aggregation branch, two (N, T, D)."""
         shared = self.trunk.layer3(self.trunk.layer2(self.trunk.layer1(maps)))
-        attention, aggregation = (global_average(stage(shared)).unflatten(0, (-1, frames)) for stage in (self.attention, self.trunk.layer4))
+        attention, aggregation = (
+            global_average(stage(shared)).unflatten(0, (-1, frames))
+            for stage in (self.attention, self.trunk.layer4)
+        )
         return attention, aggregation
 
     def _stem(self, clips: Tensor, modality: Modality) -> Tensor:
         check_clips(clips)
         if self.config.temporal == "tmr" and clips.shape[1] != self.config.frames:
-            raise ValueError(f"this model has gates for {self.config.frames} frames, the clips have {clips.shape[1]}")
+            raise ValueError(
+                f"this model has gates for {self.config.frames} frames, the clips have {clips.shape[1]}"
+            )
         return self.trunk.stem(clips.flatten(0, 1), modality)
 
     def _order(self, clips: Tensor) -> Tensor | None:
@@ -236,8 +311,14 @@ ABLATIONS = in_main_reading(
             "Full method S (shuffled frames)": {"shuffle": "both"},
             "Full method": {},
         },
-        "Table 3": {"cmGAN strategy": {"adversary": "flip"}, "UCDA strategy": {"adversary": "uniform"}, "Our method": {}},
-        "Fig. 6": {f"n={n}": {"method": "baseline", "frames": n} for n in (1, 2, 4, 6, 8)},
+        "Table 3": {
+            "cmGAN strategy": {"adversary": "flip"},
+            "UCDA strategy": {"adversary": "uniform"},
+            "Our method": {},
+        },
+        "Fig. 6": {
+            f"n={n}": {"method": "baseline", "frames": n} for n in (1, 2, 4, 6, 8)
+        },
         "Readings": {
             "main": {},
             "literal": {"variant": "paper"},
@@ -252,22 +333,35 @@ ABLATIONS = in_main_reading(
             "after the second drop": {"adv_start": 80},
             "from the first step, weight 0.05": {"adv_start": 0, "lambda_adv": 0.05},
             "from the first step, weight 0.3": {"adv_start": 0, "lambda_adv": 0.3},
-            "from the first step, classifier at a hundredth": {"adv_start": 0, "modal_lr": 1e-4},
+            "from the first step, classifier at a hundredth": {
+                "adv_start": 0,
+                "modal_lr": 1e-4,
+            },
         },
     }
 )
 MAIN = ("Table 2", "Full method")  # the row that stands for the paper
 SWEEPS = ()  # no table is run on the first seed only
-TUNED = {"lambda_adv": (0.05, 0.3, 1.0), "adv_start": (0.0, 60.0, 80.0, 120.0), "modal_lr": (1e-4, 1e-3, 1e-2)}  # what `vvi tune` may choose
+TUNED = {
+    "lambda_adv": (0.05, 0.3, 1.0),
+    "adv_start": (0.0, 60.0, 80.0, 120.0),
+    "modal_lr": (1e-4, 1e-3, 1e-2),
+}  # what `vvi tune` may choose
 
 
 def released_config(tensors: dict[str, Tensor]) -> Config:
     """The config of a released checkpoint, from its tensors under our names."""
     frames = len(tensors.get("memory.fc.weight", ()))
-    return Config(frames=frames, variant="released", adversary="third" if "modal.out.weight" in tensors else "none")
+    return Config(
+        frames=frames,
+        variant="released",
+        adversary="third" if "modal.out.weight" in tensors else "none",
+    )
 
 
-_STAGES = tuple((f"base_resnet.base.layer{n}.", f"trunk.layer{n}.") for n in (1, 2, 3, 4))
+_STAGES = tuple(
+    (f"base_resnet.base.layer{n}.", f"trunk.layer{n}.") for n in (1, 2, 3, 4)
+)
 _PLACES = tuple(
     pair
     for t, letter in enumerate("abcdef")
@@ -293,7 +387,17 @@ RELEASED_KEYS: tuple[tuple, ...] = (
     ("Liner.", "modal.out."),
 )
 RELEASED_IGNORED = (  # dead weight of the released modules: whole networks of which one layer is used, second necks and classifiers
-    *(f"{stem}.layer{n}." for stem in ("visible_module.visible", "thermal_module.thermal") for n in (1, 2, 3, 4)),
-    *("base_resnet.base.conv1.", "base_resnet.base.bn1.", "bottleneck1.", "classifier1.", "classifier2."),
+    *(
+        f"{stem}.layer{n}."
+        for stem in ("visible_module.visible", "thermal_module.thermal")
+        for n in (1, 2, 3, 4)
+    ),
+    *(
+        "base_resnet.base.conv1.",
+        "base_resnet.base.bn1.",
+        "bottleneck1.",
+        "classifier1.",
+        "classifier2.",
+    ),
     *(f"temporal_feat_learning.se_{t}.l." for t in range(1, 7)),
 )

@@ -24,13 +24,18 @@ from vvi.nn import backbone
 from vvi.nn.neck import Neck
 from vvi.nn.pool import global_average, temporal_mean
 from vvi.nn.recurrent import FloatLSTM
-from vvi.seed import torch_rng
+from vvi.runtime.random import torch_rng
 from vvi.types import Batch, Modality
 
 VERSION = 2
 InSearch = Literal["self", "bypass", "cross_stem"]
-READINGS = {"optim_mode": ("joint", "alternating"), "supervised": ("dual", "fused")}  # what a switch that is None means: (main, paper)
-Levels = tuple[Tensor, Tensor]  # maps after the third and the fourth stage of the defender, F_d3 and F_d
+READINGS = {
+    "optim_mode": ("joint", "alternating"),
+    "supervised": ("dual", "fused"),
+}  # what a switch that is None means: (main, paper)
+Levels = tuple[
+    Tensor, Tensor
+]  # maps after the third and the fourth stage of the defender, F_d3 and F_d
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,25 @@ class Config:
 
     def __post_init__(self):
         for name, hint in get_type_hints(Config).items():
-            known = [value for part in (hint, *get_args(hint)) if get_origin(part) is Literal for value in get_args(part)]
-            if known and getattr(self, name) not in [*known, *([None] if name in READINGS else [])]:
+            known = [
+                value
+                for part in (hint, *get_args(hint))
+                if get_origin(part) is Literal
+                for value in get_args(part)
+            ]
+            if known and getattr(self, name) not in [
+                *known,
+                *([None] if name in READINGS else []),
+            ]:
                 why = ", no code was released" if name == "variant" else ""
-                raise ValueError(f"{name}={getattr(self, name)!r}: choose from {', '.join(map(repr, known))}{why}")
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}: choose from {', '.join(map(repr, known))}{why}"
+                )
         for name, (main, paper) in READINGS.items():
             if getattr(self, name) is None:
-                object.__setattr__(self, name, main if self.variant == "main" else paper)
+                object.__setattr__(
+                    self, name, main if self.variant == "main" else paper
+                )
 
 
 class Attention(nn.Module):
@@ -87,7 +104,12 @@ class Attention(nn.Module):
     Paper: Figs. 3 and 4 name products and a sum only; this is the usual non-local block on half the channels, without a scale.
     """
 
-    def __init__(self, channels: int, query: Literal["self", "other"] = "self", inner: int | None = None):
+    def __init__(
+        self,
+        channels: int,
+        query: Literal["self", "other"] = "self",
+        inner: int | None = None,
+    ):
         super().__init__()
         inner, self.query = inner or channels // 2, query
         # 1x1 convolutions, as linear maps of places: a channels-last convolution of 8 channels would kill the process (see vvi.nn.backbone)
@@ -98,13 +120,24 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Maps to refine and maps to attend to, (N, C, h, w) both -> (N, C, h, w). Fused: the (hw, hw) weights of a frame are never held."""
         ask, answer = self._roles(x, y)
-        mixed = F.scaled_dot_product_attention(*(part[:, None] for part in (self.theta(ask), self.phi(answer), self.g(answer))), scale=1.0)[:, 0]
+        mixed = F.scaled_dot_product_attention(
+            *(
+                part[:, None]
+                for part in (self.theta(ask), self.phi(answer), self.g(answer))
+            ),
+            scale=1.0,
+        )[:, 0]
         return x + self.norm(self.out(mixed).mT.unflatten(2, x.shape[2:]))
 
     def received(self, x: Tensor, y: Tensor) -> Tensor:
         """How much attention each answering place gets, mean over those that ask: (N, C, h, w) twice -> (N, h, w), of sum 1 in a frame."""
         ask, answer = self._roles(x, y)
-        return (self.theta(ask) @ self.phi(answer).mT).softmax(2).mean(1).unflatten(1, x.shape[2:])
+        return (
+            (self.theta(ask) @ self.phi(answer).mT)
+            .softmax(2)
+            .mean(1)
+            .unflatten(1, x.shape[2:])
+        )
 
     def _roles(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         ask, answer = (x, y) if self.query == "self" else (y, x)
@@ -126,7 +159,11 @@ class StripeRelations(nn.Module):
 
     def cut(self, maps: Tensor, frames: int) -> Tensor:
         """Maps (NT, D, h, w) -> vectors of K horizontal stripes, top to bottom, (N, T, K, D); neighbours share rows where K does not divide h."""
-        return F.adaptive_avg_pool2d(maps, (self.parts, 1)).squeeze(3).mT.unflatten(0, (-1, frames))
+        return (
+            F.adaptive_avg_pool2d(maps, (self.parts, 1))
+            .squeeze(3)
+            .mT.unflatten(0, (-1, frames))
+        )
 
     def motion(self, feat: Tensor) -> Tensor:
         """One LSTM over time, the same for every stripe: (N, T, K, D) -> (N, T, K, D)."""
@@ -139,8 +176,16 @@ class StripeRelations(nn.Module):
         Paper: the output of the LSTM over stripes has the symbol of the last stripe's motion; they are two things, and all gates see the former.
         """
         last = motion[:, -1]  # (N, K, D)
-        relation = self.spa(last)[0][:, -1:] if self.kind == "full" else last  # (N, 1 or K, D)
-        return torch.sigmoid(self.lm2(F.relu(self.lm1(torch.cat((feat, relation[:, None].expand_as(feat)), 3)))))
+        relation = (
+            self.spa(last)[0][:, -1:] if self.kind == "full" else last
+        )  # (N, 1 or K, D)
+        return torch.sigmoid(
+            self.lm2(
+                F.relu(
+                    self.lm1(torch.cat((feat, relation[:, None].expand_as(feat)), 3))
+                )
+            )
+        )
 
     def forward(self, maps: Tensor, frames: int) -> Tensor:
         """Maps of the frames of N clips, (NT, D, h, w) -> clip vectors j_d (N, KD): Eqs. (13) to (15)."""
@@ -163,8 +208,18 @@ def two_modality_ce(vis: Tensor, ir: Tensor, ids: Tensor) -> Tensor:
 def squared_triplet(feat: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor:
     """Eq. (10) as printed, with squared distances, hardest positive and negative of each anchor: feat (N, D), ids (N,) -> scalar."""
     same = same_identity(feat, ids)
-    dist = torch.cdist(feat.float(), feat.float(), compute_mode="donot_use_mm_for_euclid_dist").square()
-    return (dist.masked_fill(~same, -torch.inf).amax(1) - dist.masked_fill(same, torch.inf).amin(1) + margin).relu().mean()
+    dist = torch.cdist(
+        feat.float(), feat.float(), compute_mode="donot_use_mm_for_euclid_dist"
+    ).square()
+    return (
+        (
+            dist.masked_fill(~same, -torch.inf).amax(1)
+            - dist.masked_fill(same, torch.inf).amin(1)
+            + margin
+        )
+        .relu()
+        .mean()
+    )
 
 
 class Branches(Output):
@@ -175,18 +230,36 @@ class Branches(Output):
         self.extra, self.watch = {}, {}
 
     levels = cached_property(lambda out: out.model.levels(out.stem))  # F_d3 and F_d
-    fused = cached_property(lambda out: out.model.fuse(out.levels, out.model.partners(out.levels, out.frames, out.step)))
+    fused = cached_property(
+        lambda out: out.model.fuse(
+            out.levels, out.model.partners(out.levels, out.frames, out.step)
+        )
+    )
     searched = cached_property(
-        lambda out: out.model.fuse(out.levels, out.levels if out.model.cmca_test == "self" else None)
+        lambda out: out.model.fuse(
+            out.levels, out.levels if out.model.cmca_test == "self" else None
+        )
     )  # without a partner, as a search has none
-    searched_feat = cached_property(lambda out: _clip_mean(out.searched, out.frames))  # (2B, D)
+    searched_feat = cached_property(
+        lambda out: _clip_mean(out.searched, out.frames)
+    )  # (2B, D)
     searched_normed = cached_property(lambda out: out.model.bn_def(out.searched_feat))
     searched_logits = cached_property(lambda out: out.model.w_def(out.searched_normed))
     feat = cached_property(lambda out: _clip_mean(out.fused, out.frames))  # p_d (2B, D)
-    normed = cached_property(lambda out: out.model.bn_def(out.feat))  # f_d (2B, D), Eq. (8)
+    normed = cached_property(
+        lambda out: out.model.bn_def(out.feat)
+    )  # f_d (2B, D), Eq. (8)
     logits = cached_property(lambda out: out.model.w_def(out.normed))  # (2B, M)
-    attacked = cached_property(lambda out: out.model.bn_att(_clip_mean(out.model.e_att(out.model.imsa(out.stem, out.stem)), out.frames)))  # f (2B, D), Eq. (4)
-    stripes = cached_property(lambda out: out.model.stig(out.fused if out.model.maps == "fused" else out.levels[1], out.frames))  # j_d (2B, KD), Eq. (15)
+    attacked = cached_property(
+        lambda out: out.model.bn_att(
+            _clip_mean(out.model.e_att(out.model.imsa(out.stem, out.stem)), out.frames)
+        )
+    )  # f (2B, D), Eq. (4)
+    stripes = cached_property(
+        lambda out: out.model.stig(
+            out.fused if out.model.maps == "fused" else out.levels[1], out.frames
+        )
+    )  # j_d (2B, KD), Eq. (15)
 
 
 class Model(Method):
@@ -199,20 +272,42 @@ class Model(Method):
         self.config, self.cmca_test = config, config.cmca_test
         trunk = backbone.build(config.backbone, config.weights)
         dim = trunk.channels[-1]
-        self.stems, self.e_def3, self.conla4 = trunk.stems, nn.Sequential(trunk.layer1, trunk.layer2, trunk.layer3), trunk.layer4
+        self.stems, self.e_def3, self.conla4 = (
+            trunk.stems,
+            nn.Sequential(trunk.layer1, trunk.layer2, trunk.layer3),
+            trunk.layer4,
+        )
         if config.asam:
             self.imsa = Attention(trunk.channels[0])
-            self.e_att = copy.deepcopy(nn.Sequential(self.e_def3, self.conla4))  # the two encoders start equal and train apart
+            self.e_att = copy.deepcopy(
+                nn.Sequential(self.e_def3, self.conla4)
+            )  # the two encoders start equal and train apart
             self.bn_att, self.w_att = Neck(dim, num_ids).children()
         if config.cmca:
-            self.cmca3, self.cmca4 = (Attention(channels, config.cmca_query) for channels in trunk.channels[3:])
-        self.fused = nn.Identity()  # for heat maps: where modalities are fused, the fourth stage runs twice
+            self.cmca3, self.cmca4 = (
+                Attention(channels, config.cmca_query)
+                for channels in trunk.channels[3:]
+            )
+        self.fused = (
+            nn.Identity()
+        )  # for heat maps: where modalities are fused, the fourth stage runs twice
         self.bn_def, self.w_def = Neck(dim, num_ids).children()
         if config.stig != "none":
-            self.stig, self.w_se = StripeRelations(dim, config), Neck(config.parts * dim, num_ids).classifier
-        self.maps = "fused" if config.stig == "none" or config.stig_input == "post_cmca" else "conla4"  # also what is searched by, and cut into stripes
+            self.stig, self.w_se = (
+                StripeRelations(dim, config),
+                Neck(config.parts * dim, num_ids).classifier,
+            )
+        self.maps = (
+            "fused"
+            if config.stig == "none" or config.stig_input == "post_cmca"
+            else "conla4"
+        )  # also what is searched by, and cut into stripes
         if config.cmca and self.maps == "fused":
-            self.readings = {f"cmca {name}": {"cmca_test": name} for name in get_args(InSearch) if name != config.cmca_test}
+            self.readings = {
+                f"cmca {name}": {"cmca_test": name}
+                for name in get_args(InSearch)
+                if name != config.cmca_test
+            }
         self.phases = self._phases()
 
     def _phases(self) -> tuple[Phase, ...]:
@@ -223,20 +318,47 @@ class Model(Method):
         c, cmca = self.config, ("cmca3", "cmca4") if self.config.cmca else ()
         one = {"def": ("stems", "e_def3", "conla4", *cmca, "bn_def", "w_def")}
         if c.stig != "none":
-            one["stig"] = ("stems", "e_def3", "conla4", *(cmca if self.maps == "fused" else ()), "stig", "w_se")
+            one["stig"] = (
+                "stems",
+                "e_def3",
+                "conla4",
+                *(cmca if self.maps == "fused" else ()),
+                "stig",
+                "w_se",
+            )
         steps = [("I", one, (0, math.inf))]
         if c.asam:
             one["att"] = ("stems", "imsa", "e_att", "bn_att", "w_att")
-            two = {"def": ("e_def3", "conla4", *cmca, "bn_def")} if c.asam_stage2 == "def+att" else {}
+            two = (
+                {"def": ("e_def3", "conla4", *cmca, "bn_def")}
+                if c.asam_stage2 == "def+att"
+                else {}
+            )
             two |= {name: parts for name, parts in one.items() if name != "def"}
             steps = [("I", one, (0, c.step_two)), ("II", two, (c.step_two, math.inf))]
         if c.optim_mode == "joint":
-            return tuple(Phase(f"{step}.joint", tuple(dict.fromkeys(sum(sets.values(), ()))), epochs) for step, sets, epochs in steps)
-        return tuple(Phase(f"{step}.{name}", parts, epochs, name != "def", optimiser=name) for step, sets, epochs in steps for name, parts in sets.items())
+            return tuple(
+                Phase(
+                    f"{step}.joint",
+                    tuple(dict.fromkeys(sum(sets.values(), ()))),
+                    epochs,
+                )
+                for step, sets, epochs in steps
+            )
+        return tuple(
+            Phase(f"{step}.{name}", parts, epochs, name != "def", optimiser=name)
+            for step, sets, epochs in steps
+            for name, parts in sets.items()
+        )
 
     def forward(self, batch: Batch) -> Branches:
         """The stems of both modalities, Eq. (1), visible first; the rest follows on demand."""
-        stem = torch.cat([self.stems["vis"](batch.vis.flatten(0, 1)), self.stems["ir"](batch.ir.flatten(0, 1))])
+        stem = torch.cat(
+            [
+                self.stems["vis"](batch.vis.flatten(0, 1)),
+                self.stems["ir"](batch.ir.flatten(0, 1)),
+            ]
+        )
         return Branches(self, stem, batch.vis.shape[1], batch.step)
 
     def losses(self, out: Branches, batch: Batch, phase: Phase) -> dict[str, Tensor]:
@@ -244,9 +366,16 @@ class Model(Method):
         terms = {}
         if "bn_def" in phase.parts:
             # in Step II the defender adapts to stems and a classifier that stay: cut off, so that of a joint step only the other objectives reach the stems
-            terms |= self._defence(out if "w_def" in phase.parts else Branches(self, out.stem.detach(), out.frames, out.step), batch)
+            terms |= self._defence(
+                out
+                if "w_def" in phase.parts
+                else Branches(self, out.stem.detach(), out.frames, out.step),
+                batch,
+            )
         if "w_se" in phase.parts:
-            terms["stripe id"] = self.config.lambda_3 * two_modality_ce(*self.w_se(out.stripes).chunk(2), batch.ids)
+            terms["stripe id"] = self.config.lambda_3 * two_modality_ce(
+                *self.w_se(out.stripes).chunk(2), batch.ids
+            )
         return terms | self._attack(out, batch) if "w_att" in phase.parts else terms
 
     def _defence(self, out: Branches, batch: Batch) -> dict[str, Tensor]:
@@ -254,8 +383,12 @@ class Model(Method):
         weight, paths = self.config.lambda_2, [(out.feat, out.normed, out.logits)]
         if self.config.cmca and self.config.supervised == "dual":
             paths.append((out.searched_feat, out.searched_normed, out.searched_logits))
-        identity = sum(two_modality_ce(*logits.chunk(2), batch.ids) for _, _, logits in paths) / len(paths)
-        triplet = sum(self._triplet(feat, normed, batch) for feat, normed, _ in paths) / len(paths)
+        identity = sum(
+            two_modality_ce(*logits.chunk(2), batch.ids) for _, _, logits in paths
+        ) / len(paths)
+        triplet = sum(
+            self._triplet(feat, normed, batch) for feat, normed, _ in paths
+        ) / len(paths)
         return {"id": weight * identity, "triplet": weight * triplet}
 
     def _triplet(self, feat: Tensor, normed: Tensor, batch: Batch) -> Tensor:
@@ -265,18 +398,36 @@ class Model(Method):
 
     def _attack(self, out: Branches, batch: Batch) -> dict[str, Tensor]:
         """Eqs. (3) and (5); gradient passes W_def and never moves it. Watched for the attacked features: "belief" in the true class, "doubt" as entropy over log M."""
-        logits = {"W_def": F.linear(out.attacked, self.w_def.weight.detach()), "W_att": self.w_att(out.attacked)}
+        logits = {
+            "W_def": F.linear(out.attacked, self.w_def.weight.detach()),
+            "W_att": self.w_att(out.attacked),
+        }
         for name, scores in logits.items():
             log = F.log_softmax(scores.detach().float(), 1)
-            out.watch[f"belief of {name}"] = log.exp().gather(1, batch.labels[:, None]).mean()
-            out.watch[f"doubt of {name}"] = -(log.exp() * log).sum(1).mean() / math.log(log.shape[1])
-        return {"attack": attack_loss(*logits["W_def"].chunk(2)), "attack id": self.config.lambda_1 * two_modality_ce(*logits["W_att"].chunk(2), batch.ids)}
+            out.watch[f"belief of {name}"] = (
+                log.exp().gather(1, batch.labels[:, None]).mean()
+            )
+            out.watch[f"doubt of {name}"] = -(log.exp() * log).sum(1).mean() / math.log(
+                log.shape[1]
+            )
+        return {
+            "attack": attack_loss(*logits["W_def"].chunk(2)),
+            "attack id": self.config.lambda_1
+            * two_modality_ce(*logits["W_att"].chunk(2), batch.ids),
+        }
 
     def embed(self, clips: Tensor, modality: Modality) -> Tensor:
         """(B, T, 3, H, W) -> (B, KD) of unit norm, the stripes j_d; without stripes f_d, (B, D). Only the stem of the clip's own modality is used, but for "cross_stem"."""
         check_clips(clips)
         maps, frames = self._search(clips, modality)[2], clips.shape[1]
-        return F.normalize((self.bn_def(_clip_mean(maps, frames)) if self.config.stig == "none" else self.stig(maps, frames)).float(), dim=1)
+        return F.normalize(
+            (
+                self.bn_def(_clip_mean(maps, frames))
+                if self.config.stig == "none"
+                else self.stig(maps, frames)
+            ).float(),
+            dim=1,
+        )
 
     def inspect(self, clips: Tensor, modality: Modality) -> dict[str, Tensor]:
         """Attention that each place gets in both CMCA (B, T, h, w), and the gate of each stripe, mean over channels (B, T, K).
@@ -287,7 +438,9 @@ class Model(Method):
         found = {}
         if other:
             for name, x, y in zip(("cmca3", "cmca4"), levels, other, strict=True):
-                found[f"{name} attention"] = getattr(self, name).received(x, y).unflatten(0, clips.shape[:2])
+                found[f"{name} attention"] = (
+                    getattr(self, name).received(x, y).unflatten(0, clips.shape[:2])
+                )
         if self.config.stig in ("no_spa", "full"):
             feat = self.stig.cut(maps, clips.shape[1])
             gate = self.stig.gates(feat, self.stig.motion(feat)).mean(3)
@@ -303,31 +456,58 @@ class Model(Method):
         """Eq. (7) and the mean in Eq. (8): both levels refined by another modality's -> (N, C, h, w); without another modality F_d as it is."""
         if other is None or not self.config.cmca:
             return self.fused(own[1])
-        return self.fused((self.conla4(self.cmca3(own[0], other[0])) + self.cmca4(own[1], other[1])) / 2)
+        return self.fused(
+            (self.conla4(self.cmca3(own[0], other[0])) + self.cmca4(own[1], other[1]))
+            / 2
+        )
 
     def partners(self, levels: Levels, frames: int, step: int) -> Levels:
         """Maps of the partner of every clip of a batch, at both levels, (2BT, C, h, w) each: by default the other modality's clip of the same pair."""
-        count = len(levels[0]) // frames  # 2B clips, visible first, the clips of an identity side by side
+        count = (
+            len(levels[0]) // frames
+        )  # 2B clips, visible first, the clips of an identity side by side
         own = torch.arange(count)
         chosen = own.roll(count // 2)
         if self.config.partner == "stranger":
-            chosen = torch.cat([half.roll(count // 4) for half in chosen.chunk(2)])  # half a batch on: another identity
+            chosen = torch.cat(
+                [half.roll(count // 4) for half in chosen.chunk(2)]
+            )  # half a batch on: another identity
         elif self.config.partner == "self":
             chosen = own
         elif self.config.partner == "half":
-            chosen = torch.where(torch.rand(count, generator=torch_rng("partner", step)) < 0.5, own, chosen)
+            chosen = torch.where(
+                torch.rand(count, generator=torch_rng("partner", step)) < 0.5,
+                own,
+                chosen,
+            )
         chosen = chosen.to(levels[0].device, non_blocking=True)
-        return tuple(maps.unflatten(0, (-1, frames))[chosen].flatten(0, 1) for maps in levels)
+        return tuple(
+            maps.unflatten(0, (-1, frames))[chosen].flatten(0, 1) for maps in levels
+        )
 
-    def _search(self, clips: Tensor, modality: Modality) -> tuple[Levels, Levels | None, Tensor]:
+    def _search(
+        self, clips: Tensor, modality: Modality
+    ) -> tuple[Levels, Levels | None, Tensor]:
         """Levels of clips of one modality, what they attend to in place of the other, and the maps that are compared. Paper: silent on it; it is never another clip."""
         frames, other = clips.flatten(0, 1), None
         levels = self.levels(self.stems[modality](frames))
         if self.cmca_test not in get_args(InSearch):
-            raise ValueError(f"cmca_test={self.cmca_test!r}: choose from {', '.join(map(repr, get_args(InSearch)))}")
+            raise ValueError(
+                f"cmca_test={self.cmca_test!r}: choose from {', '.join(map(repr, get_args(InSearch)))}"
+            )
         if self.config.cmca and self.cmca_test != "bypass":
-            other = levels if self.cmca_test == "self" else self.levels(self.stems["ir" if modality == "vis" else "vis"](frames))
-        return levels, other, levels[1] if self.maps == "conla4" else self.fuse(levels, other)
+            other = (
+                levels
+                if self.cmca_test == "self"
+                else self.levels(
+                    self.stems["ir" if modality == "vis" else "vis"](frames)
+                )
+            )
+        return (
+            levels,
+            other,
+            levels[1] if self.maps == "conla4" else self.fuse(levels, other),
+        )
 
 
 def _clip_mean(maps: Tensor, frames: int) -> Tensor:
@@ -335,7 +515,11 @@ def _clip_mean(maps: Tensor, frames: int) -> Tensor:
 
 
 ADM = {"asam": False, "stig": "none"}
-_GRID = {"lambda_1": (0.1, 1, 9), "lambda_2": (0.01, 0.1, 0.5, 4), "lambda_3": (0.1, 0.5, 5)}  # Fig. 8: ends of its axes, optima that the text names
+_GRID = {
+    "lambda_1": (0.1, 1, 9),
+    "lambda_2": (0.01, 0.1, 0.5, 4),
+    "lambda_3": (0.1, 0.5, 5),
+}  # Fig. 8: ends of its axes, optima that the text names
 ABLATIONS = in_main_reading(
     {
         "Table 1": {
@@ -357,14 +541,24 @@ ABLATIONS = in_main_reading(
         "The partner": {
             "ADM, the same person": ADM | {"supervised": "fused"},
             "ADM, a stranger": ADM | {"supervised": "fused", "partner": "stranger"},
-            "ADM, half of the clips themselves": ADM | {"supervised": "fused", "partner": "half"},
+            "ADM, half of the clips themselves": ADM
+            | {"supervised": "fused", "partner": "half"},
             "ADM, oneself": ADM | {"supervised": "fused", "partner": "self"},
             "ADM, the same person, search path supervised": ADM,
         },
         # Adam divides the weight of a whole objective out of a step of its own (Algorithm 1): weights are compared where objectives meet, in Eq. (17)
-        "Fig. 8": {f"{n}={v}": {} if v == getattr(Config, n) else {n: v} for n, grid in _GRID.items() for v in grid},
+        "Fig. 8": {
+            f"{n}={v}": {} if v == getattr(Config, n) else {n: v}
+            for n, grid in _GRID.items()
+            for v in grid
+        },
     }
 )
 MAIN = ("Table 1", "Baseline+ASAM+ADM+FRM-STIG")  # the row that stands for the paper
 SWEEPS = ("Fig. 8",)  # curves over a setting
-TUNED = {"lambda_1": (0.1, 0.3, 1.0), "lambda_2": (0.5, 1.0, 2.0), "lambda_3": (0.1, 0.5, 1.0), "step_two": (80.0, 150.0, 200.0)}  # what `vvi tune` may choose
+TUNED = {
+    "lambda_1": (0.1, 0.3, 1.0),
+    "lambda_2": (0.5, 1.0, 2.0),
+    "lambda_3": (0.1, 0.5, 1.0),
+    "step_two": (80.0, 150.0, 200.0),
+}  # what `vvi tune` may choose

@@ -24,20 +24,31 @@ class CrossAttention(nn.Module):
         if dim % heads:
             raise ValueError(f"{heads} heads do not share {dim} channels evenly")
         self.heads = heads
-        self.query, self.key, self.value, self.out = (nn.Linear(dim, dim) for _ in range(4))
+        self.query, self.key, self.value, self.out = (
+            nn.Linear(dim, dim) for _ in range(4)
+        )
         for layer in (self.query, self.key, self.value, self.out):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def forward(self, asking: Tensor, source: Tensor) -> Tensor:
         """Tokens that ask (M, N, C) and tokens that answer (M, N', C) -> (M, N, C)."""
-        q, k, v = (self._split(layer(tokens)) for layer, tokens in ((self.query, asking), (self.key, source), (self.value, source)))
+        q, k, v = (
+            self._split(layer(tokens))
+            for layer, tokens in (
+                (self.query, asking),
+                (self.key, source),
+                (self.value, source),
+            )
+        )
         width = q.shape[-1]
         if (
             width % 16 and not q.is_meta
         ):  # zeros change no product, and heads of 2 channels as 16 take two thirds of the time on a CPU; on `meta` they only miscount
             q, k, v = (F.pad(x, (0, -width % 16)) for x in (q, k, v))
-        read = F.scaled_dot_product_attention(q, k, v, scale=1 / math.sqrt(width))[..., :width]
+        read = F.scaled_dot_product_attention(q, k, v, scale=1 / math.sqrt(width))[
+            ..., :width
+        ]
         return self.out(read.transpose(1, 2).flatten(2))
 
     def weights(self, asking: Tensor, source: Tensor) -> Tensor:
@@ -46,7 +57,9 @@ class CrossAttention(nn.Module):
         return (q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])).softmax(-1).mean(1)
 
     def _split(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (M, heads, N, C / heads)
+        return tokens.unflatten(2, (self.heads, -1)).transpose(
+            1, 2
+        )  # (M, heads, N, C / heads)
 
 
 def fit(maps: Tensor, size: tuple[int, int], channels: int) -> Tensor:
@@ -61,7 +74,10 @@ def fit(maps: Tensor, size: tuple[int, int], channels: int) -> Tensor:
     if have == channels:
         return maps
     blocks = -(-channels // have)
-    return maps[:, torch.arange(channels, device=maps.device) * (blocks * have) // channels % have]
+    return maps[
+        :,
+        torch.arange(channels, device=maps.device) * (blocks * have) // channels % have,
+    ]
 
 
 class CrossFusion(nn.Module):
@@ -69,10 +85,22 @@ class CrossFusion(nn.Module):
 
     def __init__(self, dim: int, inside: int, branches: int = 2, heads: int = 8):
         super().__init__()
-        self.reduce = nn.ModuleDict({modality: nn.Linear(dim, inside) for modality in MODALITIES}) if inside != dim else None
+        self.reduce = (
+            nn.ModuleDict({modality: nn.Linear(dim, inside) for modality in MODALITIES})
+            if inside != dim
+            else None
+        )
         self.ask_ir, self.norm_vis = CrossAttention(inside, heads), nn.LayerNorm(inside)
-        self.ask_vis, self.norm_ir = (CrossAttention(inside, heads), nn.LayerNorm(inside)) if branches == 2 else (None, None)
-        self.mix, self.norm = (nn.Linear(2 * inside, 2 * inside), nn.LayerNorm(2 * inside)) if branches == 2 else (None, None)
+        self.ask_vis, self.norm_ir = (
+            (CrossAttention(inside, heads), nn.LayerNorm(inside))
+            if branches == 2
+            else (None, None)
+        )
+        self.mix, self.norm = (
+            (nn.Linear(2 * inside, 2 * inside), nn.LayerNorm(2 * inside))
+            if branches == 2
+            else (None, None)
+        )
 
     def tokens(self, maps: Tensor, modality: Modality, gate: Tensor | None) -> Tensor:
         """Maps of one modality (M, C, h, w) times the gate, as tokens: (M, hw, C'). Eq. (6)."""
@@ -81,7 +109,11 @@ class CrossFusion(nn.Module):
 
     def forward(self, vis: Tensor, ir: Tensor, gate: Tensor | None = None) -> Tensor:
         """Maps of both modalities and of the gate, (M, C, h, w) each -> fused map (M, C'', h, w)."""
-        size, vis, ir = vis.shape[2:], self.tokens(vis, "vis", gate), self.tokens(ir, "ir", gate)
+        size, vis, ir = (
+            vis.shape[2:],
+            self.tokens(vis, "vis", gate),
+            self.tokens(ir, "ir", gate),
+        )
         # Paper: Eq. (4) prints one index twice and Eq. (5) puts the residual inside the attention; Fig. 4 shows this
         fused = self.norm_vis(self.ask_ir(vis, ir) + vis)
         if self.ask_vis is not None:
@@ -97,17 +129,32 @@ class Cascade(nn.Module):
     next stage is not said; `fit` does it without a weight, and then the blocks of stages 2 to 6 count the 33.40 M parameters of Table 3.
     """
 
-    def __init__(self, channels: tuple[int, ...], start: int = 5, branches: int = 2, gate: Gate = "mul", heads: int = 8):
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        start: int = 5,
+        branches: int = 2,
+        gate: Gate = "mul",
+        heads: int = 8,
+    ):
         super().__init__()
         self.gate, self.first = gate, (6 if gate == "none" else start) - 2
-        widths = [(dim, dim if n < 4 else dim // 2) for n, dim in enumerate(channels)][self.first :]
-        self.blocks = nn.ModuleList(CrossFusion(dim, inside, branches, heads) for dim, inside in widths)
+        widths = [(dim, dim if n < 4 else dim // 2) for n, dim in enumerate(channels)][
+            self.first :
+        ]
+        self.blocks = nn.ModuleList(
+            CrossFusion(dim, inside, branches, heads) for dim, inside in widths
+        )
         self.width = branches * widths[-1][1]
 
-    def steps(self, vis: list[Tensor], ir: list[Tensor]) -> Iterator[tuple[CrossFusion, Tensor, Tensor, Tensor | None, Tensor]]:
+    def steps(
+        self, vis: list[Tensor], ir: list[Tensor]
+    ) -> Iterator[tuple[CrossFusion, Tensor, Tensor, Tensor | None, Tensor]]:
         """Stage by stage, from all maps of both streams: block, maps of both modalities, gate, fused map."""
         gate = None
-        for block, mine, theirs in zip(self.blocks, vis[self.first :], ir[self.first :], strict=True):
+        for block, mine, theirs in zip(
+            self.blocks, vis[self.first :], ir[self.first :], strict=True
+        ):
             if gate is not None:
                 gate = fit(gate, mine.shape[2:], mine.shape[1])
                 gate = gate.sigmoid() if self.gate == "sigmoid" else gate
@@ -123,12 +170,23 @@ class Cascade(nn.Module):
         """What the last block does, for figures. (M, h, w): how much of the attention each place gets, 1 on average, "read by vis" and "read by ir"; the mean size of the gate,
         "gate". (M,): the share of channels whose sign the gate turns, "gate turned"."""
         *_, (block, mine, theirs, gate, _) = self.steps(vis, ir)
-        tokens, found = (block.tokens(mine, "vis", gate), block.tokens(theirs, "ir", gate)), {}
-        for name, ask, (asking, source) in (("vis", block.ask_ir, tokens), ("ir", block.ask_vis, tokens[::-1])):
+        tokens, found = (
+            (block.tokens(mine, "vis", gate), block.tokens(theirs, "ir", gate)),
+            {},
+        )
+        for name, ask, (asking, source) in (
+            ("vis", block.ask_ir, tokens),
+            ("ir", block.ask_vis, tokens[::-1]),
+        ):
             if ask is not None:
-                found[f"read by {name}"] = ask.weights(asking, source).sum(1).unflatten(1, mine.shape[2:])
+                found[f"read by {name}"] = (
+                    ask.weights(asking, source).sum(1).unflatten(1, mine.shape[2:])
+                )
         if gate is not None:
-            found |= {"gate": gate.abs().mean(1), "gate turned": (gate < 0).float().mean((1, 2, 3))}
+            found |= {
+                "gate": gate.abs().mean(1),
+                "gate turned": (gate < 0).float().mean((1, 2, 3)),
+            }
         return found
 
 
@@ -138,7 +196,10 @@ class FusedHead(nn.Module):
     def __init__(self, dim: int, shared: int, num_ids: int):
         super().__init__()
         neck = Neck(dim, num_ids)
-        self.norm, self.classifier = neck.norm, neck.classifier if dim != shared else None
+        self.norm, self.classifier = (
+            neck.norm,
+            neck.classifier if dim != shared else None,
+        )
 
     def forward(self, feat: Tensor, shared: nn.Linear) -> tuple[Tensor, Tensor]:
         """(B, D) -> normalised feature (B, D) and class scores (B, C)."""

@@ -14,8 +14,14 @@ class PerPlace(nn.Module):
     def __init__(self, places: int, inside: int, outside: int, bias: bool = False):
         super().__init__()
         bound = 1 / math.sqrt(inside)
-        self.weight = nn.Parameter(torch.empty(places, outside, inside).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(places, outside).uniform_(-bound, bound)) if bias else None
+        self.weight = nn.Parameter(
+            torch.empty(places, outside, inside).uniform_(-bound, bound)
+        )
+        self.bias = (
+            nn.Parameter(torch.empty(places, outside).uniform_(-bound, bound))
+            if bias
+            else None
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         out = torch.einsum("bti,toi->bto", x, self.weight)

@@ -46,11 +46,23 @@ class Stream(nn.Module):
     layer4; 7: none); they belong to the lender alone.
     """
 
-    def __init__(self, trunk: TwoStream, modality: Modality, shifted: bool = True, last_stride: int = 1, lender: Stream | None = None, shared_from: int = 7):
+    def __init__(
+        self,
+        trunk: TwoStream,
+        modality: Modality,
+        shifted: bool = True,
+        last_stride: int = 1,
+        lender: Stream | None = None,
+        shared_from: int = 7,
+    ):
         super().__init__()
-        self.borrowed = () if lender is None else (lender, shared_from)  # in a tuple: not a part of this module
+        self.borrowed = (
+            () if lender is None else (lender, shared_from)
+        )  # in a tuple: not a part of this module
         self.stem = copy.deepcopy(trunk.stems[modality])
-        self.layer1, self.layer2, self.layer3, self.layer4 = (copy.deepcopy(getattr(trunk, f"layer{n}")) for n in (1, 2, 3, 4))
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            copy.deepcopy(getattr(trunk, f"layer{n}")) for n in (1, 2, 3, 4)
+        )
         if last_stride != 1:
             _set_stride(self.layer4[0], last_stride)
         for block in (block for stage in self.stages for block in stage):
@@ -92,7 +104,9 @@ class Stream(nn.Module):
         return maps
 
 
-def paired(first: Stream, second: Stream, vis: Tensor, ir: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+def paired(
+    first: Stream, second: Stream, vis: Tensor, ir: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
     """Run clips of both modalities through two streams.
 
     A part that both share sees both modalities in one batch, so that its norms have
@@ -125,6 +139,8 @@ def _set_stride(block: nn.Module, stride: int) -> None:
     main = block.conv2 if isinstance(block, Bottleneck) else block.conv1
     main.stride = (stride, stride)
     if block.downsample is None:
-        block.downsample = nn.MaxPool2d(1, stride)  # a stage that keeps its width has no projection: every second place, and no weight
+        block.downsample = nn.MaxPool2d(
+            1, stride
+        )  # a stage that keeps its width has no projection: every second place, and no weight
     else:
         block.downsample[0].stride = (stride, stride)

@@ -21,13 +21,26 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from vvi import paths
+from vvi.runtime import paths
 from vvi.types import Modality
 
-PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")  # seaborn's "colorblind"
+PALETTE = (
+    "#0173b2",
+    "#de8f05",
+    "#029e73",
+    "#d55e00",
+    "#cc78bc",
+    "#ca9161",
+    "#fbafe4",
+    "#949494",
+    "#ece133",
+    "#56b4e9",
+)  # seaborn's "colorblind"
 VIS, IR, RIGHT, WRONG, LOOK_ALIKE, _, _, QUIET, _, _ = PALETTE
 INK, PAPER = "#222222", "#ffffff"
-MODALITY: dict[Modality, dict[str, Any]] = {  # colour, marker and line, so that grey print keeps them apart
+MODALITY: dict[
+    Modality, dict[str, Any]
+] = {  # colour, marker and line, so that grey print keeps them apart
     "vis": {"color": VIS, "marker": "o", "linestyle": "-", "label": "visible"},
     "ir": {"color": IR, "marker": "^", "linestyle": "--", "label": "infrared"},
 }
@@ -88,7 +101,13 @@ class Drawing(Figure):
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
         with look():
-            self.savefig(buffer, format="png", dpi=RC["figure.dpi"], metadata={"Software": None} | ({"Description": self.alt} if self.alt else {}))
+            self.savefig(
+                buffer,
+                format="png",
+                dpi=RC["figure.dpi"],
+                metadata={"Software": None}
+                | ({"Description": self.alt} if self.alt else {}),
+            )
         return buffer.getvalue()
 
 
@@ -105,7 +124,13 @@ def drawn(function: Callable[..., Figure]) -> Callable[..., Figure]:
     return wrapper
 
 
-def figure(rows: int = 1, cols: int = 1, height: float = 3.0, width: float = WIDTH, **options: Any) -> tuple[Drawing, np.ndarray]:
+def figure(
+    rows: int = 1,
+    cols: int = 1,
+    height: float = 3.0,
+    width: float = WIDTH,
+    **options: Any,
+) -> tuple[Drawing, np.ndarray]:
     """A figure and its axes (rows, cols), laid out so that no text overlaps. `height`, `width`: inches; `options`: those of `Figure.subplots`."""
     fig = Drawing(figsize=(width, height), layout="constrained")
     return fig, fig.subplots(rows, cols, squeeze=False, **options)
@@ -126,29 +151,81 @@ def board(width: float, height: float) -> tuple[Drawing, Axes]:
     return fig, ax
 
 
-def picture(ax: Axes, image: np.ndarray, place: tuple[float, float, float, float], outline: str | None = None, **options: Any) -> AxesImage:
+def picture(
+    ax: Axes,
+    image: np.ndarray,
+    place: tuple[float, float, float, float],
+    outline: str | None = None,
+    **options: Any,
+) -> AxesImage:
     """Put a frame, (H, W) or (H, W, 3), uint8 or 0..1, on a board. place: left, top, width, height in inches; outline: colour of its border."""
     left, top, width, height = place
-    look = {"cmap": "gray", "vmin": 0, "vmax": 255 if np.asarray(image).dtype == np.uint8 else 1, "interpolation": "nearest"} | options
-    shown = ax.imshow(image, extent=(left, left + width, top + height, top), aspect="auto", **look)
+    look = {
+        "cmap": "gray",
+        "vmin": 0,
+        "vmax": 255 if np.asarray(image).dtype == np.uint8 else 1,
+        "interpolation": "nearest",
+    } | options
+    shown = ax.imshow(
+        image, extent=(left, left + width, top + height, top), aspect="auto", **look
+    )
     if outline:
-        ax.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=outline, linewidth=2.5, zorder=3))
+        ax.add_patch(
+            Rectangle(
+                (left, top),
+                width,
+                height,
+                fill=False,
+                edgecolor=outline,
+                linewidth=2.5,
+                zorder=3,
+            )
+        )
     return shown
 
 
-def sign(ax: Axes, text: str, place: tuple[float, float, float, float], colour: str) -> None:
+def sign(
+    ax: Axes, text: str, place: tuple[float, float, float, float], colour: str
+) -> None:
     """A small white sign on colour in the upper right corner of a picture."""
     left, top, width, _ = place
     box = {"boxstyle": "square,pad=0.12", "facecolor": colour, "edgecolor": "none"}
-    ax.text(left + width - 0.03, top + 0.03, text, ha="right", va="top", fontsize=8.5, fontweight="bold", color="white", bbox=box, zorder=4)
+    ax.text(
+        left + width - 0.03,
+        top + 0.03,
+        text,
+        ha="right",
+        va="top",
+        fontsize=8.5,
+        fontweight="bold",
+        color="white",
+        bbox=box,
+        zorder=4,
+    )
 
 
 def label(ax: Axes, x: float, y: float, text: str, **options: Any) -> None:
     """Text on a board, by default small and with its upper left corner at (x, y) inches."""
-    ax.text(x, y, text, **({"fontsize": SMALL, "va": "top", "ha": "left", "linespacing": 1.25} | options))
+    ax.text(
+        x,
+        y,
+        text,
+        **(
+            {"fontsize": SMALL, "va": "top", "ha": "left", "linespacing": 1.25}
+            | options
+        ),
+    )
 
 
-def save(fig: Figure, name: str, *, run: str | Sequence[str] = (), alt: str, data: str, config: str | Sequence[str] = ()) -> Path:
+def save(
+    fig: Figure,
+    name: str,
+    *,
+    run: str | Sequence[str] = (),
+    alt: str,
+    data: str,
+    config: str | Sequence[str] = (),
+) -> Path:
     """Write `<figures>/<name>.png`, `.pdf` and the side file `.json`; returns the path of the PNG.
 
     name: "<chapter>/<figure>"; run: the run(s) whose numbers are shown (in this project a run is named by the hash of its config); config: their config hashes where
@@ -156,15 +233,23 @@ def save(fig: Figure, name: str, *, run: str | Sequence[str] = (), alt: str, dat
     same figure gives the same bytes: no file holds a time.
     """
     if not re.fullmatch(r"[a-z0-9_]+(/[a-z0-9_]+)+", name):
-        raise ValueError(f"figure name {name!r}: it is <chapter>/<figure>, in small letters, digits and _")
+        raise ValueError(
+            f"figure name {name!r}: it is <chapter>/<figure>, in small letters, digits and _"
+        )
     if not alt.strip() or not data.strip():
-        raise ValueError(f"figure {name}: say in `alt` what it shows and in `data` which data made it")
+        raise ValueError(
+            f"figure {name}: say in `alt` what it shows and in `data` which data made it"
+        )
     fig.alt = alt
     stem = paths.figures() / name
     stem.parent.mkdir(parents=True, exist_ok=True)
     with look():
-        fig.savefig(stem.with_suffix(".png"), metadata={"Software": None, "Description": alt})
-        fig.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Subject": alt})
+        fig.savefig(
+            stem.with_suffix(".png"), metadata={"Software": None, "Description": alt}
+        )
+        fig.savefig(
+            stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Subject": alt}
+        )
     runs = [run] if isinstance(run, str) else list(run)
     side = {
         "function": getattr(fig, "drawn_by", ""),
@@ -172,8 +257,11 @@ def save(fig: Figure, name: str, *, run: str | Sequence[str] = (), alt: str, dat
         "configs": ([config] if isinstance(config, str) else list(config)) or runs,
         "data": data,
         "alt": alt,
-        "versions": {p: version(p) for p in ("vvi", "numpy", "matplotlib", "torch")} | {"python": platform.python_version()},
+        "versions": {p: version(p) for p in ("vvi", "numpy", "matplotlib", "torch")}
+        | {"python": platform.python_version()},
         "commit": paths.commit(),
     }
-    stem.with_suffix(".json").write_text(json.dumps(side, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    stem.with_suffix(".json").write_text(
+        json.dumps(side, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     return stem.with_suffix(".png")

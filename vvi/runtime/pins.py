@@ -16,7 +16,7 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from types import ModuleType
 
-from vvi import durable, paths
+from vvi.runtime import atomic, paths
 
 FILE = "file:"
 #: Module -> what its file held when it was imported here.
@@ -29,7 +29,7 @@ def pin_file(file: str | Path) -> str:
     digest = hashlib.sha256(content).hexdigest()[:12]
     kept = paths.cache() / "weights" / digest
     if not kept.is_file():
-        durable.write(kept, content)
+        atomic.write(kept, content)
     return FILE + digest
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-from vvi.durable import quit_with_parent
+from vvi.runtime.atomic import quit_with_parent
 
 
 def processes(workers: int, prepare: Callable[[], None] | None = None) -> Executor:

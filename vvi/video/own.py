@@ -17,15 +17,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vvi import evaluate, paths
 from vvi.data import crops, open_dataset
 from vvi.data.loader import Frames, decode
-from vvi.data.sequences import WHO, Detect, usual, write_tracklets
 from vvi.data.video import open_video
+from vvi.evaluation import evaluate
 from vvi.evaluation.features import Features
-from vvi.evaluation.trained import Trained
+from vvi.experiment.trained_network import Trained
 from vvi.plots import ranked
+from vvi.runtime import paths
 from vvi.types import DataError, Modality, Tracklet
+from vvi.video.tracklets import WHO, Detect, usual, write_tracklets
 
 FILES = "file"  # column of the table: the picture of the middle of a tracklet
 HEIGHT, WIDTH = 128, 64  # of a picture in a drawn list
@@ -45,10 +46,10 @@ def embed(
     Args:
         source: a folder of crops, of tracklet folders or of `person/tracklet/`, a
             single picture, or a video.
-        net: a trained network (`vvi.evaluation.trained.load_run_or_file`).
+        net: a trained network (`vvi.experiment.trained_network.load_run_or_file`).
         modality: what the camera saw, "ir" or "vis": each has a stem of its own.
         camera: its number, where the table shall say it.
-        detect: what finds people in a video (`vvi.detectors.load`).
+        detect: what finds people in a video (`vvi.video.detectors.load`).
         height: boxes of people in a video that are fewer pixels high do not count.
         progress: whether to show a bar.
 

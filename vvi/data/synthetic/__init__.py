@@ -16,13 +16,29 @@ if TYPE_CHECKING:
 
     from vvi.types import Tracklet
 
-__all__ = ["PRESETS", "VERSION", "Preset", "content_hash", "is_complete", "read_factors", "read_faults", "read_frames", "read_masks", "write"]
+__all__ = [
+    "PRESETS",
+    "VERSION",
+    "Preset",
+    "content_hash",
+    "is_complete",
+    "read_factors",
+    "read_faults",
+    "read_frames",
+    "read_masks",
+    "write",
+]
 
 VERSION = 1
 
 
 def write(
-    root: Path | str, preset: str | Preset = "standard", layout: str = "hitsz-vcm", seed: int = 0, workers: int | None = None, progress: bool = True
+    root: Path | str,
+    preset: str | Preset = "standard",
+    layout: str = "hitsz-vcm",
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
 ) -> Path:
     """Draw a set into `root` and return it; at once when it is complete, from where it stopped when an earlier run was interrupted.
 
@@ -35,7 +51,12 @@ def write(
     return store.write(Path(root), _job(preset, layout, seed), workers, progress)
 
 
-def is_complete(root: Path | str, preset: str | Preset = "standard", layout: str = "hitsz-vcm", seed: int = 0) -> bool:
+def is_complete(
+    root: Path | str,
+    preset: str | Preset = "standard",
+    layout: str = "hitsz-vcm",
+    seed: int = 0,
+) -> bool:
     """Whether `root` holds the whole of this set, drawn by this version."""
     from vvi.data.synthetic import store
 
@@ -81,6 +102,12 @@ def _job(preset: str | Preset, layout: str, seed: int):
     from vvi.data.synthetic import layouts, presets, store
 
     layouts.find(layout)
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < presets.OTHERS:
-        raise ValueError(f"seed={seed!r}: the seed of a synthetic set is a whole number from 0 and below 2**32")
+    if (
+        not isinstance(seed, int)
+        or isinstance(seed, bool)
+        or not 0 <= seed < presets.OTHERS
+    ):
+        raise ValueError(
+            f"seed={seed!r}: the seed of a synthetic set is a whole number from 0 and below 2**32"
+        )
     return store.Job(presets.find(preset), layout, seed, VERSION)

@@ -25,7 +25,9 @@ NOISE = 0.7  # of an oracle's observation, in standard deviations of the factor 
 TAKES = 4  # walks of each member of a look-alike pair past one camera
 
 
-def measure(root: Path | str, split: str = "test", pairs: int = 6, seed: int = 0) -> dict[str, float]:
+def measure(
+    root: Path | str, split: str = "test", pairs: int = 6, seed: int = 0
+) -> dict[str, float]:
     """Every claim of the data sheet on one split: `{claim: number}`; rates lie in [0, 1] and stand beside their chance.
 
     `pairs` look-alike pairs are filmed anew, both members by the same camera; `seed` draws the noise of the oracles and the choice of frames.
@@ -40,7 +42,11 @@ def measure(root: Path | str, split: str = "test", pairs: int = 6, seed: int = 0
 
 def _shots(frames: pd.DataFrame, seed: int) -> pd.DataFrame:
     """One frame per tracklet."""
-    return frames.groupby(frames["mask"], sort=False).sample(1, random_state=seed).reset_index(drop=True)
+    return (
+        frames.groupby(frames["mask"], sort=False)
+        .sample(1, random_state=seed)
+        .reset_index(drop=True)
+    )
 
 
 def anaglyph(grey: np.ndarray) -> np.ndarray:
@@ -56,7 +62,9 @@ def pixel_claims(root: Path, shots: pd.DataFrame) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, images in (("raw", pictures), ("anaglyph", anaglyph(grey))):
         dist = distances(images.reshape(len(images), -1).astype(np.float64))
-        found |= {f"{name}_{claim}": value for claim, value in _nearest(dist, shots).items()}
+        found |= {
+            f"{name}_{claim}": value for claim, value in _nearest(dist, shots).items()
+        }
         found[f"{name}_gap"] = _gap(dist, shots)
     return found
 
@@ -69,8 +77,15 @@ def distances(flat: np.ndarray) -> np.ndarray:
 
 def _nearest(dist: np.ndarray, shots: pd.DataFrame) -> dict[str, float]:
     """Rank-1 and its chance for infrared -> visible and for each modality within, other cameras only; and within one camera."""
-    ids, cams, ir = shots.identity.to_numpy(), shots.camera.to_numpy(), (shots.modality == "ir").to_numpy()
-    other_camera, other_shot = cams[:, None] != cams[None], ~np.eye(len(ids), dtype=bool)
+    ids, cams, ir = (
+        shots.identity.to_numpy(),
+        shots.camera.to_numpy(),
+        (shots.modality == "ir").to_numpy(),
+    )
+    other_camera, other_shot = (
+        cams[:, None] != cams[None],
+        ~np.eye(len(ids), dtype=bool),
+    )
     within = ir[:, None] == ir[None]
     found = {}
     for name, allowed in (
@@ -83,13 +98,19 @@ def _nearest(dist: np.ndarray, shots: pd.DataFrame) -> dict[str, float]:
         best = np.where(allowed, dist, np.inf).argmin(1)
         if valid.any():  # one tracklet per camera leaves nobody to find in the same one
             found[f"{name}_rank1"] = float((ids[best] == ids)[valid].mean())
-            found[f"{name}_chance"] = float(((allowed & same).sum(1)[valid] / allowed.sum(1)[valid]).mean())
+            found[f"{name}_chance"] = float(
+                ((allowed & same).sum(1)[valid] / allowed.sum(1)[valid]).mean()
+            )
     return found
 
 
 def _gap(dist: np.ndarray, shots: pd.DataFrame) -> float:
     """Mean distance of an identity to itself across the modalities over that within a modality, other cameras in both."""
-    ids, cams, ir = shots.identity.to_numpy(), shots.camera.to_numpy(), (shots.modality == "ir").to_numpy()
+    ids, cams, ir = (
+        shots.identity.to_numpy(),
+        shots.camera.to_numpy(),
+        (shots.modality == "ir").to_numpy(),
+    )
     same = (ids[:, None] == ids[None]) & (cams[:, None] != cams[None])
     across = ir[:, None] != ir[None]
     return float(dist[same & across].mean() / dist[same & ~across].mean())
@@ -101,12 +122,21 @@ def oracle_claims(factors: pd.DataFrame, seed: int) -> dict[str, float]:
     Colours are left out: they do not cross the modalities. On a look-alike pair the choice is between its two members.
     """
     rng = np.random.default_rng(seed)
-    looks, gait = _standardised(factors[[*Body.__dataclass_fields__, *Garments.__dataclass_fields__]]), _standardised(factors[[*Gait.__dataclass_fields__]])
+    looks, gait = (
+        _standardised(
+            factors[[*Body.__dataclass_fields__, *Garments.__dataclass_fields__]]
+        ),
+        _standardised(factors[[*Gait.__dataclass_fields__]]),
+    )
     group = factors.look_alike_group.to_numpy()
     twins = (group[:, None] == group[None]) & (group >= 0)
     everyone = np.ones_like(twins)
     found = {"oracle_chance": 1 / len(factors)}
-    for name, cue in (("appearance", looks), ("gait", gait), ("both", np.concatenate((looks, gait), 1))):
+    for name, cue in (
+        ("appearance", looks),
+        ("gait", gait),
+        ("both", np.concatenate((looks, gait), 1)),
+    ):
         seen = cue + NOISE * rng.normal(size=cue.shape)
         dist = np.sqrt(((seen[:, None] - cue[None]) ** 2).sum(2))
         found[f"oracle_{name}_rank1"] = shared_rank1(dist, everyone).mean()
@@ -119,7 +149,9 @@ def _standardised(factors: pd.DataFrame) -> np.ndarray:
     """Numbers to zero mean and unit variance, words to one column per word."""
     table = pd.get_dummies(factors, dtype=float).astype(float)
     spread = table.std().to_numpy()
-    return (table.to_numpy() - table.mean().to_numpy())[:, spread > 0] / spread[spread > 0]
+    return (table.to_numpy() - table.mean().to_numpy())[:, spread > 0] / spread[
+        spread > 0
+    ]
 
 
 def shared_rank1(dist: np.ndarray, allowed: np.ndarray) -> np.ndarray:
@@ -147,17 +179,28 @@ def look_alike_claims(root: Path | str, split: str, pairs: int) -> dict[str, flo
     for place, group in enumerate(list(groups.values())[:pairs]):
         members = group[:2]
         film = Film("ir" if place % 2 else "vis", place * 5 % CAMERAS + 1, TRACKLET)
-        frames, rates = zip(*(_takes(who, film, preset, said["seed"]) for who in members), strict=True)
+        frames, rates = zip(
+            *(_takes(who, film, preset, said["seed"]) for who in members), strict=True
+        )
         found["single_frame"].append(_single_frame_accuracy(np.stack(frames)))
         known = np.array([who.gait.rate for who in members])
-        nearest = [[np.abs(known - rate).argmin() == k for rate in rates[k]] for k in (0, 1)]
+        nearest = [
+            [np.abs(known - rate).argmin() == k for rate in rates[k]] for k in (0, 1)
+        ]
         found["stride_rate"].append(float(np.mean(nearest)))
     claims = {f"pairs_{name}": float(np.mean(values)) for name, values in found.items()}
-    errors = {f"pairs_{name}_error": float(np.std(values) / math.sqrt(max(1, len(values) - 1))) for name, values in found.items()}
+    errors = {
+        f"pairs_{name}_error": float(
+            np.std(values) / math.sqrt(max(1, len(values) - 1))
+        )
+        for name, values in found.items()
+    }
     return claims | errors | {"pairs_chance": 0.5}
 
 
-def _takes(who: Identity, film: Film, preset: presets.Preset, seed: int) -> tuple[np.ndarray, list[float]]:
+def _takes(
+    who: Identity, film: Film, preset: presets.Preset, seed: int
+) -> tuple[np.ndarray, list[float]]:
     """Several walks of one person past one camera: frames (TAKES, T, H, W, C), and the stride rate measured from the masks of each."""
     size, frames, rates = (preset.height, preset.width), [], []
     for take in range(1, TAKES + 1):
@@ -172,12 +215,17 @@ def _takes(who: Identity, film: Film, preset: presets.Preset, seed: int) -> tupl
 def _single_frame_accuracy(frames: np.ndarray) -> float:
     """(2 members, TAKES, T, ...) -> share of the frames whose nearest frame in the other walks, equally many of both members, shows the same person."""
     members, takes, count = frames.shape[:3]
-    dist = distances(frames.reshape(members * takes * count, -1).astype(np.float64)).reshape(members, takes, count, members, takes, count)
+    dist = distances(
+        frames.reshape(members * takes * count, -1).astype(np.float64)
+    ).reshape(members, takes, count, members, takes, count)
     right = []
     for member in range(members):
         for take in range(takes):
             others = [k for k in range(takes) if k != take]
-            own, other = (dist[member, take, :, k][:, others].min((1, 2)) for k in (member, 1 - member))
+            own, other = (
+                dist[member, take, :, k][:, others].min((1, 2))
+                for k in (member, 1 - member)
+            )
             right.append((own < other).mean())
     return float(np.mean(right))
 
@@ -187,9 +235,21 @@ def stride_rate(masks: np.ndarray, good: np.ndarray) -> float:
 
     The first weighs a little less: a body that looks the same after half a stride has only the second, which must not pass for the first of twice the rate.
     """
-    centred = np.stack([np.roll(mask, mask.shape[1] // 2 - round(np.nonzero(mask)[1].mean()), 1) if mask.any() else mask for mask in masks])
+    centred = np.stack(
+        [
+            np.roll(mask, mask.shape[1] // 2 - round(np.nonzero(mask)[1].mean()), 1)
+            if mask.any()
+            else mask
+            for mask in masks
+        ]
+    )
     flat = centred[good].reshape(good.sum(), -1).astype(np.float64)
     flat = (flat - flat.mean(0))[:, flat.std(0) > 0]
     rates, time = np.linspace(0.09, 0.25, 81), np.flatnonzero(good)
-    first, second = ((np.abs(np.exp(-2j * math.pi * harmonic * rates[:, None] * time) @ flat) ** 2).sum(1) for harmonic in (1, 2))
+    first, second = (
+        (
+            np.abs(np.exp(-2j * math.pi * harmonic * rates[:, None] * time) @ flat) ** 2
+        ).sum(1)
+        for harmonic in (1, 2)
+    )
     return float(rates[(0.8 * first + second).argmax()])

@@ -14,20 +14,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vvi import durable, paths
 from vvi.data.synthetic import body, draw, dress, layouts, presets
 from vvi.data.synthetic.body import View
 from vvi.data.synthetic.factors import Identity
 from vvi.data.synthetic.filming import LIGHT, NOISE_ROOM
 from vvi.data.synthetic.scene import Scene, scene
 from vvi.data.video import write_video
+from vvi.runtime import atomic, paths
 from vvi.types import MODALITIES, Modality
 
 VERSION = 1
 CROSSING = 8  # first word of the seeds
 RATE = 25  # frames a second, of which tracklets keep every fifth
 CHUNK = 25  # frames that are lit and blurred at a time
-SIZES = (0.38, 0.5)  # of the picture's height: a person at the far and at the near edge of the walkway
+SIZES = (
+    0.38,
+    0.5,
+)  # of the picture's height: a person at the far and at the near edge of the walkway
 FAR, NEAR = 0.75, 0.97  # the walkway, as shares of the picture's height
 SLANT = 20  # degrees by which a way departs from the image plane, at most
 
@@ -58,7 +61,9 @@ class _Walker:
     joints: body.Joints
 
 
-def film(crossing: Crossing, modality: Modality, moments: Sequence[int] | None = None) -> tuple[np.ndarray, pd.DataFrame]:
+def film(
+    crossing: Crossing, modality: Modality, moments: Sequence[int] | None = None
+) -> tuple[np.ndarray, pd.DataFrame]:
     """Frames (T, H, W, 3) uint8 RGB, and the truth: one row per person in each frame in which any of the body lies inside the picture.
 
     moments: draw these frames only. Columns of the truth: frame (from 0), identity, x1, y1, x2, y2 (of the whole body, clipped to the picture), visible (share of the
@@ -71,8 +76,13 @@ def film(crossing: Crossing, modality: Modality, moments: Sequence[int] | None =
     walkers = _walkers(crossing, place, moments)
     frames = np.repeat(_scenery(place, height, width)[None], len(moments), 0)
     owner = np.zeros((len(moments), height, width), np.uint8)
-    bodies = [_paint(frames, owner, number, walker, modality, place) for number, walker in enumerate(walkers, 1)]
-    return _shown(frames, crossing, modality, place, moments), _truth(walkers, bodies, owner, moments)
+    bodies = [
+        _paint(frames, owner, number, walker, modality, place)
+        for number, walker in enumerate(walkers, 1)
+    ]
+    return _shown(frames, crossing, modality, place, moments), _truth(
+        walkers, bodies, owner, moments
+    )
 
 
 def write_crossing(crossing: Crossing, modality: Modality, path: str | Path) -> Path:
@@ -80,7 +90,10 @@ def write_crossing(crossing: Crossing, modality: Modality, path: str | Path) -> 
     path = Path(path)
     frames, truth = film(crossing, modality)
     write_video(path, frames, RATE)
-    durable.write(path.with_suffix(".csv"), truth.to_csv(index=False, lineterminator="\n", float_format="%.4f").encode())
+    atomic.write(
+        path.with_suffix(".csv"),
+        truth.to_csv(index=False, lineterminator="\n", float_format="%.4f").encode(),
+    )
     return path
 
 
@@ -88,7 +101,11 @@ def stored(crossing: Crossing, modality: Modality) -> Path:
     """The video of a crossing in the cache folder, drawn on first use; its truth lies beside it."""
     digest = hashlib.sha256(f"{VERSION} {crossing}".encode()).hexdigest()[:12]
     path = paths.cache() / "crossings" / f"{digest}-{modality}.mp4"
-    return path if path.is_file() and path.with_suffix(".csv").is_file() else write_crossing(crossing, modality, path)
+    return (
+        path
+        if path.is_file() and path.with_suffix(".csv").is_file()
+        else write_crossing(crossing, modality, path)
+    )
 
 
 def read_truth(path: str | Path) -> pd.DataFrame:
@@ -99,7 +116,9 @@ def read_truth(path: str | Path) -> pd.DataFrame:
     except ValueError as error:  # all that pandas says of a file that it cannot read
         raise ValueError(f"{file} is no table: {str(error).splitlines()[0]}") from error
     if missing := {"frame", "identity", "x1", "y1", "x2", "y2"} - set(found):
-        raise ValueError(f"{file} is no truth of a crossing: it has no column {', '.join(sorted(missing))}")
+        raise ValueError(
+            f"{file} is no truth of a crossing: it has no column {', '.join(sorted(missing))}"
+        )
     return found
 
 
@@ -107,8 +126,12 @@ def _walkers(crossing: Crossing, place: Scene, moments: np.ndarray) -> list[_Wal
     """Everybody, the farthest first."""
     known = everyone(crossing.preset, crossing.seed)
     if unknown := [number for number in crossing.people if number not in known]:
-        raise ValueError(f"the synthetic preset {crossing.preset!r} has no identity {unknown[0]}")
-    walkers = [_walker(crossing, known[number], place, moments) for number in crossing.people]
+        raise ValueError(
+            f"the synthetic preset {crossing.preset!r} has no identity {unknown[0]}"
+        )
+    walkers = [
+        _walker(crossing, known[number], place, moments) for number in crossing.people
+    ]
     return sorted(walkers, key=lambda walker: walker.depth)
 
 
@@ -119,46 +142,105 @@ def everyone(preset: str, seed: int) -> dict[int, Identity]:
     return layouts.people("hitsz-vcm", found, seed + found.people)
 
 
-def _walker(crossing: Crossing, who: Identity, place: Scene, moments: np.ndarray) -> _Walker:
+def _walker(
+    crossing: Crossing, who: Identity, place: Scene, moments: np.ndarray
+) -> _Walker:
     """Somebody passes the middle part of the picture somewhere in the middle of the film; the standing foot keeps its place on the ground."""
-    rng = np.random.default_rng([crossing.seed, CROSSING, crossing.camera, crossing.take, who.identity])
+    rng = np.random.default_rng(
+        [crossing.seed, CROSSING, crossing.camera, crossing.take, who.identity]
+    )
     near = rng.random()
-    size = crossing.height * (SIZES[0] + near * (SIZES[1] - SIZES[0])) * who.body.height / 0.9
+    size = (
+        crossing.height
+        * (SIZES[0] + near * (SIZES[1] - SIZES[0]))
+        * who.body.height
+        / 0.9
+    )
     slant = rng.uniform(-SLANT, SLANT)
     view = View(slant if rng.random() < 0.5 else 180 - slant, place.camera.pitch)
     start, meeting = rng.random(), int(crossing.frames * rng.uniform(0.2, 0.8))
-    joints, there = (body.joints(who, start + who.gait.rate / layouts.STEP * np.atleast_1d(when)) for when in (moments, meeting))
+    joints, there = (
+        body.joints(who, start + who.gait.rate / layouts.STEP * np.atleast_1d(when))
+        for when in (moments, meeting)
+    )
     way = size * (joints.advance - there.advance)
-    middle = crossing.width * rng.uniform(0.15, 0.85), crossing.height * (FAR + near * (NEAR - FAR))
-    feet = np.stack((middle[0] + way * view.side, middle[1] + way * view.front * view.pitch), 1)
+    middle = (
+        crossing.width * rng.uniform(0.15, 0.85),
+        crossing.height * (FAR + near * (NEAR - FAR)),
+    )
+    feet = np.stack(
+        (middle[0] + way * view.side, middle[1] + way * view.front * view.pitch), 1
+    )
     return _Walker(who, view, size, near, feet, joints)
 
 
 def _scenery(place: Scene, height: int, width: int) -> np.ndarray:
     """(H, W, C): wall above the horizon, ground below."""
     horizon = round(place.camera.horizon * height)
-    return np.concatenate((place.wall[len(place.wall) - horizon :, :width], place.ground[: height - horizon, :width]))
+    return np.concatenate(
+        (
+            place.wall[len(place.wall) - horizon :, :width],
+            place.ground[: height - horizon, :width],
+        )
+    )
 
 
-def _paint(frames: np.ndarray, owner: np.ndarray, number: int, walker: _Walker, modality: Modality, place: Scene) -> pd.DataFrame:
+def _paint(
+    frames: np.ndarray,
+    owner: np.ndarray,
+    number: int,
+    walker: _Walker,
+    modality: Modality,
+    place: Scene,
+) -> pd.DataFrame:
     """Draw one person over what is there; (T rows) x1, y1, x2, y2 of the body, unclipped, and its pixels. `owner` then says which pixels show this person."""
     shapes = dress.figure(walker.who, walker.joints, walker.view)
-    points = np.concatenate([shape.points for shape in shapes], 1) * walker.size + walker.feet[:, None]
+    points = (
+        np.concatenate([shape.points for shape in shapes], 1) * walker.size
+        + walker.feet[:, None]
+    )
     corner = np.floor(points.min(1)).astype(np.int64) - 1
     wide, tall = np.ceil((points - corner[:, None]).max((0, 1))).astype(int) + 2
-    fixed = np.rint((points - corner[:, None] - 0.25) * (draw.FINE << draw.SHIFT)).astype(np.int32)
-    fixed = np.split(fixed, np.cumsum([shape.points.shape[1] for shape in shapes])[:-1], 1)
-    figures = draw.rasterise(shapes, draw.colours(walker.who, modality, place), fixed, tall, wide)
+    fixed = np.rint(
+        (points - corner[:, None] - 0.25) * (draw.FINE << draw.SHIFT)
+    ).astype(np.int32)
+    fixed = np.split(
+        fixed, np.cumsum([shape.points.shape[1] for shape in shapes])[:-1], 1
+    )
+    figures = draw.rasterise(
+        shapes, draw.colours(walker.who, modality, place), fixed, tall, wide
+    )
     height, width = frames.shape[1:3]
     rows = []
     for t, (left, top) in enumerate(corner.tolist()):
         solid = figures[t, ..., 3] >= 128
         across, down = np.flatnonzero(solid.any(0)), np.flatnonzero(solid.any(1))
-        rows.append((left + across[0], top + down[0], left + across[-1] + 1, top + down[-1] + 1, solid.sum()))
-        window = slice(max(0, top), max(0, min(height, top + tall))), slice(max(0, left), max(0, min(width, left + wide)))
-        part = figures[t, window[0].start - top : window[0].stop - top, window[1].start - left : window[1].stop - left] if _inside(window) else None
+        rows.append(
+            (
+                left + across[0],
+                top + down[0],
+                left + across[-1] + 1,
+                top + down[-1] + 1,
+                solid.sum(),
+            )
+        )
+        window = (
+            slice(max(0, top), max(0, min(height, top + tall))),
+            slice(max(0, left), max(0, min(width, left + wide))),
+        )
+        part = (
+            figures[
+                t,
+                window[0].start - top : window[0].stop - top,
+                window[1].start - left : window[1].stop - left,
+            ]
+            if _inside(window)
+            else None
+        )
         if part is not None:
-            frames[t][window] = draw.composite(part[..., : frames.shape[3]], part[..., 3], frames[t][window])
+            frames[t][window] = draw.composite(
+                part[..., : frames.shape[3]], part[..., 3], frames[t][window]
+            )
             owner[t][window][part[..., 3] >= 128] = number
     return pd.DataFrame(rows, columns=["x1", "y1", "x2", "y2", "pixels"])
 
@@ -167,29 +249,59 @@ def _inside(window: tuple[slice, slice]) -> bool:
     return all(part.start < part.stop for part in window)
 
 
-def _shown(frames: np.ndarray, crossing: Crossing, modality: Modality, place: Scene, moments: np.ndarray) -> np.ndarray:
+def _shown(
+    frames: np.ndarray,
+    crossing: Crossing,
+    modality: Modality,
+    place: Scene,
+    moments: np.ndarray,
+) -> np.ndarray:
     """Light, lens and grain: what the sensor gives, three channels also in infrared."""
-    rng = np.random.default_rng([crossing.seed, CROSSING, crossing.camera, crossing.take, MODALITIES.index(modality)])
+    rng = np.random.default_rng(
+        [
+            crossing.seed,
+            CROSSING,
+            crossing.camera,
+            crossing.take,
+            MODALITIES.index(modality),
+        ]
+    )
     light = rng.uniform(*LIGHT[modality]) + np.zeros(len(frames))
     noise_at = rng.integers(0, NOISE_ROOM, (crossing.frames, 2))[moments]
     seen = np.empty((*frames.shape[:3], 3), np.uint8)
     for start in range(0, len(frames), CHUNK):
         part = slice(start, start + CHUNK)
         drawn = draw.lit(frames[part].astype(np.uint16), light[part], place)
-        seen[part] = draw.sensed(drawn, noise_at[part], np.zeros(len(drawn), np.int64), place)[..., ::-1]
+        seen[part] = draw.sensed(
+            drawn, noise_at[part], np.zeros(len(drawn), np.int64), place
+        )[..., ::-1]
     return seen
 
 
-def _truth(walkers: list[_Walker], bodies: list[pd.DataFrame], owner: np.ndarray, moments: np.ndarray) -> pd.DataFrame:
+def _truth(
+    walkers: list[_Walker],
+    bodies: list[pd.DataFrame],
+    owner: np.ndarray,
+    moments: np.ndarray,
+) -> pd.DataFrame:
     height, width = owner.shape[1:]
     parts = []
     for number, (walker, table) in enumerate(zip(walkers, bodies, strict=True), 1):
         seen = (owner == number).sum((1, 2))
-        table = table.assign(frame=moments, identity=walker.who.identity, visible=seen / table.pixels)
-        for name, limit in (("x1", width), ("x2", width), ("y1", height), ("y2", height)):
+        table = table.assign(
+            frame=moments, identity=walker.who.identity, visible=seen / table.pixels
+        )
+        for name, limit in (
+            ("x1", width),
+            ("x2", width),
+            ("y1", height),
+            ("y2", height),
+        ):
             table[name] = table[name].clip(0, limit)
         parts.append(table[(table.x2 > table.x1) & (table.y2 > table.y1)])
     columns = ["frame", "identity", "x1", "y1", "x2", "y2", "visible"]
     if not parts:
         return pd.DataFrame(columns=columns)
-    return pd.concat(parts)[columns].sort_values(["frame", "identity"], ignore_index=True)
+    return pd.concat(parts)[columns].sort_values(
+        ["frame", "identity"], ignore_index=True
+    )

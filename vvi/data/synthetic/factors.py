@@ -18,7 +18,10 @@ BAGS = ("none", "backpack", "shoulder bag", "hand bag")
 LOWER = ("trousers", "shorts", "skirt")
 SLEEVES = ("none", "short", "long")
 TIED = 0.5  # the usual `World.tied`
-SLOW, FAST = (0.10, 0.14), (0.18, 0.24)  # stride rates of a look-alike pair, cycles per frame at 5 frames a second
+SLOW, FAST = (
+    (0.10, 0.14),
+    (0.18, 0.24),
+)  # stride rates of a look-alike pair, cycles per frame at 5 frames a second
 
 
 class Colour(NamedTuple):
@@ -94,11 +97,21 @@ class Identity:
 
     def row(self) -> dict[str, object]:
         """One line of `factors.csv`."""
-        flat: dict[str, object] = {"identity": self.identity, "split": self.split, "look_alike_group": self.look_alike_group}
+        flat: dict[str, object] = {
+            "identity": self.identity,
+            "split": self.split,
+            "look_alike_group": self.look_alike_group,
+        }
         for part in (self.body, self.garments, self.gait):
-            flat |= {key: round(value, 5) if isinstance(value, float) else value for key, value in asdict(part).items()}
+            flat |= {
+                key: round(value, 5) if isinstance(value, float) else value
+                for key, value in asdict(part).items()
+            }
         for name, colour in self.colours.items():
-            flat |= {f"{name}_vis": f"#{colour.red:02x}{colour.green:02x}{colour.blue:02x}", f"{name}_ir": colour.ir}
+            flat |= {
+                f"{name}_vis": f"#{colour.red:02x}{colour.green:02x}{colour.blue:02x}",
+                f"{name}_ir": colour.ir,
+            }
         return flat
 
 
@@ -207,7 +220,11 @@ def dye(
     """A colour of the given luminance: hue and luminance are independent by construction (scaled towards black or mixed with white)."""
     rgb = colorsys.hsv_to_rgb(rng.uniform(*hue), rng.uniform(*saturation), 1.0)
     own = 255 * (0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2])
-    scale, white = (luminance / own, 0.0) if luminance <= own else (1.0, (luminance - own) / (255 - own))
+    scale, white = (
+        (luminance / own, 0.0)
+        if luminance <= own
+        else (1.0, (luminance - own) / (255 - own))
+    )
     red, green, blue = (round(255 * (c * scale * (1 - white) + white)) for c in rgb)
     return Colour(red, green, blue, reflectance(rng, luminance, tied))
 
@@ -235,7 +252,9 @@ def _contrast(rng: np.random.Generator, first: Colour, tied: float) -> Colour:
     nothing to do with luminance; where it is tied in all, it is so by that alone.
     """
     step = rng.uniform(70, 110)
-    luminance = first.luminance - step if first.luminance > 125 else first.luminance + step
+    luminance = (
+        first.luminance - step if first.luminance > 125 else first.luminance + step
+    )
     second = dye(rng, luminance, (0.0, 1.0))
     infrared = rng.uniform(50, 100)
     up = luminance > first.luminance if tied >= TIED else first.ir < 130

@@ -17,9 +17,14 @@ CAMERA, WALK = 5, 6
 FAULT, BAR = 21, 22  # first words of the seeds of what a world adds to a walk
 BOXES, OCCLUDERS, BLURS = 0.027, 0.0075, 0.025  # chances that a fault begins, usually
 FAULTS = ("none", "bad_box", "occluder", "blur")
-LIGHT = {"vis": (0.78, 1.2), "ir": (0.65, 1.3)}  # of one sequence: hour and weather, or distance from the lamp
+LIGHT = {
+    "vis": (0.78, 1.2),
+    "ir": (0.65, 1.3),
+}  # of one sequence: hour and weather, or distance from the lamp
 LONGEST = 6  # frames that an occluder needs to pass
-NOISE_ROOM = 64  # a frame's noise is a window of a larger tile, at one of 64 x 64 places
+NOISE_ROOM = (
+    64  # a frame's noise is a window of a larger tile, at one of 64 x 64 places
+)
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,9 @@ class Walk:
 
     def yaw(self, place: Camera) -> float:
         """Where the person looks, in degrees: 0 to the right, 90 towards the camera."""
-        return math.remainder(place.view if self.direction > 0 else place.view + 180, 360)
+        return math.remainder(
+            place.view if self.direction > 0 else place.view + 180, 360
+        )
 
     def known(self, index: int, place: Camera) -> dict[str, object]:
         """What `frames.csv` says of one frame."""
@@ -189,13 +196,26 @@ def walk(
     rng = np.random.default_rng([seed, WALK, *key])
     count = film.frames
     time = np.arange(count)
-    boxes = np.stack((rng.uniform(-0.03, 0.03, count), rng.uniform(-0.012, 0.012, count), rng.uniform(0.98, 1.02, count)), 1)
-    boxes += (rng.uniform(-0.04, 0.04), rng.uniform(-0.015, 0.015), rng.uniform(-0.03, 0.02))
+    boxes = np.stack(
+        (
+            rng.uniform(-0.03, 0.03, count),
+            rng.uniform(-0.012, 0.012, count),
+            rng.uniform(0.98, 1.02, count),
+        ),
+        1,
+    )
+    boxes += (
+        rng.uniform(-0.04, 0.04),
+        rng.uniform(-0.015, 0.015),
+        rng.uniform(-0.03, 0.02),
+    )
     bad = _faults(rng, boxes)
     if world.bad_frames != USUAL_BAD:
         other = np.random.default_rng([seed, FAULT, *key])
         bad = _dosed(other, boxes, world.bad_frames)
-    drift = rng.uniform(-0.12, 0.12) * np.array([math.sin(math.tau * (t / 60)) for t in time])
+    drift = rng.uniform(-0.12, 0.12) * np.array(
+        [math.sin(math.tau * (t / 60)) for t in time]
+    )
     return Walk(
         film=film,
         direction=int(rng.choice((-1, 1))),
@@ -212,9 +232,7 @@ def walk(
     )
 
 
-def aligned(
-    who: Identity, film: Film, seed: int, world: World = World()
-) -> Walk:
+def aligned(who: Identity, film: Film, seed: int, world: World = World()) -> Walk:
     """Draw the walk that a double camera sees: the same moments in both modalities.
 
     Light and noise stay those of the modality.
@@ -283,7 +301,9 @@ def _bars(rng: np.random.Generator, count: int, share: float) -> dict[str, np.nd
     return {"bars": bars, "bar_greys": greys}
 
 
-def _bad_boxes(rng: np.random.Generator, boxes: np.ndarray, faults: np.ndarray, chance: float) -> None:
+def _bad_boxes(
+    rng: np.random.Generator, boxes: np.ndarray, faults: np.ndarray, chance: float
+) -> None:
     """About 4 % of the frames: the detector cut the person, or took far too much; runs of one or two frames."""
     for first in np.flatnonzero(rng.random(len(faults)) < chance):
         shift = rng.choice((-1, 1), 2) * rng.uniform((0.18, 0.1), (0.38, 0.25))
@@ -293,11 +313,17 @@ def _bad_boxes(rng: np.random.Generator, boxes: np.ndarray, faults: np.ndarray, 
             faults[t] = FAULTS.index("bad_box")
 
 
-def _occluders(rng: np.random.Generator, faults: np.ndarray, covers: np.ndarray, chance: float) -> None:
+def _occluders(
+    rng: np.random.Generator, faults: np.ndarray, covers: np.ndarray, chance: float
+) -> None:
     """About 3 % of the frames: something passes in front for three to six frames, across half of the person or more."""
     for first in np.flatnonzero(rng.random(len(faults)) < chance):
         length = int(rng.integers(3, 7))
-        width, top, side = rng.uniform(0.5, 0.9), rng.choice((0.0, rng.uniform(0.3, 0.55))), rng.choice((-1, 1))
+        width, top, side = (
+            rng.uniform(0.5, 0.9),
+            rng.choice((0.0, rng.uniform(0.3, 0.55))),
+            rng.choice((-1, 1)),
+        )
         for place in range(length):
             t = first + place
             if t < len(faults) and faults[t] == 0:

@@ -37,7 +37,10 @@ class HitszVcm:
     aligned = False  # whether both modalities film the same moments
 
     def splits(self, preset: Preset) -> dict[str, list[int]]:
-        return {split: list(numbers) for split, numbers in presets.identities(preset).items()}
+        return {
+            split: list(numbers)
+            for split, numbers in presets.identities(preset).items()
+        }
 
     def films(self, preset: Preset, seed: int) -> dict[int, list[Film]]:
         return presets.films(preset, seed)
@@ -50,10 +53,19 @@ class HitszVcm:
         return film.camera
 
     def place(self, who: Identity, film: Film, index: int) -> Place:
-        folder, tracklet = ("ir" if film.modality == "ir" else "rgb"), index // TRACKLET + 1
+        folder, tracklet = (
+            ("ir" if film.modality == "ir" else "rgb"),
+            index // TRACKLET + 1,
+        )
         frame = 1 + STEP * index
         path = f"{who.identity:04d}/{folder}/D{film.camera}/{frame}.jpg"
-        return Place(path, tracklet, frame, f"masks/{who.identity:04d}/{folder}_D{film.camera}_T{tracklet}.png", index % TRACKLET)
+        return Place(
+            path,
+            tracklet,
+            frame,
+            f"masks/{who.identity:04d}/{folder}_D{film.camera}_T{tracklet}.png",
+            index % TRACKLET,
+        )
 
     def lists(self, preset: Preset, seed: int, frames: pd.DataFrame) -> dict[str, str]:
         """Names and tracklet rows of both splits, and the query rows: every infrared tracklet of the test split."""
@@ -63,15 +75,37 @@ class HitszVcm:
             sign = part.modality.map({"ir": 1, "vis": 2})
             names = [
                 f"{pid:04d}M{m}D{cam}T{track}F{frame}.jpg"
-                for pid, m, cam, track, frame in zip(part.identity, sign, part.camera, part.tracklet, part.frame, strict=True)
+                for pid, m, cam, track, frame in zip(
+                    part.identity,
+                    sign,
+                    part.camera,
+                    part.tracklet,
+                    part.frame,
+                    strict=True,
+                )
             ]
-            lines = pd.DataFrame({"line": range(1, len(part) + 1), "m": sign.to_numpy(), "pid": part.identity.to_numpy(), "cam": part.camera.to_numpy()})
+            lines = pd.DataFrame(
+                {
+                    "line": range(1, len(part) + 1),
+                    "m": sign.to_numpy(),
+                    "pid": part.identity.to_numpy(),
+                    "cam": part.camera.to_numpy(),
+                }
+            )
             rows = lines.groupby(part["mask"].to_numpy(), sort=False).agg(
-                m=("m", "first"), start=("line", "min"), end=("line", "max"), pid=("pid", "first"), cam=("cam", "first")
+                m=("m", "first"),
+                start=("line", "min"),
+                end=("line", "max"),
+                pid=("pid", "first"),
+                cam=("cam", "first"),
             )
             texts[f"info/{split}_name.txt"] = "".join(f"{name}\n" for name in names)
-            texts[f"info/track_{split}_info.txt"] = "".join(" ".join(map(str, row)) + "\n" for row in rows.to_numpy().tolist())
-        texts["info/query_IDX.txt"] = " ".join(str(k) for k, m in enumerate(rows.m, 1) if m == 1) + "\n"
+            texts[f"info/track_{split}_info.txt"] = "".join(
+                " ".join(map(str, row)) + "\n" for row in rows.to_numpy().tolist()
+            )
+        texts["info/query_IDX.txt"] = (
+            " ".join(str(k) for k, m in enumerate(rows.m, 1) if m == 1) + "\n"
+        )
         return texts
 
 
@@ -86,8 +120,20 @@ class SysuMm01:
     def splits(self, preset: Preset) -> dict[str, list[int]]:
         """Identity numbers of the splits lie scattered among one another."""
         train, val, test = preset.still
-        numbers = np.random.default_rng([STILLS, train, val, test]).permutation(train + val + test) + 1
-        return {name: sorted(part.tolist()) for name, part in zip(("train", "val", "test"), np.split(numbers, (train, train + val)), strict=True)}
+        numbers = (
+            np.random.default_rng([STILLS, train, val, test]).permutation(
+                train + val + test
+            )
+            + 1
+        )
+        return {
+            name: sorted(part.tolist())
+            for name, part in zip(
+                ("train", "val", "test"),
+                np.split(numbers, (train, train + val)),
+                strict=True,
+            )
+        }
 
     def films(self, preset: Preset, seed: int) -> dict[int, list[Film]]:
         """13 to 16 images of a test identity in a camera, 6 to 10 of the others; some people are never seen indoors, some not by every camera."""
@@ -97,7 +143,11 @@ class SysuMm01:
             for number in numbers:
                 rng = np.random.default_rng([seed, STILLS, number])
                 seen = self._seen(rng)
-                plan[number] = [Film(m, c, int(rng.integers(low, high + 1))) for m in MODALITIES for c in seen[m]]
+                plan[number] = [
+                    Film(m, c, int(rng.integers(low, high + 1)))
+                    for m in MODALITIES
+                    for c in seen[m]
+                ]
         return plan
 
     def _seen(self, rng: np.random.Generator) -> dict[Modality, tuple[int, ...]]:
@@ -107,22 +157,37 @@ class SysuMm01:
             return self.cameras
         if kind < 0.8:
             return {"vis": (4, 5), "ir": (6,)}
-        return {"vis": (int(rng.choice(self.indoor)), int(rng.choice((4, 5)))), "ir": (int(rng.choice((3, 6))),)}
+        return {
+            "vis": (int(rng.choice(self.indoor)), int(rng.choice((4, 5)))),
+            "ir": (int(rng.choice((3, 6))),),
+        }
 
     def folders(self, who: Identity) -> list[str]:
-        return [*(f"cam{c}/{who.identity:04d}" for c in range(1, 7)), f"masks/{who.identity:04d}"]
+        return [
+            *(f"cam{c}/{who.identity:04d}" for c in range(1, 7)),
+            f"masks/{who.identity:04d}",
+        ]
 
     def scenery(self, film: Film) -> int:
         return 2 if film.camera == 3 else film.camera
 
     def place(self, who: Identity, film: Film, index: int) -> Place:
         pid = f"{who.identity:04d}"
-        return Place(f"cam{film.camera}/{pid}/{index + 1:04d}.jpg", 1, index + 1, f"masks/{pid}/cam{film.camera}.png", index)
+        return Place(
+            f"cam{film.camera}/{pid}/{index + 1:04d}.jpg",
+            1,
+            index + 1,
+            f"masks/{pid}/cam{film.camera}.png",
+            index,
+        )
 
     def lists(self, preset: Preset, seed: int, frames: pd.DataFrame) -> dict[str, str]:
         splits = self.splits(preset)
         splits["available"] = sorted(sum(splits.values(), []))
-        return {f"exp/{name}_id.txt": ",".join(map(str, numbers)) + "\n" for name, numbers in splits.items()}
+        return {
+            f"exp/{name}_id.txt": ",".join(map(str, numbers)) + "\n"
+            for name, numbers in splits.items()
+        }
 
 
 class RegDb:
@@ -139,30 +204,60 @@ class RegDb:
         return {"all": list(range(1, preset.paired + 1))}
 
     def films(self, preset: Preset, seed: int) -> dict[int, list[Film]]:
-        return {number: [Film(m, c, self.images) for c, m in enumerate(MODALITIES, 1)] for number in self.splits(preset)["all"]}
+        return {
+            number: [Film(m, c, self.images) for c, m in enumerate(MODALITIES, 1)]
+            for number in self.splits(preset)["all"]
+        }
 
     def folders(self, who: Identity) -> list[str]:
-        return [f"Visible/{who.identity}", f"Thermal/{who.identity}", f"masks/{who.identity}"]
+        return [
+            f"Visible/{who.identity}",
+            f"Thermal/{who.identity}",
+            f"masks/{who.identity}",
+        ]
 
     def scenery(self, film: Film) -> int:
         """One pair of cameras, mounted together."""
         return 1
 
     def place(self, who: Identity, film: Film, index: int) -> Place:
-        pid, folder, sign = who.identity, *(("Visible", "v") if film.modality == "vis" else ("Thermal", "t"))
+        pid, folder, sign = (
+            who.identity,
+            *(("Visible", "v") if film.modality == "vis" else ("Thermal", "t")),
+        )
         sex = "female" if pid % 2 else "male"
         number = self.images * pid + index
-        return Place(f"{folder}/{pid}/{sex}_front_{sign}_{number:05d}_{pid}.bmp", 1, index + 1, f"masks/{pid}/{folder}.png", index)
+        return Place(
+            f"{folder}/{pid}/{sex}_front_{sign}_{number:05d}_{pid}.bmp",
+            1,
+            index + 1,
+            f"masks/{pid}/{folder}.png",
+            index,
+        )
 
     def lists(self, preset: Preset, seed: int, frames: pd.DataFrame) -> dict[str, str]:
         """Each trial halves the identities anew; labels 0, 1, ... cycle through the lines."""
         texts, numbers = {}, np.array(self.splits(preset)["all"])
-        by_person = {key: group.path.tolist() for key, group in frames.groupby(["identity", "modality"])}
+        by_person = {
+            key: group.path.tolist()
+            for key, group in frames.groupby(["identity", "modality"])
+        }
         for trial in range(1, self.trials + 1):
-            mixed = np.random.default_rng([seed, STILLS, trial]).permutation(numbers).tolist()
-            for split, half in (("train", mixed[: len(mixed) // 2]), ("test", mixed[len(mixed) // 2 :])):
+            mixed = (
+                np.random.default_rng([seed, STILLS, trial])
+                .permutation(numbers)
+                .tolist()
+            )
+            for split, half in (
+                ("train", mixed[: len(mixed) // 2]),
+                ("test", mixed[len(mixed) // 2 :]),
+            ):
                 for modality, folder in (("vis", "visible"), ("ir", "thermal")):
-                    lines = [f"{by_person[pid, modality][k]} {label}\n" for k in range(self.images) for label, pid in enumerate(half)]
+                    lines = [
+                        f"{by_person[pid, modality][k]} {label}\n"
+                        for k in range(self.images)
+                        for label, pid in enumerate(half)
+                    ]
                     texts[f"idx/{split}_{folder}_{trial}.txt"] = "".join(lines)
         return texts
 
@@ -197,7 +292,9 @@ class BuptCampus:
         for split, numbers in self.splits(preset).items():
             for number in numbers:
                 rng = np.random.default_rng([seed, PAIRS, number])
-                cameras = sorted(rng.choice(len(CAMPUS), seen[split], replace=False) + 1)
+                cameras = sorted(
+                    rng.choice(len(CAMPUS), seen[split], replace=False) + 1
+                )
                 frames = rng.integers(12, TRACKLET + 1, len(cameras))
                 frames[0] += TRACKLET if split == "test" else 0
                 plan[number] = [
@@ -232,7 +329,9 @@ class BuptCampus:
         texts = {INDEX: json.dumps(index) + "\n"}
         parts = dict(zip(LISTS, self._parts(preset, frames), strict=True))
         for part, lines in parts.items():
-            texts[LISTS[part]] = "".join(" ".join(map(str, line)) + "\n" for line in lines)
+            texts[LISTS[part]] = "".join(
+                " ".join(map(str, line)) + "\n" for line in lines
+            )
         return texts
 
     def _parts(self, preset: Preset, frames: pd.DataFrame) -> list[list[tuple]]:
@@ -269,7 +368,9 @@ LAYOUTS: dict[str, Layout] = {
 def find(layout: str) -> Layout:
     """The layout of this name."""
     if layout not in LAYOUTS:
-        raise ValueError(f"no layout {layout!r} to write; there are {', '.join(LAYOUTS)}")
+        raise ValueError(
+            f"no layout {layout!r} to write; there are {', '.join(LAYOUTS)}"
+        )
     return LAYOUTS[layout]
 
 
@@ -281,6 +382,8 @@ def people(layout: str, preset: Preset, seed: int) -> dict[int, Identity]:
         members = presets.members(groups)
         for number in numbers:
             group, member = groups.get(number, -1), members.get(number, (0, 1))
-            person = factors.person(number, split, group, seed, member, preset.world.tied)
+            person = factors.person(
+                number, split, group, seed, member, preset.world.tied
+            )
             everyone[number] = person
     return dict(sorted(everyone.items()))

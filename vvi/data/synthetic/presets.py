@@ -19,7 +19,10 @@ CAMERAS = 12
 FIRST_TEST = 503  # as in the real set; later when there are more training identities
 VALIDATION = "-val"  # behind the name of a preset
 OTHERS = 2**32  # seeds of sets stay below: people of a seed above it belong to no set
-PLAN, LOOK_ALIKE = 1, 2  # first words of the seeds, so that no two streams of random numbers are the same
+PLAN, LOOK_ALIKE = (
+    1,
+    2,
+)  # first words of the seeds, so that no two streams of random numbers are the same
 
 
 @dataclass(frozen=True)
@@ -87,14 +90,33 @@ class Film:
         return [TRACKLET] * full + [rest] * (rest > 0)
 
 
-_FULL_TRAIN = Plan(500, quotas=(("vis", Quota(6142, 5460, 126_543, 3789)), ("ir", Quota(4919, 4291, 98_214, 3950))))
-_FULL_TEST = Plan(427, quotas=(("vis", Quota(5643, 5099, 118_137, 2983)), ("ir", Quota(5159, 4584, 105_979, 3664))))
+_FULL_TRAIN = Plan(
+    500,
+    quotas=(
+        ("vis", Quota(6142, 5460, 126_543, 3789)),
+        ("ir", Quota(4919, 4291, 98_214, 3950)),
+    ),
+)
+_FULL_TEST = Plan(
+    427,
+    quotas=(
+        ("vis", Quota(5643, 5099, 118_137, 2983)),
+        ("ir", Quota(5159, 4584, 105_979, 3664)),
+    ),
+)
 PRESETS: dict[str, Preset] = {
     p.name: p
     for p in (
-        Preset("tiny", Plan(8), Plan(8), height=64, width=32, still=(40, 4, 12), paired=20),
+        Preset(
+            "tiny", Plan(8), Plan(8), height=64, width=32, still=(40, 4, 12), paired=20
+        ),
         Preset("half", Plan(250, cameras=3), Plan(120, cameras=3, full=1)),
-        Preset("standard", Plan(500, cameras=3), Plan(240, cameras=4, full=1), still=(80, 16, 32)),
+        Preset(
+            "standard",
+            Plan(500, cameras=3),
+            Plan(240, cameras=4, full=1),
+            still=(80, 16, 32),
+        ),
         Preset("full", _FULL_TRAIN, _FULL_TEST, still=(296, 99, 96), paired=412),
     )
 }
@@ -144,7 +166,10 @@ def validation(preset: Preset) -> Preset:
 def identities(preset: Preset) -> dict[str, range]:
     """Identity numbers of the two splits."""
     first = max(FIRST_TEST, preset.train.identities + 3)
-    return {"train": range(1, preset.train.identities + 1), "test": range(first, first + preset.test.identities)}
+    return {
+        "train": range(1, preset.train.identities + 1),
+        "test": range(first, first + preset.test.identities),
+    }
 
 
 def look_alikes(numbers: Sequence[int], seed: int, alike: int = 0) -> dict[int, int]:
@@ -163,7 +188,10 @@ def look_alikes(numbers: Sequence[int], seed: int, alike: int = 0) -> dict[int, 
     if alike:
         return _groups(rng.permutation(numbers), alike)
     chosen = rng.permutation(numbers)[: 2 * max(1, round(len(numbers) / 10))]
-    pairs = [sorted(int(i) for i in pair) for pair in zip(chosen[::2], chosen[1::2], strict=True)]
+    pairs = [
+        sorted(int(i) for i in pair)
+        for pair in zip(chosen[::2], chosen[1::2], strict=True)
+    ]
     return {identity: first for first, second in pairs for identity in (first, second)}
 
 
@@ -195,7 +223,9 @@ def films(preset: Preset, seed: int) -> dict[int, list[Film]]:
         part = preset.train if split == "train" else preset.test
         plan |= {identity: [] for identity in numbers}
         for modality in MODALITIES:
-            rng = np.random.default_rng([seed, PLAN, numbers.start, MODALITIES.index(modality)])
+            rng = np.random.default_rng(
+                [seed, PLAN, numbers.start, MODALITIES.index(modality)]
+            )
             for identity, film in _filmed(rng, numbers, part, modality):
                 plan[identity].append(film)
     return plan
@@ -234,7 +264,9 @@ def _filmed(
         counts, frames = _by_quota(rng, len(numbers), quota)
     else:
         counts = np.full(len(numbers), part.cameras)
-        frames = part.full * TRACKLET + rng.integers(part.last[0], part.last[1] + 1, counts.sum())
+        frames = part.full * TRACKLET + rng.integers(
+            part.last[0], part.last[1] + 1, counts.sum()
+        )
     frames = iter(frames.tolist())
     for identity, count in zip(numbers, counts, strict=True):
         for camera in sorted(rng.choice(CAMERAS, count, replace=False) + 1):
@@ -255,12 +287,22 @@ def _by_quota(
     last = np.concatenate(
         (
             _integers_of_sum(rng, dropped, 1, MINIMUM - 1, quota.dropped_frames),
-            _integers_of_sum(rng, sequences - dropped, MINIMUM, TRACKLET, quota.kept_frames - TRACKLET * (quota.tracklets - sequences)),
+            _integers_of_sum(
+                rng,
+                sequences - dropped,
+                MINIMUM,
+                TRACKLET,
+                quota.kept_frames - TRACKLET * (quota.tracklets - sequences),
+            ),
         )
     )
-    full = 1 + rng.multinomial(quota.tracklets - 2 * sequences, np.full(sequences, 1 / sequences))
+    full = 1 + rng.multinomial(
+        quota.tracklets - 2 * sequences, np.full(sequences, 1 / sequences)
+    )
     counts = 2 + rng.multinomial(sequences - 2 * people, np.full(people, 1 / people))
-    while (counts > CAMERAS).any():  # nobody is seen by more cameras than there are: hand the excess to whoever has fewest
+    while (
+        counts > CAMERAS
+    ).any():  # nobody is seen by more cameras than there are: hand the excess to whoever has fewest
         counts[counts.argmax()] -= 1
         counts[counts.argmin()] += 1
     return counts, full * TRACKLET + rng.permutation(last)
@@ -275,7 +317,9 @@ def _integers_of_sum(
 ) -> np.ndarray:
     """`count` integers in [low, high] with this sum, close to uniform."""
     if not low * count <= total <= high * count:
-        raise ValueError(f"{count} numbers between {low} and {high} cannot sum to {total}")
+        raise ValueError(
+            f"{count} numbers between {low} and {high} cannot sum to {total}"
+        )
     values = rng.integers(low, high + 1, count)
     while (missing := total - int(values.sum())) != 0:
         step = 1 if missing > 0 else -1

@@ -12,7 +12,22 @@ from vvi.data.faults import escapes, quote
 from vvi.types import DataError, Tracklet
 
 FACTORS = ("identity", "split", "look_alike_group")
-FRAMES = ("path", "split", "identity", "modality", "camera", "tracklet", "frame", "fault", "direction", "phase", "view", "light", "mask", "place")
+FRAMES = (
+    "path",
+    "split",
+    "identity",
+    "modality",
+    "camera",
+    "tracklet",
+    "frame",
+    "fault",
+    "direction",
+    "phase",
+    "view",
+    "light",
+    "mask",
+    "place",
+)
 
 
 def read_factors(root: Path | str) -> pd.DataFrame:
@@ -51,7 +66,11 @@ def read_masks(root: Path | str, tracklet: Tracklet) -> np.ndarray:
 
 
 def _relative(path: Path, root: Path) -> str:
-    return (path.relative_to(root) if path.is_relative_to(root) else path.resolve().relative_to(root.resolve())).as_posix()
+    return (
+        path.relative_to(root)
+        if path.is_relative_to(root)
+        else path.resolve().relative_to(root.resolve())
+    ).as_posix()
 
 
 @lru_cache(maxsize=4)
@@ -65,24 +84,38 @@ def _places(root: Path, changed: int) -> dict[str, tuple[str, int, int]]:
     """Relative path of a frame -> its strip, its place in the strip, and how many places the strip has."""
     frames = read_frames(root)
     if bad := [name for name in frames["mask"].unique() if escapes(str(name))]:
-        raise DataError(f"{_table(root, 'frames.csv')}: mask {quote(str(bad[0]))} leaves the data folder")
+        raise DataError(
+            f"{_table(root, 'frames.csv')}: mask {quote(str(bad[0]))} leaves the data folder"
+        )
     lengths = frames["mask"].map(frames["mask"].value_counts())
-    return dict(zip(frames.path, zip(frames["mask"], frames.place, lengths, strict=True), strict=True))
+    return dict(
+        zip(
+            frames.path,
+            zip(frames["mask"], frames.place, lengths, strict=True),
+            strict=True,
+        )
+    )
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """A table with at least these columns; DataError when it is damaged or lacks one."""
     try:
         table = pd.read_csv(path, keep_default_na=False)
-    except ValueError as error:  # no columns, a row of another length, text that is not UTF-8
+    except (
+        ValueError
+    ) as error:  # no columns, a row of another length, text that is not UTF-8
         raise DataError(f"{path} is no table: {str(error).strip()}") from error
     if missing := [name for name in columns if name not in table]:
-        raise DataError(f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+        raise DataError(
+            f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, table.columns))}"
+        )
     return table
 
 
 def _table(root: Path | str, name: str) -> Path:
     path = Path(root) / "info" / name
     if not path.is_file():
-        raise DataError(f"{path} is missing: {root} is no synthetic set (or not a complete one)")
+        raise DataError(
+            f"{path} is missing: {root} is no synthetic set (or not a complete one)"
+        )
     return path

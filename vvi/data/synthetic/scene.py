@@ -44,12 +44,28 @@ def scene(
     rng = np.random.default_rng([seed, CAMERA, number, 1])
     wall, ground = _wall(rng, place, height, width), _ground(rng, place, height, width)
     if modality == "vis":
-        wall, ground = (picture * np.array(place.cast)[::-1] for picture in (wall, ground))
+        wall, ground = (
+            picture * np.array(place.cast)[::-1] for picture in (wall, ground)
+        )
     else:
-        wall, ground = (picture.mean(2, keepdims=True) * place.ir_level * place.ir_gain for picture in (wall, ground))
-    wrap = [np.concatenate((picture, picture[:, :width]), 1) for picture in (wall, np.concatenate((ground, ground)))]
-    wall, ground = (np.clip(np.rint(picture), 0, 255).astype(np.uint8) for picture in wrap)
-    return Scene(place, wall, ground, _falloff(place, modality, height, width), *_noise(place, modality, height, width, seed))
+        wall, ground = (
+            picture.mean(2, keepdims=True) * place.ir_level * place.ir_gain
+            for picture in (wall, ground)
+        )
+    wrap = [
+        np.concatenate((picture, picture[:, :width]), 1)
+        for picture in (wall, np.concatenate((ground, ground)))
+    ]
+    wall, ground = (
+        np.clip(np.rint(picture), 0, 255).astype(np.uint8) for picture in wrap
+    )
+    return Scene(
+        place,
+        wall,
+        ground,
+        _falloff(place, modality, height, width),
+        *_noise(place, modality, height, width, seed),
+    )
 
 
 def _wave(size: int, repeats: int, phase: float) -> np.ndarray:
@@ -58,26 +74,44 @@ def _wave(size: int, repeats: int, phase: float) -> np.ndarray:
     return 4 * np.abs(place - 0.5) - 1
 
 
-def _wall(rng: np.random.Generator, place: Camera, height: int, width: int) -> np.ndarray:
+def _wall(
+    rng: np.random.Generator, place: Camera, height: int, width: int
+) -> np.ndarray:
     """(3 H, WALKWAY W, 3) float: waves, and panels, doors and windows of other colours."""
     high, long = 3 * height, WALKWAY * width
     waves = sum(
-        weight * (_wave(long, int(rng.integers(5, 90)), rng.random())[None] * _wave(high, int(rng.integers(1, 24)), rng.random())[:, None])
+        weight
+        * (
+            _wave(long, int(rng.integers(5, 90)), rng.random())[None]
+            * _wave(high, int(rng.integers(1, 24)), rng.random())[:, None]
+        )
         for weight in (0.5, 0.3, 0.2)
     )
     picture = np.array(place.wall)[::-1] * (1 + place.texture * waves[..., None])
     for _ in range(int(rng.integers(8, 30))):
         left, low = rng.integers(0, long), high - int(rng.integers(0, height))
-        wide, tall = int(rng.uniform(0.15, 1.2) * width), int(rng.uniform(0.1, 0.8) * height)
+        wide, tall = (
+            int(rng.uniform(0.15, 1.2) * width),
+            int(rng.uniform(0.1, 0.8) * height),
+        )
         columns = np.arange(left, left + wide) % long
-        picture[max(0, low - tall) : low, columns] *= 1 + rng.uniform(-2.2, 2.2, 3).mean() * place.texture + rng.uniform(-0.5, 0.5, 3) * place.texture
+        picture[max(0, low - tall) : low, columns] *= (
+            1
+            + rng.uniform(-2.2, 2.2, 3).mean() * place.texture
+            + rng.uniform(-0.5, 0.5, 3) * place.texture
+        )
     return picture
 
 
-def _ground(rng: np.random.Generator, place: Camera, height: int, width: int) -> np.ndarray:
+def _ground(
+    rng: np.random.Generator, place: Camera, height: int, width: int
+) -> np.ndarray:
     """(H, WALKWAY W, 3) float: slabs with darker joints."""
     long = WALKWAY * width
-    across, along = _wave(long, int(rng.integers(20, 60)), rng.random()), _wave(height, int(rng.integers(4, 9)), rng.random())
+    across, along = (
+        _wave(long, int(rng.integers(20, 60)), rng.random()),
+        _wave(height, int(rng.integers(4, 9)), rng.random()),
+    )
     joints = np.maximum(across[None] > 0.85, along[:, None] > 0.7)
     slabs = 0.6 * across[None] * along[:, None] - 2.0 * joints
     return np.array(place.ground)[::-1] * (1 + place.texture * slabs[..., None])
@@ -92,9 +126,17 @@ def _falloff(place: Camera, modality: Modality, height: int, width: int) -> np.n
     return np.rint(ONE * dimmed).astype(np.uint16)[..., None]
 
 
-def _noise(place: Camera, modality: Modality, height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _noise(
+    place: Camera, modality: Modality, height: int, width: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Positive and negative part of one tile of grain, coloured by day and grey in infrared."""
-    rng = np.random.default_rng([seed, CAMERA, place.number, 2 + MODALITIES.index(modality)])
+    rng = np.random.default_rng(
+        [seed, CAMERA, place.number, 2 + MODALITIES.index(modality)]
+    )
     shape = (height + NOISE_ROOM, width + NOISE_ROOM, 3 if modality == "vis" else 1)
-    grain = np.rint(rng.normal(0, place.noise if modality == "vis" else place.ir_noise, shape)).astype(np.int64)
-    return np.clip(grain, 0, 255).astype(np.uint8), np.clip(-grain, 0, 255).astype(np.uint8)
+    grain = np.rint(
+        rng.normal(0, place.noise if modality == "vis" else place.ir_noise, shape)
+    ).astype(np.int64)
+    return np.clip(grain, 0, 255).astype(np.uint8), np.clip(-grain, 0, 255).astype(
+        np.uint8
+    )

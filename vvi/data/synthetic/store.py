@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -18,18 +18,24 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from vvi import durable
 from vvi.data.synthetic import draw, filming, layouts
 from vvi.data.synthetic.factors import Identity
 from vvi.data.synthetic.presets import Film, Preset
 from vvi.data.synthetic.scene import scene
-from vvi.runtime import pools
+from vvi.runtime import atomic, pools
 from vvi.types import DataError
 
 QUALITY = 90
 WORTH_A_POOL = 10_000  # frames; fewer are drawn sooner than processes start
 PARTS, MANIFEST, REQUEST = ".parts", "manifest.json", "request.json"
-STRIP = [cv2.IMWRITE_PNG_BILEVEL, 1, cv2.IMWRITE_PNG_COMPRESSION, 3, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+STRIP = [
+    cv2.IMWRITE_PNG_BILEVEL,
+    1,
+    cv2.IMWRITE_PNG_COMPRESSION,
+    3,
+    cv2.IMWRITE_PNG_STRATEGY,
+    cv2.IMWRITE_PNG_STRATEGY_RLE,
+]
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,15 @@ class Job:
     def request(self) -> dict[str, object]:
         """What the manifest must say for the set to be this one."""
         return json.loads(
-            json.dumps({"preset": self.preset.name, "plan": self.preset.plan(), "layout": self.layout, "seed": self.seed, "version": self.version})
+            json.dumps(
+                {
+                    "preset": self.preset.name,
+                    "plan": self.preset.plan(),
+                    "layout": self.layout,
+                    "seed": self.seed,
+                    "version": self.version,
+                }
+            )
         )
 
 
@@ -57,7 +71,7 @@ def write(root: Path, job: Job, workers: int | None, progress: bool) -> Path:
     """Complete the set in `root`, from wherever an earlier run of the same job stopped."""
     if is_complete(root, job.request()) and not (root / PARTS).exists():
         return root
-    with durable.alone(root), durable.explained(root):
+    with atomic.alone(root), atomic.explained(root):
         root.mkdir(parents=True, exist_ok=True)
         if not _claim(root, job):
             _fill(root, job, workers, progress)
@@ -80,16 +94,26 @@ def _said(marker: Path) -> dict[str, object]:
     try:
         said = json.loads(marker.read_text())
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{marker} is damaged ({error}): delete the folder and write the set again") from error
+        raise DataError(
+            f"{marker} is damaged ({error}): delete the folder and write the set again"
+        ) from error
     if not isinstance(said, dict):
-        raise DataError(f"{marker} is no manifest of a synthetic set: it holds a {type(said).__name__}, not names with values")
+        raise DataError(
+            f"{marker} is no manifest of a synthetic set: it holds a {type(said).__name__}, not names with values"
+        )
     return said
 
 
 def content_hash(root: Path) -> str:
     """One sha256 over the sorted (relative path, sha256) of every file but the manifest, read from disk."""
-    files = (p for p in root.rglob("*") if p.is_file() and p.name != MANIFEST and p.relative_to(root).parts[0] != PARTS)
-    return _combined((p.relative_to(root).as_posix(), _sha(p.read_bytes())) for p in files)
+    files = (
+        p
+        for p in root.rglob("*")
+        if p.is_file() and p.name != MANIFEST and p.relative_to(root).parts[0] != PARTS
+    )
+    return _combined(
+        (p.relative_to(root).as_posix(), _sha(p.read_bytes())) for p in files
+    )
 
 
 def _combined(hashes: Iterable[tuple[str, str]]) -> str:
@@ -105,15 +129,28 @@ def _claim(root: Path, job: Job) -> bool:
     wanted, found = job.request(), sorted(p.name for p in root.iterdir())
     if is_complete(root, wanted):
         return True
-    marker = next((path for path in (root / MANIFEST, root / PARTS / REQUEST) if path.is_file()), None)
+    marker = next(
+        (path for path in (root / MANIFEST, root / PARTS / REQUEST) if path.is_file()),
+        None,
+    )
     if marker is not None:
         other = _said(marker)
-        if differing := [f"{key} {other.get(key)!r}, not {value!r}" for key, value in wanted.items() if key != "plan" and other.get(key) != value]:
-            raise ValueError(f"{root} holds another synthetic set ({'; '.join(differing)}): choose another folder or delete it")
+        if differing := [
+            f"{key} {other.get(key)!r}, not {value!r}"
+            for key, value in wanted.items()
+            if key != "plan" and other.get(key) != value
+        ]:
+            raise ValueError(
+                f"{root} holds another synthetic set ({'; '.join(differing)}): choose another folder or delete it"
+            )
         if other.get("plan") != wanted["plan"]:
-            raise ValueError(f"{root} holds a synthetic set of another preset of the same name {job.preset.name!r}: choose another folder or delete it")
+            raise ValueError(
+                f"{root} holds a synthetic set of another preset of the same name {job.preset.name!r}: choose another folder or delete it"
+            )
     elif [name for name in found if name != PARTS]:
-        raise ValueError(f"{root} is not empty and holds no synthetic set ({', '.join(found[:5])}{', ...' if len(found) > 5 else ''}): choose another folder")
+        raise ValueError(
+            f"{root} is not empty and holds no synthetic set ({', '.join(found[:5])}{', ...' if len(found) > 5 else ''}): choose another folder"
+        )
     (root / PARTS).mkdir(exist_ok=True)
     for leftover in (root / PARTS).glob("*.tmp*"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
@@ -136,20 +173,38 @@ def _fill(root: Path, job: Job, workers: int | None, progress: bool) -> None:
     """Draw every identity that is not in the waiting room yet."""
     films = layouts.find(job.layout).films(job.preset, job.people)
     everyone = layouts.people(job.layout, job.preset, job.people)
-    missing = [(root, job, who, films[number]) for number, who in everyone.items() if not (root / PARTS / str(number)).is_dir()]
+    missing = [
+        (root, job, who, films[number])
+        for number, who in everyone.items()
+        if not (root / PARTS / str(number)).is_dir()
+    ]
     frames = sum(film.frames for *_, shots in missing for film in shots)
     workers = min(workers or (_cores() if frames > WORTH_A_POOL else 1), len(missing))
-    with tqdm(total=len(everyone), initial=len(everyone) - len(missing), desc=f"synthetic {job.preset.name}", unit="id", disable=not progress) as bar:
-        for _ in map(_write_identity, missing) if workers < 2 else _pooled(missing, workers):
+    with tqdm(
+        total=len(everyone),
+        initial=len(everyone) - len(missing),
+        desc=f"synthetic {job.preset.name}",
+        unit="id",
+        disable=not progress,
+    ) as bar:
+        for _ in (
+            map(_write_identity, missing) if workers < 2 else _pooled(missing, workers)
+        ):
             bar.update()
 
 
 def _cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
 
 
-def _pooled(missing: list[tuple[Path, Job, Identity, list[Film]]], workers: int) -> Iterator[None]:
+def _pooled(
+    missing: list[tuple[Path, Job, Identity, list[Film]]], workers: int
+) -> Iterator[None]:
     """Any number of processes gives the same bytes: nothing is drawn by lot across identities."""
     with pools.processes(workers, _worker) as pool:
         try:
@@ -181,9 +236,14 @@ def _write_identity(task: tuple[Path, Job, Identity, list[Film]]) -> None:
     os.replace(partial, final)
 
 
-def _files(job: Job, who: Identity, films: list[Film], rows: list[dict[str, object]]) -> Iterator[tuple[str, bytes]]:
+def _files(
+    job: Job, who: Identity, films: list[Film], rows: list[dict[str, object]]
+) -> Iterator[tuple[str, bytes]]:
     """Relative path and bytes of every frame and mask strip; what is known of each frame is added to `rows`."""
-    layout, (height, width) = layouts.find(job.layout), (job.preset.height, job.preset.width)
+    layout, (height, width) = (
+        layouts.find(job.layout),
+        (job.preset.height, job.preset.width),
+    )
     draw_walk = filming.aligned if layout.aligned else filming.walk
     for film in films:
         walk = draw_walk(who, film, job.people, world=job.preset.world)
@@ -209,13 +269,20 @@ def _files(job: Job, who: Identity, films: list[Film], rows: list[dict[str, obje
             )
             yield place.path, _encoded(layout.suffix, frame)
         for path, strip in strips.items():
-            yield path, cv2.imencode(".png", np.concatenate(strip, 1).astype(np.uint8) * 255, STRIP)[1].tobytes()
+            yield (
+                path,
+                cv2.imencode(
+                    ".png", np.concatenate(strip, 1).astype(np.uint8) * 255, STRIP
+                )[1].tobytes(),
+            )
 
 
 def _encoded(suffix: str, frame: np.ndarray) -> bytes:
     """Three channels also in infrared, as in the real sets."""
     picture = frame if frame.shape[2] == 3 else cv2.merge([frame[..., 0]] * 3)
-    return cv2.imencode(suffix, picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if suffix == ".jpg" else [])[1].tobytes()
+    return cv2.imencode(
+        suffix, picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if suffix == ".jpg" else []
+    )[1].tobytes()
 
 
 def as_read(frame: np.ndarray) -> np.ndarray:
@@ -226,27 +293,53 @@ def as_read(frame: np.ndarray) -> np.ndarray:
 
 def _finish(root: Path, job: Job) -> None:
     """Move identities into place, then write the tables, the lists, and last the manifest; every step may be repeated."""
-    layout, everyone = layouts.find(job.layout), layouts.people(job.layout, job.preset, job.people)
+    layout, everyone = (
+        layouts.find(job.layout),
+        layouts.people(job.layout, job.preset, job.people),
+    )
     hashes: list[tuple[str, str]] = []
     for number, who in everyone.items():
         part = root / PARTS / str(number)
-        hashes += [tuple(pair) for pair in json.loads((part / "hashes.json").read_text())]
+        hashes += [
+            tuple(pair) for pair in json.loads((part / "hashes.json").read_text())
+        ]
         for folder in layout.folders(who):
             if (part / "files" / folder).is_dir():
                 (root / folder).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(part / "files" / folder, root / folder)
-    frames = pd.concat([pd.read_csv(root / PARTS / str(number) / "frames.csv") for number in everyone], ignore_index=True)
-    texts = {"info/factors.csv": pd.DataFrame([who.row() for who in everyone.values()]).to_csv(index=False, lineterminator="\n")}
-    texts |= {"info/frames.csv": "".join(_joined(root, everyone))} | layout.lists(job.preset, job.people, frames)
+    frames = pd.concat(
+        [pd.read_csv(root / PARTS / str(number) / "frames.csv") for number in everyone],
+        ignore_index=True,
+    )
+    texts = {
+        "info/factors.csv": pd.DataFrame(
+            [who.row() for who in everyone.values()]
+        ).to_csv(index=False, lineterminator="\n")
+    }
+    texts |= {"info/frames.csv": "".join(_joined(root, everyone))} | layout.lists(
+        job.preset, job.people, frames
+    )
     for path, text in texts.items():
         _put(root / path, text)
         hashes.append((path, _sha(text.encode())))
-    counts = {"identities": len(everyone), "tracklets": int(frames["mask"].nunique()), "frames": len(frames)}
-    _put(root / MANIFEST, json.dumps(job.request() | {"counts": counts, "hash": _combined(hashes)}, indent=1) + "\n")
+    counts = {
+        "identities": len(everyone),
+        "tracklets": int(frames["mask"].nunique()),
+        "frames": len(frames),
+    }
+    _put(
+        root / MANIFEST,
+        json.dumps(
+            job.request() | {"counts": counts, "hash": _combined(hashes)}, indent=1
+        )
+        + "\n",
+    )
 
 
 def _joined(root: Path, everyone: Iterable[int]) -> Iterator[str]:
     """The tables of all identities as one, with one head line."""
     for place, number in enumerate(everyone):
-        head, body = (root / PARTS / str(number) / "frames.csv").read_text().split("\n", 1)
+        head, body = (
+            (root / PARTS / str(number) / "frames.csv").read_text().split("\n", 1)
+        )
         yield body if place else f"{head}\n{body}"

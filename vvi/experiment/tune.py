@@ -1,0 +1,135 @@
+"""Equal tuning: the same number of trials for every method, on validation people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vvi import experiment, methods
+from vvi.config import RunConfig, change
+from vvi.experiment import ablation
+from vvi.runtime import atomic, paths
+from vvi.runtime.random import rng
+
+#: What every method may choose: factors of the recipe's learning rate, and of the
+#: rate of the trunk, below that of the parts that are new.
+COMMON: dict[str, tuple] = {"lr": (1 / 3, 1.0, 2.0), "slow": (0.3, 1.0)}
+DIRECTIONS = ("ir2vis", "vis2ir")
+
+
+def space(method: str) -> dict[str, tuple]:
+    """Return the values that each knob of a method may take: its own and `COMMON`."""
+    return methods.module(method).TUNED | COMMON
+
+
+def trials(
+    method: str, count: int = 8, size: str = "standard", seed: int = 0
+) -> dict[int, tuple[dict[str, Any], RunConfig]]:
+    """Draw the trials of a method: its main row, then others at random.
+
+    Args:
+        method: name of the method.
+        count: how many trials, the main row among them.
+        size: the preset that each trial is trained at.
+        seed: of the draw; the training seed of every trial is 0.
+
+    Returns:
+        Number of the trial -> the knobs that it sets, and its run, which searches
+        validation people.
+
+    Raises:
+        ValueError: when the space holds fewer combinations than trials.
+    """
+    knobs, draw = space(method), rng(seed, "tune", method)
+    combinations = 1
+    for values in knobs.values():
+        combinations *= len(values)
+    if not 1 <= count <= combinations:
+        raise ValueError(
+            f"trials={count}: {method} has between 1 and {combinations} trials"
+        )
+    main = main_row(method, size)
+    found = {0: ({}, main)}
+    while len(found) < count:
+        chosen = {
+            name: values[draw.integers(len(values))] for name, values in knobs.items()
+        }
+        config = applied(main, chosen)
+        if all(config != other for _, other in found.values()):
+            found[len(found)] = (chosen, config)
+    return found
+
+
+def main_row(method: str, size: str = "standard", seed: int = 0) -> RunConfig:
+    """Return the main row of a method with validation people to search."""
+    label = ": ".join(methods.module(method).MAIN)
+    return change(ablation.known(method, size, seed)[label], split="val")
+
+
+def applied(config: RunConfig, knobs: Mapping[str, Any]) -> RunConfig:
+    """Return a run with knobs set; `lr` and `slow` multiply those of its recipe."""
+    factors = {
+        name: getattr(config.recipe, name) * knobs[name]
+        for name in COMMON
+        if name in knobs
+    }
+    return change(config, **{**knobs, **factors})
+
+
+def tune(
+    method: str,
+    count: int = 8,
+    size: str = "standard",
+    seed: int = 0,
+    executor: Executor | None = None,
+    **run: Any,
+) -> pd.DataFrame:
+    """Train and score the trials of a method; those that are stored are not repeated.
+
+    Args:
+        method: name of the method.
+        count: how many trials, the main row among them.
+        size: the preset that each trial is trained at.
+        seed: of the draw.
+        executor: where trials are trained (`vvi.experiment.executors`); None: here, in turn.
+        **run: arguments of `experiment.run`, such as `device`.
+
+    Returns:
+        One row a trial, the best first: its knobs, rank-1 and mAP in both directions
+        in per cent, `score` (the mean of both rank-1), the split and the run.
+    """
+    drawn = trials(method, count, size, seed)
+    ablation.fill([config for _, config in drawn.values()], executor, **run)
+    rows = []
+    for number, (knobs, config) in drawn.items():
+        result = experiment.run(config, **run)
+        scores = {d: result.row(d) for d in DIRECTIONS}
+        row = {"trial": number, **{name: knobs.get(name) for name in space(method)}}
+        for direction, values in scores.items():
+            row[f"rank1 {direction}"] = round(values["rank1"], 2)
+            row[f"mAP {direction}"] = round(values["mAP"], 2)
+        row["score"] = round(sum(v["rank1"] for v in scores.values()) / len(scores), 2)
+        rows.append(row | {"split": config.data.split, "run": result.run_id})
+    return pd.DataFrame(rows).sort_values("score", ascending=False, ignore_index=True)
+
+
+def log_file(method: str) -> Path:
+    """Return where the trials of a method are kept, beside the records."""
+    return paths.records() / "tuning" / f"{method}.csv"
+
+
+def write_log(method: str, table: pd.DataFrame, file: Path | None = None) -> Path:
+    """Write the trials of a method as CSV, whole or not at all."""
+    file = file or log_file(method)
+    atomic.write(file, table.to_csv(index=False).encode())
+    return file
+
+
+def best(method: str, table: pd.DataFrame) -> dict[str, Any]:
+    """Return the knobs of the best trial, without those that it leaves as they are."""
+    first = table.iloc[0]
+    return {name: first[name] for name in space(method) if pd.notna(first[name])}

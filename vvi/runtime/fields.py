@@ -1,0 +1,73 @@
+"""Which values fit the fields of a dataclass: what a config, of a run or of a method, is asked before anything is computed from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from vvi.runtime import validation
+
+Bounds = Mapping[str, tuple[float, float]]  # field -> least and greatest value
+
+hints = cache(get_type_hints)  # of a dataclass: field -> type
+
+
+def settle(instance: Any) -> None:
+    """Give the fields of a frozen dataclass their type: a whole number in place of a float, a list in place of a tuple, so that 1 and 1.0 are one setting."""
+    for name, hint in hints(type(instance)).items():
+        value = getattr(instance, name)
+        settled = validation.typed(value, hint)
+        if settled is not value:
+            object.__setattr__(instance, name, settled)
+
+
+def check_fields(kind: type, values: Mapping[str, Any], bounds: Bounds) -> None:
+    """ValueError naming the first value of a dataclass that is not of the type of its field or out of bounds; numbers are finite, a whole one may stand for a float."""
+    expected = hints(kind)
+    for name, value in values.items():
+        least, most = bounds.get(name, (-math.inf, math.inf))
+        if not _fits(value, expected[name]):
+            raise ValueError(
+                f"{name}={value!r} does not fit: it is {_said(expected[name])}"
+            )
+        if name in bounds and value is not None and not least <= value <= most:
+            raise ValueError(
+                f"{name}={value!r} does not fit: it is at least {least}"
+                + (f" and at most {most}" if most < math.inf else "")
+            )
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    kind, parts = get_origin(hint) or hint, get_args(hint)
+    if kind is Literal:
+        return any(type(value) is type(part) and value == part for part in parts)
+    if kind in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if kind is tuple:
+        return isinstance(value, tuple) and all(_fits(v, parts[0]) for v in value)
+    if kind in (int, float):
+        return not isinstance(value, bool) and (
+            isinstance(value, int)
+            or (kind is float and isinstance(value, float) and math.isfinite(value))
+        )
+    return isinstance(value, kind)
+
+
+def _said(hint: Any) -> str:
+    kind, parts = get_origin(hint) or hint, get_args(hint)
+    if kind is Literal:
+        return f"one of {', '.join(map(repr, parts))}"
+    if kind in (Union, UnionType):
+        return " or ".join(map(_said, parts))
+    words = {
+        int: "a whole number",
+        float: "a finite number, such as 0.001 or 1e-3",
+        bool: "true or false",
+        str: "a word",
+        NoneType: "nothing (null)",
+        tuple: "a list of whole numbers",
+    }
+    return words.get(kind, "values by name")

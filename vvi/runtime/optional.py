@@ -1,0 +1,18 @@
+"""Packages that only some need, installed with `pip install 'vvi[name]'`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+
+def load(package: str, extra: str) -> ModuleType:
+    """An installed package; RuntimeError naming the extra to install where it is not."""
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise RuntimeError(
+            f"this needs {package}, which is not installed: pip install 'vvi[{extra}]'"
+        ) from error
