@@ -27,9 +27,15 @@ def test_phases_of_one_step_are_averaged():
     np.testing.assert_array_equal(traces.of_run(run, "id"), [2])
 
 
+def test_a_term_with_its_phase_is_that_of_this_phase_alone():
+    run = result(encoder__confusion=[0.5], watch__confusion=[10.0])
+    np.testing.assert_array_equal(traces.of_run(run, "watch/confusion"), [10])
+    np.testing.assert_array_equal(traces.of_run(run, "confusion"), [5.25])
+
+
 def test_a_run_without_the_term_has_no_line():
     assert traces.of_run(result(main__id=[1.0], lr=[0.1]), "triplet") is None
-    assert traces.of_run(result(lr=[0.1]), "lr") is None
+    assert traces.of_run(result(lr=[0.1]), "triplet") is None
 
 
 def test_empty_rows_and_rows_without_the_term_are_left_out(tmp_path, monkeypatch):

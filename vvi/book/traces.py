@@ -23,7 +23,8 @@ def draw(
 
     Args:
         rows: label -> runs. A row that is empty, or has no such term, is left out.
-        term: of the history without its phase, such as "triplet".
+        term: of the history, with its phase ("watch/confusion") or over all phases
+            ("triplet").
         name: of the stored figure, such as "sadstrm/triplet".
         alt: what a reader who cannot see the figure needs.
         smooth: length of the running mean, in steps.
@@ -40,18 +41,18 @@ def draw(
     if not lines:
         raise ValueError(f"no row has a term {term!r} in its history")
     caption = _caption(lines, smooth, runs[0].data_label)
-    fig = curves.losses(lines, unit="step", ylabel=term, caption=caption)
+    fig = curves.losses(lines, unit="step", ylabel=term.split("/")[-1], caption=caption)
     return figures.keep(fig, name, runs, alt)
 
 
 def of_run(result: Result, term: str) -> np.ndarray | None:
-    """Join a term over the phases of a run.
+    """Join a term over the phases of a run, or take that of one phase.
 
     Returns:
         One value per step, the mean over the phases that have one, NaN where none has;
         None where the run never has the term.
     """
-    named = [k for k in result.history if k.partition("/")[2] == term]
+    named = [k for k in result.history if term in (k, k.partition("/")[2])]
     if not named:
         return None
     values = np.array([result.history[k] for k in named], dtype=float)
