@@ -293,6 +293,32 @@ def over_phases(results: Sequence[Result], term: str) -> np.ndarray:
     return np.stack(lines)
 
 
+def over_steps(
+    rows: Mapping[str, Sequence[Result]],
+    terms: Mapping[str, str],
+    view: Scene,
+    ylabel: str = "loss",
+    smooth: int = 20,
+) -> Figure:
+    """Draw terms of training over the steps, one panel a term, one line a row.
+
+    Args:
+        rows: label -> runs, a row without runs is left out.
+        terms: title of the panel -> name of the term without its phase.
+        view: the data of the rows.
+        ylabel: what the terms are.
+        smooth: steps of the running mean.
+    """
+    panels = {}
+    for title, term in terms.items():
+        lines = {k: over_phases(runs, term) for k, runs in rows.items() if runs}
+        panels[title] = lines
+    note = f"Running mean of {smooth} steps, mean and range over seeds"
+    return curves.beside(
+        panels, smooth, ylabel=ylabel, caption=f"{note}; {view.label} data."
+    )
+
+
 def _terms(history: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
     """Loss terms of a run: one line for a term that changes its phase on the way, with the phase in its name only where two are active at once."""
     found: dict[str, np.ndarray] = {}
