@@ -15,10 +15,10 @@ from vvi import methods
 from vvi.config import Recipe
 from vvi.engine import optim, train
 from vvi.evaluation import evaluate
+from vvi.evaluation.cam import class_activation_maps
 from vvi.experiment import ablation
 from vvi.methods import cmft
 from vvi.metrics import retrieval_metrics
-from vvi.evaluation.cam import class_activation_maps
 from vvi.runtime import paths
 from vvi.types import Batch
 
