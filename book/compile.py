@@ -350,9 +350,9 @@ def readme() -> None:
     if (table.seeds > 0).any():
         helps.save(table, levels)
         helps.figure(table, levels)
-    for page, figures in SCREENS.items():
+    for page, folder in SCREENS.items():
         path = ROOT / page
-        path.write_text(fill(path.read_text(), results(figures)))
+        path.write_text(fill(path.read_text(), results(folder)))
 
 
 def main() -> None:
