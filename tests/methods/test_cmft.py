@@ -16,6 +16,7 @@ from vvi.config import Recipe
 from vvi.engine import optim, train
 from vvi.evaluation import evaluate
 from vvi.experiment import ablation
+from vvi.losses import batch_hard_triplet
 from vvi.methods import cmft
 from vvi.metrics import retrieval_metrics
 from vvi.plots import cam
@@ -85,7 +86,7 @@ def random_features(pairs=(2, 3, 2), dim=6, seed=0):
 
 def test_the_losses_of_stage_one_are_those_of_the_card():
     for feat, expected in ((VIS, 0.3), (IR, 0.025), (FUSED, 0.0)):
-        near(cmft.batch_hard_triplet(feat, IDS, 0.1), expected)
+        near(batch_hard_triplet(feat, IDS, 0.1), expected)
     near(cmft.cross_modal_loss(VIS, IR, FUSED, IDS), 0.325)
     near(cmft.cross_modal_loss(VIS, IR, None, IDS), 0.325)  # the fused part is 0 here
 
@@ -180,7 +181,7 @@ def test_the_triplet_of_centres_agrees_with_a_loop_over_identities_and_modalitie
     near(cmft.cross_modal_loss(vis, ir, None, ids, mode="hct"), slow, 1e-5)
     near(
         cmft.cross_modal_loss(vis, ir, fused, ids, mode="hct"),
-        slow + float(cmft.batch_hard_triplet(fused, ids, 0.1)),
+        slow + float(batch_hard_triplet(fused, ids, 0.1)),
         1e-5,
     )
 
@@ -333,7 +334,7 @@ def test_who_receives_gradient_is_as_on_the_card():
     (vis, ir), fused, ids = out.feat.chunk(2), out.extra["fused"], some.ids
 
     def triplet(feat):
-        return cmft.batch_hard_triplet(
+        return batch_hard_triplet(
             feat, ids, 10.0
         )  # a margin that keeps every hinge open
 
@@ -776,7 +777,7 @@ def test_what_is_shown_has_a_row_per_clip_and_is_small(fusion, names):
     )
     for name, values in shown.items():
         torch.testing.assert_close(
-            values[1], model.fusion.inside(*maps)[name], atol=1e-5, rtol=1e-4
+            values[1], model.fusion.inspect(*maps)[name], atol=1e-5, rtol=1e-4
         )
 
 

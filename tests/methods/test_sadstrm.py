@@ -13,6 +13,7 @@ from vvi.engine import optim, train
 from vvi.experiment import ablation
 from vvi.losses import batch_hard_triplet
 from vvi.methods import sadstrm
+from vvi.nn.pool import clip_average
 from vvi.types import Batch
 
 RECIPE = Recipe(
@@ -724,7 +725,7 @@ def test_both_paths_are_supervised_by_the_mean_of_their_losses():
     )
     for name, paths in {"id": [], "triplet": []}.items():
         for maps in (fused, alone):
-            feat = sadstrm._clip_mean(maps, 4)
+            feat = clip_average(maps, 4)
             logits = model.w_def(model.bn_def(feat))
             identity = sadstrm.two_modality_ce(*logits.chunk(2), given.ids)
             paths.append(

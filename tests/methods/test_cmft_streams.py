@@ -2,8 +2,8 @@ import pytest
 import torch
 from torchvision.models.resnet import resnet50
 
+from vvi.methods.cmft import Shifted, Stream, shift
 from vvi.nn import backbone
-from vvi.nn.shift import Shifted, Stream, shift
 
 
 def slow(maps, frames):
