@@ -74,7 +74,7 @@ def count(module):
 
 
 def random_features(pairs=(2, 3, 2), dim=6, seed=0):
-    """Features of three spaces and the identities of their rows, in no order and not equally often."""
+    """Features of three spaces and identities, in no order and not equally often."""
     g = torch.Generator().manual_seed(seed)
     ids = torch.arange(len(pairs)).repeat_interleave(torch.tensor(pairs))
     ids = ids[torch.randperm(len(ids), generator=g)]
@@ -272,9 +272,8 @@ def test_the_shapes_at_the_size_of_the_paper():
         (1024, 16, 8),
         (2048, 16, 8),
     ]
-    assert (
-        first[-1].shape == last[1].shape == (14, 2048, 16, 8)
-    )  # what is fused at stage 5, and what it multiplies at stage 6: 128 tokens of 2048 channels
+    # what is fused at stage 5, and what it multiplies at stage 6: 128 tokens
+    assert first.fused.shape == last.vis.shape == (14, 2048, 16, 8)
     assert (
         out.feat.shape == (4, 2048)
         and out.extra["fused"].shape == (2, 2048)
@@ -635,7 +634,7 @@ def test_a_partner_chosen_by_identity_is_warned_about_and_stamped():
 
 
 def leak(vis, ir, ids):
-    """Rank-1 without partners, and when every clip is searched together with a clip of the other modality that was chosen by its identity."""
+    """Rank-1 of clips alone, and of clips with a partner chosen by its identity."""
 
     def partner():
         return np.concatenate(

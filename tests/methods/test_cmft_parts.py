@@ -156,7 +156,7 @@ def test_the_cost_of_the_cascade_is_that_of_the_card():
 
 
 def test_attention_costs_what_the_card_says():
-    """Multiplications of one pair of 256x128 frames, products of queries, keys and values among them, as `operations` counts them."""
+    """Multiplications of a pair of 256x128 frames, products of attention included."""
     sizes, found = (
         ((64, 64, 32), (256, 64, 32), (512, 32, 16), (1024, 16, 8), (2048, 16, 8)),
         {},

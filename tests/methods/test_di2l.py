@@ -91,7 +91,7 @@ def test_a_channel_of_raw_bytes_comes_back_exactly():
             assert torch.equal(changed[n, :, k], raw[n, :, n])
 
 
-def test_the_streams_repeat_with_the_step_and_show_one_channel_in_all_frames_of_a_clip():
+def test_the_streams_repeat_with_the_step_and_a_clip_shows_one_channel():
     model, given = small(), batch(8, 4, frames=3)
     vis, aug, ir = model.streams(given)
     assert vis is given.vis and ir is given.ir

@@ -22,7 +22,8 @@ from vvi.nn.backbone import TwoStream
 
 
 def block(inside, outside):
-    return nn.Sequential(nn.Conv2d(inside, outside, 3, 2, 1), nn.BatchNorm2d(outside), nn.ReLU())
+    conv = nn.Conv2d(inside, outside, 3, 2, 1)
+    return nn.Sequential(conv, nn.BatchNorm2d(outside), nn.ReLU())
 
 
 def toy(widths=(16, 16, 16, 32, 32)):
@@ -37,7 +38,8 @@ def wrong():
 
 
 def broken():
-    return TwoStream(block(3, 16), [nn.Sequential(block(16, 16)), nn.Sequential(block(8, 8)), nn.Sequential(), nn.Sequential()], ())
+    stages = [nn.Sequential(block(16, 16)), nn.Sequential(block(8, 8))]
+    return TwoStream(block(3, 16), [*stages, nn.Sequential(), nn.Sequential()], ())
 
 
 def flat():
@@ -140,18 +142,20 @@ def test_a_changed_source_is_another_run(here, tiny_root):
         ("toy_trunks:flat", r"layer1 must return maps \(N, C, h, w\)"),
         (
             "toy_trunks:vgg",
-            "returns a VGG: it must be a ResNet of torchvision or a vvi.nn.backbone.TwoStream",
+            "returns a VGG: it must be a ResNet of torchvision or a "
+            "vvi.nn.backbone.TwoStream",
         ),
         ("toy_trunks:missing", "toy_trunks has no function missing"),
         ("toy_trunks.py:toy", "is not module:function"),
         (
             "resnet18",
-            "no trunk 'resnet18': choose from resnet50, .* or say module:function, such as torchvision.models:resnet18",
+            "no trunk 'resnet18': choose from resnet50, .* or say module:function, "
+            "such as torchvision.models:resnet18",
         ),
     ],
 )
-def test_what_is_no_trunk_is_refused_with_what_it_must_be(name, said):
-    with pytest.raises(ValueError, match=said) as caught:
+def test_what_is_no_trunk_is_refused_with_what_it_must_be(name, message):
+    with pytest.raises(ValueError, match=message) as caught:
         backbone.build(name)
     assert "\n" not in str(caught.value)
 

@@ -12,9 +12,9 @@ Special about it:
   identity.
 
 What the paper never says is who the partner of a clip is when a search begins, since a
-query has one modality. Here the default is none (`unimodal`), so the cascade only shapes
-the streams while they train. See `Model.oracle_pair` for what a partner chosen by
-identity would give away.
+query has one modality. Here the default is none (`unimodal`), so the cascade only
+shapes the streams while they train. See `Model.oracle_pair` for what a partner chosen
+by identity would give away.
 """
 
 from vvi.methods.cmft.config import (

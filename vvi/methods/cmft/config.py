@@ -22,7 +22,7 @@ READINGS = {
 
 @dataclass(frozen=True)
 class Config(MethodConfig):
-    """Switches of CMFT; those that are None and follow `variant` are in `READINGS`.
+    """Switches of CMFT, those that are None and in `READINGS` follow `variant`.
 
     Shifts and means take any number of frames.
     """
@@ -31,11 +31,11 @@ class Config(MethodConfig):
     variant: Literal["main", "paper"] = "paper"
     #: The cascade "ccf", or what Table 2 compares it with.
     fusion: Literal["ccf", "concat", "score_avg", "score_mul"] = "ccf"
-    #: First stage of the cascade (Table 3); stage 2 is the stem.
+    #: First stage of the cascade (Table 3), stage 2 is the stem.
     start: Literal[2, 3, 4, 5, 6] = 5
     #: Both attentions of a block, or only that whose queries are visible.
     branches: Literal[1, 2] = 2
-    #: How a fused map enters the next stage; "none" leaves the block of stage 6 alone.
+    #: How a fused map enters the next stage. "none" leaves the block of stage 6 alone.
     gate: Gate = "mul"
     #: Whether the streams shift channels along time.
     shift: bool | None = None
@@ -49,9 +49,9 @@ class Config(MethodConfig):
     cross: Cross | None = None
     #: Margin of the triplets.
     margin: float = 0.1
-    #: Distances of MSRL, Eqs. (11) to (14); None leaves the loss out (Table 5).
+    #: Distances of MSRL, Eqs. (11) to (14). None leaves the loss out (Table 5).
     msrl: Metric | None = "euclidean"
-    #: Negatives of MDL, Eqs. (15) to (17); None leaves the loss out (Table 5).
+    #: Negatives of MDL, Eqs. (15) to (17). None leaves the loss out (Table 5).
     mdl: Negatives | None = "dyn"
     #: Weight of MSRL, Eq. (19).
     lambda1: float = 0.3
@@ -59,8 +59,8 @@ class Config(MethodConfig):
     lambda2: float = 0.7
     #: Whether stage 2 keeps the triplets of stage 1.
     stage2_triplet: bool | None = None
-    #: Epoch in which stage 2 begins, of 200. The paper has 8 of 24 epochs before a first
-    #: drop of the rate at 10, which is 28 before ours at 35.
+    #: Epoch in which stage 2 begins, of 200. The paper has 8 of 24 epochs before the
+    #: rate drops at 10, which is 28 before ours drops at 35.
     switch: float = 28
     #: What a search compares: the feature of the clip's own stream, or the fusion of
     #: the clip with itself.

@@ -77,13 +77,13 @@ def refinement_loss(
     The mean distance of a clip to the others of its identity shall be the same in its
     stream as in the fused space.
 
-    Paper: Eqs. (11) to (13) lack the condition of one identity and divide K - 1 terms by
-    K. Eq. (14) leaves the outer distance open, here a squared difference.
+    Paper: Eqs. (11) to (13) lack the condition of one identity and divide K - 1 terms
+    by K. Eq. (14) leaves the outer distance open, here a squared difference.
 
     Args:
         vis: features of visible clips (N, D).
         ir: features of infrared clips (N, D).
-        fused: features of their fusion (N, D); "pmt" needs none.
+        fused: features of their fusion (N, D), which "pmt" does not need.
         ids: identities (N,).
         metric: "cosine" has distances 1 - cos, meant for features after the neck. "pmt"
             is the loss that this one was made from, which compares with the distance to
@@ -119,8 +119,9 @@ def discriminative_loss(
     relative to the distance of clips of others. Gradient flows through centres and
     distances.
 
-    Paper: Eq. (16) prints (P - 1) outside the fraction, and the condition of Eq. (17) is
-    garbled. The loss it was taken from compares with "<", which can leave no negative.
+    Paper: Eq. (16) prints (P - 1) outside the fraction, and the condition of Eq. (17)
+    is garbled. The loss it was taken from compares with "<", which can leave no
+    negative.
 
     Args:
         vis: features of visible clips (N, D).

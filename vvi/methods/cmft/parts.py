@@ -171,15 +171,15 @@ class Cascade(nn.Module):
     """Fusion blocks from stage `start` to the last, each gates the next: CCF, Sec. 3.
 
     Paper: ResNet-50 has five groups of layers and the paper counts to Conv6. Stage 2 is
-    the stem here, 3 to 6 are layer1 to layer4. How a fused map is brought to the size of
-    the next stage is not said. `fit_maps` does it without a weight, and then the blocks
-    of stages 2 to 6 count the 33.40 M parameters of Table 3.
+    the stem here, 3 to 6 are layer1 to layer4. How a fused map is brought to the size
+    of the next stage is not said. `fit_maps` does it without a weight, and then the
+    blocks of stages 2 to 6 count the 33.40 M parameters of Table 3.
 
     Args:
         channels: widths of the maps of stages 2 to 6.
         start: first stage.
         branches: attentions of a block.
-        gate: how fused maps enter the next stage; "none" leaves the last block alone.
+        gate: how fused maps enter the next stage, "none" leaves the last block alone.
         heads: of each attention.
     """
 
@@ -228,7 +228,7 @@ class Cascade(nn.Module):
 
         Returns:
             "read by vis" and "read by ir" (M, h, w), the attention that each position
-            gets, 1 on average; "gate" (M, h, w), its mean size; "gate turned" (M,), the
+            gets, 1 on average. "gate" (M, h, w), its mean size. "gate turned" (M,), the
             share of channels whose sign it turns.
         """
         *_, last = self.steps(vis, ir)
@@ -251,7 +251,7 @@ class FusedHead(nn.Module):
 
     Args:
         dim: width of the fused feature.
-        shared: width of the streams' feature; where it is the same, their classifier
+        shared: width of the streams' feature. Where it is the same, their classifier
             serves both.
         num_ids: classes C.
     """

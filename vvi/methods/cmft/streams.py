@@ -44,7 +44,7 @@ class Shifted(nn.Module):
     """A layer on shifted maps.
 
     Args:
-        net: the layer; this is also its name in the checkpoints of TSM.
+        net: the layer, by its name in the checkpoints of TSM.
         frames: T of the clips that come next.
     """
 

@@ -11,8 +11,8 @@ Special about it:
   every pair of the batch. Nothing in the losses looks at the modality.
 
 A clip is the mean of its pooled frames, so the order of frames plays no part. AGW and
-CAJ, on whose code the paper stands, are configurations of the same parts (`AGW`, `CAJ`);
-what their released code does otherwise is in `released`.
+CAJ, on whose code the paper stands, are configurations of the same parts (`AGW` and
+`CAJ`). What their released code does otherwise is in `released`.
 """
 
 from vvi.methods.di2l.augment import FILL, one_channel, random_erase

@@ -45,7 +45,7 @@ def random_erase(
         probability: how often a frame loses a rectangle.
         fill: value of each channel in the rectangle.
         draw: generator on the CPU.
-        tries: sizes to draw for each frame; the first that fits is taken.
+        tries: sizes to draw for each frame, of which the first that fits is taken.
 
     Returns:
         Clips of the same shape.

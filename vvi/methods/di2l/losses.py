@@ -1,4 +1,7 @@
-"""The identity loss of DI2L; its triplet, Eq. (6), is `vvi.losses.weighted_triplet`."""
+"""The identity loss of DI2L.
+
+Its triplet, Eq. (6), is `vvi.losses.weighted_triplet`.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: Non-local blocks behind the last bottlenecks of layer2 and of layer3, one behind each.
+#: Non-local blocks in layer2 and in layer3, behind the last bottlenecks of each.
 BLOCKS = {"off": (0, 0), "paper": (1, 1), "released": (2, 3)}
 
 
@@ -15,7 +15,7 @@ class NonLocal(nn.Module):
 
     The norm starts at zero, so a new block is the identity.
 
-    Paper: has no batch norm; it and its zero start are those of the released blocks.
+    Paper: has no batch norm. It and its zero start are those of the released blocks.
 
     Args:
         channels: width C of the maps.

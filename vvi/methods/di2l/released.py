@@ -25,7 +25,7 @@ def one_channel_released(clips: Tensor, choice: Tensor) -> Tensor:
 
     Args:
         clips: normalised (B, T, 3, H, W).
-        choice: 0..2 copies R, G or B, 3 the grey of all, 4 leaves a clip as it is, (B,).
+        choice: 0..2 copies R, G or B, 3 the grey of all, 4 changes nothing, (B,).
 
     Returns:
         Clips of the same shape.

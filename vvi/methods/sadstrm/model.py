@@ -144,13 +144,13 @@ class Model(Method):
         self.phases = self._phases()
 
     def forward(self, batch: Batch) -> Branches:
-        """Run the stems, Eq. (1), visible first; the rest follows on demand."""
+        """Run the stems, Eq. (1), visible first. The rest follows on demand."""
         vis = self.stems["vis"](batch.vis.flatten(0, 1))
         ir = self.stems["ir"](batch.ir.flatten(0, 1))
         return Branches(self, torch.cat((vis, ir)), batch.vis.shape[1], batch.step)
 
     def levels(self, stem: Tensor) -> Levels:
-        """Run the defending encoder: stem maps (N, C0, h0, w0) -> F_d3, F_d. Eq. (6)."""
+        """Run the defending encoder on stem maps (N, C0, h0, w0): Eq. (6)."""
         third = self.e_def3(stem)
         return third, self.conla4(third)
 
@@ -199,7 +199,7 @@ class Model(Method):
         return same_person
 
     def _phases(self) -> tuple[Phase, ...]:
-        """List the steps of Algorithm 1; without an attack there is no Step II."""
+        """List the steps of Algorithm 1, of which Step II needs an attack."""
         first = self._moved_in_step_one()
         if not self.config.asam:
             return self._schedule("I", first, (0, math.inf))
@@ -270,7 +270,7 @@ class Model(Method):
         return terms
 
     def _attack(self, out: Branches, batch: Batch) -> dict[str, Tensor]:
-        """Compute Eqs. (3) and (5); gradient passes W_def and never moves it."""
+        """Compute Eqs. (3) and (5). Gradient passes W_def and never moves it."""
         of_defender = F.linear(out.attacked, self.w_def.weight.detach())
         of_attacker = self.w_att(out.attacked)
         _watch(out, "W_def", of_defender, batch.labels)
