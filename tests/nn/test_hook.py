@@ -132,7 +132,7 @@ def test_a_changed_source_is_another_run(here, tiny_root):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         (
             "toy_trunks:wrong",
@@ -204,7 +204,7 @@ def test_files_without_a_classifier_without_counters_and_of_a_trunk_fit(here):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             lambda net: net.pop("conv1.weight"),
@@ -221,11 +221,11 @@ def test_files_without_a_classifier_without_counters_and_of_a_trunk_fit(here):
         ),
     ],
 )
-def test_weights_that_do_not_fit_are_refused_by_name(change, said, here):
+def test_weights_that_do_not_fit_are_refused_by_name(change, message, here):
     net = torchvision.models.resnet18().state_dict()
     change(net)
     with pytest.raises(
-        CheckpointError, match=rf"net\.pth do not fit the trunk {RESNET18}: {said}"
+        CheckpointError, match=rf"net\.pth do not fit the trunk {RESNET18}: {message}"
     ):
         backbone.build(RESNET18, saved(here, net))
 

@@ -15,6 +15,10 @@ What the paper never says is who the partner of a clip is when a search begins, 
 query has one modality. Here the default is none (`unimodal`), so the cascade only
 shapes the streams while they train. See `Model.oracle_pair` for what a partner chosen
 by identity would give away.
+
+Eqs. (1) to (3) are `CrossAttention`, (4) and (5) `CrossFusion`,
+(6) `CrossFusion.tokens`, (7) to (10) `cross_modal_loss`, (11) to (14)
+`refinement_loss`, (15) to (17) `discriminative_loss`, (18) and (19) `Model.losses`.
 """
 
 from vvi.methods.cmft.config import (

@@ -13,6 +13,9 @@ Special about it:
 A clip is the mean of its pooled frames, so the order of frames plays no part. AGW and
 CAJ, on whose code the paper stands, are configurations of the same parts (`AGW` and
 `CAJ`). What their released code does otherwise is in `released`.
+
+Eq. (1) is `one_channel`, (2) and (3) `NonLocal`, (4) `PartAttention`, (5) `focal_loss`,
+(6) `vvi.losses.weighted_triplet`.
 """
 
 from vvi.methods.di2l.augment import FILL, one_channel, random_erase
