@@ -69,7 +69,7 @@ lab: env  ## JupyterLab on the chapters
 records: env  ## train whatever stored result of the standard preset is missing (resumable)
 	@for method in $$($(PY) -c "from vvi import methods; print(*methods.names())"); do $(PY) -m vvi ablate $$method --collect || exit 1; done
 
-readme: env  ## the results table of README.md, from the stored records
+readme: env  ## what helps, from the stored records: README.md, book/index.md and their figure
 	@$(PY) book/compile.py readme
 
 verify-records: env  ## train SAMPLE=1 of the stored results again and compare

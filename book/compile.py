@@ -4,7 +4,7 @@
     python book/compile.py run [--again]            run the chapters (--again: all of them)
     python book/compile.py chapter NAME [key=value ...]     run one, into _build/chapters/
     python book/compile.py data                     the embedded data, when missing
-    python book/compile.py readme                   the results table of README.md, from records
+    python book/compile.py readme                   what helps: README.md and index.md, from records
     python book/compile.py print                    all pages as one, and as a PDF
     python book/compile.py pages                    the site of chapters that `make test` ran
     python book/compile.py sync                     pair book/text/*.md and book/*.ipynb
@@ -26,7 +26,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -56,6 +55,7 @@ NOT_PAGES = (
     ".*",
 )
 MARKS = ("<!-- results: make readme -->", "<!-- end of results -->")
+SCREENS = {"README.md": "figures", "book/index.md": "../figures"}  # page -> figures
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -196,12 +196,20 @@ def gather(executed: Path) -> None:
 
 
 def contents() -> str:
-    """`_toc.yml` with every numbered chapter in its first part."""
+    """`_toc.yml` with every chapter in its first part.
+
+    Pages without a number, such as the data sheet, stand right behind the first chapter
+    and below it, so that a chapter keeps the number of its file.
+    """
     import yaml
 
     toc = yaml.safe_load((BOOK / "_toc.yml").read_text())
-    numbered = [path.stem for path in chapters() if path.name[0].isdigit()]
-    toc["parts"][0]["chapters"] = [{"file": name} for name in numbered]
+    names = [path.stem for path in chapters()]
+    numbered = [{"file": name} for name in names if name[0].isdigit()]
+    others = [{"file": name} for name in names if not name[0].isdigit()]
+    if numbered and others:
+        numbered[0]["sections"] = others
+    toc["parts"][0]["chapters"] = numbered
     return yaml.safe_dump(toc, sort_keys=False)
 
 
@@ -315,47 +323,42 @@ def chapter(name: str, settings: list[str]) -> None:
     print(output)
 
 
-def results() -> str:
-    """The table of README: stored results of the standard preset, mean and spread."""
-    from vvi import experiment, methods
-    from vvi.experiment import ablation
+def results(figures: str) -> str:
+    """What helps, for README and first page: from stored numbers alone."""
+    from vvi.book import helps
 
-    lines = [
-        "| method (synthetic data) | direction | rank-1 | rank-10 | mAP | mINP | seeds |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    names = sorted(methods.names(), key=lambda name: (name != "baseline", name))
-    for name in names:
-        table, row = methods.module(name).MAIN
-        settings = ablation.configs(name, table)[row]
-        if ablation.missing(settings):
-            continue
-        label = row if name == "baseline" else f"{name.upper()} ({row})"
-        runs = [experiment.run(config) for config in settings]
-        for direction in runs[0].record.scores:
-            rows = [run.row(direction) for run in runs]
-            columns = [
-                [row[key] for row in rows] for key in ("rank1", "rank10", "mAP", "mINP")
-            ]
-            cells = [f"{mean(c):.1f} ± {stdev(c):.1f}" for c in columns]
-            lines.append(
-                f"| {label} | {direction} | {' | '.join(cells)} | {len(runs)} |"
-            )
-    return "\n".join(lines)
+    return helps.block(figures)
+
+
+def fill(text: str, part: str) -> str:
+    """Put a part between its marks."""
+    head, rest = text.split(MARKS[0])
+    return f"{head}{MARKS[0]}\n{part}\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
 
 
 def readme() -> None:
-    """Write the results between their marks in README.md; a test holds them together."""
-    page = ROOT / "README.md"
-    head, rest = page.read_text().split(MARKS[0])
-    tail = rest.split(MARKS[1])[1]
-    page.write_text(f"{head}{MARKS[0]}\n{results()}\n{MARKS[1]}{tail}")
+    """Write what helps into README.md and the first page, and draw its figure.
+
+    The numbers come from the stored results of the standard preset, and are kept in
+    `book/records/helps.csv`; a test holds them, the records and both pages together.
+    """
+    from vvi import config
+    from vvi.book import figures, helps
+
+    view = figures.scene(config.preset("standard"))
+    table, levels = helps.measure(view), helps.levels(view)
+    if (table.seeds > 0).any():
+        helps.save(table, levels)
+        helps.figure(table, levels)
+    for page, figures in SCREENS.items():
+        path = ROOT / page
+        path.write_text(fill(path.read_text(), results(figures)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the chapters, build the pages.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("readme", help="write the table of results into README.md")
+    commands.add_parser("readme", help="write what helps into README.md and index.md")
     commands.add_parser("data", help="write the embedded data when it is missing")
     commands.add_parser("book", help="run what changed and build the site")
     commands.add_parser("print", help="run what changed and build one page, and a PDF")

@@ -685,7 +685,7 @@ call(
     "config",
     "unknown preset",
     ValueError,
-    ["no preset 'huge'", "tiny, standard, full, paper"],
+    ["no preset 'huge'", "tiny, half, standard, full, paper"],
     preset,
     "huge",
 )
@@ -697,7 +697,7 @@ for content, *words in (
     ('{"seed": "x"}', "seed='x'", "a whole number"),
     ('{"options": 3}', "options=3", "values by name"),
     ('{"method": 3}', "method=3", "a word"),
-    ('{"preset": "mine"}', "preset='mine'", "one of 'tiny', 'standard'"),
+    ('{"preset": "mine"}', "preset='mine'", "one of 'tiny', 'half', 'standard'"),
     ('{"recipe": {"lr": NaN}}', "lr=nan", "a finite number"),
     ("{", "line 1 column 2"),
 ):
@@ -1174,7 +1174,7 @@ for name, (query, gallery), *words in (
 # what chapters are given --------------------------------------------------------------------------------------------------------------------------------------------------------
 STANDARD = dict(preset="tiny", data=None, seeds=[0], retrain=False, device="auto")
 for changes, *words in (
-    ({"preset": "small"}, "no preset 'small': choose from tiny, standard"),
+    ({"preset": "small"}, "no preset 'small': choose from tiny, half, standard"),
     ({"data": ""}, "data is empty: give a folder"),
     ({"data": "/no/such/folder"}, "data /no/such/folder: no such folder"),
     (
@@ -1837,22 +1837,22 @@ for name, arguments, *words in (
     (
         "nothing to evaluate",
         ["eval", "--preset", "tiny"],
-        "say what to evaluate: a METHOD, or trained weights with --weights",
+        "say what to evaluate: METHOD, --weights RUN_OR_FILE or --features FILE",
     ),
     (
         "weights of no run",
         ["eval", "--weights", "0123456789ab", "--data", "TINY"],
-        "there is no run 0123456789ab under",
+        "0123456789ab is no run of",
     ),
     (
         "weights that are nowhere",
         ["eval", "--weights", "nowhere.pt", "--data", "TINY"],
-        "there are no weights nowhere.pt",
+        "nowhere.pt is no run of",
     ),
     (
         "weights of an unknown network",
         ["eval", "--weights", "TINY/manifest.json", "--data", "TINY"],
-        "manifest.json holds weights alone: say which network",
+        "manifest.json is no checkpoint that can be read",
     ),
     (
         "a setting of weights that know their own",

@@ -2,10 +2,12 @@
 
 import importlib
 import inspect
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,8 +16,9 @@ from vvi.methods import iban
 from vvi.runtime.random import seed_everything
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
-operators, step, usual, gpu = (
-    importlib.import_module(name) for name in ("operators", "step", "usual", "gpu")
+operators, step, usual, gpu, gpu_proof = (
+    importlib.import_module(name)
+    for name in ("operators", "step", "usual", "gpu", "gpu_proof")
 )
 CASES = operators.cases()
 OTHERS = {  # options under which a method draws or compares in another way
@@ -199,3 +202,39 @@ def test_without_a_gpu_the_benchmark_of_the_gpu_says_so_and_fails(
     with pytest.raises(SystemExit, match="no GPU") as end:
         gpu.main()
     assert end.value.code not in (0, None) and not list(tmp_path.iterdir())
+
+
+def test_without_a_gpu_the_proof_says_so_and_fails(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu_proof.torch.cuda, "is_available", lambda: False)
+    out = tmp_path / "proof.json"
+    monkeypatch.setattr(sys, "argv", ["gpu_proof.py", "agree", "--out", str(out)])
+    with pytest.raises(SystemExit, match="no GPU"):
+        gpu_proof.main()
+    assert not out.exists()
+
+
+def test_the_proof_rehearses_its_training_and_writes_one_file(
+    monkeypatch, tmp_path, tiny_root
+):
+    monkeypatch.setattr(gpu_proof.methods, "names", lambda: ("baseline", "mitml"))
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
+    out = tmp_path / "proof.json"
+    arguments = ["gpu_proof.py", "train", "--rehearse", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    gpu_proof.main()
+    proof = json.loads(out.read_text())
+    assert proof["machine"]["rehearsal"] and proof["train"]["passed"]
+    assert set(proof["train"]["runs"]) == {"baseline", "mitml"}
+    run = proof["train"]["runs"]["mitml"]
+    assert run["scores"].keys() == {"ir2vis", "vis2ir"}
+    identity = [v for n, v in run["last step"].items() if n.endswith("/id")]
+    assert identity and np.isfinite(identity).all()
+
+
+def test_the_proof_compares_losses_and_ranks(monkeypatch, tmp_path, tiny_root):
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
+    same = gpu_proof.agreement("baseline", "cpu")
+    assert same["passed"] and same["largest relative difference"] == 0
+    one, tie = np.array([[0.9, 0.5, 0.1]]), np.array([[0.9, 0.5, 0.500001]])
+    assert gpu_proof._same_ranks(one, tie)
+    assert not gpu_proof._same_ranks(one, np.array([[0.9, 0.1, 0.5]]))

@@ -14,7 +14,8 @@ from vvi.cli import main as main_module
 from vvi.cli.main import main
 from vvi.config import preset
 from vvi.data import synthetic
-from vvi.experiment import ablation, method_switches
+from vvi.experiment import ablation, method_switches, store
+from vvi.runtime import paths
 
 
 @pytest.fixture(autouse=True)
@@ -344,19 +345,33 @@ def test_switches_are_listed_with_their_choices_and_meaning(method, capsys):
     )
 
 
-def test_stored_results_can_be_listed_by_method_and_say_which_row_they_are(capsys):
-    assert main(["runs", "cmft", "--preset", "standard"]) == 0
+def test_stored_results_can_be_listed_by_method_and_say_which_row_they_are(
+    tiny_root, capsys
+):
+    train = ("--preset", "tiny", "--device", "cpu", "--data", str(tiny_root))
+    for method in ("cmft", "mitml"):
+        assert main(["train", method, *train]) == 0
+    capsys.readouterr()
+    assert main(["runs", "cmft", "--preset", "tiny"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.endswith("cmft, Same batches: CMFT") for line in lines) and not any(
-        "mitml" in line for line in lines
-    )
-    assert (
-        main(["runs", "cmft", "--preset", "full"]) == 0 and not capsys.readouterr().out
-    )
+    assert any(line.endswith("cmft, Same batches: CMFT") for line in lines)
+    assert not any("mitml" in line for line in lines)
+    assert main(["runs", "cmft", "--preset", "full"]) == 0
+    assert not capsys.readouterr().out
 
 
-def test_no_committed_record_is_called_stale(monkeypatch, tmp_path, capsys):
+def test_committed_records_are_listed_and_none_is_called_stale(
+    monkeypatch, tmp_path, capsys
+):
+    """A record of the tests stands in where none is committed."""
     monkeypatch.setenv("VVI_RUNS", str(tmp_path))
+    if not any(paths.records().glob("*/record.json")):
+        config, stored = preset("tiny"), tmp_path / "records"
+        about = experiment.versions(config), store.environment()
+        scores = {"ir2vis": {"rank1": 0.5, "mAP": 0.5, "mINP": 0.5}}
+        record = store.Record(config, *about, {}, scores, {"train": 1.0}, {}, {})
+        store.save_record(record, stored)
+        monkeypatch.setattr("vvi.runtime.paths.records", lambda: stored)
     assert main_module.main(["runs"]) == 0
     shown = capsys.readouterr().out
     assert "records/" in shown and "STALE" not in shown

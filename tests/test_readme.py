@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from vvi.book import helps
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "book/index.md", "book/reproduce.md")
@@ -103,20 +106,45 @@ def test_help_lists_every_target():
     )
 
 
-def test_the_results_are_those_of_the_records(monkeypatch):
+@pytest.fixture
+def compile_book(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "book"))
-    monkeypatch.setenv("VVI_RUNS", str(ROOT / "book" / "records"))
-    compile_book = importlib.import_module("compile")
-    shown = (
-        (ROOT / "README.md")
-        .read_text()
-        .split(compile_book.MARKS[0])[1]
-        .split(compile_book.MARKS[1])[0]
-    )
-    assert shown.strip() == compile_book.results(), (
-        "README's results differ from the records: make readme"
-    )
-    assert "Baseline" in shown and "±" in shown
+    return importlib.import_module("compile")
+
+
+def shown_results(page: str, compile_book) -> str:
+    text = (ROOT / page).read_text()
+    return text.split(compile_book.MARKS[0])[1].split(compile_book.MARKS[1])[0].strip()
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/index.md"])
+def test_what_helps_is_what_the_file_of_comparisons_says(page, compile_book):
+    shown = shown_results(page, compile_book)
+    assert shown == compile_book.results(compile_book.SCREENS[page]), "make readme"
+
+
+def test_readme_and_first_page_say_the_same(compile_book):
+    readme, index = (shown_results(p, compile_book) for p in compile_book.SCREENS)
+    assert readme == index.replace("(../figures/", "(figures/")
+
+
+def test_the_file_of_comparisons_is_that_of_the_records(monkeypatch, tmp_path):
+    """Out of date: a record came, went or changed. Intervals need the drawn data."""
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path))
+    stored, _ = helps.load()
+    now = helps.measure().round(3)
+    same = ["idea", "direction", "without", "with", "points", "seeds", "runs"]
+    if stored.empty:
+        assert (now.seeds == 0).all(), "records are there, the file is not: make readme"
+    else:
+        pd.testing.assert_frame_equal(
+            stored[same], now[same], check_dtype=False, obj="make readme: helps.csv"
+        )
+
+
+def test_the_figure_of_what_helps_is_there_when_the_pages_show_it(compile_book):
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", (ROOT / "README.md").read_text())
+    assert pictures and all((ROOT / picture).is_file() for picture in pictures)
 
 
 def test_the_table_of_presets_says_what_the_presets_are():

@@ -15,11 +15,11 @@ from vvi import methods
 from vvi.config import Recipe
 from vvi.engine import optim, train
 from vvi.evaluation import evaluate
+from vvi.evaluation.cam import class_activation_maps
 from vvi.experiment import ablation
 from vvi.losses import batch_hard_triplet
 from vvi.methods import cmft
 from vvi.metrics import retrieval_metrics
-from vvi.plots import cam
 from vvi.runtime import paths
 from vvi.types import Batch
 
@@ -783,7 +783,7 @@ def test_what_is_shown_has_a_row_per_clip_and_is_small(fusion, names):
 @pytest.mark.parametrize("modality", ["vis", "ir"])
 def test_heat_maps_find_the_last_maps_of_either_stream(modality):
     model, clips = small().eval(), batch().vis[:2]
-    maps = cam.compute(
+    maps = class_activation_maps(
         model,
         model.maps,
         clips,

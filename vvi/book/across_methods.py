@@ -106,6 +106,8 @@ def gains(
     """Each method minus its own baseline over the same queries, in points of rank-1 with 95 % intervals, and what its paper prints for the same two rows (ir2vis)."""
     told, found = published.numbers(), {}
     for t, base in own.items():
+        if not rows.get(t):
+            continue
         name = names()[t]
         table, row = methods.module(name).MAIN
         paper = published.gains(

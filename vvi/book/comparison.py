@@ -57,7 +57,7 @@ def difference(
     look_alikes: only queries whose person has a look-alike (drawn data only). Seeds of RegDB are trials with other people: there the difference is taken trial by trial and the
     bootstrap is over trials.
     """
-    theirs, ours = _of_common_seeds(theirs, ours)
+    theirs, ours = of_common_seeds(theirs, ours)
     seeds = [[r.config.seed for r in runs] for runs in (theirs, ours)]
     if view.dataset.layout == "regdb" and len({*seeds[0], *seeds[1]}) > 1:
         if seeds[0] != seeds[1] or look_alikes:
@@ -82,7 +82,7 @@ def difference(
     return paired_runs(*(100.0 * h[:, used] for h in hits), groups=ids[used])
 
 
-def _of_common_seeds(
+def of_common_seeds(
     *sides: Sequence[Result],
 ) -> tuple[list[Result], ...] | tuple[Sequence[Result], ...]:
     """Keep the runs of seeds that both sides have, so that runs are paired by seed."""
@@ -145,7 +145,7 @@ def verdicts(claims: Mapping[str, tuple], view: figures.Scene) -> pd.DataFrame:
             }
             continue
         score = difference(better, worse, view, *look_alikes)
-        seeds = min(map(len, _of_common_seeds(better, worse)))
+        seeds = min(map(len, of_common_seeds(better, worse)))
         said = word(score) + (", one seed" if seeds == 1 else "")
         found[claim] = {
             "points of rank-1": f"{score.value:+.1f} ({score.low:+.1f} to {score.high:+.1f})",

@@ -225,6 +225,43 @@ def weighed(result: Result, view: Scene) -> Figure:
     return weights.strips(frames, np.array(values), np.array(noisy), titles, caption)
 
 
+def part_attention(
+    rows: Mapping[str, Sequence[Result]], view: Scene, count: int = 64
+) -> pd.DataFrame:
+    """Show how the stripes of DI2L share their attention, row by row.
+
+    Args:
+        rows: label -> results; rows without this attention are left out.
+        view: the data of the rows.
+        count: search clips that the untrained network of the first row reads.
+
+    Returns:
+        What each stripe gets, from the head down, and the largest weight of a stripe,
+        means over the clips that the first record of a row keeps.
+    """
+    name, attention = "part attention", {}
+    for label, (first, *_) in rows.items():
+        names = [f"inside/{modality}/{name}" for modality in MODALITIES]
+        if all(n in first.arrays for n in names):
+            if not attention:
+                untrained = experiment.build(first.config, len(view.dataset.labels))
+                clips = view.sides("ir2vis")[0][:count]
+                frames = first.config.data.frames
+                stride = first.config.data.stride
+                shown = evaluate.inspect(
+                    untrained, clips, view.reader, frames, name, stride=stride
+                )
+                attention["untrained"] = shown[name]
+            stored = np.concatenate([first.arrays[n] for n in names])
+            attention[label] = stored.astype(float)
+    table = {}
+    for label, alpha in attention.items():  # (clips, p, p), rows sum to one
+        gets = " ".join(f"{share:.2f}" for share in alpha.mean((0, 1)))
+        largest = f"{alpha.max(-1).mean():.2f}"
+        table[label] = {"each stripe gets": gets, "largest weight": largest}
+    return pd.DataFrame(table).T.rename_axis(f"{view.label} data")
+
+
 def training(results: Sequence[Result], smooth: int = 20) -> Figure:
     """Loss terms of the first of some runs, step by step."""
     first = results[0]
@@ -233,6 +270,52 @@ def training(results: Sequence[Result], smooth: int = 20) -> Figure:
         smooth=smooth,
         unit="step",
         caption=f"Run {first.run_id}, seed {first.config.seed} ({first.data_label} data); running mean of {smooth} steps.",
+    )
+
+
+def over_phases(results: Sequence[Result], term: str) -> np.ndarray:
+    """Join one term of the history over all phases of training.
+
+    Args:
+        results: runs of the same number of steps.
+        term: its name without the phase, such as "id".
+
+    Returns:
+        One line per run, (runs, steps); NaN where the term was off.
+    """
+    lines = []
+    for result in results:
+        history = result.history.items()
+        parts = [v for name, v in history if name.partition("/")[2] == term]
+        if not parts:
+            raise ValueError(f"run {result.run_id} has no term {term!r}")
+        lines.append(np.fmax.reduce(np.array(parts, dtype=float)))
+    return np.stack(lines)
+
+
+def over_steps(
+    rows: Mapping[str, Sequence[Result]],
+    terms: Mapping[str, str],
+    view: Scene,
+    ylabel: str = "loss",
+    smooth: int = 20,
+) -> Figure:
+    """Draw terms of training over the steps, one panel a term, one line a row.
+
+    Args:
+        rows: label -> runs, a row without runs is left out.
+        terms: title of the panel -> name of the term without its phase.
+        view: the data of the rows.
+        ylabel: what the terms are.
+        smooth: steps of the running mean.
+    """
+    panels = {}
+    for title, term in terms.items():
+        lines = {k: over_phases(runs, term) for k, runs in rows.items() if runs}
+        panels[title] = lines
+    note = f"Running mean of {smooth} steps, mean and range over seeds"
+    return curves.beside(
+        panels, smooth, ylabel=ylabel, caption=f"{note}; {view.label} data."
     )
 
 

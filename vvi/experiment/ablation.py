@@ -182,12 +182,14 @@ def results(
         LookupError: no row of the table has a stored result.
     """
     wanted = configs(method, table, size, seeds)
+    labels = tuple(wanted)
     if reads_records(size, run):
         wanted = stored_rows(wanted, f"vvi ablate {method} --tables {table!r}")
-    return {
+    stored = {
         label: [experiment.run(config, **run) for config in settings]
         for label, settings in wanted.items()
     }
+    return Rows(stored, labels)
 
 
 def of_row(

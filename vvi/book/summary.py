@@ -1,0 +1,117 @@
+"""The box on top of a chapter: its question, and answers computed from results."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vvi.book import comparison
+from vvi.book.figures import Scene, over_phases
+from vvi.experiment import Result
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A question and its answers: a box in a page, plain text in a terminal."""
+
+    question: str
+    answers: tuple[str, ...]
+    title: str = "In short"
+
+    def __repr__(self) -> str:
+        lines = [f"- {answer}" for answer in self.answers]
+        return "\n".join([f"{self.title}: {self.question}", *lines])
+
+    def _repr_html_(self) -> str:
+        items = [f"<li>{html.escape(answer)}</li>" for answer in self.answers]
+        return (
+            f'<div class="admonition tip"><p class="admonition-title">{self.title}</p>'
+            f"<p>{html.escape(self.question)}</p><ul>{''.join(items)}</ul></div>"
+        )
+
+
+def box(question: str, *answers: str) -> Summary:
+    """Put a question and its answers into the box of a chapter."""
+    return Summary(question, answers)
+
+
+def gain(
+    what: str, better: Sequence[Result], worse: Sequence[Result], view: Scene
+) -> str:
+    """Say in one sentence whether some runs beat others.
+
+    Args:
+        what: names the claim, such as "guidance added to the baseline".
+        better: the runs that the claim says are better, perhaps none.
+        worse: the runs that they are measured against, perhaps none.
+        view: the data of the runs.
+
+    Returns:
+        Both means of rank-1 (ir2vis), the difference with its interval, the verdict.
+    """
+    if not better or not worse:
+        return f"{what}: {comparison.UNTRAINED}."
+    sides = comparison.of_common_seeds(better, worse)
+    ours, theirs = (_rank1(runs) for runs in sides)
+    score = comparison.difference(*sides, view)
+    count = len(sides[0])
+    seeds = "one seed" if count == 1 else f"{count} seeds"
+    return (
+        f"{what}: rank-1 {ours:.1f} instead of {theirs:.1f}, {score.value:+.1f} points "
+        f"(95 %: {score.low:+.1f} to {score.high:+.1f}; {seeds}): "
+        f"{comparison.word(score)}."
+    )
+
+
+def change(what: str, runs: Sequence[Result], probe: str) -> str:
+    """Say in one sentence how much rank-1 changes under a probe, mean over runs."""
+    scores = [r.probe(probe) for r in runs if probe in r.record.probes]
+    if not scores:
+        return f"{what}: {comparison.UNTRAINED}."
+    mean = 100 * np.mean([s.value for s in scores])
+    low = 100 * min(s.low for s in scores)
+    high = 100 * max(s.high for s in scores)
+    bounds = f"outermost 95 % bounds {low:+.1f} to {high:+.1f}"
+    return f"{what}: {mean:+.1f} points of rank-1 ({bounds})."
+
+
+def watched(
+    what: str,
+    more: Sequence[Result],
+    less: Sequence[Result],
+    term: str,
+    last: int = 50,
+) -> str:
+    """Say in one sentence whether a term of training ends higher in some runs.
+
+    Args:
+        what: names the term and both sides.
+        more: the runs that the claim says end higher, perhaps none.
+        less: the runs that they are measured against, perhaps none.
+        term: of the history, without its phase, such as "p ir".
+        last: steps at the end of training whose mean counts.
+
+    Returns:
+        The range of both sides, and "seen" where every run of `more` ends above every
+        run of `less`, "the opposite" where every one ends below.
+    """
+    if not more or not less:
+        return f"{what}: {comparison.UNTRAINED}."
+    ends = []
+    for runs in (more, less):
+        ends.append(np.nanmean(over_phases(runs, term)[:, -last:], axis=1))
+    ours, theirs = ends
+    word = "not seen"
+    if ours.min() > theirs.max():
+        word = "seen"
+    elif ours.max() < theirs.min():
+        word = "the opposite"
+    spans = [f"{e.min():.2f} to {e.max():.2f}" for e in ends]
+    return f"{what}: {spans[0]} against {spans[1]}: {word}."
+
+
+def _rank1(runs: Sequence[Result]) -> float:
+    return float(np.mean([r.row("ir2vis")["rank1"] for r in runs]))
