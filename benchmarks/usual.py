@@ -5,11 +5,15 @@ Only where released code loops: the batch-hard triplet and IBAN's easy sample. T
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vvi.methods import baseline, cmft, di2l, iban, mitml, sadstrm
+from vvi import methods
 
 
 def batch_hard_triplet(feat: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor:
@@ -63,12 +67,22 @@ def easy_sample_loss(
     return total if reduction == "sum" else total / len(terms)
 
 
+LOOPS = (batch_hard_triplet, hard_hinge, easy_sample_loss)
+
+
+def users() -> Iterator[tuple[ModuleType, str]]:
+    """Yield the modules of methods that call a loss of `LOOPS`, and its name."""
+    for name in methods.names():
+        methods.module(name)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("vvi.methods."):
+            for loss in LOOPS:
+                if hasattr(module, loss.__name__):
+                    yield module, loss.__name__
+
+
 def adopt() -> None:
     """Put the loops in place of the package's losses, for the rest of this process."""
-    for module in (baseline, mitml, iban, sadstrm, di2l):
-        module.batch_hard_triplet = batch_hard_triplet
-    cmft.batch_hard_triplet, cmft.hard_hinge, iban.easy_sample_loss = (
-        batch_hard_triplet,
-        hard_hinge,
-        easy_sample_loss,
-    )
+    loops = {loss.__name__: loss for loss in LOOPS}
+    for module, name in users():
+        setattr(module, name, loops[name])

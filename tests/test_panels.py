@@ -8,7 +8,7 @@ from vvi import experiment
 from vvi.book import comparison, figures
 from vvi.config import preset
 from vvi.experiment import ablation
-from vvi.nn.fusion import Cascade
+from vvi.methods.cmft import Cascade
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,7 @@
-"""Losses that two or more methods share; what belongs to one paper lives in its module."""
+"""Losses that two or more methods share.
+
+A loss of one paper stands in the package of its method.
+"""
 
 from __future__ import annotations
 
@@ -8,73 +11,133 @@ from torch import Tensor
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances between rows: (N, D), (M, D) -> (N, M), with a floor of 1e-6 that keeps the gradient of the root finite."""
-    with torch.autocast(
-        a.device.type, enabled=False
-    ):  # the difference of large numbers: in half precision it would be off by more than distances differ
+    """Compute Euclidean distances between rows: (N, D), (M, D) -> (N, M).
+
+    A floor of 1e-6 keeps the gradient of the root finite.
+    """
+    # a difference of large numbers: the error of half precision would exceed it
+    with torch.autocast(a.device.type, enabled=False):
         a, b = a.float(), b.float()
         squared = a.square().sum(1, keepdim=True) + b.square().sum(1) - 2 * a @ b.T
         return squared.clamp_min(1e-12).sqrt()
 
 
+def exact_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Compute the norms of differences of rows, in float32: (N, D), (M, D) -> (N, M).
+
+    Slower than `distances`, and equal rows are at a distance of exactly zero.
+    """
+    mode = "donot_use_mm_for_euclid_dist"
+    return torch.cdist(a.float(), b.float(), compute_mode=mode)
+
+
 def same_identity(feat: Tensor, ids: Tensor, identities: int = 2) -> Tensor:
-    """Whether two rows are of one identity: feat (N, D), ids (N,) -> (N, N) bool. ValueError on other shapes and (on a CPU) on a batch of fewer than one or two `identities`."""
+    """Compare the identities of all pairs of rows.
+
+    Args:
+        feat: features (N, D), of which only shape and device are read.
+        ids: identities (N,).
+        identities: how many different ones the caller needs, 1 or 2.
+
+    Returns:
+        Whether two rows are of one identity, (N, N) bool.
+
+    Raises:
+        ValueError: other shapes, or (on a CPU) fewer identities.
+    """
     if feat.ndim != 2 or ids.shape != feat.shape[:1] or not len(ids):
+        shapes = f"{tuple(feat.shape)} and {tuple(ids.shape)}"
         raise ValueError(
-            f"features must be (N, D) and identities (N,), N at least 1, got {tuple(feat.shape)} and {tuple(ids.shape)}"
+            f"features must be (N, D) and identities (N,), N >= 1, got {shapes}"
         )
     same = ids[:, None] == ids[None, :]
-    if (
-        identities > 1 and feat.device.type == "cpu" and bool(same.all())
-    ):  # on a GPU the question would make the host wait; the sampler already draws two or more
+    # skipped on a GPU: the check would force a device sync, and the sampler draws two
+    on_cpu = feat.device.type == "cpu"
+    if identities > 1 and on_cpu and bool(same.all()):
         raise ValueError(
-            f"a triplet needs two identities in the batch, got only identity {int(ids[0])}"
+            "a triplet needs two identities in the batch, "
+            f"got only identity {int(ids[0])}"
         )
     return same
 
 
-def batch_hard_triplet(feat: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor:
-    """Mean over anchors of [farthest positive - nearest negative + margin]_+, Euclidean: feat (N, D), ids (N,) -> scalar.
+def hinges(dist: Tensor, same: Tensor, margin: float, anchors: int = 0) -> Tensor:
+    """Compute the batch-hard hinge of each anchor.
 
-    Positives and negatives come from the whole batch, whatever the modality; the anchor is a legal positive. MITML, Sec. 4 (margin from the released code).
-    ValueError (on a CPU) when the batch holds one identity only.
+    Args:
+        dist: distances (N, M).
+        same: whether row and column are of one identity, (N, M) bool.
+        margin: by how much the nearest negative must be farther.
+        anchors: 0 if the rows are the anchors, 1 if the columns are.
+
+    Returns:
+        [farthest positive - nearest negative + margin]_+ of each anchor, (N,) or (M,).
     """
-    return hard_hinge(feat, same_identity(feat, ids), margin)
+    others = 1 - anchors
+    far = dist.masked_fill(~same, -torch.inf).amax(others)
+    near = dist.masked_fill(same, torch.inf).amin(others)
+    return (far - near + margin).relu()
 
 
 def hard_hinge(feat: Tensor, same: Tensor, margin: float) -> Tensor:
-    """What `batch_hard_triplet` computes once it is known which rows are of one identity: feat (N, D), same (N, N) bool -> scalar."""
-    dist = distances(feat, feat)
-    far = dist.masked_fill(~same, -torch.inf).amax(1)
-    near = dist.masked_fill(same, torch.inf).amin(1)
-    return (far - near + margin).relu().mean()
+    """Compute `batch_hard_triplet` from a mask of equal identities.
+
+    Args:
+        feat: features (N, D).
+        same: whether two rows are of one identity, (N, N) bool.
+        margin: of the hinge.
+
+    Returns:
+        The mean over anchors, a scalar.
+    """
+    return hinges(distances(feat, feat), same, margin).mean()
+
+
+def batch_hard_triplet(feat: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor:
+    """Average [farthest positive - nearest negative + margin]_+ over all anchors.
+
+    Positives and negatives come from the whole batch, whatever the modality, and an
+    anchor counts as one of its own positives. MITML, Sec. 4 (margin from the released
+    code).
+
+    Args:
+        feat: features (N, D), compared by Euclidean distance.
+        ids: identities (N,).
+        margin: of the hinge.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: (on a CPU) the batch holds one identity only.
+    """
+    return hard_hinge(feat, same_identity(feat, ids), margin)
 
 
 def weighted_distances(
     feat: Tensor, ids: Tensor, own: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """What the weighted triplet compares for each anchor: feat (N, D), ids (N,) -> mean distance to its positives, far ones weighing most, and to its negatives, near ones weighing
-    most, (N,) each. DI2L, Eq. (6), w^p and w^n.
+    """Compute what the weighted triplet compares: DI2L, Eq. (6), w^p and w^n.
 
-    own: whether an anchor is one of its own positives. The distances are those of the differences, in float32 whatever the precision of training.
-    ValueError (on a CPU) when an anchor has no positive or no negative.
+    Distances are norms of differences, in float32 whatever the precision of training.
+
+    Args:
+        feat: features (N, D).
+        ids: identities (N,).
+        own: whether an anchor is one of its own positives.
+
+    Returns:
+        For each anchor, (N,) each: the mean distance to its positives, in which far
+        ones weigh most, and to its negatives, in which near ones weigh most.
+
+    Raises:
+        ValueError: (on a CPU) an anchor has no positive or no negative.
     """
     same = same_identity(feat, ids)
-    right = (
-        same
-        if own
-        else same & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device)
-    )
-    if feat.device.type == "cpu" and not bool(
-        right.any(1).all()
-    ):  # on a GPU the question would make the host wait
-        raise ValueError(
-            f"a weighted triplet needs two clips of each identity, identity {int(ids[~right.any(1)][0])} has one"
-        )
-    dist = torch.cdist(
-        feat.float(), feat.float(), compute_mode="donot_use_mm_for_euclid_dist"
-    )
-    far = (dist.masked_fill(~right, -torch.inf).softmax(1) * dist).sum(1)
+    positive = same if own else same & ~_diagonal(ids)
+    _check_positives(positive, ids)
+    dist = exact_distances(feat, feat)
+    far = (dist.masked_fill(~positive, -torch.inf).softmax(1) * dist).sum(1)
     near = (dist.neg().masked_fill(same, -torch.inf).softmax(1) * dist).sum(1)
     return far, near
 
@@ -82,11 +145,39 @@ def weighted_distances(
 def weighted_triplet(
     feat: Tensor, ids: Tensor, squared: bool = False, own: bool = False
 ) -> Tensor:
-    """Mean over anchors of log(1 + exp(phi(far - near))), far and near as in `weighted_distances`: feat (N, D), ids (N,) -> scalar.
+    """Average log(1 + exp(phi(far - near))) over anchors.
 
-    phi(x) = x is the weighted regularised triplet of AGW, which CMFT compares with (own=True); squared: phi(x) = sgn(x) x^2 of CAJ, Eq. (6) of DI2L. No margin; gradient flows
-    through the weights. With `squared` the gradient vanishes where far = near, so a network whose features are all equal stays where it is, at a loss of ln 2.
+    `far` and `near` are those of `weighted_distances`. There is no margin, and gradient
+    flows through the weights. With `squared` the gradient vanishes where far = near, so
+    a network whose features are all equal stays as it is, at a loss of ln 2.
+
+    Args:
+        feat: features (N, D).
+        ids: identities (N,).
+        squared: phi(x) = sgn(x) x^2 of CAJ, Eq. (6) of DI2L. Otherwise phi(x) = x, the
+            weighted regularised triplet of AGW.
+        own: whether an anchor is one of its own positives, as where CMFT compares with
+            AGW.
+
+    Returns:
+        A scalar.
     """
     far, near = weighted_distances(feat, ids, own)
     gap = far - near
     return F.softplus(gap * gap.abs() if squared else gap).mean()
+
+
+def _diagonal(ids: Tensor) -> Tensor:
+    return torch.eye(len(ids), dtype=torch.bool, device=ids.device)
+
+
+def _check_positives(positive: Tensor, ids: Tensor) -> None:
+    """Raise ValueError if (on a CPU) an anchor has no positive, (N, N) bool."""
+    if positive.device.type != "cpu":  # the check would force a device sync
+        return
+    alone = ~positive.any(1)
+    if bool(alone.any()):
+        raise ValueError(
+            "a weighted triplet needs two clips of each identity, "
+            f"identity {int(ids[alone][0])} has one"
+        )

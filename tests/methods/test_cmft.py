@@ -17,6 +17,7 @@ from vvi.engine import optim, train
 from vvi.evaluation import evaluate
 from vvi.evaluation.cam import class_activation_maps
 from vvi.experiment import ablation
+from vvi.losses import batch_hard_triplet
 from vvi.methods import cmft
 from vvi.metrics import retrieval_metrics
 from vvi.runtime import paths
@@ -73,7 +74,7 @@ def count(module):
 
 
 def random_features(pairs=(2, 3, 2), dim=6, seed=0):
-    """Features of three spaces and the identities of their rows, in no order and not equally often."""
+    """Features of three spaces and identities, in no order and not equally often."""
     g = torch.Generator().manual_seed(seed)
     ids = torch.arange(len(pairs)).repeat_interleave(torch.tensor(pairs))
     ids = ids[torch.randperm(len(ids), generator=g)]
@@ -85,7 +86,7 @@ def random_features(pairs=(2, 3, 2), dim=6, seed=0):
 
 def test_the_losses_of_stage_one_are_those_of_the_card():
     for feat, expected in ((VIS, 0.3), (IR, 0.025), (FUSED, 0.0)):
-        near(cmft.batch_hard_triplet(feat, IDS, 0.1), expected)
+        near(batch_hard_triplet(feat, IDS, 0.1), expected)
     near(cmft.cross_modal_loss(VIS, IR, FUSED, IDS), 0.325)
     near(cmft.cross_modal_loss(VIS, IR, None, IDS), 0.325)  # the fused part is 0 here
 
@@ -180,7 +181,7 @@ def test_the_triplet_of_centres_agrees_with_a_loop_over_identities_and_modalitie
     near(cmft.cross_modal_loss(vis, ir, None, ids, mode="hct"), slow, 1e-5)
     near(
         cmft.cross_modal_loss(vis, ir, fused, ids, mode="hct"),
-        slow + float(cmft.batch_hard_triplet(fused, ids, 0.1)),
+        slow + float(batch_hard_triplet(fused, ids, 0.1)),
         1e-5,
     )
 
@@ -271,9 +272,8 @@ def test_the_shapes_at_the_size_of_the_paper():
         (1024, 16, 8),
         (2048, 16, 8),
     ]
-    assert (
-        first[-1].shape == last[1].shape == (14, 2048, 16, 8)
-    )  # what is fused at stage 5, and what it multiplies at stage 6: 128 tokens of 2048 channels
+    # what is fused at stage 5, and what it multiplies at stage 6: 128 tokens
+    assert first.fused.shape == last.vis.shape == (14, 2048, 16, 8)
     assert (
         out.feat.shape == (4, 2048)
         and out.extra["fused"].shape == (2, 2048)
@@ -333,7 +333,7 @@ def test_who_receives_gradient_is_as_on_the_card():
     (vis, ir), fused, ids = out.feat.chunk(2), out.extra["fused"], some.ids
 
     def triplet(feat):
-        return cmft.batch_hard_triplet(
+        return batch_hard_triplet(
             feat, ids, 10.0
         )  # a margin that keeps every hinge open
 
@@ -634,7 +634,7 @@ def test_a_partner_chosen_by_identity_is_warned_about_and_stamped():
 
 
 def leak(vis, ir, ids):
-    """Rank-1 without partners, and when every clip is searched together with a clip of the other modality that was chosen by its identity."""
+    """Rank-1 of clips alone, and of clips with a partner chosen by its identity."""
 
     def partner():
         return np.concatenate(
@@ -776,7 +776,7 @@ def test_what_is_shown_has_a_row_per_clip_and_is_small(fusion, names):
     )
     for name, values in shown.items():
         torch.testing.assert_close(
-            values[1], model.fusion.inside(*maps)[name], atol=1e-5, rtol=1e-4
+            values[1], model.fusion.inspect(*maps)[name], atol=1e-5, rtol=1e-4
         )
 
 

@@ -1,6 +1,7 @@
 """What every method must do, whatever its paper."""
 
 import copy
+from dataclasses import fields
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from torch import nn
 from vvi import methods
 from vvi.config import Recipe
 from vvi.engine import optim, train
+from vvi.methods.base import MethodConfig
+from vvi.runtime.fields import field_docs
 from vvi.runtime.random import seed_everything
 from vvi.types import Batch
 
@@ -165,6 +168,13 @@ def test_modules_define_what_the_book_reads(name):
     assert row in found.ABLATIONS[table] and table not in found.SWEEPS
     for rows in found.ABLATIONS.values():
         assert rows and all(isinstance(changes, dict) for changes in rows.values())
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_every_switch_on_the_common_config_says_what_it_means(name):
+    kind = methods.module(name).Config
+    if issubclass(kind, MethodConfig):
+        assert set(field_docs(kind)) == {field.name for field in fields(kind)}
 
 
 @pytest.mark.parametrize("name", methods.names())

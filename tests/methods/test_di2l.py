@@ -12,6 +12,7 @@ from vvi.config import DataConfig, Recipe, change, preset
 from vvi.data.transforms import denormalise, normalise
 from vvi.engine import optim, train
 from vvi.experiment import ablation
+from vvi.losses import batch_hard_triplet
 from vvi.methods import di2l
 from vvi.metrics import from_similarity
 from vvi.runtime import paths
@@ -90,7 +91,7 @@ def test_a_channel_of_raw_bytes_comes_back_exactly():
             assert torch.equal(changed[n, :, k], raw[n, :, n])
 
 
-def test_the_streams_repeat_with_the_step_and_show_one_channel_in_all_frames_of_a_clip():
+def test_the_streams_repeat_with_the_step_and_a_clip_shows_one_channel():
     model, given = small(), batch(8, 4, frames=3)
     vis, aug, ir = model.streams(given)
     assert vis is given.vis and ir is given.ir
@@ -154,9 +155,9 @@ def test_erasing_takes_rectangles_of_the_given_sizes_from_half_of_the_frames():
         400, 1, 3, height, width
     )
     found = (
-        di2l.erased(clips, 0.5, (0.0, 0.0, 0.0), torch.Generator().manual_seed(0))[
-            :, 0, 0
-        ]
+        di2l.random_erase(
+            clips, 0.5, (0.0, 0.0, 0.0), torch.Generator().manual_seed(0)
+        )[:, 0, 0]
         == 0
     )
     hit = found.flatten(1).any(1)
@@ -546,7 +547,7 @@ def test_the_triplet_looks_at_the_feature_that_the_config_names():
     ):
         found, out = losses(small(tri_on=on, tri_loss="hard").eval(), given)
         torch.testing.assert_close(
-            found["triplet"], di2l.batch_hard_triplet(feat(out), labels)
+            found["triplet"], batch_hard_triplet(feat(out), labels)
         )
 
 

@@ -13,6 +13,7 @@ from vvi.engine import optim, train
 from vvi.experiment import ablation
 from vvi.losses import batch_hard_triplet
 from vvi.methods import sadstrm
+from vvi.nn.pool import clip_average
 from vvi.types import Batch
 
 RECIPE = Recipe(
@@ -272,7 +273,7 @@ def test_the_squared_triplet_agrees_with_the_slow_loop():
 
 
 def toy_relations(kind):
-    """One channel, two stripes: LSTMs of weights one without bias, a gate of one open hidden unit."""
+    """One channel, two stripes: LSTMs of weights one, a gate of one hidden unit."""
     stig = sadstrm.StripeRelations(1, sadstrm.Config(stig=kind, parts=2))
     with torch.no_grad():
         for name, p in stig.named_parameters():
@@ -478,7 +479,7 @@ def test_each_step_of_algorithm_1_moves_its_line_and_nothing_else():
 
 
 @pytest.mark.parametrize("mode", ["alternating", "joint"])
-def test_the_classifier_of_the_defender_stays_in_step_two_with_weight_decay_and_momentum_on(
+def test_weight_decay_and_momentum_leave_the_defenders_classifier_in_step_two(
     mode,
 ):
     model = small(optim_mode=mode).train()
@@ -637,7 +638,7 @@ def test_the_layer_of_heat_maps_runs_once_in_a_search(row):
 
 
 @pytest.mark.parametrize("row", sadstrm.ABLATIONS["Table 1"])
-def test_every_row_of_the_ablation_trains_in_both_steps_and_searches_by_the_feature_of_the_card(
+def test_every_row_trains_in_both_steps_and_searches_by_the_feature_of_the_card(
     row,
 ):
     model = small(**sadstrm.ABLATIONS["Table 1"][row] | {"variant": "paper"}).train()
@@ -724,7 +725,7 @@ def test_both_paths_are_supervised_by_the_mean_of_their_losses():
     )
     for name, paths in {"id": [], "triplet": []}.items():
         for maps in (fused, alone):
-            feat = sadstrm._clip_mean(maps, 4)
+            feat = clip_average(maps, 4)
             logits = model.w_def(model.bn_def(feat))
             identity = sadstrm.two_modality_ce(*logits.chunk(2), given.ids)
             paths.append(
@@ -746,7 +747,7 @@ def stepped(weight, optimiser):
     return model.conla4[0].conv1.weight.detach() - before
 
 
-def test_in_a_step_of_its_own_the_weight_of_an_objective_is_a_rate_under_sgd_and_nothing_under_adamw():
+def test_a_weight_of_a_step_of_its_own_is_a_rate_to_sgd_and_nothing_to_adamw():
     torch.testing.assert_close(
         8 * stepped(0.5, "sgd"), stepped(4.0, "sgd"), atol=1e-6, rtol=1e-3
     )
@@ -772,7 +773,7 @@ def test_all_losses_start_where_classifiers_know_nothing_and_the_attack_stays_ab
     assert float(terms["attack"].detach()) >= start
 
 
-def test_the_beliefs_that_are_watched_are_those_of_both_classifiers_in_the_attacked_features():
+def test_both_classifiers_are_watched_on_the_attacked_features():
     model, b = awake(small()).train(), batch()
     nn.init.normal_(model.w_def.weight)
     out = model(b)
@@ -857,9 +858,7 @@ def test_fusion_agrees_with_a_loop_over_pairs_and_frames():
 
 @pytest.mark.parametrize("mode", ["self", "bypass", "cross_stem"])
 @pytest.mark.parametrize("options", [{"stig": "none"}, {"stig_input": "post_cmca"}])
-def test_the_embedding_does_not_depend_on_neighbours_whatever_stands_in_for_the_other_modality(
-    mode, options
-):
+def test_the_embedding_does_not_depend_on_other_clips_of_the_batch(mode, options):
     model, clips = awake(small(**options)).eval(), batch().ir
     model.cmca_test = mode
     with torch.no_grad():

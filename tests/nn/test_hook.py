@@ -22,7 +22,8 @@ from vvi.nn.backbone import TwoStream
 
 
 def block(inside, outside):
-    return nn.Sequential(nn.Conv2d(inside, outside, 3, 2, 1), nn.BatchNorm2d(outside), nn.ReLU())
+    conv = nn.Conv2d(inside, outside, 3, 2, 1)
+    return nn.Sequential(conv, nn.BatchNorm2d(outside), nn.ReLU())
 
 
 def toy(widths=(16, 16, 16, 32, 32)):
@@ -37,7 +38,8 @@ def wrong():
 
 
 def broken():
-    return TwoStream(block(3, 16), [nn.Sequential(block(16, 16)), nn.Sequential(block(8, 8)), nn.Sequential(), nn.Sequential()], ())
+    stages = [nn.Sequential(block(16, 16)), nn.Sequential(block(8, 8))]
+    return TwoStream(block(3, 16), [*stages, nn.Sequential(), nn.Sequential()], ())
 
 
 def flat():
@@ -130,7 +132,7 @@ def test_a_changed_source_is_another_run(here, tiny_root):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         (
             "toy_trunks:wrong",
@@ -140,18 +142,20 @@ def test_a_changed_source_is_another_run(here, tiny_root):
         ("toy_trunks:flat", r"layer1 must return maps \(N, C, h, w\)"),
         (
             "toy_trunks:vgg",
-            "returns a VGG: it must be a ResNet of torchvision or a vvi.nn.backbone.TwoStream",
+            "returns a VGG: it must be a ResNet of torchvision or a "
+            "vvi.nn.backbone.TwoStream",
         ),
         ("toy_trunks:missing", "toy_trunks has no function missing"),
         ("toy_trunks.py:toy", "is not module:function"),
         (
             "resnet18",
-            "no trunk 'resnet18': choose from resnet50, .* or say module:function, such as torchvision.models:resnet18",
+            "no trunk 'resnet18': choose from resnet50, .* or say module:function, "
+            "such as torchvision.models:resnet18",
         ),
     ],
 )
-def test_what_is_no_trunk_is_refused_with_what_it_must_be(name, said):
-    with pytest.raises(ValueError, match=said) as caught:
+def test_what_is_no_trunk_is_refused_with_what_it_must_be(name, message):
+    with pytest.raises(ValueError, match=message) as caught:
         backbone.build(name)
     assert "\n" not in str(caught.value)
 
@@ -200,7 +204,7 @@ def test_files_without_a_classifier_without_counters_and_of_a_trunk_fit(here):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             lambda net: net.pop("conv1.weight"),
@@ -217,11 +221,11 @@ def test_files_without_a_classifier_without_counters_and_of_a_trunk_fit(here):
         ),
     ],
 )
-def test_weights_that_do_not_fit_are_refused_by_name(change, said, here):
+def test_weights_that_do_not_fit_are_refused_by_name(change, message, here):
     net = torchvision.models.resnet18().state_dict()
     change(net)
     with pytest.raises(
-        CheckpointError, match=rf"net\.pth do not fit the trunk {RESNET18}: {said}"
+        CheckpointError, match=rf"net\.pth do not fit the trunk {RESNET18}: {message}"
     ):
         backbone.build(RESNET18, saved(here, net))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import inspect
 import logging
 import re
 import threading
@@ -322,7 +321,7 @@ class Bench:
         said = re.sub(
             "`(.*?)`",
             r"<code>\1</code>",
-            html.escape(inspect.getdoc(methods.module(start.method).Config)),
+            html.escape(method_switches.meaning(start.method)).replace("\n\n", "<br>"),
         )
         self.meaning.value = f"<details><summary style='cursor: pointer'>▸ What the switches mean ({start.method}.Config)</summary><i>default</i> stands for None. {said}</details>"
         self.more.value = ""

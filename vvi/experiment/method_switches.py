@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from vvi import methods
 from vvi.config import DataConfig, Recipe, RunConfig, change
 from vvi.runtime import validation
-from vvi.runtime.fields import hints
+from vvi.runtime.fields import field_docs, hints
 
 ELSEWHERE = (
     "backbone",
@@ -93,7 +93,7 @@ def describe(method: str) -> str:
         for s in switches(method)
     ]
     said = [
-        *inspect.getdoc(methods.module(method).Config).split("\n\n"),
+        *meaning(method).split("\n\n"),
         f"of every run: {', '.join(sorted(every_run()))}",
     ]
     return "\n".join(
@@ -103,6 +103,19 @@ def describe(method: str) -> str:
             *("\n" + textwrap.fill(part, 120) for part in said),
         ]
     )
+
+
+def meaning(method: str) -> str:
+    """Return what the Config of a method says of itself and of each switch.
+
+    Paragraphs with an empty line between them.
+    """
+    kind = methods.module(method).Config
+    paragraphs = [inspect.getdoc(kind)]
+    for name, text in field_docs(kind).items():
+        if name not in ELSEWHERE:
+            paragraphs.append(f"{name}: {text}")
+    return "\n\n".join(paragraphs)
 
 
 def effective(config: RunConfig) -> Any:

@@ -11,7 +11,48 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vvi.runtime.fields import hints, literal_values
 from vvi.types import Batch, Modality
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """Fields that the Config of every method has; a method adds its switches."""
+
+    #: Trunk, by name or as `module:function` (`vvi.nn.backbone.build`).
+    backbone: str = "resnet50"
+    #: Weights to begin with: none, "imagenet" or a file.
+    weights: str | None = None
+    #: Frames T of a clip.
+    frames: int = 6
+
+
+def check_choices(config: MethodConfig) -> None:
+    """Check the fields of a config that take one of a few values.
+
+    Raises:
+        ValueError: names the first field whose value its `Literal` type does not list.
+    """
+    for name, hint in hints(type(config)).items():
+        allowed, value = literal_values(hint), getattr(config, name)
+        if allowed and value not in allowed:
+            choices = ", ".join(map(repr, allowed))
+            raise ValueError(f"{name}={value!r}: choose from {choices}")
+
+
+def follow_variant(config: MethodConfig, readings: Mapping[str, tuple]) -> None:
+    """Give switches that are None the value of the config's variant, in place.
+
+    Args:
+        config: an instance with a field `variant`.
+        readings: switch -> its value in each variant, in the order in which the type
+            of `variant` lists them.
+    """
+    variants = literal_values(hints(type(config))["variant"])
+    column = variants.index(config.variant)
+    for name, values in readings.items():
+        if getattr(config, name) is None:
+            object.__setattr__(config, name, values[column])
 
 
 def in_main_reading(

@@ -21,7 +21,7 @@ from vvi.losses import batch_hard_triplet
 from vvi.methods.base import Method, Output, Phase, check_clips, in_main_reading
 from vvi.nn import backbone
 from vvi.nn.neck import Neck
-from vvi.nn.places import PerPlace
+from vvi.nn.per_frame import PerFrameLinear
 from vvi.nn.pool import global_average, temporal_mean
 from vvi.nn.recurrent import FloatLSTM
 from vvi.types import Batch, Modality
@@ -108,9 +108,9 @@ class TemporalMemory(nn.Module):
         super().__init__()
         self.eta, self.half_outside = eta, half_outside
         self.lstm = FloatLSTM(dim, dim, num_layers=2, batch_first=True)
-        self.fc = PerPlace(frames, dim, dim, bias=True)
-        self.squeeze = PerPlace(frames, dim, dim // reduction, bias=False)
-        self.excite = PerPlace(frames, dim // reduction, dim, bias=False)
+        self.fc = PerFrameLinear(frames, dim, dim, bias=True)
+        self.squeeze = PerFrameLinear(frames, dim, dim // reduction, bias=False)
+        self.excite = PerFrameLinear(frames, dim // reduction, dim, bias=False)
 
     def gates(self, attention: Tensor) -> Tensor:
         """Frame vectors of the attention branch (B, T, D) -> a gate in 0..1 for every frame and channel (B, T, D): Eq. (2)."""

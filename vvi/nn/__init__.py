@@ -1,1 +1,1 @@
-"""Blocks that methods share: two-stream trunks, pooling, necks."""
+"""Blocks that two or more methods share: trunks, pooling, necks, memory."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vvi.nn.places import PerPlace
+from vvi.nn.per_frame import PerFrameLinear
 from vvi.nn.pool import temporal_mean
 from vvi.nn.recurrent import FloatLSTM
 
@@ -46,12 +46,12 @@ class Aggregation(nn.Module):
         )
         places, hidden = frames if gate == "per_place" else 1, max(8, dim // 16)
         self.fc = (
-            PerPlace(places, dim, dim, bias=True)
+            PerFrameLinear(places, dim, dim, bias=True)
             if attention and gate == "per_place"
             else None
         )
         self.squeeze, self.excite = (
-            (PerPlace(places, dim, hidden), PerPlace(places, hidden, dim))
+            (PerFrameLinear(places, dim, hidden), PerFrameLinear(places, hidden, dim))
             if attention
             else (None, None)
         )

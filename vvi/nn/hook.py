@@ -54,10 +54,11 @@ def load(name: str) -> TwoStream:
         kind = type(net).__name__
         wanted = "a ResNet of torchvision or a vvi.nn.backbone.TwoStream"
         raise ValueError(f"backbone {name} returns a {kind}: it must be {wanted}")
-    found = widths(net, name)
-    said = tuple(net.channels)
-    if found != said:
-        raise ValueError(f"backbone {name}: its channels say {said}, its maps {found}")
+    measured, declared = widths(net, name), tuple(net.channels)
+    if measured != declared:
+        raise ValueError(
+            f"backbone {name}: its channels say {declared}, its maps {measured}"
+        )
     return net
 
 
@@ -80,7 +81,8 @@ def widths(trunk: TwoStream, name: str) -> tuple[int, ...]:
     Raises:
         ValueError: a part does not take the maps of the part before it.
     """
-    training, found = trunk.training, []
+    channels = []
+    training = trunk.training
     trunk.eval()
     maps = torch.zeros(1, 3, 64, 32)
     for part in ("stem", *STAGES):
@@ -91,9 +93,9 @@ def widths(trunk: TwoStream, name: str) -> tuple[int, ...]:
             raise ValueError(f"backbone {name}: {part} fails, {error}") from error
         if not isinstance(maps, Tensor) or maps.ndim != 4:
             raise ValueError(f"backbone {name}: {part} must return maps (N, C, h, w)")
-        found.append(maps.shape[1])
+        channels.append(maps.shape[1])
     trunk.train(training)
-    return tuple(found)
+    return tuple(channels)
 
 
 def fill(trunk: TwoStream, weights: str, name: str) -> None:
@@ -123,42 +125,53 @@ def _existing(weights: str, name: str) -> Path:
     file = Path(weights).expanduser()
     if not file.is_file():
         raise ValueError(
-            f"no weights {weights!r} for {name}: use imagenet (resnet50 only), a file that exists, or none",
+            f"no weights {weights!r} for {name}: "
+            "use imagenet (resnet50 only), a file that exists, or none",
         )
     return file
 
 
 def _as_trunk(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names of a ResNet, or of a trained method, as the names of its trunk."""
-    if inside := {k: v for k, v in tensors.items() if k.startswith("trunk.")}:
-        tensors = {name.removeprefix("trunk."): value for name, value in inside.items()}
+    """Rename tensors of a ResNet, or of a trained method, as those of its trunk."""
+    prefix = "trunk."
+    of_trunk = {k: v for k, v in tensors.items() if k.startswith(prefix)}
+    if of_trunk:
+        tensors = {name.removeprefix(prefix): v for name, v in of_trunk.items()}
     stems = {"conv1": "0", "bn1": "1", "stem": ""}
-    found = {}
+    renamed = {}
     for name, value in tensors.items():
         part, _, rest = name.partition(".")
         if part in stems:
-            own = ".".join(filter(None, (stems[part], rest)))
-            found |= {f"stems.{modality}.{own}": value for modality in MODALITIES}
+            inside = ".".join(filter(None, (stems[part], rest)))
+            for modality in MODALITIES:
+                renamed[f"stems.{modality}.{inside}"] = value
         elif part != "fc":
-            found[name] = value
-    return found
+            renamed[name] = value
+    return renamed
 
 
 def _check(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
+    """Raise CheckpointError unless tensors of a file fit those of the trunk."""
     # files of before torch 0.4 count no batches
     needed = {name for name in own if not name.endswith("num_batches_tracked")}
     shared = sorted(own.keys() & tensors.keys())
-    shapes = []
-    for name in shared:
-        theirs, ours = tuple(tensors[name].shape), tuple(own[name].shape)
-        if theirs != ours:
-            shapes.append(f"{name} {theirs} in place of {ours}")
     problems = {
         "missing": sorted(needed - tensors.keys()),
         "unknown": sorted(tensors.keys() - own.keys()),
-        "of another shape": shapes,
+        "of another shape": _other_shapes(own, tensors, shared),
         "not finite": [name for name in shared if not tensors[name].isfinite().all()],
     }
     for problem, names in problems.items():
         if names:
             raise CheckpointError(f"{problem}: {some(names)}")
+
+
+def _other_shapes(
+    own: dict[str, Tensor], tensors: dict[str, Tensor], shared: list[str]
+) -> list[str]:
+    lines = []
+    for name in shared:
+        theirs, ours = tuple(tensors[name].shape), tuple(own[name].shape)
+        if theirs != ours:
+            lines.append(f"{name} {theirs} in place of {ours}")
+    return lines

@@ -1,4 +1,8 @@
-"""The batch-norm neck between the feature that the triplet sees and the feature that the classifier and the search see."""
+"""The batch-norm neck.
+
+It stands between the feature that the triplet compares and the feature that the
+classifier and the search read.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,14 @@ from torch import Tensor, nn
 
 
 class Neck(nn.Module):
-    """BatchNorm with a frozen zero bias, then a linear classifier without bias. MITML, Sec. 4 (initial values from the released code)."""
+    """BatchNorm with a frozen zero bias, then a linear classifier without bias.
+
+    MITML, Sec. 4 (initial values from the released code).
+
+    Args:
+        dim: width D of the feature.
+        num_ids: classes C.
+    """
 
     def __init__(self, dim: int, num_ids: int):
         super().__init__()
@@ -18,10 +29,10 @@ class Neck(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.001)
 
     def forward(self, feat: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, D) -> normalised feature (N, D) and class scores (N, C)."""
+        """Return normalised features (N, D) and logits (N, C) of features (N, D)."""
         normed = self.norm(feat)
         return normed, self.classifier(normed)
 
     def embed(self, feat: Tensor) -> Tensor:
-        """What the search compares: (N, D) -> (N, D) of unit norm."""
+        """Return what a search compares: (N, D) -> (N, D) of unit norm."""
         return F.normalize(self.norm(feat).float(), dim=1)

@@ -6,10 +6,15 @@ from torch import Tensor
 
 
 def global_average(maps: Tensor) -> Tensor:
-    """Average over the places of a map: (N, C, h, w) -> (N, C)."""
+    """Average over the positions of a map: (N, C, h, w) -> (N, C)."""
     return maps.mean((-2, -1))
 
 
 def temporal_mean(feat: Tensor) -> Tensor:
     """Average over the frames of a clip: (B, T, D) -> (B, D)."""
     return feat.mean(1)
+
+
+def clip_average(maps: Tensor, frames: int) -> Tensor:
+    """Average over positions, then over the frames: (BT, C, h, w) -> (B, C)."""
+    return temporal_mean(global_average(maps).unflatten(0, (-1, frames)))

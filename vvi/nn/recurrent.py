@@ -7,15 +7,26 @@ from torch import Tensor, nn
 
 
 class FloatLSTM(nn.LSTM):
-    """An LSTM in float32 under autocast too: its weights are read once a frame, so half precision saves nothing, and on a CPU its backward pass in bfloat16 costs more than the
-    convolutions gain."""
+    """An LSTM that computes in float32 under autocast too.
+
+    Its weights are read once a frame, so half precision saves nothing, and on a CPU its
+    backward pass in bfloat16 costs more than the convolutions gain.
+    """
 
     def forward(
         self, feat: Tensor, state: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """(B, T, D) with `batch_first` -> states of all frames (B, T, D), and the last hidden and cell state of each layer, all float32."""
-        kind = (
-            "cpu" if feat.is_meta else feat.device.type
-        )  # shapes alone know no autocast
-        with torch.autocast(kind, enabled=False):
+        """Run over the frames of clips, with `batch_first`.
+
+        Args:
+            feat: (B, T, D).
+            state: hidden and cell state to begin with, zeros by default.
+
+        Returns:
+            States of all frames (B, T, D), and the last hidden and cell state of each
+            layer, all in float32.
+        """
+        # tensors on `meta` have no autocast
+        device = "cpu" if feat.is_meta else feat.device.type
+        with torch.autocast(device, enabled=False):
             return super().forward(feat.float(), state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from functools import cache
@@ -22,6 +23,47 @@ def settle(instance: Any) -> None:
         settled = validation.typed(value, hint)
         if settled is not value:
             object.__setattr__(instance, name, settled)
+
+
+def literal_values(hint: Any) -> tuple:
+    """Return the values that a `Literal` type lists, None last where it may be None.
+
+    >>> literal_values(Literal["a", "b"] | None), literal_values(int)
+    (('a', 'b', None), ())
+    """
+    parts = (hint, *get_args(hint))
+    literal = next((part for part in parts if get_origin(part) is Literal), None)
+    if literal is None:
+        return ()
+    optional = (None,) if NoneType in parts else ()
+    return get_args(literal) + optional
+
+
+def field_docs(kind: type) -> dict[str, str]:
+    """Read what `#:` comments above the fields of a dataclass say.
+
+    Returns:
+        Field -> text, those of base classes first; fields without a comment are absent.
+    """
+    docs = {}
+    for base in reversed(kind.__mro__):
+        if "__dataclass_fields__" in vars(base):
+            docs |= _comments(inspect.getsource(base))
+    return docs
+
+
+def _comments(source: str) -> dict[str, str]:
+    """Map fields to the `#:` comments directly above them."""
+    docs, lines = {}, []
+    for line in map(str.strip, source.splitlines()):
+        name, colon, _ = line.partition(":")
+        if line.startswith("#:"):
+            lines.append(line.removeprefix("#:").strip())
+            continue
+        if lines and colon and name.isidentifier():
+            docs[name] = " ".join(lines)
+        lines = []
+    return docs
 
 
 def check_fields(kind: type, values: Mapping[str, Any], bounds: Bounds) -> None:

@@ -42,6 +42,9 @@ MOVED = {
     "workbench": "book.ablation_panel",
     "data.sequences": "video.tracklets",
     "data.tracks": "video.tracking",
+    "nn.fusion": "methods.cmft.parts",
+    "nn.places": "nn.per_frame",
+    "nn.shift": "methods.cmft.streams",
     "plots.source": "book.source",
 }
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torchvision.models.resnet import resnet50
 
+from vvi.methods.cmft import Shifted, Stream, shift
 from vvi.nn import backbone
-from vvi.nn.shift import Shifted, Stream, shift
 
 
 def slow(maps, frames):
@@ -61,7 +61,7 @@ def test_a_stream_is_the_whole_network_with_sixteen_shifted_convolutions():
     assert sum(isinstance(m, Shifted) for m in stream.modules()) == 16
 
 
-def test_without_shifts_a_stream_is_the_trunk_and_with_them_only_the_residual_branch_differs():
+def test_shifts_change_the_residual_branch_of_a_trunk_alone():
     torch.manual_seed(0)
     trunk, clips = backbone.build("micro").eval(), torch.randn(2, 3, 3, 32, 16)
     with torch.no_grad():

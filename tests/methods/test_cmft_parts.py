@@ -3,7 +3,13 @@ import torch
 import torch.nn.functional as F
 
 from vvi.book.figures import operations
-from vvi.nn.fusion import Cascade, CrossAttention, CrossFusion, FusedHead, fit
+from vvi.methods.cmft import (
+    Cascade,
+    CrossAttention,
+    CrossFusion,
+    FusedHead,
+    fit_maps,
+)
 
 RESNET = (64, 256, 512, 1024, 2048)
 SMALL = (16, 32, 64, 128, 192)
@@ -150,7 +156,7 @@ def test_the_cost_of_the_cascade_is_that_of_the_card():
 
 
 def test_attention_costs_what_the_card_says():
-    """Multiplications of one pair of 256x128 frames, products of queries, keys and values among them, as `operations` counts them."""
+    """Multiplications of a pair of 256x128 frames, products of attention included."""
     sizes, found = (
         ((64, 64, 32), (256, 64, 32), (512, 32, 16), (1024, 16, 8), (2048, 16, 8)),
         {},
@@ -178,12 +184,12 @@ def test_attention_costs_what_the_card_says():
 
 def test_a_fused_map_fits_the_next_stage_of_a_resnet_without_a_weight():
     fused = torch.randn(1, 128, 8, 4)
-    assert torch.equal(fit(fused, (8, 4), 128), fused)
+    assert torch.equal(fit_maps(fused, (8, 4), 128), fused)
     assert torch.equal(
-        fit(fused, (8, 4), 256), torch.cat((fused, fused), 1)
+        fit_maps(fused, (8, 4), 256), torch.cat((fused, fused), 1)
     )  # stage 2 to 3: the block twice
     torch.testing.assert_close(
-        fit(fused, (4, 2), 128)[0, 5, 1, 1], fused[0, 5, 2:4, 2:4].mean()
+        fit_maps(fused, (4, 2), 128)[0, 5, 1, 1], fused[0, 5, 2:4, 2:4].mean()
     )  # a stage of stride 2
 
 
@@ -193,7 +199,7 @@ def test_other_widths_take_channels_evenly_from_the_repeated_block(have, wanted)
     repeated = torch.cat([fused] * blocks, 1)
     for c in range(wanted):
         assert torch.equal(
-            fit(fused, (2, 1), wanted)[0, c],
+            fit_maps(fused, (2, 1), wanted)[0, c],
             repeated[0, int(c * have * blocks / wanted)],
         )
 
@@ -226,7 +232,7 @@ def test_the_gate_multiplies_the_next_maps_literally_through_a_sigmoid_or_not_at
         first, last = cascade.blocks
         torch.testing.assert_close(
             cascade(vis, ir),
-            last(vis[4], ir[4], turn(fit(first(vis[3], ir[3]), (4, 2), 192))),
+            last(vis[4], ir[4], turn(fit_maps(first(vis[3], ir[3]), (4, 2), 192))),
         )
     torch.manual_seed(1)
     none = Cascade(SMALL, 2, gate="none")
@@ -240,8 +246,8 @@ def test_what_figures_show_is_what_the_last_block_does():
     torch.manual_seed(0)
     vis, ir = maps(SMALL, ((32, 16), (16, 8), (8, 4), (4, 2), (4, 2)))
     cascade = Cascade(SMALL, 5)
-    shown, (first, last) = cascade.inside(vis, ir), cascade.blocks
-    gate = fit(first(vis[3], ir[3]), (4, 2), 192)
+    shown, (first, last) = cascade.inspect(vis, ir), cascade.blocks
+    gate = fit_maps(first(vis[3], ir[3]), (4, 2), 192)
     torch.testing.assert_close(shown["gate"], gate.abs().mean(1))
     for m in range(2):
         assert shown["gate turned"][m].item() == pytest.approx(
@@ -254,7 +260,7 @@ def test_what_figures_show_is_what_the_last_block_does():
         shown["read by ir"][1, 3, 1], sum(table[1, n, 7] for n in range(8))
     )
     torch.testing.assert_close(shown["read by vis"].mean((1, 2)), torch.ones(2))
-    assert set(Cascade(SMALL, 6, branches=1).inside(vis, ir)) == {"read by vis"}
+    assert set(Cascade(SMALL, 6, branches=1).inspect(vis, ir)) == {"read by vis"}
 
 
 def test_the_fused_head_shares_the_classifier_where_the_widths_agree():

@@ -1,0 +1,188 @@
+"""The two streams of CMFT, Sec. 3: networks with temporal shifts.
+
+Each convolution of a residual branch also sees some channels of the frames next to it,
+without a weight or a multiplication more (TSM, ICCV 2019).
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck
+
+from vvi.nn.backbone import TwoStream
+from vvi.types import Modality
+
+
+def shift(maps: Tensor, frames: int, divisor: int = 8) -> Tensor:
+    """Move channels along time: (BT, C, h, w) -> (BT, C, h, w).
+
+    With q = C // divisor, channels 0..q-1 take those of frame t+1, channels q..2q-1
+    those of frame t-1, and the rest stay. Zeros stand past either end of a clip. A clip
+    of one frame has no neighbours and is left as it is: the released code would blank a
+    quarter of its channels.
+
+    Args:
+        maps: of all frames of B clips.
+        frames: T.
+        divisor: 1 / the share of channels that move in each direction.
+    """
+    if frames == 1:
+        return maps
+    fold = maps.shape[1] // divisor
+    clips = maps.unflatten(0, (-1, frames))
+    out = torch.zeros_like(clips)  # keeps the memory format, unlike torch.cat
+    out[:, :-1, :fold] = clips[:, 1:, :fold]
+    out[:, 1:, fold : 2 * fold] = clips[:, :-1, fold : 2 * fold]
+    out[:, :, 2 * fold :] = clips[:, :, 2 * fold :]
+    return out.flatten(0, 1)
+
+
+class Shifted(nn.Module):
+    """A layer on shifted maps.
+
+    Args:
+        net: the layer, by its name in the checkpoints of TSM.
+        frames: T of the clips that come next.
+    """
+
+    def __init__(self, net: nn.Module, frames: int = 1):
+        super().__init__()
+        self.net, self.frames = net, frames
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Shift maps (BT, C, h, w) and run the layer."""
+        return self.net(shift(maps, self.frames))
+
+
+class Stream(nn.Module):
+    """A whole trunk for one modality, with a stem and stages of its own.
+
+    The first convolution of every residual branch sees shifted maps, the other path of
+    a block does not.
+
+    Args:
+        trunk: copied.
+        modality: whose stem is copied.
+        shifted: whether maps are shifted.
+        last_stride: of the last stage.
+        lender: another stream, whose stages are used from `shared_from` on. They belong
+            to the lender alone.
+        shared_from: 2 for the stem, 3 for layer1 to 6 for layer4, 7 for nothing.
+    """
+
+    def __init__(
+        self,
+        trunk: TwoStream,
+        modality: Modality,
+        shifted: bool = True,
+        last_stride: int = 1,
+        lender: Stream | None = None,
+        shared_from: int = 7,
+    ):
+        super().__init__()
+        # in a tuple, so that it is no submodule
+        self.borrowed = () if lender is None else (lender, shared_from)
+        self.stem = copy.deepcopy(trunk.stems[modality])
+        self.layer1 = copy.deepcopy(trunk.layer1)
+        self.layer2 = copy.deepcopy(trunk.layer2)
+        self.layer3 = copy.deepcopy(trunk.layer3)
+        self.layer4 = copy.deepcopy(trunk.layer4)
+        if last_stride != 1:
+            _set_stride(self.layer4[0], last_stride)
+        if shifted:
+            for stage in self.stages:
+                for block in stage:
+                    # a block of the lender is shifted already, and again below
+                    block.conv1 = Shifted(block.conv1)
+        if lender is not None:
+            self._drop_from(shared_from)
+
+    def _drop_from(self, stage: int) -> None:
+        """Delete the modules from a stage on."""
+        for number in range(max(3, stage), 7):
+            delattr(self, f"layer{number - 2}")
+        if stage == 2:
+            del self.stem
+
+    @property
+    def stages(self) -> tuple[nn.Sequential, ...]:
+        """The four stages after the stem, of this stream or of the lender."""
+        return tuple(getattr(self._owner(n + 2), f"layer{n}") for n in (1, 2, 3, 4))
+
+    @property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """The stem and the four stages, stages 2 to 6."""
+        return self._owner(2).stem, *self.stages
+
+    def _owner(self, stage: int) -> Stream:
+        """Return the stream to which a stage belongs."""
+        if self.borrowed and stage >= self.borrowed[1]:
+            return self.borrowed[0]
+        return self
+
+    def set_frames(self, frames: int) -> None:
+        """Set T of the next clips in every shifted layer."""
+        for part in self.parts:
+            for layer in part.modules():
+                if isinstance(layer, Shifted):
+                    layer.frames = frames
+
+    def forward(self, clips: Tensor) -> list[Tensor]:
+        """Run clips (B, T, 3, H, W) through the stem and the four stages.
+
+        Returns:
+            The maps after each of them, (BT, C, h, w).
+        """
+        self.set_frames(clips.shape[1])
+        maps, last = [], clips.flatten(0, 1)
+        for part in self.parts:
+            last = part(last)
+            maps.append(last)
+        return maps
+
+
+def run_pair(
+    first: Stream, second: Stream, vis: Tensor, ir: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Run clips of both modalities through two streams.
+
+    A part that both share sees both modalities in one batch, so that its norms have
+    the same statistics in training and in a search.
+
+    Args:
+        first: the stream of visible clips.
+        second: the stream of infrared clips.
+        vis: (B, T, 3, H, W).
+        ir: (B, T, 3, H, W).
+
+    Returns:
+        The maps of stem and stages of each modality, five (BT, C, h, w) each.
+    """
+    first.set_frames(vis.shape[1])
+    second.set_frames(ir.shape[1])
+    vis_maps, ir_maps = [], []
+    vis_last, ir_last = vis.flatten(0, 1), ir.flatten(0, 1)
+    for vis_part, ir_part in zip(first.parts, second.parts, strict=True):
+        if vis_part is ir_part:
+            both = vis_part(torch.cat((vis_last, ir_last)))
+            vis_last, ir_last = both.chunk(2)
+        else:
+            vis_last, ir_last = vis_part(vis_last), ir_part(ir_last)
+        vis_maps.append(vis_last)
+        ir_maps.append(ir_last)
+    return vis_maps, ir_maps
+
+
+def _set_stride(block: nn.Module, stride: int) -> None:
+    """Set the stride of both paths of a residual block."""
+    main = block.conv2 if isinstance(block, Bottleneck) else block.conv1
+    main.stride = (stride, stride)
+    if block.downsample is None:
+        # a stage that keeps its width has no projection: every second position, and no
+        # weight
+        block.downsample = nn.MaxPool2d(1, stride)
+    else:
+        block.downsample[0].stride = (stride, stride)

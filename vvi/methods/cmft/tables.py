@@ -1,0 +1,93 @@
+"""Tables of CMFT: row of the paper -> switches and recipe that it changes."""
+
+from __future__ import annotations
+
+from vvi.methods.base import in_main_reading
+
+#: MSRL needs two clips of an identity and modality. As many clips a step as the other
+#: methods see.
+PAIRS = {"identities": 8, "tracklets": 2}
+#: Table 2.
+FUSIONS = {
+    "Score average": {"fusion": "score_avg", "msrl": None},
+    "Score multiplication": {"fusion": "score_mul", "msrl": None},
+    "Feature concatenation": {"fusion": "concat"},
+    "CMFT_S6F": {"start": 6, "branches": 1},
+    # Paper: its numbers are those of row S5 of Table 3, its definition is that of S6
+    "CMFT_D6F": {"start": 6},
+}
+#: Table 5.
+LOSSES = {
+    "MSRL_cosine": {"msrl": "cosine", "mdl": None},
+    "MSRL_euclidean": {"mdl": None},
+    "MDL_hard": {"msrl": None, "mdl": "hard"},
+    "MDL_all": {"msrl": None, "mdl": "all"},
+    "MDL_dyn": {"msrl": None},
+    "MSRL_euclidean+MDL_dyn": {},
+}
+#: From the letter of the paper to the reading that a search can use.
+ALIGNED = {
+    "literal (two whole networks)": {"variant": "paper"},
+    "begun apart": {"variant": "paper", "streams_start": "apart"},
+    "stages 4 to 6 shared": {"variant": "paper", "shared_from": 4},
+    "stages 3 to 6 shared": {"variant": "paper", "shared_from": 3},
+    "triplet across the modalities": {
+        "variant": "paper",
+        "cross": "cmt",
+        "stage2_triplet": True,
+    },
+    "both (main)": {},
+    "both, frames not shifted": {"shift": False},
+    "main, self pairs in a quarter of training": {"self_pair_prob": 0.25},
+    "the same, searched as a pair with itself": {
+        "test_embedding": "self_pair",
+        "self_pair_prob": 0.25,
+    },
+    "neither MSRL nor MDL": {"msrl": None, "mdl": None},
+}
+TABLES: dict[str, dict[str, dict]] = {
+    "Table 2": FUSIONS,
+    "Table 3": {
+        "CMFT_S6": {"start": 6},
+        "CMFT_S5": {},
+        "CMFT_S4": {"start": 4},
+        "CMFT_S3": {"start": 3},
+        "CMFT_S2": {"start": 2},
+    },
+    "Table 4": {
+        "L_CMT": {},
+        "WRT": {"cross": "wrt"},
+        "HCT": {"cross": "hct"},
+        "L_Cross (CMFT)": {"cross": "cross"},
+    },
+    "Table 5": LOSSES,
+    "Table 6": {"CMFT": {}},
+    "Readings": ALIGNED,
+    "Same batches": {"Baseline": {"method": "baseline"}, "CMFT": {}},
+}
+
+
+def _with_pairs(rows: dict[str, dict]) -> dict[str, dict]:
+    """Give each row of a table batches of two pairs of an identity."""
+    return {label: PAIRS | changes for label, changes in rows.items()}
+
+
+ABLATIONS = in_main_reading({table: _with_pairs(TABLES[table]) for table in TABLES})
+#: Table -> the paper's own clock, used at the size of the paper.
+PAPER_RECIPE = {
+    table: dict(epochs=24, milestones=(10, 20), warmup=3, switch=8.0)
+    for table in ABLATIONS
+}
+#: The row that stands for the paper, beside the plain network on equal batches.
+MAIN = ("Same batches", "CMFT")
+#: Tables that are curves over a setting, run on the first seed only.
+SWEEPS = ()
+#: What `vvi tune` may choose.
+TUNED = {
+    "lambda1": (0.1, 0.3, 0.5),
+    "lambda2": (0.3, 0.7, 1.0),
+    "switch": (28.0, 60.0, 120.0),
+    "margin": (0.1, 0.3),
+}
+#: Options that training does not read: runs that differ in nothing else share weights.
+AT_SEARCH = ("test_embedding", "tta")

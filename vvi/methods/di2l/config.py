@@ -1,0 +1,102 @@
+"""Switches of DI2L."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from vvi.methods.base import MethodConfig, check_choices
+
+#: What a switch that is None means in each variant: the paper, or the code of AGW, CAJ
+#: and DDAG on which it stands, since none was released for DI2L itself.
+READINGS = {
+    "paper": dict(
+        rca="rgb",
+        erase_fill="zero",
+        non_local="paper",
+        id_on="final",
+        tri_numerics="exact",
+        tta_flip=False,
+        tri_loss="wrt_sq",
+        dpa_scale="none",
+    ),
+    "released": dict(
+        rca="rgb_released",
+        erase_fill="released",
+        non_local="released",
+        id_on="both",
+        tri_numerics="released",
+        tta_flip=True,
+        tri_loss="wrt_sq",
+        dpa_scale="none",
+    ),
+}
+# "main": a triplet whose gradient does not vanish, and attention that does not start at
+# one stripe
+READINGS["main"] = READINGS["paper"] | dict(tri_loss="wrt", dpa_scale="sqrt")
+
+
+@dataclass(frozen=True)
+class Config(MethodConfig):
+    """Switches of DI2L, those that are None follow `variant`.
+
+    The mean over frames takes any number of them.
+    """
+
+    #: "paper" is the letter of the paper, "released" the code that it stands on, and
+    #: "main" differs from the letter in the triplet and the scale of DPA.
+    variant: Literal["main", "paper", "released"] = "paper"
+    #: The stream of one channel.
+    rca: Literal["off", "rgb", "rgb_released"] | None = None
+    #: How often a frame loses a rectangle. By default half of single images and no
+    #: frame of a clip, as clips follow the augmentation that all methods share.
+    erase: float | None = None
+    #: What fills the rectangle.
+    erase_fill: Literal["zero", "released"] | None = None
+    #: Attention among the pixels of a map.
+    non_local: Literal["off", "paper", "released"] | None = None
+    #: Pooling over positions: the generalised mean, or the average.
+    pool: Literal["gem", "avg"] = "gem"
+    #: Attention among stripes (DPA).
+    dpa: bool = True
+    #: Stripes of DPA, from the head down. Paper: gives no number.
+    parts: int = 3
+    #: Whether DPA adds the global feature.
+    dpa_residual: Literal["bn_global", "none"] = "bn_global"
+    #: Weights of the mean over refined stripes.
+    dpa_weights: Literal["learned", "uniform"] = "learned"
+    #: "sqrt" divides the scores of DPA by the root of their width, without which their
+    #: softmax picks one stripe.
+    dpa_scale: Literal["none", "sqrt"] | None = None
+    #: Identity loss.
+    id_loss: Literal["focal", "ce"] = "focal"
+    #: Exponent of the focal loss, Eq. (5).
+    focal_gamma: float = 2.0
+    #: Identity loss on the final feature, or on "both" it and the global one.
+    id_on: Literal["final", "both"] | None = None
+    #: Triplet: batch-hard (margin 0.3), that of AGW ("wrt"), or that of CAJ, Eq. (6).
+    tri_loss: Literal["hard", "wrt", "wrt_sq"] | None = None
+    #: Weight of the triplet.
+    lambda_tri: float = 1.0
+    #: Feature that the triplet compares: before the neck ("global") or after DPA.
+    tri_on: Literal["global", "final"] = "global"
+    #: How the weighted triplet is computed: the equation, or the released code.
+    tri_numerics: Literal["exact", "released"] | None = None
+    #: Whether frames are averaged as pooled vectors or as maps.
+    tap: Literal["vector", "map"] = "vector"
+    #: Whether a search averages a clip and its mirror image.
+    tta_flip: bool | None = None
+
+    def __post_init__(self):
+        check_choices(self)
+
+    def settled(self) -> Config:
+        """Return the same config with every None replaced by what it means."""
+        values = {}
+        for name, value in READINGS[self.variant].items():
+            if getattr(self, name) is None:
+                values[name] = value
+        erase = self.erase
+        if erase is None:
+            erase = 0.5 * (self.frames == 1)
+        return replace(self, erase=erase, **values)

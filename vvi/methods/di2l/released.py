@@ -1,0 +1,72 @@
+"""What the released code of AGW and CAJ does otherwise than the paper.
+
+No code was released for DI2L itself. `NonLocal(narrow=True)` is the third of these.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vvi.data.transforms import constant
+from vvi.losses import distances, same_identity
+
+#: Weights of R, G and B for each choice of `one_channel_released`.
+CHANNELS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0.2989, 0.5870, 0.1140))
+#: Choice that leaves a clip as it is.
+UNCHANGED = 4
+#: Squared gaps are cut here, so that the worst anchors get no gradient.
+LARGEST_SQUARE = 88
+
+
+def one_channel_released(clips: Tensor, choice: Tensor) -> Tensor:
+    """Show one channel as released, which works on normalised values.
+
+    Args:
+        clips: normalised (B, T, 3, H, W).
+        choice: 0..2 copies R, G or B, 3 the grey of all, 4 changes nothing, (B,).
+
+    Returns:
+        Clips of the same shape.
+    """
+    weights = constant(CHANNELS, clips.device)[choice.clamp(max=3)]
+    mixed = (clips * weights[:, None, :, None, None]).sum(2, keepdim=True)
+    unchanged = (choice == UNCHANGED)[:, None, None, None, None]
+    return torch.where(unchanged, clips, mixed)
+
+
+def released_triplet(
+    feat: Tensor, ids: Tensor, squared: bool = True
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Compute the weighted triplet as released.
+
+    An anchor is its own positive. Weights of negatives are not shifted before the
+    exponential, so that far from everybody they sum to less than one. Squares above 88
+    are cut, and those anchors get no gradient.
+
+    Args:
+        feat: features (N, D).
+        ids: identities (N,).
+        squared: as in `vvi.losses.weighted_triplet`.
+
+    Returns:
+        A scalar, and how much its oddities matter: "anchors cut", the share of anchors
+        whose square is cut, and "negative weight", the mean sum of weights.
+    """
+    same, dist = same_identity(feat, ids), distances(feat, feat)
+    pull = _to_sum_one((dist - (dist * same).amax(1, keepdim=True)).exp() * same)
+    push = _to_sum_one((-dist).exp() * ~same)
+    gap = ((pull - push) * dist).sum(1)
+    square = gap.square()
+    odd = {
+        "anchors cut": (square > LARGEST_SQUARE).float().mean(),
+        "negative weight": push.sum(1).mean(),
+    }
+    if squared:
+        gap = gap.sign() * square.clamp(max=LARGEST_SQUARE)
+    return F.softplus(gap).mean(), odd
+
+
+def _to_sum_one(weights: Tensor) -> Tensor:
+    return weights / (weights.sum(1, keepdim=True) + 1e-6)

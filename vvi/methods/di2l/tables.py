@@ -1,0 +1,61 @@
+"""Tables of DI2L: row of the paper -> switches and data that it changes."""
+
+from __future__ import annotations
+
+from vvi.methods.base import in_main_reading
+
+AGW = dict(rca="off", erase=0.0, dpa=False, id_loss="ce", tri_loss="wrt")
+CAJ = dict(dpa=False, id_loss="ce")
+DPA = dict(id_loss="ce")
+# the paper's batch: 8 x 4 images of each stream
+SYSU = dict(layout="sysu-mm01", frames=1, identities=8, tracklets=4)
+REGDB = dict(layout="regdb", frames=1, identities=8, tracklets=4)
+
+TABLES: dict[str, dict[str, dict]] = {
+    "Table 2": {"Baseline": CAJ, "Baseline+DPA": DPA, "Baseline+DPA+I2L": {}},
+    "Parts of the baseline": {
+        "AGW": AGW,
+        "no augmented stream": CAJ | {"rca": "off"},
+        "no non-local blocks": CAJ | {"non_local": "off"},
+        "CAJ": CAJ,
+    },
+    "Readings": {
+        "main": {},
+        "literal": {"variant": "paper"},
+        "released parts": {"variant": "released"},
+        "triplet squared": {"tri_loss": "wrt_sq"},
+        "DPA not scaled": {"dpa_scale": "none"},
+        "Baseline, triplet squared": CAJ | {"tri_loss": "wrt_sq"},
+    },
+    "Fig. 2(b)": {
+        "gamma=0": {"focal_gamma": 0.0},
+        "gamma=1": {"focal_gamma": 1.0},
+        "gamma=2": {},
+        "gamma=5": {"focal_gamma": 5.0},
+    },
+    "SYSU-MM01 (images)": {
+        "AGW": SYSU | AGW,
+        "Baseline": SYSU | CAJ,
+        "Baseline+DPA": SYSU | DPA,
+        "Baseline+DPA+I2L": SYSU,
+    },
+    "RegDB (images)": {"AGW": REGDB | AGW, "CAJ": REGDB | CAJ, "DI2L": REGDB},
+}
+ABLATIONS = in_main_reading(TABLES)
+#: The row that stands for the paper.
+MAIN = ("Table 2", "Baseline+DPA+I2L")
+#: Tables that are curves over a setting, run on the first seed only.
+SWEEPS = ("Fig. 2(b)",)
+#: Tables of ten trials, each a model of its own: seeds 0 to 9.
+TRIALS = ("RegDB (images)",)
+#: Table -> the paper's schedule, used at the size of the paper.
+PAPER_RECIPE = {
+    table: dict(epochs=120, milestones=(20, 50))
+    for table in ("SYSU-MM01 (images)", "RegDB (images)")
+}
+#: What `vvi tune` may choose.
+TUNED = {
+    "lambda_tri": (0.3, 1.0, 3.0),
+    "focal_gamma": (0.5, 1.0, 2.0, 3.0),
+    "parts": (1, 2, 3, 4),
+}

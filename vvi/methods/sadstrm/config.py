@@ -1,0 +1,73 @@
+"""Switches of SADSTRM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vvi.methods.base import MethodConfig, check_choices, follow_variant
+
+InSearch = Literal["self", "bypass", "cross_stem"]
+#: What a switch that is None means in each variant: (main, paper).
+READINGS = {
+    "optim_mode": ("joint", "alternating"),
+    "supervised": ("dual", "fused"),
+}
+
+
+@dataclass(frozen=True)
+class Config(MethodConfig):
+    """Switches of SADSTRM, those that are None follow `variant`."""
+
+    #: "paper" is the letter of the paper. "main" supervises the feature that a search
+    #: compares and takes all objectives in one step.
+    variant: Literal["main", "paper"] = "paper"
+    #: The attack (ASAM).
+    asam: bool = True
+    #: Attention between the modalities (CMCA).
+    cmca: bool = True
+    #: Stripe relations (FRM-STIG): "fr_e_ti" has no gate, "no_spa" a gate that reads
+    #: its own stripe only.
+    stig: Literal["none", "fr_e_ti", "no_spa", "full"] = "full"
+    #: Objectives in turn (Algorithm 1), or in one step (Eq. 17).
+    optim_mode: Literal["alternating", "joint"] | None = None
+    #: To which clip a clip attends in training: the same person in the other modality
+    #: as in the paper, another person, itself, or itself for half of the clips.
+    partner: Literal["person", "stranger", "self", "half"] = "person"
+    #: What the losses of the defender read: the fused feature, as printed, or the mean
+    #: of its losses and those of the feature that a search compares ("dual").
+    supervised: Literal["fused", "dual"] | None = None
+    #: Whether the defender still learns in Step II.
+    asam_stage2: Literal["def+att", "att"] = "def+att"
+    #: Epoch in which Step II begins, of 200.
+    step_two: float = 150
+    #: Weight of the attacker's identity loss, Eq. (17).
+    lambda_1: float = 1.0
+    #: Weight of the defender's identity loss and triplet, Eq. (17).
+    lambda_2: float = 0.5
+    #: Weight of the stripes' identity loss, Eq. (17).
+    lambda_3: float = 0.5
+    #: Distances of the triplet: Euclidean before the neck, or squared after it, which
+    #: is Eq. (10) as printed.
+    triplet_form: Literal["euclid_pre_bn", "squared_post_bn"] = "euclid_pre_bn"
+    #: Margin of the triplet.
+    margin: float = 0.3
+    #: Which maps form the queries of CMCA: those that it refines, or the other ones.
+    cmca_query: Literal["self", "other"] = "self"
+    #: What stands in for the other modality in a search: the clip itself, nothing, or
+    #: the clip through the stem of the other modality.
+    cmca_test: InSearch = "self"
+    #: Whether stripes are cut from the maps before or after CMCA.
+    stig_input: Literal["pre_cmca", "post_cmca"] = "pre_cmca"
+    #: Stripes K.
+    parts: int = 6
+    #: Layers of both LSTMs.
+    lstm_layers: int = 1
+
+    def __post_init__(self):
+        if self.variant == "released":
+            raise ValueError(
+                "variant='released': choose from 'main', 'paper', no code was released"
+            )
+        check_choices(self)
+        follow_variant(self, READINGS)

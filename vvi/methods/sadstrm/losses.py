@@ -1,0 +1,47 @@
+"""Losses of SADSTRM, which has its triplet from `vvi.losses` by default."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from vvi.losses import exact_distances, hinges, same_identity
+
+
+def attack_loss(vis: Tensor, ir: Tensor) -> Tensor:
+    """Measure how decided the defender's classifier is about attacked clips: Eq. (3).
+
+    Logits (B, M) of both modalities -> scalar. The least value is 2 log M, where all
+    classes are equally likely.
+    """
+    return -(F.log_softmax(vis, 1).mean() + F.log_softmax(ir, 1).mean())
+
+
+def two_modality_ce(vis: Tensor, ir: Tensor, ids: Tensor) -> Tensor:
+    """Add the identity losses of both modalities: Eqs. (5), (9) and (16).
+
+    Args:
+        vis: logits (B, M) of visible clips.
+        ir: logits (B, M) of infrared clips.
+        ids: classes (B,).
+
+    Returns:
+        A scalar, the sum of two means and so twice the mean over all clips.
+    """
+    return F.cross_entropy(vis, ids) + F.cross_entropy(ir, ids)
+
+
+def squared_triplet(feat: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor:
+    """Compute the batch-hard triplet of squared distances: Eq. (10) as printed.
+
+    Args:
+        feat: features (N, D).
+        ids: identities (N,).
+        margin: of the hinge.
+
+    Returns:
+        The mean over anchors, a scalar.
+    """
+    same = same_identity(feat, ids)
+    squared = exact_distances(feat, feat).square()
+    return hinges(squared, same, margin).mean()
