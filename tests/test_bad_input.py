@@ -690,9 +690,9 @@ call(
     "huge",
 )
 for content, *words in (
-    ("[]", "RunConfig is made of fields by name, not of []"),
-    ("null", "RunConfig is made of fields by name, not of None"),
-    ('{"data": 3}', "DataConfig is made of fields by name, not of 3"),
+    ("[]", "RunConfig needs fields by name, not []"),
+    ("null", "RunConfig needs fields by name, not None"),
+    ('{"data": 3}', "DataConfig needs fields by name, not 3"),
     ('{"recipe": {"colour": 1}}', "Recipe has no field colour"),
     ('{"seed": "x"}', "seed='x'", "a whole number"),
     ('{"options": 3}', "options=3", "values by name"),
@@ -965,33 +965,33 @@ for name, changes, *words in (
     (
         "identities too few",
         {"query_ids": [1, 2]},
-        "query_ids must be whole numbers of shape (3,)",
+        "query_ids must be integers of shape (3,)",
         "(2,)",
     ),
     (
         "identities half",
         {"gallery_ids": [1.5, 2, 3, 4, 5]},
-        "gallery_ids must be whole numbers",
+        "gallery_ids must be integers",
         "float64",
     ),
     (
         "identities undefined",
         {"query_ids": [1, np.nan, 3]},
-        "query_ids must be whole numbers",
+        "query_ids must be integers",
     ),
     (
         "identities by name",
         {"query_ids": ["a", "b", "c"]},
-        "query_ids must be whole numbers",
+        "query_ids must be integers",
         "<U1",
     ),
     (
         "cameras in a table",
         {"gallery_cams": np.ones((5, 1), int)},
-        "gallery_cams must be whole numbers of shape (5,)",
+        "gallery_cams must be integers of shape (5,)",
         "(5, 1)",
     ),
-    ("no camera", {"query_cams": None}, "query_cams must be whole numbers", "object"),
+    ("no camera", {"query_cams": None}, "query_cams must be integers", "object"),
     (
         "nobody to be found",
         {"query_ids": [7, 8, 9]},
@@ -1542,7 +1542,7 @@ for file, name, change, *words in (
         "record.json",
         "config null",
         odd(config=None),
-        "RunConfig is made of fields by name",
+        "RunConfig needs fields by name",
     ),
     (
         "record.json",

@@ -448,7 +448,7 @@ def frames(
     if pixels != "files":
         reader.build(found.train, progress)
     if pixels == "resident":
-        reader.resident(device)
+        reader.to_device(device)
     return reader
 
 
