@@ -194,8 +194,8 @@ for kind, entry in (
 
 
 for kind, options, *words in (
-    ("vcm", {"min_seq_len": "2"}, "min_seq_len must be a whole number, got '2'"),
-    ("vcm", {"min_seq_len": None}, "min_seq_len must be a whole number, got None"),
+    ("vcm", {"min_seq_len": "2"}, "min_seq_len must be an integer >= 1, got '2'"),
+    ("vcm", {"min_seq_len": None}, "min_seq_len must be an integer >= 1, got None"),
     ("vcm", {"strict": "no"}, "strict must be true or false, got 'no'"),
     ("sysu", {"strict": 1}, "strict must be true or false, got 1"),
     ("sysu", {"trial": 1.0}, "trial must be one of 0, 1,", "got 1.0"),
@@ -204,7 +204,7 @@ for kind, options, *words in (
     ("regdb", {"trial": 1.0}, "trial must be in 1..10, got 1.0"),
     ("regdb", {"trial": "1"}, "trial must be in 1..10, got 1"),
     ("vcm", {"foreign": "move"}, "foreign must be keep or drop, got 'move'"),
-    ("vcm", {"min_seq_len": True}, "min_seq_len must be a whole number, got True"),
+    ("vcm", {"min_seq_len": True}, "min_seq_len must be an integer >= 1, got True"),
     ("campus", {"auxiliary": 1}, "auxiliary must be true or false, got 1"),
     ("campus", {"strict": "yes"}, "strict must be true or false, got 'yes'"),
 ):
@@ -2420,7 +2420,7 @@ for name, make, options, *words in (
         "a minimum that is a word",
         lambda root: toys.vcm(root),
         ["--set", "min_seq_len=two"],
-        "min_seq_len must be a whole number, got 'two'",
+        "min_seq_len must be an integer >= 1, got 'two'",
     ),
     (
         "a trial that is true",
