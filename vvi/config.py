@@ -106,7 +106,8 @@ class Recipe:
     tracklets: int = 2
     #: Length of a run on the paper's clock, whatever its number of steps.
     epochs: int = 200
-    #: Optimiser steps spread over `epochs`; None makes an epoch one pass of the sampler.
+    #: Optimiser steps spread over `epochs`; None makes an epoch one pass of the
+    #: sampler.
     steps: int | None = None
     optimiser: Literal["sgd", "adamw"] = "sgd"
     #: Peak learning rate.
@@ -126,8 +127,8 @@ class Recipe:
     schedule: Schedule = "steps"
     #: Length of the warm-up in steps, in place of `warmup`.
     warmup_steps: int | None = None
-    #: Share of the run at which each milestone is reached, so that whatever a paper ties
-    #: to an epoch stays on the same side of each drop. Empty keeps equal epochs.
+    #: Share of the run at which each milestone is reached, so that whatever a paper
+    #: ties to an epoch stays on the same side of each drop. Empty keeps equal epochs.
     drops: tuple[float, ...] = ()
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
@@ -169,7 +170,7 @@ class RunConfig:
         check_fields(RunConfig, vars(self), _BOUNDS)
 
     def to_json(self) -> str:
-        """Return canonical JSON: sorted keys, no spaces, `_LATER_FIELDS` only if set."""
+        """Return canonical JSON: sorted keys, no spaces, later fields only if set."""
         content = asdict(self) | {"options": dict(self.options)}
         for name, default in _LATER_FIELDS.items():
             if content["data"][name] == default:
@@ -178,7 +179,7 @@ class RunConfig:
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits of the canonical JSON, the name of the run folder."""
+        """Twelve hexadecimal digits of the JSON, the name of the run folder."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
 
@@ -200,9 +201,9 @@ def change(config: RunConfig, /, **changes: Any) -> RunConfig:
     """Copy a config with some fields changed, named without their dataclass.
 
     `change(config, frames=4, lr=0.01, variant="released")` looks each name up in
-    `RunConfig`, `DataConfig` and `Recipe`, in this order. `data_seed` means `data.seed`,
-    and every other name is an option of the method, checked by `methods.config`.
-    A list becomes a tuple.
+    `RunConfig`, `DataConfig` and `Recipe`, in this order. `data_seed` means
+    `data.seed`, and every other name is an option of the method, checked by
+    `methods.config`. A list becomes a tuple.
 
     Raises:
         ValueError: naming a value that does not fit.

@@ -5,8 +5,8 @@ ranks of the right items. Each row of similarities is therefore sorted as plain 
 and the few right items are located in it by bisection. Similarities exist for one block
 of queries at a time. The same code serves NumPy and torch tensors on a GPU.
 
-Ties: equal scores rank in gallery order. The rank of a right item is 1 + kept items with
-a higher score + kept items with an equal score that come earlier in the gallery.
+Ties: equal scores rank in gallery order. The rank of a right item is 1 + kept items
+with a higher score + kept items with an equal score that come earlier in the gallery.
 
 Rules: `vcm` (HITSZ-VCM) removes, for each query, the gallery items of the same identity
 and the same camera. `sysu` (SYSU-MM01) removes all of camera 2 for a query of camera 3,
@@ -99,8 +99,8 @@ def retrieval_metrics(
         The scores, per query and on average.
 
     Raises:
-        ValueError: features hold NaN or infinity, shapes do not fit, a side is empty, or
-            no query has a match.
+        ValueError: features hold NaN or infinity, shapes do not fit, a side is empty,
+            or no query has a match.
 
     >>> query, gallery = [[1, 0], [0, 1]], [[2, 1], [1, 9], [1, 1]]
     >>> m = retrieval_metrics(query, gallery, [7, 8], [7, 8, 7], [1, 1], [2, 2, 2])
@@ -126,8 +126,8 @@ def from_similarity(
         gallery_cams: cameras (G,), integers.
         rule: which gallery items are removed (see above).
 
-    Two infrared queries, three visible tracklets. The second query loses its best hit to
-    the camera rule:
+    Two infrared queries, three visible tracklets. The second query loses its best hit
+    to the camera rule:
 
     >>> similarity = np.array([[0.9, 0.2, 0.8], [0.5, 0.9, 0.4]])
     >>> labels = ([503, 510], [503, 510, 510], [4, 3], [3, 3, 12])
@@ -297,7 +297,7 @@ def _is_integral(values: np.ndarray) -> bool:
 
 
 def _check_sysu_cameras(query: np.ndarray, gallery: np.ndarray) -> None:
-    """Refuse cameras of SYSU-MM01 that are not numbered 1 to 6, as its rule has them."""
+    """Refuse cameras not numbered 1 to 6, as the rule of SYSU-MM01 expects them."""
     odd = np.setdiff1d(np.concatenate([query, gallery]), np.arange(1, 7))
     if len(odd):
         known = "rule 'sysu' knows the cameras of SYSU-MM01 as 1 to 6, 3 and 6 infrared"
@@ -312,7 +312,8 @@ def _products(
 
     Similarities are cosines up to a positive factor per query, which leaves the ranking
     as it is. The gallery norms divide the product, so the gallery is not copied and
-    small integers keep exact ties. Queries of extreme norm are scaled by a power of two.
+    small integers keep exact ties. Queries of extreme norm are scaled by a power of
+    two.
     """
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk {chunk}: at least one query per block")

@@ -1,8 +1,8 @@
 """Words and records that every module shares.
 
-Shape letters of all docstrings: B clips, T frames, P identities, K tracklets per identity
-and modality, C channels, D embedding, N tokens, h w map size, H W frame size, Q queries,
-G gallery items. Visible always comes before infrared.
+Shape letters of all docstrings: B clips, T frames, P identities, K tracklets per
+identity and modality, C channels, D embedding, N tokens, h w map size, H W frame size,
+Q queries, G gallery items. Visible always comes before infrared.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """BUPTCampus: video tracklets from six cameras that film in both modalities at once.
 
 Images lie in `<root>/DATA/<identity>/<IR|RGB>/<camera>/`. `data_paths.json` names the
-frames of every tracklet. The lists hold one line `identity modality camera tracklet` for
-each tracklet that is trained on (`train.txt`, `train_auxiliary.txt`), is a query
-(`query.txt`) or in the gallery (`gallery.txt`). Folders follow from the lists, so nothing
-here opens an image. No gallery item is removed, and no tracklet is too short.
+frames of every tracklet. The lists hold one line `identity modality camera tracklet`
+for each tracklet that is trained on (`train.txt`, `train_auxiliary.txt`), is a query
+(`query.txt`) or in the gallery (`gallery.txt`). Folders follow from the lists, so
+nothing here opens an image. No gallery item is removed, and no tracklet is too short.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def survey(
         strict: as in `read`.
 
     Returns:
-        A survey that lists the tracklets of "train", "auxiliary", "query" and "gallery".
+        A survey of the parts "train", "auxiliary", "query" and "gallery".
     """
     root, faults = open_root(root, strict)
     if not isinstance(auxiliary, bool):

@@ -8,9 +8,9 @@ import numpy as np
 def parts(length: int, frames: int) -> np.ndarray:
     """Split a tracklet into equal parts, one for each frame of a clip.
 
-    The end is padded with the last frame, so a tracklet of fewer than T frames gives all
-    of them followed by copies of the last. Section 5 of the MITML paper; the padding is
-    that of the released code.
+    The end is padded with the last frame, so a tracklet of fewer than T frames gives
+    all of them followed by copies of the last. Section 5 of the MITML paper; the
+    padding is that of the released code.
 
     Args:
         length: frames of the tracklet.

@@ -36,8 +36,8 @@ def read(
     """Read the pictures of a folder, in the order of their names.
 
     A picture at the top is a tracklet of one frame. Below it, each folder with pictures
-    is a tracklet, and in `person/tracklet/` the first folder is the identity. Frames are
-    ordered by the numbers in their names, 2 before 10.
+    is a tracklet, and in `person/tracklet/` the first folder is the identity. Frames
+    are ordered by the numbers in their names, 2 before 10.
 
     Args:
         source: the folder, or a single picture.
@@ -45,8 +45,9 @@ def read(
         camera: of all pictures, if known.
 
     Returns:
-        The tracklets, and a table with one row for each: `name` (path below the folder),
-        `identity` and `camera` (text, empty where unknown), `modality`, `frames`.
+        The tracklets, and a table with one row for each: `name` (path below the
+        folder), `identity` and `camera` (text, empty where unknown), `modality`,
+        `frames`.
 
     Raises:
         DataError: there is no such folder, it holds no picture, or it is a data set.

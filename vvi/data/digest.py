@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import time
@@ -45,7 +46,7 @@ class Listing:
     @property
     def paths(self) -> list[Path]:
         """Every listed path, in the order of the lists."""
-        return [path for tracklet in self.tracklets for path in tracklet.paths]
+        return list(itertools.chain.from_iterable(t.paths for t in self.tracklets))
 
     @property
     def images(self) -> list[Path]:

@@ -6,6 +6,7 @@ A reader collects all of them before it raises the first. List files are read he
 from __future__ import annotations
 
 import codecs
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -153,7 +154,7 @@ class Survey:
 
     def tracklets(self) -> list[Tracklet]:
         """Return the listed tracklets of all parts."""
-        return [tracklet for part in self.listed.values() for tracklet in part]
+        return list(itertools.chain.from_iterable(self.listed.values()))
 
 
 def open_root(root: str | Path, strict: bool | None = None) -> tuple[Path, Faults]:

@@ -1,16 +1,16 @@
 """The one image decoder, so that readers, checks, caches and figures see equal pixels.
 
-The first bytes of a file decide how it is read, whatever its name says. Pixels are what a
-viewer shows: rotated as EXIF asks, grey and palettes as colours, transparency as black,
-the first image of several.
+The first bytes of a file decide how it is read, whatever its name says. Pixels are what
+a viewer shows: rotated as EXIF asks, grey and palettes as colours, transparency as
+black, the first image of several.
 
 Depth: every image is scaled linearly to 0..255, and white is the largest value of its
-depth. A file of 16 bits often holds fewer, right-aligned, as sensors give them. Its depth
-is the smallest of 10, 12, 14 and 16 bits that holds its largest value and those of the
-other such images of its folder, so that all frames of a folder are scaled alike. If all
-values are multiples of 16 or of 257, the image was widened from fewer bits and uses the
-whole range. Depths that a file declares itself (TIFF) are believed. Numbers without a
-white (floats, 32-bit and signed integers) are refused.
+depth. A file of 16 bits often holds fewer, right-aligned, as sensors give them. Its
+depth is the smallest of 10, 12, 14 and 16 bits that holds its largest value and those
+of the other such images of its folder, so that all frames of a folder are scaled alike.
+If all values are multiples of 16 or of 257, the image was widened from fewer bits and
+uses the whole range. Depths that a file declares itself (TIFF) are believed. Numbers
+without a white (floats, 32-bit and signed integers) are refused.
 """
 
 from __future__ import annotations

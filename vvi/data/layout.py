@@ -30,7 +30,7 @@ EXPECTED = (
     "list files in info/ or here (hitsz-vcm), cam1..cam6 and exp/ (sysu-mm01), "
     "idx/, Visible/, Thermal/ (regdb) or data_paths.json, DATA/ (buptcampus)"
 )
-#: Sets that are not read here -> entries that identify them. One tuple must be complete.
+#: Sets that are not read here -> entries that identify them, all of one tuple.
 FOREIGN = {
     "MARS": [("bbox_train",), ("bbox_test",)],
     "LLCM": [("vis", "nir"), ("test_vis",), ("test_nir",)],

@@ -6,6 +6,7 @@ worker may load it, and a resumed run sees what the interrupted one would have s
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -114,13 +115,13 @@ class Frames:
         """Decode every frame once into `<cache>/<key>.u8`, or reuse that file.
 
         The key is a digest of the image files, so a changed image is decoded anew and a
-        copied folder is not. The manifest is written last, so an interrupted build never
-        reads as complete, and the next one resumes it. Of several processes that need
-        one file, one decodes and the others wait.
+        copied folder is not. The manifest is written last, so an interrupted build
+        never reads as complete, and the next one resumes it. Of several processes that
+        need one file, one decodes and the others wait.
         """
         if self.folder is None:
             raise ValueError("Frames has no cache folder to build in")
-        paths = [path for tracklet in tracklets for path in tracklet.paths]
+        paths = list(itertools.chain.from_iterable(t.paths for t in tracklets))
         shape = (len(paths), 3, *self.size)
         content = digest.of_images(paths, self.folder)[:16]
         name = f"{content}-{images.VERSION}-{self.size[0]}x{self.size[1]}"
@@ -307,7 +308,7 @@ test_clips.__test__ = False
 
 
 def _to_device(values: Tensor | np.ndarray, device: torch.device | str) -> Tensor:
-    """Move values to a device, from pinned memory so that a GPU copies without a sync."""
+    """Move values to a device, from pinned memory so that a GPU needs no sync."""
     values = torch.as_tensor(values)
     if torch.device(device).type == "cuda" and values.device.type == "cpu":
         values = values.pin_memory()

@@ -1,9 +1,9 @@
 """RegDB: single images of people, visible and thermal, in ten trials.
 
 `<root>/idx/{train,test}_{visible,thermal}_{trial}.txt` list `<relative path> <label>`.
-Images lie in `<root>/{Visible,Thermal}/<identity>/`. Each trial trains and tests on other
-identities. A label counts the identities of one trial and split from 0, the same for both
-modalities. It is not the identity.
+Images lie in `<root>/{Visible,Thermal}/<identity>/`. Each trial trains and tests on
+other identities. A label counts the identities of one trial and split from 0, the same
+for both modalities. It is not the identity.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def survey(root: str | Path, trial: int = 1, strict: bool | None = None) -> Surv
         return Survey(None, faults)
     files = {key: root / name for key, name in names.items()}
     items = _read_items(root, files, faults)
-    # a line that could not be read leaves a gap in the labels that is no fault of theirs
+    # an unreadable line leaves a gap in the labels, which is not reported again
     complete = not faults.errors
     classes = {s: _classes(s, files, items, complete, faults) for s in SPLITS}
     _check_disjoint(files, items, classes, trial, faults)

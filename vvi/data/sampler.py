@@ -37,8 +37,8 @@ class Draw:
 class IdentitySampler:
     """Draws the clips of a step: `identities` x `tracklets` of each modality.
 
-    Identities are drawn without replacement in a batch, tracklets with replacement in an
-    identity. An epoch is floor(min(N_vis, N_ir) / (P K)) steps (released MITML).
+    Identities are drawn without replacement in a batch, tracklets with replacement in
+    an identity. An epoch is floor(min(N_vis, N_ir) / (P K)) steps (released MITML).
     """
 
     def __init__(

@@ -469,7 +469,7 @@ def _official_gallery(
 
 
 def _permutations(cells: np.ndarray, camera: int, identity: int) -> np.ndarray:
-    """Return the (10, images) matrix of a camera and identity, empty if it is missing."""
+    """Return the (10, images) matrix of a camera and identity, empty if missing."""
     people = cells.ravel()[camera - 1].ravel() if camera <= cells.size else np.empty(0)
     return people[identity - 1] if identity <= people.size else np.empty(0)
 
@@ -486,8 +486,8 @@ class Arrays:
     def tracklets(self) -> tuple[Tracklet, ...]:
         """Return visible rows, then infrared rows, in the order of the files.
 
-        Row 7 of `x.npy` has the path `x.npy/7`, which `vvi.data.images.array_row` reads.
-        The camera is 0, as the arrays do not hold it.
+        Row 7 of `x.npy` has the path `x.npy/7` (see `vvi.data.images.array_row`). The
+        camera is 0, as the arrays do not hold it.
         """
         tracklets = []
         for modality in MODALITIES:
@@ -501,8 +501,8 @@ class Arrays:
 def train_arrays(root: str | Path) -> Arrays:
     """Open the four `.npy` files that the released preprocessing writes.
 
-    They may lie in `root`, beside it with its name as a prefix (the released script omits
-    the slash), or in the folder that holds `ori_data`.
+    They may lie in `root`, beside it with its name as a prefix (the released script
+    omits the slash), or in the folder that holds `ori_data`.
 
     Raises:
         DataError: naming the first fault.

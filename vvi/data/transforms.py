@@ -5,6 +5,7 @@ Frames stay uint8 while crop and flip move bytes. One float pass normalises at t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -192,7 +193,7 @@ def augment(
     if isinstance(clips, Tensor):
         frames, device = clips.flatten(0, 1), clips.device
     else:
-        frames, device = [frame for clip in clips for frame in clip], "cpu"
+        frames, device = list(itertools.chain.from_iterable(clips)), "cpu"
     draws = [
         _per_frame(values, (batch, length), device) for values in (top, left, mirror)
     ]
