@@ -194,8 +194,8 @@ for kind, entry in (
 
 
 for kind, options, *words in (
-    ("vcm", {"min_seq_len": "2"}, "min_seq_len must be a whole number, got '2'"),
-    ("vcm", {"min_seq_len": None}, "min_seq_len must be a whole number, got None"),
+    ("vcm", {"min_seq_len": "2"}, "min_seq_len must be an integer >= 1, got '2'"),
+    ("vcm", {"min_seq_len": None}, "min_seq_len must be an integer >= 1, got None"),
     ("vcm", {"strict": "no"}, "strict must be true or false, got 'no'"),
     ("sysu", {"strict": 1}, "strict must be true or false, got 1"),
     ("sysu", {"trial": 1.0}, "trial must be one of 0, 1,", "got 1.0"),
@@ -204,7 +204,7 @@ for kind, options, *words in (
     ("regdb", {"trial": 1.0}, "trial must be in 1..10, got 1.0"),
     ("regdb", {"trial": "1"}, "trial must be in 1..10, got 1"),
     ("vcm", {"foreign": "move"}, "foreign must be keep or drop, got 'move'"),
-    ("vcm", {"min_seq_len": True}, "min_seq_len must be a whole number, got True"),
+    ("vcm", {"min_seq_len": True}, "min_seq_len must be an integer >= 1, got True"),
     ("campus", {"auxiliary": 1}, "auxiliary must be true or false, got 1"),
     ("campus", {"strict": "yes"}, "strict must be true or false, got 'yes'"),
 ):
@@ -690,9 +690,9 @@ call(
     "huge",
 )
 for content, *words in (
-    ("[]", "RunConfig is made of fields by name, not of []"),
-    ("null", "RunConfig is made of fields by name, not of None"),
-    ('{"data": 3}', "DataConfig is made of fields by name, not of 3"),
+    ("[]", "RunConfig needs fields by name, not []"),
+    ("null", "RunConfig needs fields by name, not None"),
+    ('{"data": 3}', "DataConfig needs fields by name, not 3"),
     ('{"recipe": {"colour": 1}}', "Recipe has no field colour"),
     ('{"seed": "x"}', "seed='x'", "a whole number"),
     ('{"options": 3}', "options=3", "values by name"),
@@ -965,33 +965,33 @@ for name, changes, *words in (
     (
         "identities too few",
         {"query_ids": [1, 2]},
-        "query_ids must be whole numbers of shape (3,)",
+        "query_ids must be integers of shape (3,)",
         "(2,)",
     ),
     (
         "identities half",
         {"gallery_ids": [1.5, 2, 3, 4, 5]},
-        "gallery_ids must be whole numbers",
+        "gallery_ids must be integers",
         "float64",
     ),
     (
         "identities undefined",
         {"query_ids": [1, np.nan, 3]},
-        "query_ids must be whole numbers",
+        "query_ids must be integers",
     ),
     (
         "identities by name",
         {"query_ids": ["a", "b", "c"]},
-        "query_ids must be whole numbers",
+        "query_ids must be integers",
         "<U1",
     ),
     (
         "cameras in a table",
         {"gallery_cams": np.ones((5, 1), int)},
-        "gallery_cams must be whole numbers of shape (5,)",
+        "gallery_cams must be integers of shape (5,)",
         "(5, 1)",
     ),
-    ("no camera", {"query_cams": None}, "query_cams must be whole numbers", "object"),
+    ("no camera", {"query_cams": None}, "query_cams must be integers", "object"),
     (
         "nobody to be found",
         {"query_ids": [7, 8, 9]},
@@ -1542,7 +1542,7 @@ for file, name, change, *words in (
         "record.json",
         "config null",
         odd(config=None),
-        "RunConfig is made of fields by name",
+        "RunConfig needs fields by name",
     ),
     (
         "record.json",
@@ -2420,7 +2420,7 @@ for name, make, options, *words in (
         "a minimum that is a word",
         lambda root: toys.vcm(root),
         ["--set", "min_seq_len=two"],
-        "min_seq_len must be a whole number, got 'two'",
+        "min_seq_len must be an integer >= 1, got 'two'",
     ),
     (
         "a trial that is true",

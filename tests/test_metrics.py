@@ -183,7 +183,7 @@ def test_the_device_route_equals_the_host_route(rule, monkeypatch):
     """The torch branch of every operation, run on the CPU by keeping tensors as they are; on a GPU the same code runs."""
     from vvi import metrics
 
-    monkeypatch.setattr(metrics, "_plain", lambda value, name: torch.as_tensor(value))
+    monkeypatch.setattr(metrics, "_matrix", lambda value, name: torch.as_tensor(value))
     for levels in (None, 1, 3):
         args = problem(6, levels=levels)
         assert_equals_slow(from_similarity(*args, rule=rule), *args, rule)

@@ -1,7 +1,8 @@
-"""What a run is: frozen dataclasses, presets, JSON, hash.
+"""Configuration of a run: frozen dataclasses, presets, JSON and hash.
 
-A `RunConfig` names a method, the fields of that method's own `Config` that differ from the paper's defaults (`options`), the data, the recipe and the seed. Two runs with one
-hash compute the same; what only says where or how fast (device, workers, folders) is no part of it.
+A `RunConfig` names a method, the method options that differ from the paper's defaults,
+the data, the recipe and the seed. Two runs with equal hashes compute the same numbers.
+Where and how fast a run computes (device, workers, folders) is not part of it.
 """
 
 from __future__ import annotations
@@ -38,32 +39,43 @@ _BOUNDS: Bounds = {
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which tracklets, and how a clip is cut and changed. `source`: a preset of the embedded synthetic data, with a world behind it or without
-    ("half+bars=0.3", `vvi.data.synthetic.world`), or "real" for the folder `$VVI_DATA`.
+    """Which tracklets a run reads, and how a clip is cut and augmented."""
 
-    split: who is searched, the "test" people or the validation people, "val", on whom alone settings are chosen. Training does not see it.
-    """
-
+    #: Preset of the synthetic data, optionally with a world ("half+bars=0.3", see
+    #: `vvi.data.synthetic.world`), or "real" for the folder `$VVI_DATA`.
     source: str = "standard"
+    #: Seed that the synthetic data are drawn with.
     seed: int = 0
+    #: Layout of the folder, one of `vvi.data.LAYOUTS`.
     layout: str = "hitsz-vcm"
+    #: Frame height in pixels.
     height: int = 288
+    #: Frame width in pixels.
     width: int = 144
+    #: T, frames of a clip.
     frames: int = 6
+    #: Tracklets with fewer frames are dropped (HITSZ-VCM).
     min_seq_len: int = 12
+    #: Zero padding in pixels before the random crop.
     pad: int = 10
+    #: Probability of a horizontal flip.
     flip: float = 0.5
+    #: Unit for which crop and flip are drawn.
     augment_per: Literal["frame", "clip"] = "frame"
+    #: People of the evaluation. Hyperparameters are chosen on "val" alone, and training
+    #: never reads either.
     split: Literal["test", "val"] = "test"
-    #: True refuses all that is odd in a real set, False reads on past all that can be
-    #: read; None mends or leaves out what is harmless and refuses the rest.
+    #: Treatment of faults in a real set: True refuses all of them, False reads on past
+    #: every readable one, None repairs or skips the harmless and refuses the rest.
     strict: bool | None = None
-    #: Frames of HITSZ-VCM in the range of another person, modality or camera.
+    #: Whether frames of HITSZ-VCM that are listed in the range of another person,
+    #: modality or camera stay in the tracklet.
     foreign: Literal["keep", "drop"] = "keep"
-    #: Train on the auxiliary people of BUPTCampus, too.
+    #: Also train on the auxiliary people of BUPTCampus.
     auxiliary: bool = False
-    #: Frames of a clip: 0 one of each of T equal parts; s: T that stand s apart, from a
-    #: random one on in training, in the middle of the tracklet in a search.
+    #: Distance between the frames of a clip: 0 takes one from each of T equal parts; s
+    #: takes T frames s apart, from a random start in training and from the middle of
+    #: the tracklet in evaluation.
     stride: int = 0
 
     def __post_init__(self):
@@ -72,11 +84,13 @@ class DataConfig:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the pixels were drawn by us; "real:<digest>" names a folder of real data by what its lists hold."""
+        """Whether the pixels are generated; "real:<digest>" names a real data set."""
         return not self.source.startswith("real")
 
 
-_LATER = {
+#: Defaults of data fields that were added after records had been stored. A field at its
+#: default stays out of the JSON, so older records keep their hashes.
+_LATER_FIELDS = {
     name: getattr(DataConfig(), name)
     for name in ("strict", "foreign", "auxiliary", "stride")
 }
@@ -84,114 +98,135 @@ _LATER = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """Batches, optimiser and schedule; the defaults are the paper's (MITML, section 6).
+    """Batches, optimiser and schedule; the defaults are MITML's (section 6)."""
 
-    The clock of a run counts `epochs` of the paper whatever the number of steps: with `steps=None` an epoch is one pass of the sampler, else `steps` are spread over `epochs`.
-    drops: at which share of the run each milestone is reached, so that whatever a paper ties to an epoch stays before or after the same drop of the rate; empty: where the clock
-    of equal epochs has it. warmup_steps: length of the warm-up in steps instead of epochs. schedule: a factor `gamma` at each milestone ("steps"), half a cosine down to zero
-    ("cosine"), or a rise over three tenths of the run and half a cosine down ("one-cycle", which needs no warm-up).
-    """
-
+    #: P, identities of a batch.
     identities: int = 8
+    #: K, tracklets per identity and modality.
     tracklets: int = 2
+    #: Length of a run on the paper's clock, whatever its number of steps.
     epochs: int = 200
+    #: Optimiser steps spread over `epochs`; None makes an epoch one pass of the
+    #: sampler.
     steps: int | None = None
     optimiser: Literal["sgd", "adamw"] = "sgd"
+    #: Peak learning rate.
     lr: float = 0.1
+    #: Factor on `lr` for the parts that a method lists as `slow`, such as the trunk.
     slow: float = 0.1
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
+    #: Length of the linear warm-up in epochs.
     warmup: int = 10
+    #: Epochs at which the learning rate drops by `gamma`.
     milestones: tuple[int, ...] = (35, 80)
     gamma: float = 0.1
+    #: "steps": factor `gamma` at each milestone; "cosine": half a cosine down to zero;
+    #: "one-cycle": rise over 3/10 of the run, then half a cosine down, without warm-up.
     schedule: Schedule = "steps"
+    #: Length of the warm-up in steps, in place of `warmup`.
     warmup_steps: int | None = None
+    #: Share of the run at which each milestone is reached, so that whatever a paper
+    #: ties to an epoch stays on the same side of each drop. Empty keeps equal epochs.
     drops: tuple[float, ...] = ()
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     def __post_init__(self):
         settle(self)
         check_fields(Recipe, vars(self), _BOUNDS)
-        marks = (0.0, *self.drops, 1.0)
-        if self.drops and (
-            len(self.drops) != len(self.milestones)
-            or any(a >= b for a, b in itertools.pairwise(marks))
-        ):
+        if self.drops and not self._drops_fit():
             raise ValueError(
-                f"drops={self.drops!r} does not fit: one share of the run, ascending between 0 and 1, for each of the milestones {self.milestones}"
+                f"drops={self.drops!r} does not fit: one share of the run, ascending "
+                f"between 0 and 1, for each of the milestones {self.milestones}"
             )
+
+    def _drops_fit(self) -> bool:
+        ends = itertools.pairwise((0.0, *self.drops, 1.0))
+        ascending = all(low < high for low, high in ends)
+        return ascending and len(self.drops) == len(self.milestones)
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """One training run and its evaluation."""
 
+    #: Name of the method (`vvi.methods.names`).
     method: str = "baseline"
+    #: Fields of the method's `Config` that differ from the paper's defaults.
     options: Mapping[str, Any] = field(default_factory=dict)
     data: DataConfig = DataConfig()
     recipe: Recipe = Recipe()
+    #: Trunk of the network.
     backbone: str = "resnet50"
+    #: Pretrained weights of the trunk, None for random ones.
     weights: str | None = "imagenet"
+    #: Seed of initialisation, sampling and augmentation.
     seed: int = 0
+    #: Preset that the config began as.
     preset: Preset = "paper"
 
     def __post_init__(self):
         check_fields(RunConfig, vars(self), _BOUNDS)
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces; later fields only where they are set."""
+        """Return canonical JSON: sorted keys, no spaces, later fields only if set."""
         content = asdict(self) | {"options": dict(self.options)}
-        for name, usual in _LATER.items():
-            if content["data"][name] == usual:
+        for name, default in _LATER_FIELDS.items():
+            if content["data"][name] == default:
                 del content["data"][name]
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits of the canonical JSON: names the run folder."""
+        """Twelve hexadecimal digits of the JSON, the name of the run folder."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
 
+_RUN_FIELDS = {f.name for f in fields(RunConfig)} - {"options", "data", "recipe"}
+_DATA_FIELDS = {f.name for f in fields(DataConfig)}
+_RECIPE_FIELDS = {f.name for f in fields(Recipe)}
+
+
 def from_json(text: str) -> RunConfig:
-    """The inverse of `RunConfig.to_json`; ValueError naming a field that is unknown or whose value does not fit."""
+    """Read what `RunConfig.to_json` wrote.
+
+    Raises:
+        ValueError: naming a field that is unknown or whose value does not fit.
+    """
     return _build(RunConfig, json.loads(text))
 
 
 def change(config: RunConfig, /, **changes: Any) -> RunConfig:
-    """A copy with fields changed by name, wherever they live: `change(config, frames=4, lr=0.01, variant="released")`.
+    """Copy a config with some fields changed, named without their dataclass.
 
-    Names of `RunConfig`, `DataConfig` and `Recipe` are looked up in this order; `data_seed` is `data.seed`; every other name is an option of the method.
-    A list becomes a tuple. ValueError naming a value that does not fit; options are looked at where the method is known (`methods.config`).
+    `change(config, frames=4, lr=0.01, variant="released")` looks each name up in
+    `RunConfig`, `DataConfig` and `Recipe`, in this order. `data_seed` means
+    `data.seed`, and every other name is an option of the method, checked by
+    `methods.config`. A list becomes a tuple.
+
+    Raises:
+        ValueError: naming a value that does not fit.
     """
-    changes = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
-    own = {
-        k: v
-        for k, v in changes.items()
-        if k in {f.name for f in fields(RunConfig)} - {"options", "data", "recipe"}
-    }
-    data = {
-        "seed" if k == "data_seed" else k: v
-        for k, v in changes.items()
-        if k == "data_seed"
-        or (k not in own and k in {f.name for f in fields(DataConfig)})
-    }
-    recipe = {
-        k: v
-        for k, v in changes.items()
-        if k not in own and k in {f.name for f in fields(Recipe)}
-    }
-    options = {
-        k: v
-        for k, v in changes.items()
-        if k not in own and k not in data and k not in recipe and k != "data_seed"
-    }
+    run, data, recipe, options = {}, {}, {}, dict(config.options)
+    for name, value in changes.items():
+        value = tuple(value) if isinstance(value, list) else value
+        if name in _RUN_FIELDS:
+            run[name] = value
+        elif name == "data_seed":
+            data["seed"] = value
+        elif name in _DATA_FIELDS:
+            data[name] = value
+        elif name in _RECIPE_FIELDS:
+            recipe[name] = value
+        else:
+            options[name] = value
     return replace(
         config,
-        **own,
+        **run,
         data=replace(config.data, **data),
         recipe=replace(config.recipe, **recipe),
-        options=dict(sorted((dict(config.options) | options).items())),
+        options=dict(sorted(options.items())),
     )
 
 
@@ -202,55 +237,61 @@ def preset(
     world: str | Mapping[str, float] | None = None,
     **changes: Any,
 ) -> RunConfig:
-    """A run of a method at one of the sizes.
+    """Return the config of a method at one of the `PRESETS`.
 
     Args:
-        name: the size.
+        name: size of the run.
         method: name of the method.
-        seed: of training.
-        world: cues that are dosed in the drawn data, {"bars": 0.3} or "bars=0.3".
+        seed: seed of training.
+        world: cues of the synthetic data by dose, {"bars": 0.3} or "bars=0.3".
         **changes: fields that differ, as in `change`.
 
     Raises:
-        ValueError: when there is no such size, or a value does not fit. Knobs are
-            looked at where the data are opened (`synthetic.presets.find`).
+        ValueError: there is no such preset, or a value does not fit. Knobs of a world
+            are checked where the data are opened (`synthetic.presets.find`).
     """
     name = validation.choice("preset", name, PRESETS)
-    own = _of_layout(changes.get("layout", ""), method) if name == "paper" else {}
+    if name == "paper":
+        changes = _layout_changes(changes.get("layout", ""), method) | changes
     base = replace(_PRESETS[name], method=method, seed=seed, preset=name)
-    made = change(base, **own | changes)
-    if world is None:
-        return made
-    if not made.data.synthetic:
+    config = change(base, **changes)
+    return config if world is None else _with_world(config, world)
+
+
+def _with_world(config: RunConfig, world: str | Mapping[str, float]) -> RunConfig:
+    if not config.data.synthetic:
         raise ValueError(f"world={world!r}: only drawn data have a world")
     if isinstance(world, Mapping):
         world = "+".join(f"{knob}={dose:g}" for knob, dose in world.items())
-    return change(made, source="+".join(filter(None, (made.data.source, world))))
+    return change(config, source="+".join(filter(None, (config.data.source, world))))
 
 
 def for_layout(config: RunConfig, layout: str) -> RunConfig:
-    """A run on a data set of another layout than the one that its config names.
+    """Return the config for a data set of another layout than it names.
 
-    At the size of the papers every layout has a recipe of its own: it takes the place
-    of what the config has from the preset, and of nothing else.
+    At preset "paper" every layout has its own recipe. It replaces what the config took
+    from the preset and leaves fields that were changed since.
     """
     if config.preset != "paper" or layout == config.data.layout:
         return change(config, layout=layout)
-    before, now = _flat(preset("paper", config.method)), _flat(config)
-    recipe = _of_layout(layout, config.method)
-    kept = {name: v for name, v in recipe.items() if now.get(name) == before.get(name)}
-    return change(config, layout=layout, **kept)
+    usual, current = _flat(preset("paper", config.method)), _flat(config)
+    changes = {
+        name: value
+        for name, value in _layout_changes(layout, config.method).items()
+        if current.get(name) == usual.get(name)
+    }
+    return change(config, layout=layout, **changes)
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:
     return dict(config.options) | vars(config.data) | vars(config.recipe)
 
 
-def _of_layout(layout: str, method: str) -> dict[str, Any]:
-    """What the recipe of a layout changes in that of HITSZ-VCM.
+def _layout_changes(layout: str, method: str) -> dict[str, Any]:
+    """Return how the recipe of a layout differs from that of HITSZ-VCM.
 
-    BUPTCampus: as its owners print it, but for their trunk (ResNet-34). Image sets: one
-    frame a clip, and 8 x 4 images of each modality in a batch, as DI2L and AGW.
+    BUPTCampus: as its authors print it, except for their trunk (ResNet-34). Image sets:
+    one frame per clip and 8 x 4 images of each modality in a batch, as DI2L and AGW.
     """
     if layout in ("sysu-mm01", "regdb"):
         return dict(frames=1, tracklets=4)
@@ -258,26 +299,24 @@ def _of_layout(layout: str, method: str) -> dict[str, Any]:
         return {}
     size = dict(height=256, width=128, frames=10, augment_per="clip")
     adam = dict(optimiser="adamw", lr=2e-4, slow=1.0, weight_decay=0.0)
-    return size | adam | (dict(margin=0.6) if method == "baseline" else {})
+    margin = dict(margin=0.6) if method == "baseline" else {}
+    return size | adam | margin
 
 
 def _build(kind: type, values: Any) -> Any:
+    """Make a config dataclass, and those inside it, from parsed JSON."""
     if not isinstance(values, Mapping):
-        raise ValueError(
-            f"{kind.__name__} is made of fields by name, not of {values!r}"
-        )
+        raise ValueError(f"{kind.__name__} needs fields by name, not {values!r}")
     expected = hints(kind)
     if unknown := set(values) - set(expected):
         raise ValueError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
-    read = {
-        k: _build(expected[k], v)
-        if is_dataclass(expected[k])
-        else tuple(v)
-        if isinstance(v, list)
-        else v
-        for k, v in values.items()
-    }
-    return kind(**read)
+    return kind(**{name: _parse(v, expected[name]) for name, v in values.items()})
+
+
+def _parse(value: Any, hint: Any) -> Any:
+    if is_dataclass(hint):
+        return _build(hint, value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 _SMALL = dict(optimiser="adamw", slow=1.0, weight_decay=0.05, lr=3e-3)

@@ -1,7 +1,8 @@
-"""The words every module shares.
+"""Words and records that every module shares.
 
-Shape letters, used in every docstring: B clips, T frames, P identities, K tracklets per identity and modality, C channels, D embedding, N tokens, h w map size,
-H W frame size, Q queries, G gallery items. Visible always stands before infrared.
+Shape letters of all docstrings: B clips, T frames, P identities, K tracklets per
+identity and modality, C channels, D embedding, N tokens, h w map size, H W frame size,
+Q queries, G gallery items. Visible always comes before infrared.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 @dataclass(frozen=True, slots=True)
 class Tracklet:
-    """Frames of one person from one camera, in temporal order; a single image is a tracklet of one path."""
+    """Frames of one person from one camera.
 
+    A single image is a tracklet of one frame.
+    """
+
+    #: Image files in temporal order.
     paths: tuple[Path, ...]
     identity: int
     camera: int
@@ -35,80 +40,82 @@ class Tracklet:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a reader returns: who is in which file, no pixels.
+    """Tracklets of a data set as its reader returns them, without pixels."""
 
-    `sides` maps a direction to its (query, gallery); `rule` says which gallery items an
-    evaluation removes (`vvi.metrics`).
-    """
-
+    #: Name of the layout, one of `vvi.data.LAYOUTS`.
     layout: str
     root: Path
     train: tuple[Tracklet, ...]
+    #: Direction -> (query tracklets, gallery tracklets).
     sides: dict[Direction, tuple[tuple[Tracklet, ...], tuple[Tracklet, ...]]]
+    #: Which gallery items an evaluation removes (`vvi.metrics`).
     rule: Rule
-    #: What a reader let pass, a line for each.
+    #: One line for each fault that the reader tolerated.
     problems: tuple[str, ...] = ()
-    #: Tracklets under the minimum length by (split, modality).
+    #: Number of tracklets under the minimum length by (split, modality).
     dropped: dict[tuple[str, str], int] = field(default_factory=dict)
-    #: What was mended, kept or left out: in words -> where, one entry for each.
+    #: Kind of a tolerated fault -> one entry for each place where it occurs.
     notes: dict[str, list[str]] = field(default_factory=dict, compare=False)
 
     def query(self, direction: Direction) -> tuple[Tracklet, ...]:
-        """Tracklets that search, in the order of the protocol."""
+        """Return the query tracklets in the order of the protocol."""
         return self._sides(direction)[0]
 
     def gallery(self, direction: Direction) -> tuple[Tracklet, ...]:
-        """Tracklets that are searched, in the order of the protocol."""
+        """Return the gallery tracklets in the order of the protocol."""
         return self._sides(direction)[1]
 
     @property
     def remarks(self) -> list[str]:
-        """What was mended, kept or left out, in words: counts and the first places."""
-        return [
-            f"{len(names)} {kind} ({', '.join(names[:5])}{', ...' if names[5:] else ''})"
-            for kind, names in self.notes.items()
-        ]
+        """One line per kind of tolerated fault: its count and first five places."""
+        return [_remark(kind, places) for kind, places in self.notes.items()]
 
     @property
     def labels(self) -> dict[int, int]:
         """Training identity -> class 0..C-1, ascending."""
-        return {
-            identity: label
-            for label, identity in enumerate(sorted({t.identity for t in self.train}))
-        }
+        identities = sorted({tracklet.identity for tracklet in self.train})
+        return {identity: label for label, identity in enumerate(identities)}
 
     def _sides(
         self, direction: Direction
     ) -> tuple[tuple[Tracklet, ...], tuple[Tracklet, ...]]:
         if direction not in self.sides:
+            known = ", ".join(self.sides)
             raise ValueError(
-                f"{self.layout} has no direction {direction!r}; it has {', '.join(self.sides)}"
+                f"{self.layout} has no direction {direction!r}; it has {known}"
             )
         return self.sides[direction]
 
 
+def _remark(kind: str, places: list[str]) -> str:
+    more = ", ..." if len(places) > 5 else ""
+    return f"{len(places)} {kind} ({', '.join(places[:5])}{more})"
+
+
 class DataError(ValueError):
-    """Malformed data; the message names the file, the line and the offending text."""
+    """Malformed data: the message names the file, the line and the offending text."""
 
 
 @dataclass
 class Batch:
-    """P identities x K tracklets of each modality. `ids[n]` is the class of both `vis[n]` and `ir[n]`.
+    """P identities x K tracklets of each modality, as training reads them."""
 
-    vis, ir: (B, T, 3, H, W) float, normalised; ids: (B,) int64; rows_vis, rows_ir: (B,) int64, places of the tracklets in `Dataset.train`;
-    step: which batch of the run this is (seeds what a method draws for itself).
-    """
-
+    #: Visible clips: (B, T, 3, H, W) float, normalised.
     vis: Tensor
+    #: Infrared clips: (B, T, 3, H, W) float, normalised.
     ir: Tensor
+    #: Class of both `vis[n]` and `ir[n]`: (B,) int64.
     ids: Tensor
+    #: Row in `Dataset.train` of each visible clip: (B,) int64.
     rows_vis: Tensor
+    #: Row in `Dataset.train` of each infrared clip: (B,) int64.
     rows_ir: Tensor
+    #: Number of this batch in the run, which seeds the random draws of a method.
     step: int = 0
 
     @property
     def clips(self) -> Tensor:
-        """Both modalities, visible first: (2B, T, 3, H, W)."""
+        """Clips of both modalities, visible first: (2B, T, 3, H, W)."""
         import torch
 
         return torch.cat((self.vis, self.ir))

@@ -80,7 +80,13 @@ def test_it_is_recognised_and_its_images_are_found(tmp_path):
 # kind, file, line, what stands there instead, what the message must say
 ERRORS = [
     ("three fields", "train.txt", 1, "1 RGB/IR CQ1", "line 1: not 'identity modality"),
-    ("identity", "query.txt", 1, "x IR TSG1 1", "line 1: identity 'x' is no whole"),
+    (
+        "identity",
+        "query.txt",
+        1,
+        "x IR TSG1 1",
+        "line 1: identity 'x' must be an integer",
+    ),
     ("modality", "query.txt", 1, "11 NIR TSG1 1", "modality 'NIR' is none of RGB, IR"),
     (
         "camera",

@@ -77,7 +77,7 @@ def test_a_stride_begins_anywhere_in_training_and_keeps_its_distance(
     )
     assert (np.diff(draws, axis=1) == stride).all()
     last = length - 1 - (frames - 1) * stride
-    assert clips.starts(length, frames, stride) == last
+    assert clips.last_start(length, frames, stride) == last
     begun, counts = np.unique(draws[:, 0], return_counts=True)
     assert begun.tolist() == list(range(last + 1))
     assert counts.min() > 0.5 * 600 / (last + 1)

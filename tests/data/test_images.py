@@ -11,7 +11,14 @@ import pytest
 from PIL import Image, ImageOps
 
 from vvi.data import images
-from vvi.data.images import Seen, broken_images, depth_of, located, look, read
+from vvi.data.images import (
+    ImageInfo,
+    broken_images,
+    depth_of,
+    describe,
+    existing_file,
+    read,
+)
 from vvi.data.loader import Frames, decode
 from vvi.plots import ranked
 from vvi.types import DataError, Tracklet
@@ -73,7 +80,7 @@ def test_fewer_bits_in_sixteen_are_scaled_by_the_sensors_white(tmp_path, bits, f
     path = save(tmp_path / "a.png", values, form)
     expected = np.round(values / white * 255)
     assert np.abs(pixels(path)[..., 0] - expected).max() <= 1
-    assert pixels(path).max() == 255 and look(path).bits == bits
+    assert pixels(path).max() == 255 and describe(path).bits == bits
 
 
 @pytest.mark.parametrize("shift", [4, 6])
@@ -91,18 +98,21 @@ def test_dark_and_bright_frames_of_a_folder_are_scaled_alike(tmp_path):
         save(tmp_path / folder / "1.png", np.array([[5, white]], np.uint16), "PNG")
         save(tmp_path / folder / "2.png", np.array([[5, 900]], np.uint16), "PNG")
         (tmp_path / folder / "notes.txt").write_text("no picture")
-    assert look(tmp_path / "a" / "2.png").bits == 12
+    assert describe(tmp_path / "a" / "2.png").bits == 12
     assert pixels(tmp_path / "a" / "2.png").max() == round(900 / 4095 * 255)
-    assert look(tmp_path / "b" / "2.png").bits == 10
+    assert describe(tmp_path / "b" / "2.png").bits == 10
     assert pixels(tmp_path / "b" / "2.png").max() == round(900 / 1023 * 255)
 
 
 def test_raw_counts_of_a_thermal_sensor_are_not_black(tmp_path):
     path = save(tmp_path / "a.png", 7000 + RAMP.astype(np.uint16) * 4, "PNG")
     assert 100 < pixels(path).min() < pixels(path).max() < 130
-    assert look(tmp_path / "a.png").bits == 14
+    assert describe(tmp_path / "a.png").bits == 14
     save(tmp_path / "b.png", RAMP.astype(np.uint16) * 257, "PNG")  # of a viewer
-    assert look(tmp_path / "a.png").bits == 14 and look(tmp_path / "b.png").bits == 16
+    assert (
+        describe(tmp_path / "a.png").bits == 14
+        and describe(tmp_path / "b.png").bits == 16
+    )
     assert depth_of(np.zeros((2, 2), np.uint16)) == 0
 
 
@@ -158,7 +168,7 @@ def test_a_file_that_says_how_it_is_turned_is_shown_upright(
     shown = np.asarray(ImageOps.exif_transpose(stored), int)
     got = pixels(tmp_path / "a.jpg")
     assert got.shape == shown.shape and np.abs(got - shown).mean() < 6
-    assert look(tmp_path / "a.jpg").turned == (orientation != 1)
+    assert describe(tmp_path / "a.jpg").turned == (orientation != 1)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -218,7 +228,7 @@ def test_four_inks_and_a_depth_that_a_file_declares(tmp_path):
     values = RAMP.astype(np.uint16)
     image = Image.fromarray(values)
     image.save(tmp_path / "b.tif", tiffinfo={281: 4095})
-    assert look(tmp_path / "b.tif").bits == 12
+    assert describe(tmp_path / "b.tif").bits == 12
     assert pixels(tmp_path / "b.tif").max() == round(int(values.max()) * 255 / 4095)
 
 
@@ -252,14 +262,14 @@ def test_of_several_pictures_the_first_is_read_and_a_check_says_so(tmp_path):
             tmp_path / "a.jpg", form, save_all=True, append_images=[second], **how
         )
         np.testing.assert_array_equal(pixels(tmp_path / "a.jpg"), GREY)
-        assert look(tmp_path / "a.jpg").pictures == 2
+        assert describe(tmp_path / "a.jpg").pictures == 2
 
 
 def test_the_suffix_of_a_listed_image_may_be_written_in_another_case(tmp_path):
     save(tmp_path / "1.JPG", GREY, "PNG")
     np.testing.assert_array_equal(pixels(tmp_path / "1.jpg"), GREY)
-    assert located(tmp_path / "1.jpg").name == "1.JPG"
-    assert look(tmp_path / "1.jpg") == Seen(renamed=True)
+    assert existing_file(tmp_path / "1.jpg").name == "1.JPG"
+    assert describe(tmp_path / "1.jpg") == ImageInfo(renamed=True)
     with pytest.raises(DataError, match="2.jpg does not exist"):
         read(tmp_path / "2.jpg")
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import toys
 
-from vvi.data.layout import detect, evidence, foreign, holds, locate, sets
+from vvi.data.layout import (
+    detect,
+    evidence,
+    find_sets,
+    foreign_set,
+    has_layout,
+    locate,
+)
 from vvi.types import DataError
 
 WRITE = {
@@ -19,9 +26,9 @@ WRITE = {
 @pytest.mark.parametrize("layout", WRITE)
 def test_a_set_is_told_by_more_than_one_entry(tmp_path, layout):
     root = WRITE[layout](tmp_path)
-    assert detect(root) == layout and holds(root, layout)
+    assert detect(root) == layout and has_layout(root, layout)
     assert len(evidence(root)[layout]) >= 2
-    others = {name for name in WRITE if holds(root, name)}
+    others = {name for name in WRITE if has_layout(root, name)}
     assert others == {layout}
 
 
@@ -44,7 +51,7 @@ def test_one_entry_alone_tells_nothing(tmp_path, entry, kind):
     path.mkdir() if entry.endswith("/") else path.touch()
     with pytest.raises(DataError, match="no known layout"):
         detect(tmp_path)
-    assert not holds(tmp_path, kind)
+    assert not has_layout(tmp_path, kind)
 
 
 def test_a_set_that_lacks_something_is_told_all_the_same(tmp_path):
@@ -78,7 +85,7 @@ def test_a_set_of_another_project_is_refused_by_name(tmp_path, name):
         path = tmp_path / entry
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert foreign(tmp_path) == name
+    assert foreign_set(tmp_path) == name
     with pytest.raises(DataError, match=f"this looks like {name}, which is not read"):
         detect(tmp_path)
     with pytest.raises(DataError, match=f"this looks like {name}"):
@@ -101,7 +108,7 @@ def several(tmp_path):
 
 
 def test_of_several_sets_the_one_that_is_asked_for_is_meant(several):
-    assert {p.name: layout for p, layout in sets(several).items()} == {
+    assert {p.name: layout for p, layout in find_sets(several).items()} == {
         "a": "regdb",
         "b": "buptcampus",
         "c": "hitsz-vcm",

@@ -7,7 +7,7 @@ from PIL import Image
 
 from vvi.config import DataConfig, Recipe
 from vvi.data.clips import test_frames
-from vvi.data.loader import Frames, TrainLoader, decode, searched, test_clips
+from vvi.data.loader import Frames, TrainLoader, decode, evaluated_frames, test_clips
 from vvi.data.transforms import normalise
 from vvi.types import DataError, Dataset, Tracklet
 
@@ -165,11 +165,11 @@ def test_clips_of_frames_a_stride_apart_are_read_in_training_and_in_a_search(fol
     apart = replace(plain, stride=2)
     reader, tracklets = Frames(32, 16), folder.train
     for t in tracklets:
-        assert searched(t, apart).tolist() == test_frames(len(t), 3, 2).tolist()
-        assert searched(t, plain).tolist() == test_frames(len(t), 3).tolist()
+        assert evaluated_frames(t, apart).tolist() == test_frames(len(t), 3, 2).tolist()
+        assert evaluated_frames(t, plain).tolist() == test_frames(len(t), 3).tolist()
     clips = torch.cat(list(test_clips(tracklets, reader, 3, batch=5, stride=2)))
     for t, clip in zip(tracklets, clips, strict=True):
-        assert torch.equal(clip, reader.read(t, searched(t, apart)))
+        assert torch.equal(clip, reader.read(t, evaluated_frames(t, apart)))
     seen = set()
     for batch in TrainLoader(folder, reader, apart, RECIPE, seed=1).batches(0, 6):
         for clip, row in zip(batch.vis, batch.rows_vis.tolist(), strict=True):
@@ -208,7 +208,7 @@ def test_files_cache_and_resident_frames_give_the_same_batch(folder, tmp_path):
     )
     for reader in (cached, resident):
         reader.build(folder.train, progress=False)
-    resident.resident("cpu")
+    resident.to_device("cpu")
     batches = [
         next(TrainLoader(folder, reader, DATA, RECIPE, seed=1).batches(2, 3))
         for reader in (Frames(32, 16), cached, resident)
@@ -219,6 +219,6 @@ def test_files_cache_and_resident_frames_give_the_same_batch(folder, tmp_path):
         )
 
 
-def test_only_a_built_cache_can_be_made_resident():
+def test_only_a_built_cache_can_be_moved_to_a_device():
     with pytest.raises(ValueError, match="build the cache"):
-        Frames(32, 16).resident("cpu")
+        Frames(32, 16).to_device("cpu")

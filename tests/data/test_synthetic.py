@@ -227,8 +227,9 @@ def test_the_background_moves_against_the_walk():
     walk = dataclasses.replace(filming.walk(who, film, 0), **still)
     place = scene(1, "vis", *SIZE, 0)
     advance = body.joints(who, walk.phase).advance
-    pictures = draw._backgrounds(who, walk, place, view, advance, *SIZE)
-    moved = np.rint(np.diff(advance) * who.body.height * SIZE[0]).astype(int)
+    way = advance * who.body.height * SIZE[0]
+    pictures = draw._backgrounds(walk, place, view, way, *SIZE)
+    moved = np.rint(np.diff(way)).astype(int)
     for before, after, step in zip(pictures[:-1], pictures[1:], moved, strict=True):
         matches = [
             np.array_equal(before[:, k:], after[:, : SIZE[1] - k])

@@ -172,14 +172,14 @@ def test_the_released_arrays_are_mapped_and_rows_are_found_by_path(root):
         (1, "ir", 0),
     ]
     assert tracklets[4].paths == (root / "train_ir_resized_img.npy" / "1",)
-    assert [int(images.row(t.paths[0])[5, 7, 1]) for t in tracklets] == [
+    assert [int(images.array_row(t.paths[0])[5, 7, 1]) for t in tracklets] == [
         0,
         1,
         2,
         10,
         11,
     ]
-    assert images.row(tracklets[0].paths[0]).shape == (288, 144, 3)
+    assert images.array_row(tracklets[0].paths[0]).shape == (288, 144, 3)
 
 
 def test_the_data_set_can_train_on_the_released_arrays(root):

@@ -36,8 +36,8 @@ def test_the_way_of_the_gpu_and_that_of_the_cpu_cut_the_same_pixels():
         torch.rand(40, generator=rng) < 0.5
     ]
     assert torch.equal(
-        transforms._copied(list(frames.numpy()), *draws, pad=3),
-        transforms._gathered(frames, *draws, pad=3),
+        transforms._crop_by_copy(list(frames.numpy()), *draws, pad=3),
+        transforms._crop_by_index(frames, *draws, pad=3),
     )
 
 
@@ -75,6 +75,10 @@ def test_normalise_has_the_mean_and_spread_of_imagenet_and_an_inverse():
 def test_the_table_and_the_arithmetic_give_the_same_bits():
     for shape in ((3, 7, 5), (4, 3, 7, 5), (2, 3, 3, 7, 5)):
         frames = torch.randint(0, 256, shape, dtype=torch.uint8)
-        assert torch.equal(normalise(frames), transforms._arithmetic(frames))
+        assert torch.equal(
+            normalise(frames), transforms._normalise_by_arithmetic(frames)
+        )
         turned = frames.transpose(-1, -2)
-        assert torch.equal(normalise(turned), transforms._arithmetic(turned))
+        assert torch.equal(
+            normalise(turned), transforms._normalise_by_arithmetic(turned)
+        )

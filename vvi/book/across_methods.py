@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from vvi import config, methods
 from vvi.book import comparison, figures, published
 from vvi.data import synthetic
-from vvi.data.loader import searched
+from vvi.data.loader import evaluated_frames
 from vvi.evaluation.probes import Score
 from vvi.experiment import Result, ablation
 from vvi.plots import cam, matrix
@@ -338,7 +338,7 @@ def heat_beside(results: Mapping[str, Result], view: figures.Scene) -> Figure:
         clip = side[rows.pop()]
         data = next(iter(results.values())).config.data
         count = data.frames
-        which = searched(clip, data)[count // 2]
+        which = evaluated_frames(clip, data)[count // 2]
         frames.append(
             np.repeat(view.large.images(clip, np.array([which])), len(results), axis=0)
         )

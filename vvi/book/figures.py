@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from vvi import experiment
 from vvi.config import RunConfig
 from vvi.data import synthetic
-from vvi.data.loader import Frames, searched
+from vvi.data.loader import Frames, evaluated_frames
 from vvi.evaluation import evaluate
 from vvi.evaluation.probes import Score, modality_gap
 from vvi.experiment import Result
@@ -93,7 +93,9 @@ def inside(
             strict=True,
         ):
             frames.append(
-                view.large.images(side[row], searched(side[row], result.config.data))
+                view.large.images(
+                    side[row], evaluated_frames(side[row], result.config.data)
+                )
             )
             values.append(value.astype(np.float64))
             titles.append(f"{modality}\nid {side[row].identity}")
@@ -202,7 +204,7 @@ def weighed(result: Result, view: Scene) -> Figure:
             _stored(result, f"inside/{modality}/frame weight"),
             strict=True,
         ):
-            which = searched(side[row], result.config.data)
+            which = evaluated_frames(side[row], result.config.data)
             frames.append(view.large.images(side[row], which))
             values.append(weight.astype(np.float64))
             titles.append(f"{modality}\nid {side[row].identity}")
@@ -526,7 +528,7 @@ def heat(result: Result, view: Scene) -> Figure:
             strict=True,
         ):
             t = side[row]
-            which = searched(t, result.config.data)
+            which = evaluated_frames(t, result.config.data)
             frames.append(view.large.images(t, which))
             maps.append(enlarged(values))
             titles.append(f"{modality}\nid {t.identity}")

@@ -12,7 +12,7 @@ from vvi.book import figures
 from vvi.book.figures import Scene
 from vvi.config import DataConfig
 from vvi.data import synthetic
-from vvi.data.loader import searched
+from vvi.data.loader import evaluated_frames
 from vvi.data.transforms import normalise
 from vvi.evaluation import evaluate
 from vvi.evaluation.cam import class_activation_maps
@@ -81,7 +81,7 @@ def heat(result: Result, view: Scene, direction: Direction, row: int) -> Figure 
         )
     if maps is None:
         return None
-    which = searched(query, result.config.data)
+    which = evaluated_frames(query, result.config.data)
     masks = (
         [synthetic.read_masks(view.dataset.root, query)[which]] if view.known else None
     )
@@ -102,7 +102,7 @@ def _facts(
     if factors is None:
         return found
     faults = synthetic.read_faults(view.dataset.root, tracklet)[
-        searched(tracklet, data)
+        evaluated_frames(tracklet, data)
     ]
     found["noisy frames"] = f"{(faults != 'none').sum()} of {len(faults)}"
     person = factors.loc[tracklet.identity]
@@ -147,7 +147,7 @@ def _computed(
     reference = torch.from_numpy(
         evaluate.embed(method, theirs, reader, data.frames, stride=data.stride).mean(0)
     )
-    clip = normalise(reader.read(query, searched(query, data)))  # (T, 3, H, W)
+    clip = normalise(reader.read(query, evaluated_frames(query, data)))  # (T, 3, H, W)
     return 255 * class_activation_maps(
         method, method.maps, clip, query.modality, reference
     )

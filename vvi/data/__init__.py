@@ -1,4 +1,7 @@
-"""Data sets on disk -> tracklets: `open_dataset` recognises the layout, `validate` looks at the images."""
+"""From data sets on disk to tracklets, whatever their layout.
+
+`open_dataset` recognises the layout and reads the lists. `validate` reads the images.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,16 @@ READERS = {
     "buptcampus": buptcampus.read,
 }
 
-__all__ = ["LAYOUTS", "announced", "open_dataset", "read_dataset", "validate"]
+__all__ = ["LAYOUTS", "announce", "open_dataset", "read_dataset", "validate"]
 
 
 def open_dataset(root: str | Path, layout: str = "auto", **options: object) -> Dataset:
-    """Open the data set below `root`, in the order its protocol defines.
+    """Open a data set, in the order of its protocol, without opening an image.
 
-    No image is opened. What was mended, kept or left out is said in one warning.
+    One warning lists the faults that were tolerated.
 
     Args:
-        root: the folder of one set.
+        root: folder of one set.
         layout: "auto" or one of `LAYOUTS`.
         options: of `vvi.data.vcm.read` (min_seq_len, strict, part, foreign),
             `vvi.data.sysu.read` (mode, shots, trial, gallery, train, strict),
@@ -36,11 +39,17 @@ def open_dataset(root: str | Path, layout: str = "auto", **options: object) -> D
     Raises:
         DataError: naming the first malformed line.
     """
-    return announced(read_dataset(root, layout, **options))
+    return announce(read_dataset(root, layout, **options))
 
 
 def read_dataset(root: str | Path, layout: str = "auto", **options: object) -> Dataset:
-    """Do as `open_dataset`, without the warning."""
+    """Open a data set as `open_dataset`, without the warning.
+
+    Args:
+        root: folder of one set.
+        layout: "auto" or one of `LAYOUTS`.
+        options: as in `open_dataset`.
+    """
     layout = detect(root) if layout == "auto" else layout
     if layout not in READERS:
         known = ", ".join(("auto", *LAYOUTS))
@@ -50,11 +59,11 @@ def read_dataset(root: str | Path, layout: str = "auto", **options: object) -> D
     return read(root, **options)
 
 
-def announced(dataset: Dataset, stacklevel: int = 3) -> Dataset:
-    """Say in one warning what a reader mended, kept or left out of a data set."""
+def announce(dataset: Dataset, stacklevel: int = 3) -> Dataset:
+    """Warn once about all tolerated faults of a data set and return it."""
     if dataset.remarks:
-        said = "; ".join(dataset.remarks)
-        name, where = NAMES[dataset.layout], dataset.root
-        text = f"{name} in {where}: {said}; `vvi check {where}` lists each"
+        remarks = "; ".join(dataset.remarks)
+        name, root = NAMES[dataset.layout], dataset.root
+        text = f"{name} in {root}: {remarks}; `vvi check {root}` lists each"
         warnings.warn(text, stacklevel=stacklevel)
     return dataset

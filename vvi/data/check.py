@@ -1,4 +1,4 @@
-"""The report behind `vvi check ROOT`: counts beside those of the real set, every fault, every broken image."""
+"""The report of `vvi check ROOT`: counts, faults and broken images of a data set."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 
 from vvi.data import buptcampus, regdb, sysu, vcm
 from vvi.data.faults import Survey
-from vvi.data.images import Seen, inspect
-from vvi.data.layout import LAYOUTS, check_options, detect, evidence, sets
+from vvi.data.images import ImageInfo, inspect_images
+from vvi.data.layout import LAYOUTS, check_options, detect, evidence, find_sets
 from vvi.types import MODALITIES, DataError, Tracklet
 
-VCM_MIN = 12  # the released drop rule, and what the expected counts were taken with
-
-# HITSZ-VCM, (part, modality): identities, tracklets, tracklets of 12 images or more, images, images in those; None where nobody published it.
+#: The minimum length of the released code, with which the expected counts were taken.
+VCM_MIN = 12
+#: HITSZ-VCM, (part, modality): identities, tracklets, tracklets of 12 images or more,
+#: images, images in those. None where nobody published the number.
 VCM_COUNTS: dict[tuple[str, str], tuple[int | None, ...]] = {
     ("train", "both"): (500, 11061, 9751, 232496, 224757),
     ("train", "ir"): (500, 4919, 4291, None, 98214),
@@ -27,26 +28,28 @@ VCM_COUNTS: dict[tuple[str, str], tuple[int | None, ...]] = {
     ("all", "ir"): (927, 10078, 8875, 211807, 204193),
     ("all", "vis"): (927, 11785, 10559, 251452, 244680),
 }
-# SYSU-MM01 and RegDB, (part, modality): identities, images. RegDB: of one trial.
+#: SYSU-MM01, (part, modality): identities, images.
 SYSU_COUNTS = {
     ("train", "vis"): (395, 22258),
     ("train", "ir"): (395, 11909),
     ("test", "vis"): (96, 6775),
     ("test", "ir"): (96, 3803),
 }
+#: SYSU-MM01, (mode, shots): images of a gallery.
 SYSU_GALLERY = {
     ("all", 1): 301,
     ("all", 10): 3010,
     ("indoor", 1): 112,
     ("indoor", 10): 1120,
 }
+#: RegDB, one trial, (part, modality): identities, images.
 REGDB_COUNTS = {
-    (part, modality): (206, 2060)
-    for part in ("train", "test")
-    for modality in MODALITIES
+    ("train", "vis"): (206, 2060),
+    ("train", "ir"): (206, 2060),
+    ("test", "vis"): (206, 2060),
+    ("test", "ir"): (206, 2060),
 }
-
-# BUPTCampus, (part, modality): identities, tracklets, images.
+#: BUPTCampus, (part, modality): identities, tracklets, images.
 CAMPUS_COUNTS: dict[tuple[str, str], tuple[int | None, ...]] = {
     ("train", "both"): (1074, 7148, 796_138),
     ("train", "ir"): (1074, 3574, None),
@@ -67,186 +70,197 @@ SURVEYS = {
     "regdb": regdb.survey,
     "buptcampus": buptcampus.survey,
 }
-PROVISIONAL = "provisional.json"  # beside tracklets that were cut from videos
+#: A file beside tracklets that were cut from videos.
+PROVISIONAL = "provisional.json"
 
 
 @dataclass(frozen=True)
 class Report:
-    """`text` is for people; the data set can be used when `errors` is empty."""
+    """What a check found."""
 
+    #: For people to read.
     text: str
+    #: The data set can be used when there are none.
     errors: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Counts found beside the expected ones, ready to print."""
+    """Counts of a set beside the expected ones, ready to print."""
 
     title: str
     lines: list[str]
-    #: How many cells are not equal.
+    #: Number of cells that are not equal.
     differ: int
 
 
 def report(
     root: str | Path, layout: str = "auto", images: bool = True, **options: object
 ) -> Report:
-    """Read a data set of any layout, or several in one folder, and look at every image.
+    """Read one data set or several side by side, and decode every image.
 
     Counts that differ from the real set's are shown, never an error.
 
     Args:
-        root: the folder of one set, or of several side by side.
+        root: folder of one set, or of several side by side.
         layout: "auto" or one of `LAYOUTS`.
-        images: False looks at the lists alone.
-        options: those of the reader, except that every trial of RegDB is read when
-            none is named.
+        images: False checks the lists alone.
+        options: of the reader. Without a trial, all trials of RegDB are read.
     """
     root = Path(root).expanduser()
     if layout not in ("auto", *LAYOUTS):
         known = ", ".join(("auto", *LAYOUTS))
         raise ValueError(f"unknown layout {layout!r}; known: {known}")
     try:
-        found = {root: detect(root) if layout == "auto" else layout}
-    except DataError as err:
-        found = sets(root) if root.is_dir() else {}
-        if not found or root in found:
-            return Report(f"{err}\n1 error", (str(err),))
-    reports = [_of_one(place, name, images, options) for place, name in found.items()]
-    text = "\n\n".join(one.text for one in reports)
-    return Report(text, tuple(error for one in reports for error in one.errors))
+        sets = {root: detect(root) if layout == "auto" else layout}
+    except DataError as error:
+        sets = find_sets(root) if root.is_dir() else {}
+        if not sets or root in sets:
+            return Report(f"{error}\n1 error", (str(error),))
+    reports = [
+        _report_one(where, name, images, options) for where, name in sets.items()
+    ]
+    errors = []
+    for one in reports:
+        errors += one.errors
+    return Report("\n\n".join(one.text for one in reports), tuple(errors))
 
 
-def _of_one(root: Path, layout: str, images: bool, options: Mapping) -> Report:
-    """The report of one set."""
+def _report_one(root: Path, layout: str, images: bool, options: Mapping) -> Report:
     check_options(layout, SURVEYS[layout], options)
     options = dict(options)
     if layout == "hitsz-vcm" and (root / PROVISIONAL).is_file():
         options.setdefault("part", "test")
     counted = {"hitsz-vcm": _vcm, "sysu-mm01": _sysu, "regdb": _regdb}
     surveys, tables = counted.get(layout, _campus)(root, options)
-    errors = [e for s in surveys for e in s.faults.errors]
-    warnings = list(dict.fromkeys(w for s in surveys for w in s.faults.warnings))
-    remarks = list(dict.fromkeys(r for s in surveys for r in _remarks(s)))
+    errors, warnings, remarks = _faults(surveys)
     if images:
-        listed = [t for s in surveys for part in s.listed.values() for t in part]
-        broken, special = inspect(listed, root, links=options.get("strict") is False)
+        tracklets = []
+        for survey in surveys:
+            tracklets += survey.tracklets()
+        links = options.get("strict") is False
+        broken, special = inspect_images(tracklets, root, links=links)
         errors += broken
-        notes = _special(listed, special)
-        warnings += notes
-    told = ", ".join(evidence(root)[layout])
-    lines = [f"{layout} in {root}" + (f" (told by {told})" if told else "")]
+        warnings += _special(tracklets, special)
+    clues = ", ".join(evidence(root)[layout])
+    lines = [f"{layout} in {root}" + (f" (told by {clues})" if clues else "")]
     for table in tables:
         lines += table.lines
         if table.differ:
             count = _count(table.differ, "count")
             what = f"differ from the real set ({table.title})"
             warnings.append(f"{count} {what}, as in generated data or a subset")
-    lines += [f"error: {e}" for e in errors] + [f"warning: {w}" for w in warnings]
+    lines += [f"error: {error}" for error in errors]
+    lines += [f"warning: {warning}" for warning in warnings]
     lines += [f"in short: {remark}" for remark in remarks]
-    looked = "" if images else ", images not looked at"
-    lines.append(
-        f"{_count(len(errors), 'error')}, {_count(len(warnings), 'warning')}{looked}"
-    )
+    totals = f"{_count(len(errors), 'error')}, {_count(len(warnings), 'warning')}"
+    lines.append(totals + ("" if images else ", images not looked at"))
     return Report("\n".join(lines), tuple(errors))
 
 
-def _remarks(survey: Survey) -> list[str]:
-    return [f"{len(names)} {kind}" for kind, names in survey.faults.notes.items()]
+def _faults(surveys: list[Survey]) -> tuple[list[str], list[str], list[str]]:
+    """Return the errors, warnings and remarks of surveys; the last two once each."""
+    errors, warnings, remarks = [], [], []
+    for survey in surveys:
+        errors += survey.faults.errors
+        warnings += survey.faults.warnings
+        for kind, places in survey.faults.notes.items():
+            remarks.append(f"{len(places)} {kind}")
+    return errors, list(dict.fromkeys(warnings)), list(dict.fromkeys(remarks))
 
 
-def _special(listed: Iterable[Tracklet], special: Mapping[Path, Seen]) -> list[str]:
-    """What is special about images that can be read, counted, with the first of each."""
+def _special(
+    tracklets: Iterable[Tracklet], special: Mapping[Path, ImageInfo]
+) -> list[str]:
+    """Count what is special about readable images, with the first of each kind."""
     kinds: dict[str, list[Path]] = {}
-    for path, seen in special.items():
-        if seen.bits > 8:
-            what = f"images of 16 bits, read with the white of {seen.bits} bits"
-            kinds.setdefault(what, []).append(path)
-        if seen.turned:
-            kinds.setdefault("images stored turned, shown upright", []).append(path)
-        if seen.pictures > 1:
-            what = "files of several pictures, of which the first is read"
-            kinds.setdefault(what, []).append(path)
-        if seen.renamed:
-            what = "images whose suffix is written in another case than listed"
-            kinds.setdefault(what, []).append(path)
-    said = [f"{len(paths)} {what} (first: {paths[0]})" for what, paths in kinds.items()]
-    return said + _unequal_depths(listed, special)
+    for path, info in special.items():
+        for kind in _peculiarities(info):
+            kinds.setdefault(kind, []).append(path)
+    lines = [
+        f"{len(paths)} {kind} (first: {paths[0]})" for kind, paths in kinds.items()
+    ]
+    return lines + _unequal_depths(tracklets, special)
+
+
+def _peculiarities(info: ImageInfo) -> list[str]:
+    kinds = []
+    if info.bits > 8:
+        kinds.append(f"images of 16 bits, read with the white of {info.bits} bits")
+    if info.turned:
+        kinds.append("images stored turned, shown upright")
+    if info.pictures > 1:
+        kinds.append("files of several pictures, of which the first is read")
+    if info.renamed:
+        kinds.append("images whose suffix is written in another case than listed")
+    return kinds
 
 
 def _unequal_depths(
-    listed: Iterable[Tracklet], special: Mapping[Path, Seen]
+    tracklets: Iterable[Tracklet], special: Mapping[Path, ImageInfo]
 ) -> list[str]:
-    """Cameras whose images of 16 bits are not all read with the same white."""
+    """Name cameras whose images of 16 bits are not all read with the same white."""
     depths: dict[tuple[int, str], Counter] = {}
-    for t in listed:
-        bits = [
-            special[p].bits for p in t.paths if p in special and special[p].bits > 8
-        ]
+    for tracklet in tracklets:
+        infos = [special[path] for path in tracklet.paths if path in special]
+        bits = [info.bits for info in infos if info.bits > 8]
         if bits:
-            depths.setdefault((t.camera, t.modality), Counter()).update(bits)
-    return [
-        f"camera {camera}, {WORD[modality]}: images of 16 bits are read with different "
-        f"whites ({', '.join(f'{b} bits {n}' for b, n in sorted(counts.items()))}), so "
-        "their brightness differs: save all with 8 bits to decide it yourself"
-        for (camera, modality), counts in depths.items()
-        if len(counts) > 1
-    ]
+            camera = (tracklet.camera, tracklet.modality)
+            depths.setdefault(camera, Counter()).update(bits)
+    lines = []
+    for (camera, modality), counts in depths.items():
+        if len(counts) > 1:
+            whites = ", ".join(f"{b} bits {n}" for b, n in sorted(counts.items()))
+            lines.append(
+                f"camera {camera}, {WORD[modality]}: images of 16 bits are read with "
+                f"different whites ({whites}), so their brightness differs: save all "
+                "with 8 bits to decide it yourself"
+            )
+    return lines
 
 
 def _vcm(root: Path, options: dict) -> tuple[list[Survey], list[Table]]:
     survey = vcm.survey(root, **options)
+    if not survey.listed:
+        return [survey], []
     least = options.get("min_seq_len", VCM_MIN)
-    found = {}
+    counts = {}
     for part, modality in VCM_COUNTS:
-        of = [
-            t
-            for p, ts in survey.listed.items()
-            if part in (p, "all")
-            for t in ts
-            if modality in (t.modality, "both")
-        ]
-        kept = [t for t in of if len(t) >= least]
-        found[part, modality] = (
-            len({t.identity for t in of}),
-            len(of),
-            len(kept),
-            sum(map(len, of)),
-            sum(map(len, kept)),
-        )
+        listed = survey.tracklets() if part == "all" else survey.listed[part]
+        tracklets = _of_modality(listed, modality)
+        kept = [t for t in tracklets if len(t) >= least]
+        identities, number, images = _sizes(tracklets)
+        kept_images = sum(map(len, kept))
+        counts[part, modality] = (identities, number, len(kept), images, kept_images)
     head = ("identities", "tracklets", f"kept (>= {least})", "images", "images kept")
-    return [survey], [
-        _table("HITSZ-VCM, kept: at least 12 images", head, found, VCM_COUNTS)
-    ] if survey.listed else []
+    title = "HITSZ-VCM, kept: at least 12 images"
+    return [survey], [_table(title, head, counts, VCM_COUNTS)]
+
+
+def _of_modality(tracklets: Iterable[Tracklet], modality: str) -> list[Tracklet]:
+    return [t for t in tracklets if modality in (t.modality, "both")]
+
+
+def _sizes(tracklets: list[Tracklet]) -> tuple[int, int, int]:
+    """Count identities, tracklets and images."""
+    identities = {tracklet.identity for tracklet in tracklets}
+    return len(identities), len(tracklets), sum(map(len, tracklets))
 
 
 def _sysu(root: Path, options: dict) -> tuple[list[Survey], list[Table]]:
     survey = sysu.survey(root, **options)
     if options.get("train") != "arrays" and any(root.glob("train_*_resized_*.npy")):
         sysu.survey_arrays(root, survey.faults)
-    tables = (
-        [
-            _table(
-                "SYSU-MM01, train holds train + val",
-                ("identities", "images"),
-                _images(survey),
-                SYSU_COUNTS,
-            )
-        ]
-        if survey.listed
-        else []
-    )
+    tables = []
+    if survey.listed:
+        title, head = "SYSU-MM01, train holds train + val", ("identities", "images")
+        tables.append(_table(title, head, _image_counts(survey), SYSU_COUNTS))
     if survey.dataset:
         mode, shots = options.get("mode", "all"), options.get("shots", 1)
-        found = {("gallery", "vis"): (len(survey.dataset.gallery("ir2vis")),)}
-        tables.append(
-            _table(
-                f"SYSU-MM01, {mode}-search, {_count(shots, 'shot')}",
-                ("images",),
-                found,
-                {("gallery", "vis"): (SYSU_GALLERY[mode, shots],)},
-            )
-        )
+        title = f"SYSU-MM01, {mode}-search, {_count(shots, 'shot')}"
+        counts = {("gallery", "vis"): (len(survey.dataset.gallery("ir2vis")),)}
+        expected = {("gallery", "vis"): (SYSU_GALLERY[mode, shots],)}
+        tables.append(_table(title, ("images",), counts, expected))
     return [survey], tables
 
 
@@ -254,81 +268,78 @@ def _campus(root: Path, options: dict) -> tuple[list[Survey], list[Table]]:
     survey = buptcampus.survey(root, **options)
     if not survey.listed:
         return [survey], []
-    found = {}
+    counts = {}
     for part, modality in CAMPUS_COUNTS:
         listed = survey.listed.get(part, ())
-        of = [t for t in listed if modality in (t.modality, "both")]
-        found[part, modality] = (
-            len({t.identity for t in of}),
-            len(of),
-            sum(map(len, of)),
-        )
+        counts[part, modality] = _sizes(_of_modality(listed, modality))
     head = ("identities", "tracklets", "images")
-    return [survey], [_table("BUPTCampus", head, found, CAMPUS_COUNTS)]
+    return [survey], [_table("BUPTCampus", head, counts, CAMPUS_COUNTS)]
 
 
 def _regdb(root: Path, options: dict) -> tuple[list[Survey], list[Table]]:
-    """Every trial that has at least one list, or the one asked for; one table for all trials with the same counts."""
-    trials = (
-        [options["trial"]]
-        if "trial" in options
-        else [k for k in regdb.TRIALS if any(root.glob(f"idx/*_{k}.txt"))] or [1]
-    )
+    """Read the trial of the options, or every trial that has a list.
+
+    Trials with equal counts share a table.
+    """
+    trials = [options["trial"]] if "trial" in options else regdb.listed_trials(root)
     surveys = [regdb.survey(root, k, options.get("strict")) for k in trials]
     alike: dict[tuple, list[int]] = {}
     for k, survey in zip(trials, surveys, strict=True):
         if survey.listed:
-            alike.setdefault(tuple(_images(survey).items()), []).append(k)
-    if "trial" not in options and (
-        absent := [str(k) for k in regdb.TRIALS if k not in trials]
-    ):
-        surveys[0].faults.warn(
-            root / "idx",
-            f"{len(trials)} of 10 trials have lists; without: {', '.join(absent)}",
-        )
-    head = ("identities", "images")
-    return surveys, [
-        _table(
-            f"RegDB, trial {', '.join(map(str, ks))}", head, dict(found), REGDB_COUNTS
-        )
-        for found, ks in alike.items()
-    ]
+            counts = tuple(_image_counts(survey).items())
+            alike.setdefault(counts, []).append(k)
+    absent = [str(k) for k in regdb.TRIALS if k not in trials]
+    if absent and "trial" not in options:
+        what = f"{len(trials)} of 10 trials have lists"
+        surveys[0].faults.warn(root / "idx", f"{what}; without: {', '.join(absent)}")
+    tables = []
+    for counts, numbers in alike.items():
+        title = f"RegDB, trial {', '.join(map(str, numbers))}"
+        head = ("identities", "images")
+        tables.append(_table(title, head, dict(counts), REGDB_COUNTS))
+    return surveys, tables
 
 
-def _images(survey: Survey) -> dict[tuple[str, str], tuple[int, ...]]:
-    """Identities and images by (part, modality)."""
-    found = {}
+def _image_counts(survey: Survey) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Count identities and images by (part, modality)."""
+    counts = {}
     for part, tracklets in survey.listed.items():
         for modality in MODALITIES:
-            of = [t for t in tracklets if t.modality == modality]
-            found[part, modality] = (len({t.identity for t in of}), len(of))
-    return found
+            identities, number, _ = _sizes(_of_modality(tracklets, modality))
+            counts[part, modality] = (identities, number)
+    return counts
 
 
-def _table(title: str, head: tuple[str, ...], found: dict, expected: dict) -> Table:
-    """One row per (part, modality), each cell `found (expected)`."""
+def _table(title: str, head: tuple[str, ...], counts: dict, expected: dict) -> Table:
+    """Lay out one row per (part, modality), each cell `count (expected)`.
+
+    Args:
+        title: of the table.
+        head: names of the columns.
+        counts: (part, modality) -> numbers of this set.
+        expected: (part, modality) -> numbers of the real set, None where unknown.
+    """
     rows = [("part", "modality", *head)]
-    for key, numbers in expected.items():
-        cells = (
-            f"{n:,} ({'?' if e is None else format(e, ',')})"
-            for n, e in zip(found[key], numbers, strict=True)
-        )
-        rows.append((key[0], WORD[key[1]], *cells))
-    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    lines = [
-        "  "
-        + "  ".join(
-            cell.ljust(w) if c < 2 else cell.rjust(w)
-            for c, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    differ = sum(
-        e not in (None, n)
-        for key, numbers in expected.items()
-        for n, e in zip(found[key], numbers, strict=True)
-    )
+    differ = 0
+    for (part, modality), numbers in expected.items():
+        pairs = list(zip(counts[part, modality], numbers, strict=True))
+        rows.append((part, WORD[modality], *(_cell(*pair) for pair in pairs)))
+        differ += sum(real not in (None, count) for count, real in pairs)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [_line(row, widths) for row in rows]
     return Table(title, [f"found (real set: {title})", *lines], differ)
+
+
+def _cell(count: int, expected: int | None) -> str:
+    return f"{count:,} ({'?' if expected is None else format(expected, ',')})"
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    """Align a row: words to the left, numbers to the right."""
+    padded = []
+    for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+        padded.append(cell.ljust(width) if column < 2 else cell.rjust(width))
+    return "  " + "  ".join(padded)
 
 
 def _count(n: int, what: str) -> str:

@@ -6,25 +6,34 @@ import numpy as np
 
 
 def parts(length: int, frames: int) -> np.ndarray:
-    """Frame numbers 0..length-1 cut in `frames` equal parts, the end padded with the last frame: (T, ceil(length/T)).
+    """Split a tracklet into equal parts, one for each frame of a clip.
 
-    A tracklet with fewer images than T gives its frames followed by copies of the last. Section 5 of the MITML paper; the padding rule is the released code's.
+    The end is padded with the last frame, so a tracklet of fewer than T frames gives
+    all of them followed by copies of the last. Section 5 of the MITML paper; the
+    padding is that of the released code.
+
+    Args:
+        length: frames of the tracklet.
+        frames: T, frames of the clip.
+
+    Returns:
+        Frame positions 0..length-1: (T, ceil(length / T)).
     """
     if frames < 1:
         raise ValueError(f"a clip needs at least one frame, got T={frames}")
     if length < 1:
         raise ValueError("a tracklet without frames has no clip")
-    each = -(-length // frames)
-    return np.minimum(np.arange(each * frames), length - 1).reshape(frames, each)
+    size = -(-length // frames)
+    return np.minimum(np.arange(frames * size), length - 1).reshape(frames, size)
 
 
 def test_frames(length: int, frames: int, stride: int = 0) -> np.ndarray:
-    """Choose the frames of a clip in a search, the same at every evaluation: (T,).
+    """Return the frame positions of an evaluation clip, always the same: (T,).
 
     Args:
         length: frames of the tracklet.
         frames: T, frames of the clip.
-        stride: 0: the first frame of each of T equal parts; s: T frames that stand s
+        stride: 0 takes the first frame of each of T equal parts; s takes T frames s
             apart, in the middle of the tracklet.
 
     >>> test_frames(24, 6).tolist(), test_frames(13, 6).tolist()
@@ -35,41 +44,46 @@ def test_frames(length: int, frames: int, stride: int = 0) -> np.ndarray:
     ([8, 10, 12, 14], [0, 2, 4, 4])
     """
     if stride:
-        return _apart(length, frames, stride, starts(length, frames, stride) // 2)
+        middle = last_start(length, frames, stride) // 2
+        return _strided(length, frames, stride, middle)
     return parts(length, frames)[:, 0]
 
 
 def train_frames(
     length: int, frames: int, rng: np.random.Generator, stride: int = 0
 ) -> np.ndarray:
-    """Draw the frames of a clip in training: (T,).
+    """Draw the frame positions of a training clip: (T,).
 
     Args:
         length: frames of the tracklet.
         frames: T, frames of the clip.
-        rng: draws one frame of each of T equal parts, or with a stride the first frame.
-        stride: 0, or how far the frames of a clip stand apart.
+        rng: draws one frame of each of T equal parts, or the start of a strided clip.
+        stride: 0, or the distance between the frames of a clip.
     """
     if stride:
-        first = int(rng.integers(starts(length, frames, stride) + 1))
-        return _apart(length, frames, stride, first)
+        start = int(rng.integers(last_start(length, frames, stride) + 1))
+        return _strided(length, frames, stride, start)
     table = parts(length, frames)
     return table[np.arange(frames), rng.integers(table.shape[1], size=frames)]
 
 
-def starts(length: int, frames: int, stride: int) -> int:
-    """Return the last frame at which a clip of frames a stride apart may begin.
+def last_start(length: int, frames: int, stride: int) -> int:
+    """Return the last position at which a strided clip may start.
 
-    A tracklet that is too short for the clip gives it from its first frame on, and its
-    own last frame for those that it lacks.
+    A tracklet that is shorter than the clip starts it at 0 and repeats its last frame.
+
+    Args:
+        length: frames of the tracklet.
+        frames: T, frames of the clip.
+        stride: distance between the frames of a clip.
     """
     if frames < 1 or length < 1:
-        parts(length, frames)  # says what is wrong
+        parts(length, frames)  # raises the right error
     return max(0, length - 1 - (frames - 1) * stride)
 
 
-def _apart(length: int, frames: int, stride: int, first: int) -> np.ndarray:
-    return np.minimum(first + stride * np.arange(frames), length - 1)
+def _strided(length: int, frames: int, stride: int, start: int) -> np.ndarray:
+    return np.minimum(start + stride * np.arange(frames), length - 1)
 
 
-test_frames.__test__ = False  # the name is the field's; it is no pytest case
+test_frames.__test__ = False  # the field's name for it, not a test of pytest

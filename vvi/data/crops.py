@@ -15,8 +15,9 @@ PICTURES = re.compile(
     r"\.(jpe?g|jpe|jfif|png|bmp|dib|tiff?|webp|gif|p[bgpn]m|jp2|avif|tga)$",
     re.IGNORECASE,
 )
-LITTER = ("thumbs.db", "desktop.ini", "@eadir", "__macosx")  # what systems leave about
-#: Lists that only a data set has: these are read by their own readers.
+#: Files that operating systems leave in folders.
+LITTER = ("thumbs.db", "desktop.ini", "@eadir", "__macosx")
+#: Lists by which a data set is known, which has a reader of its own.
 LISTS = (
     "info/track_test_info.txt",
     "track_test_info.txt",
@@ -32,41 +33,41 @@ def read(
     modality: Modality,
     camera: int | None = None,
 ) -> tuple[list[Tracklet], pd.DataFrame]:
-    """Find the pictures of a folder, in the order of their names.
+    """Read the pictures of a folder, in the order of their names.
 
-    A picture at the top is a tracklet of one frame. Below, each folder with pictures is
-    a tracklet; in `person/tracklet/` the first folder is the identity. Frames go by the
-    numbers in their names, 2 before 10.
+    A picture at the top is a tracklet of one frame. Below it, each folder with pictures
+    is a tracklet, and in `person/tracklet/` the first folder is the identity. Frames
+    are ordered by the numbers in their names, 2 before 10.
 
     Args:
         source: the folder, or a single picture.
-        modality: of all of it, "vis" or "ir".
-        camera: of all of it, where it is known.
+        modality: of all pictures, "vis" or "ir".
+        camera: of all pictures, if known.
 
     Returns:
-        The tracklets, and a table with a row for each: `name` (path below the folder),
-        `identity` and `camera` (text, empty where unknown), `modality`, `frames`.
+        The tracklets, and a table with one row for each: `name` (path below the
+        folder), `identity` and `camera` (text, empty where unknown), `modality`,
+        `frames`.
 
     Raises:
-        DataError: there is no such folder, no picture in it, or it is a data set.
-
+        DataError: there is no such folder, it holds no picture, or it is a data set.
     """
     source = Path(source).expanduser()
     if modality not in MODALITIES:
         raise ValueError(f"modality {modality!r}: choose from {', '.join(MODALITIES)}")
-    alone = {source.name: [source]} if source.is_file() else {}
+    groups = {source.name: [source]} if source.is_file() else _groups(source)
     rows, tracklets = [], []
-    for number, (name, files) in enumerate((alone or _groups(source)).items()):
+    for number, (name, files) in enumerate(groups.items()):
         person, _, inside = name.partition("/")
         identity = person if inside else ""
-        known = "" if camera is None else str(camera)
-        rows.append([name, identity, known, modality, len(files)])
+        camera_text = "" if camera is None else str(camera)
+        rows.append([name, identity, camera_text, modality, len(files)])
         tracklets.append(Tracklet(tuple(files), number, camera or 0, modality))
     return tracklets, pd.DataFrame(rows, columns=COLUMNS)
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is a picture, by its name or else by how it begins."""
+    """Whether a file is a picture, by its suffix or else by its content."""
     from PIL import Image
 
     if PICTURES.match(path.suffix):
@@ -79,31 +80,32 @@ def is_picture(path: Path) -> bool:
 
 
 def _groups(root: Path) -> dict[str, list[Path]]:
-    """Name -> files of every tracklet below a folder."""
+    """Return the files of every tracklet below a folder by its name."""
     if not root.is_dir():
         raise DataError(f"{root}: no such file or folder")
-    if lists := [name for name in LISTS if (root / name).is_file()]:
+    lists = [name for name in LISTS if (root / name).is_file()]
+    if lists:
         what = f"{root} is a data set (it has {lists[0]}), not a folder of pictures"
         raise DataError(f"{what}: vvi eval METHOD --data FOLDER --out FILE embeds it")
-    groups, foreign = {}, []
-    folders = [root, *_in_order(path for path in root.rglob("*") if path.is_dir())]
+    groups, others = {}, []
+    folders = [root, *_sorted(path for path in root.rglob("*") if path.is_dir())]
     for folder in folders:
-        if any(_is_litter(part) for part in folder.relative_to(root).parts):
+        if any(map(_is_litter, folder.relative_to(root).parts)):
             continue
-        entries = _in_order(path for path in folder.iterdir() if path.is_file())
+        entries = _sorted(path for path in folder.iterdir() if path.is_file())
         entries = [path for path in entries if not _is_litter(path.name)]
         files = [path for path in entries if is_picture(path)]
-        foreign += sorted(set(entries) - set(files))
+        others += sorted(set(entries) - set(files))
         if folder == root:
             groups |= {file.name: [file] for file in files}
         elif files:
             groups[folder.relative_to(root).as_posix()] = files
     if not groups:
         raise DataError(f"{root} holds no pictures (such as .jpg or .png)")
-    if foreign:
-        names = ", ".join(path.name for path in foreign[:3])
-        left = f"{len(foreign)} files of {root} are no pictures and left out: {names}"
-        warnings.warn(left, stacklevel=4)
+    if others:
+        names = ", ".join(path.name for path in others[:3])
+        text = f"{len(others)} files of {root} are no pictures and left out: {names}"
+        warnings.warn(text, stacklevel=4)
     return groups
 
 
@@ -111,11 +113,11 @@ def _is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in LITTER
 
 
-def _in_order(paths: Iterable[Path]) -> list[Path]:
-    """Paths with the numbers in their names in order: 2 before 10."""
+def _sorted(paths: Iterable[Path]) -> list[Path]:
+    return sorted(paths, key=_natural_key)
 
-    def key(path: Path) -> list[tuple]:
-        parts = re.split(r"(\d+)", path.as_posix())
-        return [(0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts]
 
-    return sorted(paths, key=key)
+def _natural_key(path: Path) -> list[tuple]:
+    """Return a key that orders the numbers in names by value, 2 before 10."""
+    parts = re.split(r"(\d+)", path.as_posix())
+    return [(0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts]

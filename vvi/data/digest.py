@@ -1,15 +1,16 @@
-"""A digest of what a data set holds, so that results and caches belong to pixels.
+"""Digests of data sets, so that results and caches belong to pixels.
 
-It covers the lists and the content of every listed image, and neither names of folders
-nor times: copies of one folder share their results, and a folder of which any image
-changed shares nothing with what it was. Reading all images takes a while once; after
-that a stamp of sizes and times says whether any file was touched since.
+A digest covers the lists and the content of every listed image, and neither names of
+folders nor times. Copies of a folder share their results, and a folder with a changed
+image shares nothing with its former state. Reading all images takes a while once; after
+that a stamp of sizes and times tells whether any file was touched.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import time
@@ -20,81 +21,99 @@ from pathlib import Path
 
 from vvi.data import buptcampus, regdb, sysu, vcm
 from vvi.data.faults import Survey
-from vvi.data.images import ARRAYS, located
+from vvi.data.images import ARRAYS, existing_file
 from vvi.runtime import atomic
 from vvi.types import Tracklet
 
-LONG = 20_000  # files from which a digest is kept on the disk, with the stamp it is of
-PATIENCE = 20.0  # a stamp that took a second is believed for so many seconds
-QUICK = 0.25  # seconds; what takes less is looked at anew every time
+#: Number of files from which a digest is stored, together with their stamp.
+LONG = 20_000
+#: Seconds for which a stamp that took one second to make is trusted.
+PATIENCE = 20.0
+#: Seconds: a stamp that takes less is made anew every time.
+QUICK = 0.25
+#: Files that a thread reads at a time.
 CHUNK = 256
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Everything that a data set lists, whatever options it is then read with."""
+    """Everything that a data set lists, whatever the options of its reader."""
 
-    #: Lists, as they lie on the disk.
+    #: List files.
     files: tuple[Path, ...]
     tracklets: tuple[Tracklet, ...]
 
     @property
+    def paths(self) -> list[Path]:
+        """Every listed path, in the order of the lists."""
+        return list(itertools.chain.from_iterable(t.paths for t in self.tracklets))
+
+    @property
     def images(self) -> list[Path]:
         """Every image once, in the order of the lists."""
-        return list(dict.fromkeys(p for t in self.tracklets for p in t.paths))
+        return list(dict.fromkeys(self.paths))
 
 
 def listing(root: Path, layout: str) -> Listing:
-    """List a whole data set; `DataError` on what no option could make readable."""
+    """List a whole data set.
+
+    Raises:
+        DataError: no option of the reader could make the set readable.
+    """
     surveys, files = _SURVEYS[layout](root)
     if all(survey.faults.errors for survey in surveys):
         surveys[0].faults.raise_first()
-    listed = (t for s in surveys for part in s.listed.values() for t in part)
-    return Listing(tuple(p for p in files if p.is_file()), tuple(listed))
+    tracklets = []
+    for survey in surveys:
+        tracklets += survey.tracklets()
+    return Listing(tuple(p for p in files if p.is_file()), tuple(tracklets))
+
+
+#: (root, layout) -> the time until which a stamp is trusted, and the stamp.
+_SEEN: dict[tuple[Path, str], tuple[float, str]] = {}
 
 
 def stamp(root: Path, layout: str) -> str:
-    """Say in few letters which files a set lists, and their sizes and times.
+    """Return a short digest of the listed files' names, sizes and times.
 
-    Where looking at all of them takes long, what was seen is believed for a while.
+    Where that takes long, the last stamp is trusted for a while.
     """
     key = (root.absolute(), layout)
     if key in _SEEN and time.monotonic() < _SEEN[key][0]:
         return _SEEN[key][1]
     start = time.monotonic()
-    found = listing(root, layout)
-    made = stamp_of([*found.files, *found.images])
-    took = time.monotonic() - start
-    patience = PATIENCE * took if took > QUICK else 0.0
-    _SEEN[key] = (time.monotonic() + patience, made)
-    return made
-
-
-_SEEN: dict[tuple[Path, str], tuple[float, str]] = {}  # until when a stamp is believed
+    listed = listing(root, layout)
+    value = stamp_of([*listed.files, *listed.images])
+    duration = time.monotonic() - start
+    patience = PATIENCE * duration if duration > QUICK else 0.0
+    _SEEN[key] = (time.monotonic() + patience, value)
+    return value
 
 
 def of_set(root: Path, layout: str, kept: Path) -> str:
-    """Digest of a data set: eight hexadecimal digits.
+    """Return the digest of a data set: eight hexadecimal digits.
 
     Args:
-        root: the folder of the set.
+        root: folder of the set.
         layout: of the set.
-        kept: folder in which the digest of a large set is kept for the next process.
+        kept: folder in which the digest of a large set is stored.
     """
-    found = listing(root, layout)
-    said = [layout, *(hashlib.sha256(p.read_bytes()).hexdigest() for p in found.files)]
-    for t in found.tracklets:
-        said.append(f"{t.identity} {t.camera} {t.modality} {len(t)}")
-    said.append(of_images([p for t in found.tracklets for p in t.paths], kept))
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:8]
+    listed = listing(root, layout)
+    parts = [layout]
+    for file in listed.files:
+        parts.append(hashlib.sha256(file.read_bytes()).hexdigest())
+    for t in listed.tracklets:
+        parts.append(f"{t.identity} {t.camera} {t.modality} {len(t)}")
+    parts.append(of_images(listed.paths, kept))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 
 def of_images(paths: Sequence[Path], kept: Path) -> str:
-    """Digest of the content of image files, or rows of arrays, in their order.
+    """Return the digest of the content of images, in their order.
 
     Args:
-        paths: image files, or `<file>.npy/<row>`.
-        kept: folder in which the digest of many files is kept, with their stamp.
+        paths: image files, or rows of arrays, `<file>.npy/<row>`.
+        kept: folder in which the digest of many files is stored, with their stamp.
     """
     files = list(dict.fromkeys(map(_file, paths)))
     number = {path: n for n, path in enumerate(files)}
@@ -107,7 +126,7 @@ def of_images(paths: Sequence[Path], kept: Path) -> str:
 
 
 def of_files(paths: Iterable[Path], kept: Path) -> str:
-    """Digest of the names and the content of some files, in their order."""
+    """Return the digest of the names and content of files, in their order."""
     paths = list(paths)
     names = "\n".join(map(str, paths))
     return hashlib.sha256((names + _remembered(paths, kept)).encode()).hexdigest()
@@ -118,35 +137,33 @@ def _file(path: Path) -> Path:
 
 
 def _remembered(files: list[Path], kept: Path) -> str:
-    """Digest of the contents of files; that of many is kept while none is touched."""
+    """Return the digest of the contents of files, stored for many untouched ones."""
     if len(files) < LONG:
         return _contents(files)
     name = hashlib.sha256("\n".join(map(str, files)).encode()).hexdigest()[:16]
-    memory, seen = kept / "digests" / f"{name}.json", stamp_of(files)
+    memory, current = kept / "digests" / f"{name}.json", stamp_of(files)
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-        said = json.loads(memory.read_text())
-        if said["stamp"] == seen:
-            return said["digest"]
-    made = _contents(files)
+        stored = json.loads(memory.read_text())
+        if stored["stamp"] == current:
+            return stored["digest"]
+    value = _contents(files)
     with contextlib.suppress(atomic.WriteError):  # then it is made again next time
-        atomic.write(memory, json.dumps({"stamp": seen, "digest": made}).encode())
-    return made
+        atomic.write(memory, json.dumps({"stamp": current, "digest": value}).encode())
+    return value
 
 
 def _contents(files: list[Path]) -> str:
-    """One digest of the contents of files, read in threads."""
+    """Return one digest of the contents of files, read in threads."""
     from tqdm import tqdm
 
     chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
-    whole = hashlib.sha256()
-    with (
-        ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
-        tqdm(total=len(files), desc="reading all images", unit="image", delay=3) as bar,
-    ):
-        for chunk, found in zip(chunks, pool.map(_hashes, chunks), strict=True):
-            whole.update(found)
+    total = hashlib.sha256()
+    bar = tqdm(total=len(files), desc="reading all images", unit="image", delay=3)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, bar:
+        for chunk, hashes in zip(chunks, pool.map(_hashes, chunks), strict=True):
+            total.update(hashes)
             bar.update(len(chunk))
-    return whole.hexdigest()
+    return total.hexdigest()
 
 
 def _hashes(files: list[Path]) -> bytes:
@@ -154,32 +171,32 @@ def _hashes(files: list[Path]) -> bytes:
 
 
 def _hash(path: Path) -> bytes:
-    """Digest of one file; that of nothing where it cannot be read."""
+    """Return the digest of one file, zeros where it cannot be read."""
     try:
-        with open(located(path), "rb", buffering=0) as file:
+        with open(existing_file(path), "rb", buffering=0) as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return bytes(32)
 
 
 def stamp_of(files: Iterable[Path]) -> str:
-    """Names, sizes and times of some files, in few letters."""
-    made = hashlib.sha256()
+    """Return a short digest of the names, sizes and times of files."""
+    value = hashlib.sha256()
     for path in files:
-        made.update(f"{path} {_state(path)}\n".encode())
-    return made.hexdigest()[:16]
+        value.update(f"{path} {_state(path)}\n".encode())
+    return value.hexdigest()[:16]
 
 
 def _state(path: Path) -> str:
-    """Size and times of a file; not even a tool that puts times back hides a change."""
+    """Return size and times of a file. The change time cannot be set back by tools."""
     try:
-        seen = os.stat(path)
+        stat = os.stat(path)
     except OSError:
-        other = located(path)
+        other = existing_file(path)
         if other == path:
             return "missing"
-        seen = os.stat(other)
-    return f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns} {seen.st_ino}"
+        stat = os.stat(other)
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
 def _of_vcm(root: Path) -> tuple[list[Survey], Iterator[Path]]:
@@ -191,12 +208,14 @@ def _of_vcm(root: Path) -> tuple[list[Survey], Iterator[Path]]:
 
 def _of_sysu(root: Path) -> tuple[list[Survey], Iterator[Path]]:
     lists = sysu.data_folder(root) / "exp"
-    names = (f"{part}_id.{end}" for part in sysu.PARTS for end in ("txt", "mat"))
+    names = []
+    for part in sysu.PARTS:
+        names += [f"{part}_id.txt", f"{part}_id.mat"]
     return [sysu.survey(root, strict=False)], (lists / name for name in names)
 
 
 def _of_regdb(root: Path) -> tuple[list[Survey], Iterator[Path]]:
-    trials = [k for k in regdb.TRIALS if any(root.glob(f"idx/*_{k}.txt"))] or [1]
+    trials = regdb.listed_trials(root)
     surveys = [regdb.survey(root, k, strict=False) for k in trials]
     return surveys, iter(sorted(root.glob("idx/*_*_*.txt")))
 

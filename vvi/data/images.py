@@ -1,16 +1,16 @@
-"""The one decoder: readers, checks, caches and figures see the same pixels of a file.
+"""The one image decoder, so that readers, checks, caches and figures see equal pixels.
 
-Whatever the name of a file says, its first bytes decide how it is read. Pixels are what
-a viewer shows: turned as the file asks (EXIF), grey and palettes as colours, what is
-transparent as black, the first picture of several.
+The first bytes of a file decide how it is read, whatever its name says. Pixels are what
+a viewer shows: rotated as EXIF asks, grey and palettes as colours, transparency as
+black, the first image of several.
 
-Depth: every picture is scaled linearly to 0..255, white being the largest value of its
-depth. A file of 16 bits often holds fewer, right-aligned, as sensors give them: its depth
-is the smallest of 10, 12, 14 and 16 bits that holds its largest value and those of such
-pictures beside it, so that all frames of a folder are scaled alike. A picture all whose
-values are multiples of 16 or of 257 was widened from fewer bits: it uses the whole range.
-Depths that a file declares itself (TIFF) are believed. Numbers without a white (floats,
-32-bit and signed integers) are refused.
+Depth: every image is scaled linearly to 0..255, and white is the largest value of its
+depth. A file of 16 bits often holds fewer, right-aligned, as sensors give them. Its
+depth is the smallest of 10, 12, 14 and 16 bits that holds its largest value and those
+of the other such images of its folder, so that all frames of a folder are scaled alike.
+If all values are multiples of 16 or of 257, the image was widened from fewer bits and
+uses the whole range. Depths that a file declares itself (TIFF) are believed. Numbers
+without a white (floats, 32-bit and signed integers) are refused.
 """
 
 from __future__ import annotations
@@ -18,43 +18,54 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vvi.data.faults import LENIENT, leads_out
+from vvi.data.faults import LENIENT, link_problem
 from vvi.types import DataError, Dataset, Tracklet
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-VERSION = 1  # raised when the pixels of some file change: caches are decoded anew
+#: Raised when the pixels of some file change, so that caches are decoded anew.
+VERSION = 1
 SUFFIXES = ("jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp")
+#: Depths that an image of 16 bits may have.
 DEPTHS = (10, 12, 14, 16)
-BESIDE = 64  # pictures of a folder that are looked at to tell the depth of one
-ARRAYS = ".npy"  # rows of an array are listed as <file>.npy/<row>
-_LARGE = 2**18  # bytes of a JPEG that may be too large to hold
-_PLAIN = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV", "LAB", "RGBX")
-_CLEAR = ("LA", "PA", "La", "RGBA", "RGBa")
+#: Images of a folder that are read to find its depth.
+DEPTH_SAMPLE = 64
+#: Rows of an array are listed as `<file>.npy/<row>`.
+ARRAYS = ".npy"
+#: Bytes of a JPEG from which its size is checked before it is decoded.
+_LARGE = 2**18
+#: Images that are decoded at a time by a thread.
+_CHUNK = 256
+#: EXIF tag of the orientation.
+_ORIENTATION = 274
+#: TIFF tags.
+_BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE, _SAMPLE_FORMAT = 258, 281, 339
+_OPAQUE = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV", "LAB", "RGBX")
+_TRANSPARENT = ("LA", "PA", "La", "RGBA", "RGBa")
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a check says of one file that can be read."""
+class ImageInfo:
+    """What is special about a file that can be read."""
 
     #: Significant bits of a channel.
     bits: int = 8
-    #: Whether the file is stored turned or mirrored.
+    #: Whether the file is stored rotated or mirrored.
     turned: bool = False
-    #: Pictures in the file, of which the first is read.
+    #: Images in the file, of which the first is read.
     pictures: int = 1
-    #: Whether the file is there under the listed name, but for the case of its suffix.
+    #: Whether the suffix of the file is written in another case than listed.
     renamed: bool = False
 
 
@@ -69,29 +80,33 @@ def read(path: Path) -> Tensor:
     """
     try:
         if path.parent.suffix == ARRAYS:
-            return _tensor(row(path))
+            return _tensor(array_row(path))
         return _decode(_content(path), path.parent)[0]
-    except Exception as error:  # a wrong byte leads decoders to anything
+    except Exception as error:  # a wrong byte leads decoders to any exception
         raise DataError(f"image {path} {_reason(path, error)}") from error
 
 
-def look(path: Path) -> Seen:
-    """Decode one image file and say what is special about it; raises as `read`."""
+def describe(path: Path) -> ImageInfo:
+    """Decode one image file and return what is special about it.
+
+    Raises:
+        DataError: as `read`.
+    """
     try:
-        raw = _content(path)
-        return _decode(raw, path.parent, about=True)[1](not path.exists())
+        info = _decode(_content(path), path.parent, details=True)[1]
+        return replace(info, renamed=not path.exists())
     except Exception as error:
         raise DataError(f"image {path} {_reason(path, error)}") from error
 
 
-def row(path: Path) -> np.ndarray:
+def array_row(path: Path) -> np.ndarray:
     """Read a row `<file>.npy/<row>` of an array of images: (H, W, 3) uint8."""
-    about = path.parent.stat()
-    return _mapped(path.parent, about.st_mtime_ns, about.st_size)[int(path.name)]
+    stat = path.parent.stat()
+    return _mapped(path.parent, stat.st_mtime_ns, stat.st_size)[int(path.name)]
 
 
-def located(path: Path) -> Path:
-    """Find the file of a listed image: its suffix may be written in another case."""
+def existing_file(path: Path) -> Path:
+    """Return the file of a listed image, whose suffix may differ in case."""
     if path.exists():
         return path
     for suffix in (path.suffix.upper(), path.suffix.lower()):
@@ -105,33 +120,44 @@ def validate(
 ) -> list[str]:
     """List the images of a data set that cannot be used, each with the reason.
 
-    An image is missing, empty, does not decode, or is a link out of the data folder,
-    where `links` does not allow that.
+    An image is missing, empty, undecodable, or a link out of the data folder.
+
+    Args:
+        dataset: its images are decoded.
+        workers: threads, by default one per core.
+        links: whether an image may be a link out of the data folder.
     """
-    sides = [side for pair in dataset.sides.values() for side in pair]
-    tracklets = [*dataset.train, *(t for side in sides for t in side)]
-    return inspect(tracklets, dataset.root, workers, links)[0]
+    tracklets = list(dataset.train)
+    for query, gallery in dataset.sides.values():
+        tracklets += [*query, *gallery]
+    return inspect_images(tracklets, dataset.root, workers, links)[0]
 
 
 def broken_images(
     tracklets: Iterable[Tracklet], root: Path, workers: int | None = None
 ) -> list[str]:
-    """Do as `validate`, for some tracklets."""
-    return inspect(tracklets, root, workers)[0]
+    """List the images of some tracklets that cannot be used, as `validate`.
+
+    Args:
+        tracklets: their images are decoded.
+        root: data folder.
+        workers: threads, by default one per core.
+    """
+    return inspect_images(tracklets, root, workers)[0]
 
 
-def inspect(
+def inspect_images(
     tracklets: Iterable[Tracklet],
     root: Path,
     workers: int | None = None,
     links: bool = False,
-) -> tuple[list[str], dict[Path, Seen]]:
+) -> tuple[list[str], dict[Path, ImageInfo]]:
     """Decode every image of some tracklets once, in threads.
 
     Args:
-        tracklets: their images are looked at in this order.
-        root: the data folder.
-        workers: threads, as many as there are cores by default.
+        tracklets: their images are decoded in this order.
+        root: data folder.
+        workers: threads, by default one per core.
         links: whether an image may be a link out of the data folder.
 
     Returns:
@@ -139,34 +165,39 @@ def inspect(
     """
     from tqdm import tqdm
 
-    owners = {p: t for t in tracklets for p in t.paths if p.parent.suffix != ARRAYS}
-    paths, problems, special = list(owners), [], {}
-    chunks = [paths[start : start + 256] for start in range(0, len(paths), 256)]
+    owners = {}
+    for tracklet in tracklets:
+        owners |= dict.fromkeys(tracklet.paths, tracklet)
+    paths = [path for path in owners if path.parent.suffix != ARRAYS]
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
 
-    def work(chunk: list[Path]) -> list[str | Seen]:
-        return [_look(path, root, links) for path in chunk]
+    def work(chunk: list[Path]) -> list[str | ImageInfo]:
+        return [_inspect(path, root, links) for path in chunk]
 
-    with (
-        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
-        tqdm(total=len(paths), desc="images", unit="image", delay=2) as bar,
-    ):
-        for chunk, found in zip(chunks, pool.map(work, chunks), strict=True):
+    problems, special = [], {}
+    bar = tqdm(total=len(paths), desc="images", unit="image", delay=2)
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool, bar:
+        for chunk, results in zip(chunks, pool.map(work, chunks), strict=True):
             bar.update(len(chunk))
-            for path, what in zip(chunk, found, strict=True):
-                t = owners[path]
-                if isinstance(what, str):
-                    whose = f"identity {t.identity}, camera {t.camera}, {t.modality}"
-                    problems.append(f"{path}: {what} ({whose})")
-                elif what != Seen():
-                    special[path] = what
+            for path, result in zip(chunk, results, strict=True):
+                if isinstance(result, str):
+                    problems.append(f"{path}: {result} ({_owner(owners[path])})")
+                elif result != ImageInfo():
+                    special[path] = result
     return problems, special
 
 
-def _look(path: Path, root: Path, links: bool) -> str | Seen:
-    if not links and (outside := leads_out(path, root)):
-        return outside + LENIENT
+def _owner(tracklet: Tracklet) -> str:
+    person = f"identity {tracklet.identity}, camera {tracklet.camera}"
+    return f"{person}, {tracklet.modality}"
+
+
+def _inspect(path: Path, root: Path, links: bool) -> str | ImageInfo:
+    """Return what is special about an image, or why it cannot be used."""
+    if not links and (problem := link_problem(path, root)):
+        return problem + LENIENT
     try:
-        return look(path)
+        return describe(path)
     except DataError as error:
         return str(error).removeprefix(f"image {path} ")
 
@@ -175,123 +206,161 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        if (other := located(path)) == path:
+        if (other := existing_file(path)) == path:
             raise
         return other.read_bytes()
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """Why a file cannot be read, in one line."""
-    file = path.parent if path.parent.suffix == ARRAYS else located(path)
+    """Say in one line why a file cannot be read."""
+    file = path.parent if path.parent.suffix == ARRAYS else existing_file(path)
     if not file.exists():
         return "does not exist"
     if not file.stat().st_size:
         return "is empty"
-    said = (str(error).splitlines() or [type(error).__name__])[0]
-    return "cannot be decoded: " + re.sub(r"^decode_jpeg.*\.cpp:\d+, ", "", said)
+    message = (str(error).splitlines() or [type(error).__name__])[0]
+    return "cannot be decoded: " + re.sub(r"^decode_jpeg.*\.cpp:\d+, ", "", message)
+
+
+def _is_jpeg(content: bytes) -> bool:
+    return content[:2] == b"\xff\xd8"
 
 
 def _decode(
-    raw: bytes, folder: Path, about: bool = False
-) -> tuple[Tensor, Callable[[bool], Seen]]:
-    """Pixels of a file's content and, where asked for, what is special about it."""
-    if raw[:2] == b"\xff\xd8":
-        pixels = _jpeg(raw)
-        turned = about and b"Exif\0\0" in raw[:65536] and _orientation(raw) != 1
-        return pixels, lambda renamed: Seen(8, turned, 1, renamed)
-    with _opened(raw) as image:
-        count = getattr(image, "n_frames", 1) if about else 1
-        turned = image.getexif().get(_TURN, 1) != 1 if about else False
-        bits = _depth_of_file(image, raw)
-        if bits > 8 or image.mode not in (*_PLAIN, *_CLEAR):
-            values, bits = _deep(image, raw, bits)
+    content: bytes, folder: Path, details: bool = False
+) -> tuple[Tensor, ImageInfo]:
+    """Decode the content of a file.
+
+    Args:
+        content: bytes of the file.
+        folder: where the file lies, whose other images tell the depth of one.
+        details: also find out what is special, which takes longer.
+
+    Returns:
+        Pixels (3, H, W) uint8, and what is special about them.
+    """
+    if _is_jpeg(content):
+        has_exif = details and b"Exif\0\0" in content[:65536]
+        turned = has_exif and _orientation(content) != 1
+        return _decode_jpeg(content), ImageInfo(turned=turned)
+    with _open(content) as image:
+        count = getattr(image, "n_frames", 1) if details else 1
+        turned = details and image.getexif().get(_ORIENTATION, 1) != 1
+        bits = _declared_bits(image, content)
+        if bits > 8 or image.mode not in (*_OPAQUE, *_TRANSPARENT):
+            values, bits = _deep_values(image, content, bits)
             bits = bits or _depth(values, folder)
-            array = _scaled(values, bits)
+            pixels = _scale(values, bits)
         else:
-            array = _shallow(image)
-    return _tensor(array), lambda renamed: Seen(bits, turned, count, renamed)
+            pixels = _shallow_pixels(image)
+    return _tensor(pixels), ImageInfo(bits, turned, count)
 
 
-_TURN = 274  # the EXIF tag of the orientation
-
-
-def _jpeg(raw: bytes) -> Tensor:
-    """A JPEG of one, three or four components, turned upright: (3, H, W) uint8."""
+def _decode_jpeg(content: bytes) -> Tensor:
+    """Decode a JPEG of 1, 3 or 4 components, upright: (3, H, W) uint8."""
     import torch
     from torchvision.io import ImageReadMode, decode_jpeg
 
-    if len(raw) > _LARGE:
-        with _opened(raw):  # refuses what would fill the memory
+    if len(content) > _LARGE:
+        with _open(content):  # refuses an image that would fill the memory
             pass
-    content = torch.frombuffer(bytearray(raw), dtype=torch.uint8)
-    return decode_jpeg(content, ImageReadMode.RGB, apply_exif_orientation=True)
+    buffer = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    return decode_jpeg(buffer, ImageReadMode.RGB, apply_exif_orientation=True)
 
 
-def _orientation(raw: bytes) -> int:
-    with _opened(raw) as image:
-        return image.getexif().get(_TURN, 1)
+def _orientation(content: bytes) -> int:
+    with _open(content) as image:
+        return image.getexif().get(_ORIENTATION, 1)
 
 
-def _opened(raw: bytes) -> Image.Image:
+def _open(content: bytes) -> Image.Image:
     from PIL import Image
 
     try:
-        return Image.open(io.BytesIO(raw))
+        return Image.open(io.BytesIO(content))
     except Image.UnidentifiedImageError as error:
         heic = "a HEIC picture or a video, which are not read: save it as JPEG or PNG"
-        other = f"no image of a known format, it begins with {raw[:12]!r}"
-        raise OSError(heic if raw[4:8] == b"ftyp" else other) from error
+        other = f"no image of a known format, it begins with {content[:12]!r}"
+        raise OSError(heic if content[4:8] == b"ftyp" else other) from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
     from PIL import ImageOps
 
-    image.load()  # turns a TIFF by itself, and then says no more that it is turned
+    image.load()  # rotates a TIFF by itself, and then drops its orientation
     return ImageOps.exif_transpose(image)
 
 
-def _shallow(image: Image.Image) -> np.ndarray:
-    """Pixels (H, W, 3) uint8 of a picture of at most 8 bits; what is clear is black."""
-    clear = image.mode in _CLEAR or "transparency" in image.info
+def _shallow_pixels(image: Image.Image) -> np.ndarray:
+    """Return pixels (H, W, 3) uint8 of an image of up to 8 bits, on black."""
+    is_transparent = image.mode in _TRANSPARENT or "transparency" in image.info
     image = _upright(image)
-    if not clear:
+    if not is_transparent:
         return np.asarray(image.convert("RGB"))
     pixels = np.asarray(image.convert("RGBA")).astype(np.uint16)
     return ((pixels[..., :3] * pixels[..., 3:] + 127) // 255).astype(np.uint8)
 
 
-def _depth_of_file(image: Image.Image, raw: bytes) -> int:
-    """Bits that a file says a channel has; 8 where it says nothing."""
+def _declared_bits(image: Image.Image, content: bytes) -> int:
+    """Return the bits per channel that a file declares, 8 where it does not."""
     if image.format == "PNG":
-        return raw[24]
+        return content[24]
     if image.format == "TIFF":
-        bits = max(image.tag_v2.get(258, (1,)))
-        most = max(_numbers_of(image.tag_v2.get(281, 0)))
-        return most.bit_length() if bits == 16 and 255 < most < 65535 else bits
+        bits = max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
+        white = max(_as_tuple(image.tag_v2.get(_MAX_SAMPLE_VALUE, 0)))
+        return white.bit_length() if bits == 16 and 255 < white < 65535 else bits
     return 16 if image.mode.startswith("I;16") else 8
 
 
-def _numbers_of(tag: object) -> tuple[int, ...]:
+def _as_tuple(tag: object) -> tuple[int, ...]:
     return tag if isinstance(tag, tuple) else (tag,)
 
 
-def _deep(image: Image.Image, raw: bytes, bits: int) -> tuple[np.ndarray, int]:
-    """Values of a picture of more than 8 bits, and its depth; 0 where nothing says it."""
-    scaled = image.format == "PPM" and image.mode == "I"  # by Pillow, to 16 bits
-    signed = image.format == "TIFF" and max(image.tag_v2.get(339, (1,))) != 1
-    if signed or (image.mode in ("I", "F") and not scaled and image.format != "PNG"):
-        raise ValueError(f"{_numbers(image, bits)} have no white: save it with 8 or 16")
-    grey = image.mode.startswith("I;16") or scaled
-    values = np.asarray(_upright(image)) if grey else _channels(image, raw)
+def _deep_values(
+    image: Image.Image, content: bytes, bits: int
+) -> tuple[np.ndarray, int]:
+    """Return the values of an image of more than 8 bits.
+
+    Args:
+        image: the opened image.
+        content: bytes of the file.
+        bits: depth that the file declares.
+
+    Returns:
+        Values (H, W) or (H, W, C) uint16, and their depth, 0 where nothing declares it.
+    """
+    is_scaled = image.format == "PPM" and image.mode == "I"  # by Pillow, to 16 bits
+    is_wide = image.mode in ("I", "F") and not is_scaled and image.format != "PNG"
+    if is_wide or _sample_format(image) != 1:
+        numbers = _describe_numbers(image, bits)
+        raise ValueError(f"{numbers} have no white: save it with 8 or 16")
+    if image.mode.startswith("I;16") or is_scaled:
+        values = np.asarray(_upright(image))
+    else:
+        values = _channels(image, content)
     values = values.astype(np.uint16)
     if values.ndim == 3 and values.shape[2] in (2, 4):
         alpha = values[..., -1:].astype(np.uint64)
         values = (values[..., :-1] * alpha // 65535).astype(np.uint16)
-    return values, 16 if scaled else bits % 16
+    return values, 16 if is_scaled else bits % 16
 
 
-def _scaled(values: np.ndarray, depth: int) -> np.ndarray:
-    """Values of so many bits as pixels (H, W, 3) uint8."""
+def _sample_format(image: Image.Image) -> int:
+    """Return what a TIFF says its numbers are: 1 unsigned, 2 signed, 3 float."""
+    if image.format != "TIFF":
+        return 1
+    return max(image.tag_v2.get(_SAMPLE_FORMAT, (1,)))
+
+
+def _describe_numbers(image: Image.Image, bits: int) -> str:
+    if image.mode == "F":
+        return f"floating-point numbers of {bits} bits"
+    sign = "signed " if _sample_format(image) == 2 else ""
+    return f"{sign}whole numbers of {max(bits, 32)} bits"
+
+
+def _scale(values: np.ndarray, depth: int) -> np.ndarray:
+    """Scale values of a depth to pixels (H, W, 3) uint8."""
     white = 2**depth - 1
     scaled = (values.astype(np.uint32).clip(0, white) * 255 + white // 2) // white
     scaled = scaled if scaled.ndim == 3 else scaled[..., None]
@@ -299,43 +368,39 @@ def _scaled(values: np.ndarray, depth: int) -> np.ndarray:
 
 
 def _depth(values: np.ndarray, folder: Path) -> int:
-    """The depth of a picture of 16 bits, seen beside the others of its folder."""
+    """Return the depth of an image of 16 bits among the others of its folder."""
     own = depth_of(values)
-    return max(own, _depth_in(folder, os.stat(folder).st_mtime_ns)) if own else 16
+    return max(own, _folder_depth(folder, os.stat(folder).st_mtime_ns)) if own else 16
 
 
 @lru_cache(maxsize=2**16)
-def _depth_in(folder: Path, changed: int) -> int:
-    """The depth of the deepest picture of 16 bits in a folder, of at most `BESIDE`."""
+def _folder_depth(folder: Path, changed: int) -> int:
+    """Return the largest depth of a folder's images, of at most `DEPTH_SAMPLE`.
+
+    `changed`, the time of the folder, makes the cache look again.
+    """
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
-    chosen = names[:: -(-len(names) // BESIDE) or 1]
-    return max((_depth_at(folder / name) for name in chosen), default=0)
+    step = -(-len(names) // DEPTH_SAMPLE) or 1
+    return max((_file_depth(folder / name) for name in names[::step]), default=0)
 
 
-def _depth_at(path: Path) -> int:
-    """The depth of a picture of 16 bits; 0 for any other file."""
+def _file_depth(path: Path) -> int:
+    """Return the depth of an image of 16 bits, 0 for any other file."""
     try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\xff\xd8":
+        content = path.read_bytes()
+        if _is_jpeg(content):
             return 0
-        with _opened(raw) as image:
-            if _depth_of_file(image, raw) != 16:
+        with _open(content) as image:
+            if _declared_bits(image, content) != 16:
                 return 0
-            values, bits = _deep(image, raw, 16)
+            values, bits = _deep_values(image, content, 16)
             return bits or depth_of(values)
-    except Exception:  # whoever reads that file is told what is wrong with it
+    except Exception:  # `read` of that file says what is wrong with it
         return 0
 
 
-def _numbers(image: Image.Image, bits: int) -> str:
-    if image.mode == "F":
-        return f"floating-point numbers of {bits} bits"
-    signed = image.format == "TIFF" and max(image.tag_v2.get(339, (1,))) == 2
-    return f"{'signed ' if signed else ''}whole numbers of {max(bits, 32)} bits"
-
-
 def depth_of(values: np.ndarray) -> int:
-    """Significant bits of the values (uint16) of a picture that is stored with 16.
+    """Return the significant bits of an image that is stored with 16, by its values.
 
     0 where the values were widened to all 16.
 
@@ -348,21 +413,22 @@ def depth_of(values: np.ndarray) -> int:
     return next(bits for bits in DEPTHS if used < 2**bits)
 
 
-def _channels(image: Image.Image, raw: bytes) -> np.ndarray:
-    """All 16 bits of a picture of several channels, of which Pillow gives only 8."""
+def _channels(image: Image.Image, content: bytes) -> np.ndarray:
+    """Return all 16 bits of several channels, of which Pillow gives only 8."""
     import cv2
 
-    turn = image.getexif().get(_TURN, 1) if image.format == "PNG" else 1
-    values = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_UNCHANGED)
+    is_png = image.format == "PNG"
+    orientation = image.getexif().get(_ORIENTATION, 1) if is_png else 1
+    values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16:
         raise ValueError(f"a {image.format} of {image.mode} with 16 bits is not read")
-    if values.ndim == 3:  # OpenCV puts blue first
+    if values.ndim == 3:  # OpenCV orders blue, green, red, alpha
         values = values[..., [2, 1, 0, 3][: values.shape[2]]]
-    return _turned(values, turn)
+    return _rotate(values, orientation)
 
 
-def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
-    """An array (H, W, ...) as an EXIF orientation of 1 to 8 says it is shown."""
+def _rotate(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Show an array (H, W, ...) as an EXIF orientation of 1 to 8 asks."""
     if orientation in (5, 6, 7, 8):
         values = values.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -380,4 +446,5 @@ def _tensor(pixels: np.ndarray) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _mapped(path: Path, changed: int, size: int) -> np.ndarray:
+    """Map an array file; its time and size make the cache look again."""
     return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -1,4 +1,4 @@
-"""Which layout a folder holds: told by several of its entries, never by one alone.
+"""Recognise the layout of a folder by several of its entries, never by one alone.
 
 Sets of other projects are known by name, so that they are refused and not misread.
 """
@@ -6,6 +6,7 @@ Sets of other projects are known by name, so that they are refused and not misre
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,12 +24,13 @@ NAMES = {
     "regdb": "RegDB",
     "buptcampus": "BUPTCampus",
 }
-USUAL = "hitsz-vcm"  # what a config names that says nothing of its data
+#: The layout of a config that does not name its data.
+DEFAULT = "hitsz-vcm"
 EXPECTED = (
     "list files in info/ or here (hitsz-vcm), cam1..cam6 and exp/ (sysu-mm01), "
     "idx/, Visible/, Thermal/ (regdb) or data_paths.json, DATA/ (buptcampus)"
 )
-# entries by which sets that are not read here are known; all of a tuple must be there
+#: Sets that are not read here -> entries that identify them, all of one tuple.
 FOREIGN = {
     "MARS": [("bbox_train",), ("bbox_test",)],
     "LLCM": [("vis", "nir"), ("test_vis",), ("test_nir",)],
@@ -42,110 +44,141 @@ FOREIGN = {
     "DukeMTMC-VideoReID": [("train", "gallery", "query")],
     "VeRi-776": [("image_train", "image_test")],
 }
-BOXES = ("bounding_box_train", "bounding_box_test")  # Market-1501 and those in its form
+#: Folders of Market-1501 and of sets in its form.
+BOXES = ("bounding_box_train", "bounding_box_test")
+#: How these sets name their images.
 FORMS = {
     "Market-1501": re.compile(r"-?\d{1,4}_c\ds\d_"),
     "DukeMTMC-reID": re.compile(r"\d{4}_c\d_f\d"),
 }
 
 
+#: Entries that no other layout has. At least one of them must be there.
+DISTINCTIVE = {
+    "hitsz-vcm": {"track_train_info.txt", "track_test_info.txt", "query_IDX.txt"},
+    "sysu-mm01": {"exp", "cam3", "cam6"},
+    "regdb": {"idx/train_visible_*", "idx/test_visible_*", "Thermal"},
+    "buptcampus": {INDEX},
+}
+
+
 def evidence(folder: Path) -> dict[str, list[str]]:
-    """Layout -> the entries of a folder that speak for it."""
+    """Return the entries of a folder that speak for each layout."""
+    return {
+        "hitsz-vcm": _vcm_entries(folder),
+        "sysu-mm01": _sysu_entries(folder),
+        "regdb": _regdb_entries(folder),
+        "buptcampus": _campus_entries(folder),
+    }
+
+
+def _vcm_entries(folder: Path) -> list[str]:
     lists = folder / "info" if (folder / "info").is_dir() else folder
+    return [name for name in LISTS if (lists / name).is_file()]
+
+
+def _sysu_entries(folder: Path) -> list[str]:
     base = data_folder(folder)
-    cameras = [f"cam{c}" for c in range(1, 7) if (base / f"cam{c}").is_dir()]
-    splits = list((base / "exp").glob("*_id.*")) if (base / "exp").is_dir() else []
+    entries = [f"cam{c}" for c in range(1, 7) if (base / f"cam{c}").is_dir()]
+    if any((base / "exp").glob("*_id.*")):
+        entries.append("exp")
+    return entries
+
+
+def _regdb_entries(folder: Path) -> list[str]:
     words = ("train_visible", "train_thermal", "test_visible", "test_thermal")
     index = [f"idx/{word}_*" for word in words if any(folder.glob(f"idx/{word}_*.txt"))]
-    campus = [name for name in CAMPUS_LISTS.values() if (folder / name).is_file()]
     tops = [name for name in ("Visible", "Thermal") if (folder / name).is_dir()]
-    return {
-        "hitsz-vcm": [name for name in LISTS if (lists / name).is_file()],
-        "sysu-mm01": [*cameras, *(["exp"] if splits else [])],
-        "regdb": [*index, *tops],
-        "buptcampus": [
-            *([INDEX] if (folder / INDEX).is_file() else []),
-            *([IMAGES] if (folder / IMAGES).is_dir() else []),
-            *campus,
-        ],
-    }
+    return index + tops
 
 
-def _is_enough(layout: str, found: list[str]) -> bool:
-    """Whether entries tell a layout: two or more, one of which no other set has."""
-    own = {
-        "hitsz-vcm": {"track_train_info.txt", "track_test_info.txt", "query_IDX.txt"},
-        "sysu-mm01": {"exp", "cam3", "cam6"},
-        "regdb": {"idx/train_visible_*", "idx/test_visible_*", "Thermal"},
-        "buptcampus": {INDEX},
-    }
-    return len(found) >= 2 and bool(own[layout] & set(found))
+def _campus_entries(folder: Path) -> list[str]:
+    entries = [INDEX] if (folder / INDEX).is_file() else []
+    if (folder / IMAGES).is_dir():
+        entries.append(IMAGES)
+    lists = CAMPUS_LISTS.values()
+    return entries + [name for name in lists if (folder / name).is_file()]
 
 
-def holds(folder: Path, layout: str) -> bool:
-    """Whether the entries of a folder tell this layout."""
+def _is_enough(layout: str, entries: list[str]) -> bool:
+    """Whether entries identify a layout: two or more, one of them distinctive."""
+    return len(entries) >= 2 and bool(DISTINCTIVE[layout] & set(entries))
+
+
+def has_layout(folder: Path, layout: str) -> bool:
+    """Whether the entries of a folder identify this layout."""
     return _is_enough(layout, evidence(folder)[layout])
 
 
-def foreign(folder: Path) -> str | None:
-    """The name of a known set that is not read here, None for any other folder."""
-    boxes = next((folder / name for name in BOXES if (folder / name).is_dir()), None)
+def _is_set(folder: Path) -> bool:
+    return any(has_layout(folder, layout) for layout in LAYOUTS)
+
+
+def foreign_set(folder: Path) -> str | None:
+    """Return the name of a known set that is not read here, None for other folders."""
+    boxes = [folder / name for name in BOXES if (folder / name).is_dir()]
     if boxes:
-        names = [
-            entry.name for entry, _ in zip(boxes.iterdir(), range(50), strict=False)
-        ]
-        for title, form in FORMS.items():
-            if any(map(form.match, names)):
-                return title
-        return "Market-1501, or a set in its form"
+        return _name_by_images(boxes[0])
     for title, ways in FOREIGN.items():
-        for way in ways:
-            if all((folder / name).exists() for name in way):
+        for entries in ways:
+            if all((folder / name).exists() for name in entries):
                 return title
     return None
 
 
+def _name_by_images(boxes: Path) -> str:
+    names = [entry.name for entry in itertools.islice(boxes.iterdir(), 50)]
+    for title, form in FORMS.items():
+        if any(map(form.match, names)):
+            return title
+    return "Market-1501, or a set in its form"
+
+
 def detect(root: str | Path) -> str:
-    """Tell the layout of a folder; `DataError` when it is none or could be several."""
+    """Return the layout of a folder.
+
+    Raises:
+        DataError: no layout fits, or several do.
+    """
     root = _folder(root)
-    found = evidence(root)
-    enough = {name: marks for name, marks in found.items() if _is_enough(name, marks)}
-    if len(enough) == 1:
-        return next(iter(enough))
-    if enough:
-        seen = "; ".join(
-            f"{name}: {', '.join(marks)}" for name, marks in enough.items()
-        )
-        say = "say which with layout=, on the command line --layout or --set layout="
-        raise DataError(f"{root}: several layouts at once ({seen}); {say}")
-    if other := foreign(root):
+    entries = evidence(root)
+    fits = [layout for layout in entries if _is_enough(layout, entries[layout])]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        seen = "; ".join(f"{layout}: {', '.join(entries[layout])}" for layout in fits)
+        cure = "say which with layout=, on the command line --layout or --set layout="
+        raise DataError(f"{root}: several layouts at once ({seen}); {cure}")
+    if other := foreign_set(root):
         known = ", ".join(NAMES.values())
-        raise DataError(
-            f"{root}: this looks like {other}, which is not read here; {known} are"
-        )
-    raise DataError(f"{root}: no known layout{_nearest(found)}; expected {EXPECTED}")
+        what = f"this looks like {other}, which is not read here"
+        raise DataError(f"{root}: {what}; {known} are")
+    raise DataError(f"{root}: no known layout{_nearest(entries)}; expected {EXPECTED}")
 
 
-def sets(folder: str | Path) -> dict[Path, str]:
-    """Folder -> layout of every set in a folder: it is one, or holds some side by side."""
+def find_sets(folder: str | Path) -> dict[Path, str]:
+    """Find the sets of a folder, which is one itself or holds some side by side.
+
+    Returns:
+        Root of each set -> its layout.
+    """
     folder = _folder(folder)
-    if any(holds(folder, layout) for layout in LAYOUTS):
+    if _is_set(folder):
         return {folder: detect(folder)}
-    inside = sorted(place for place in folder.iterdir() if place.is_dir())
-    found = {}
-    for place in inside:
-        if any(holds(place, layout) for layout in LAYOUTS):
-            found[place] = detect(place)
-    return found
+    subfolders = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    return {root: detect(root) for root in subfolders if _is_set(root)}
 
 
 def locate(folder: str | Path, wanted: str = "auto") -> tuple[Path, str]:
-    """Find the set that is meant by a folder: its root and its layout.
+    """Find the one set that a folder means.
 
     Args:
         folder: of one set, or of several side by side.
-        wanted: a layout; "auto": whichever is there. `USUAL` is taken where there is a
-            choice, and is no reason to refuse the one set that is there.
+        wanted: a layout, or "auto" for whichever is there. `DEFAULT` only decides where
+            there is a choice: a folder of one set of another layout is taken.
+
+    Returns:
+        Root and layout of the set.
 
     Raises:
         DataError: naming what is there instead.
@@ -154,18 +187,18 @@ def locate(folder: str | Path, wanted: str = "auto") -> tuple[Path, str]:
     if wanted not in ("auto", *LAYOUTS):
         known = ", ".join(("auto", *LAYOUTS))
         raise ValueError(f"unknown layout {wanted!r}; known: {known}")
-    if wanted != "auto" and holds(folder, wanted):
+    if wanted != "auto" and has_layout(folder, wanted):
         return folder, wanted
-    found = sets(folder)
-    right = [place for place, layout in found.items() if layout == wanted]
-    if not right and wanted in ("auto", USUAL):
-        right = list(found)
-    if len(right) == 1:
-        return right[0], found[right[0]]
-    if not found:
-        return folder, detect(folder)  # says what is wrong
-    seen = ", ".join(f"{place.name} ({layout})" for place, layout in found.items())
-    if right:
+    sets = find_sets(folder)
+    candidates = [root for root, layout in sets.items() if layout == wanted]
+    if not candidates and wanted in ("auto", DEFAULT):
+        candidates = list(sets)
+    if len(candidates) == 1:
+        return candidates[0], sets[candidates[0]]
+    if not sets:
+        return folder, detect(folder)  # raises the right error
+    seen = ", ".join(f"{root.name} ({layout})" for root, layout in sets.items())
+    if candidates:
         raise DataError(f"{folder} holds several sets, {seen}: name the folder of one")
     raise DataError(f"{folder} holds {seen}, not {wanted}")
 
@@ -178,13 +211,10 @@ def _folder(root: str | Path) -> Path:
     return root
 
 
-def _nearest(found: dict[str, list[str]]) -> str:
-    """What a folder has of a layout that it nearly is."""
-    marks = {name: entries for name, entries in found.items() if entries}
-    if not marks:
-        return ""
-    said = "; ".join(f"{name} by {', '.join(e)}" for name, e in marks.items())
-    return f", though it has something of {said}"
+def _nearest(entries: dict[str, list[str]]) -> str:
+    """Describe what a folder has of layouts that it nearly fits."""
+    near = [f"{name} by {', '.join(e)}" for name, e in entries.items() if e]
+    return f", though it has something of {'; '.join(near)}" if near else ""
 
 
 class OptionError(ValueError, TypeError):
@@ -192,8 +222,15 @@ class OptionError(ValueError, TypeError):
 
 
 def check_options(layout: str, read: Callable, options: Iterable[str]) -> None:
-    """Refuse the first option that the reader (or survey) of a layout does not take."""
+    """Refuse options that the reader of a layout does not take.
+
+    Args:
+        layout: for the message.
+        read: the reader, or its survey.
+        options: names of the options.
+    """
     known = list(inspect.signature(read).parameters)[1:]
-    if unknown := [name for name in options if name not in known]:
+    unknown = [name for name in options if name not in known]
+    if unknown:
         has = f"it has {', '.join(known)}"
         raise OptionError(f"{layout} has no option {unknown[0]!r}; {has}")

@@ -1,10 +1,12 @@
-"""From tracklets to tensors: decode (or read the decoded cache), cut clips, augment, normalise.
+"""From tracklets to tensors: decode, cut clips, augment, normalise.
 
-Frames stay uint8 until the last step. A batch is a function of (seed, step), so any worker may make it, and a resumed run sees what the interrupted one would have seen.
+Frames stay uint8 until the last step. A batch depends on (seed, step) alone, so any
+worker may load it, and a resumed run sees what the interrupted one would have seen.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -12,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -28,147 +31,182 @@ from vvi.runtime import atomic
 from vvi.runtime.random import rng
 from vvi.types import Batch, Dataset, Tracklet
 
-CHUNK = 1024  # frames that are decoded and put on the disk at a time
+#: Frames that are decoded and flushed to the disk at a time.
+CHUNK = 1024
+
+#: A training clip before it is read: its tracklet and frame positions (T,).
+Clip = tuple[Tracklet, np.ndarray]
 
 
 def decode(path: Path, height: int, width: int) -> Tensor:
-    """Decode one image at a size: uint8 (3, height, width), resized bilinearly.
+    """Decode one image at a size, resized bilinearly: (3, height, width) uint8.
 
-    DataError naming a file that is missing, empty or damaged (`vvi.data.images.read`).
+    Args:
+        path: an image file, as `vvi.data.images.read` takes it.
+        height: of the result, in pixels.
+        width: of the result, in pixels.
+
+    Raises:
+        DataError: naming a file that is missing, empty or damaged.
     """
     image = images.read(path)
-    same = image.shape[1:] == (height, width)
-    return image if same else V.resize(image, [height, width], antialias=True)
+    if image.shape[1:] == (height, width):
+        return image
+    return V.resize(image, [height, width], antialias=True)
 
 
 class Frames:
-    """Reads frames of tracklets at one size, from the image files or, once `build` has run, from one memory-mapped uint8 file."""
+    """Reads frames of tracklets at one size.
+
+    Frames come from the image files or, after `build`, from one memory-mapped cache.
+    """
 
     def __init__(self, height: int, width: int, cache: Path | None = None):
+        """Set the size of the frames.
+
+        Args:
+            height: in pixels.
+            width: in pixels.
+            cache: folder in which `build` writes.
+        """
         self.size, self.folder = (height, width), cache
+        #: All cached frames: (N, 3, H, W) uint8.
         self.store: np.ndarray | Tensor | None = None
+        #: Row in `store` of the first frame of a tracklet, by its paths.
         self.first: dict[tuple[Path, ...], int] = {}
 
-    def read(self, tracklet: Tracklet, which: np.ndarray) -> Tensor:
-        """Frames number `which` of a tracklet: uint8 (T, 3, H, W)."""
+    def read(self, tracklet: Tracklet, positions: np.ndarray) -> Tensor:
+        """Read frames of a tracklet by position: (T, 3, H, W) uint8."""
         start = self.first.get(tracklet.paths)
-        if self.store is not None and start is not None:
-            places = start + np.asarray(which)
-            return (
-                self.store[torch.from_numpy(places).to(self.store.device)]
-                if isinstance(self.store, Tensor)
-                else torch.from_numpy(self.store[places])
-            )
-        return torch.stack([decode(tracklet.paths[i], *self.size) for i in which])
+        if self.store is None or start is None:
+            frames = [decode(tracklet.paths[i], *self.size) for i in positions]
+            return torch.stack(frames)
+        rows = start + np.asarray(positions)
+        if isinstance(self.store, Tensor):
+            return self.store[torch.from_numpy(rows).to(self.store.device)]
+        return torch.from_numpy(self.store[rows])
 
-    def views(self, tracklet: Tracklet, which: np.ndarray) -> list[np.ndarray] | Tensor:
-        """The same for reading only, frame by frame and not copied where a cache holds them: T arrays (3, H, W), or one tensor where the frames are resident."""
+    def views(
+        self, tracklet: Tracklet, positions: np.ndarray
+    ) -> list[np.ndarray] | Tensor:
+        """Read frames of a tracklet without a copy where a cache holds them.
+
+        Returns:
+            T read-only arrays (3, H, W) uint8, or one tensor (T, 3, H, W) when the
+            frames are on a device.
+        """
         start = self.first.get(tracklet.paths)
         if isinstance(self.store, Tensor):
-            return self.read(tracklet, which)
+            return self.read(tracklet, positions)
         if self.store is not None and start is not None:
-            return [self.store[start + i] for i in which]
-        return [decode(tracklet.paths[i], *self.size).numpy() for i in which]
+            return [self.store[start + i] for i in positions]
+        return [decode(tracklet.paths[i], *self.size).numpy() for i in positions]
 
-    def images(self, tracklet: Tracklet, which: np.ndarray | None = None) -> np.ndarray:
-        """The same for a figure, all frames by default: uint8 (T, H, W, 3)."""
-        return (
-            self.read(
-                tracklet,
-                np.arange(len(tracklet)) if which is None else np.asarray(which),
-            )
-            .permute(0, 2, 3, 1)
-            .cpu()
-            .numpy()
-        )
+    def images(
+        self, tracklet: Tracklet, positions: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Read frames for a figure, all of them by default: (T, H, W, 3) uint8."""
+        if positions is None:
+            positions = np.arange(len(tracklet))
+        frames = self.read(tracklet, np.asarray(positions))
+        return frames.permute(0, 2, 3, 1).cpu().numpy()
 
     def build(self, tracklets: Sequence[Tracklet], progress: bool = True) -> None:
-        """Decode every frame once into `<cache>/<key>.u8`, or take a file of the same.
+        """Decode every frame once into `<cache>/<key>.u8`, or reuse that file.
 
-        The key is of what the image files hold: a changed image is decoded anew, a copy
-        of a folder is not. The file is written under a temporary name and moved into
-        place with its manifest last, so a killed build leaves nothing that reads as
-        complete; the next one goes on from what was decoded. Of two processes that want
-        one file, one decodes and the other waits.
+        The key is a digest of the image files, so a changed image is decoded anew and a
+        copied folder is not. The manifest is written last, so an interrupted build
+        never reads as complete, and the next one resumes it. Of several processes that
+        need one file, one decodes and the others wait.
         """
         if self.folder is None:
             raise ValueError("Frames has no cache folder to build in")
-        paths = [path for t in tracklets for path in t.paths]
+        paths = list(itertools.chain.from_iterable(t.paths for t in tracklets))
         shape = (len(paths), 3, *self.size)
         content = digest.of_images(paths, self.folder)[:16]
         name = f"{content}-{images.VERSION}-{self.size[0]}x{self.size[1]}"
         file, manifest = self.folder / f"{name}.u8", self.folder / f"{name}.json"
-        said = json.dumps({"shape": list(shape), "bytes": math.prod(shape)})
-        if not _is_whole(file, manifest, said):
+        expected = json.dumps({"shape": list(shape), "bytes": math.prod(shape)})
+        if not _is_complete(file, manifest, expected):
             with atomic.alone(file):
-                if not _is_whole(file, manifest, said):
-                    self._write(paths, file, progress)
-                    atomic.write(manifest, said.encode())
+                if not _is_complete(file, manifest, expected):
+                    self._decode_all(paths, file, progress)
+                    atomic.write(manifest, expected.encode())
         self.store = np.memmap(file, np.uint8, "r", shape=shape)
-        starts = np.cumsum([0, *(len(t) for t in tracklets)])
-        self.first = {
-            t.paths: int(start) for t, start in zip(tracklets, starts, strict=False)
-        }
+        self.first, row = {}, 0
+        for tracklet in tracklets:
+            self.first[tracklet.paths] = row
+            row += len(tracklet)
 
-    def resident(self, device: torch.device | str) -> None:
-        """Hold every frame of the built cache on a device, where batches are then cut and augmented: for GPUs with room (a frame takes 3 H W bytes)."""
+    def to_device(self, device: torch.device | str) -> None:
+        """Move the built cache to a device, where batches are then cut and augmented.
+
+        For GPUs with room: a frame takes 3 H W bytes.
+        """
         if self.store is None:
-            raise ValueError("build the cache before it is made resident")
+            raise ValueError("build the cache before it is moved to a device")
         self.store = torch.from_numpy(np.array(self.store)).to(device)
 
-    def _write(self, paths: list[Path], file: Path, progress: bool) -> None:
-        half, each = file.with_suffix(atomic.HALF), CHUNK * 3 * math.prod(self.size)
-        with atomic.explained(half), open(half, "ab") as out:
-            kept = max(
-                0, out.tell() // each - 1
-            )  # chunks; of the last one only this process could say that it is on the disk
-            out.truncate(kept * each)
-            with (
-                ThreadPoolExecutor(os.cpu_count()) as pool,
-                tqdm(
-                    total=len(paths),
-                    desc="decode",
-                    unit="frame",
-                    disable=not progress,
-                    mininterval=1,
-                ) as bar,
-            ):
-                bar.update(kept * CHUNK)
-                for start in range(kept * CHUNK, len(paths), CHUNK):
+    def _decode_all(self, paths: list[Path], file: Path, progress: bool) -> None:
+        """Write all frames to a file, resuming a partial one."""
+        partial = file.with_suffix(atomic.HALF)
+        chunk_bytes = CHUNK * 3 * math.prod(self.size)
+        with atomic.explained(partial), open(partial, "ab") as out:
+            # the last chunk may not have reached the disk, so it is decoded again
+            complete = max(0, out.tell() // chunk_bytes - 1)
+            out.truncate(complete * chunk_bytes)
+            bar = tqdm(
+                total=len(paths),
+                desc="decode",
+                unit="frame",
+                disable=not progress,
+                mininterval=1,
+            )
+            with ThreadPoolExecutor(os.cpu_count()) as pool, bar:
+                bar.update(complete * CHUNK)
+                for start in range(complete * CHUNK, len(paths), CHUNK):
                     chunk = paths[start : start + CHUNK]
-                    for image in pool.map(lambda p: decode(p, *self.size), chunk):
-                        out.write(image.numpy().tobytes())
-                    out.flush()
-                    os.fsync(out.fileno())
+                    self._append(chunk, out, pool)
                     bar.update(len(chunk))
-            os.replace(half, file)
+            os.replace(partial, file)
+
+    def _append(self, paths: list[Path], out: IO, pool: ThreadPoolExecutor) -> None:
+        """Decode some frames in threads and flush them to the disk."""
+        for image in pool.map(lambda path: decode(path, *self.size), paths):
+            out.write(image.numpy().tobytes())
+        out.flush()
+        os.fsync(out.fileno())
 
 
-def _is_whole(file: Path, manifest: Path, said: str) -> bool:
-    return (
-        manifest.is_file()
-        and manifest.read_text() == said
-        and file.is_file()
-        and file.stat().st_size == json.loads(said)["bytes"]
-    )
+def _is_complete(file: Path, manifest: Path, expected: str) -> bool:
+    if not manifest.is_file() or manifest.read_text() != expected:
+        return False
+    return file.is_file() and file.stat().st_size == json.loads(expected)["bytes"]
 
 
 @dataclass
 class TrainLoader:
-    """Step -> `Batch`: P x K x modality clips, cut, augmented and normalised; of several processes (`share`: which of how many) each gets identities of its own, and together they
-    hold the clips of one."""
+    """Loads the training batch of any step: P x K clips of each modality.
+
+    Each rank loads its own identities; together the ranks hold one global batch.
+    """
 
     dataset: Dataset
+    #: Reads the frames.
     frames: Frames
+    #: How clips are cut and augmented.
     data: DataConfig
+    #: Size of a batch.
     recipe: Recipe
     seed: int
-    share: tuple[int, int] = (0, 1)
+    #: (rank, world size) of this process.
+    shard: tuple[int, int] = (0, 1)
 
     def __post_init__(self):
-        if self.recipe.identities % self.share[1]:
+        if self.recipe.identities % self.shard[1]:
             raise ValueError(
-                f"a batch of {self.recipe.identities} identities cannot be shared evenly by {self.share[1]} processes"
+                f"a batch of {self.recipe.identities} identities cannot be shared "
+                f"evenly by {self.shard[1]} processes"
             )
         self.sampler = IdentitySampler(
             self.dataset.train,
@@ -182,24 +220,38 @@ class TrainLoader:
     def uint8(
         self, step: int
     ) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray, np.ndarray]:
-        """A batch before normalisation: vis and ir clips (B, T, 3, H, W) uint8, classes, places of the vis and of the ir tracklets."""
-        draw, r = self.sampler.draw(step), rng(self.seed, "clips", step)
-        mine = draw.share(*self.share)
-        drawn = [[self._cut(row, r) for row in rows] for rows in (draw.vis, draw.ir)]
-        clips = [[self.frames.views(*clip) for clip in part[mine]] for part in drawn]
-        clips = [torch.stack(c) if isinstance(c[0], Tensor) else c for c in clips]
-        vis, ir = (
-            augment(
-                c, r, self.data.pad, self.data.flip, self.data.augment_per, self.share
-            )
-            for c in clips
-        )
-        return vis, ir, draw.ids[mine], draw.vis[mine], draw.ir[mine]
+        """Load the batch of a step before normalisation.
 
-    def _cut(self, row: int, draw: np.random.Generator) -> tuple[Tracklet, np.ndarray]:
-        """Draw a clip of a training tracklet: the tracklet and its frames (T,)."""
+        Returns:
+            Visible and infrared clips (B, T, 3, H, W) uint8, classes (B,), and the rows
+            of the visible and of the infrared tracklets in `Dataset.train` (B,).
+        """
+        draw = self.sampler.draw(step)
+        generator = rng(self.seed, "clips", step)
+        # every rank draws the clips of the whole batch, so that all draw alike
+        vis_clips = [self._sample_clip(row, generator) for row in draw.vis]
+        ir_clips = [self._sample_clip(row, generator) for row in draw.ir]
+        own = draw.shard(*self.shard)
+        vis, ir = self._read(vis_clips[own]), self._read(ir_clips[own])
+        vis, ir = self._augment(vis, generator), self._augment(ir, generator)
+        return vis, ir, draw.ids[own], draw.vis[own], draw.ir[own]
+
+    def _sample_clip(self, row: int, generator: np.random.Generator) -> Clip:
         tracklet, data = self.dataset.train[row], self.data
-        return tracklet, train_frames(len(tracklet), data.frames, draw, data.stride)
+        length = len(tracklet)
+        return tracklet, train_frames(length, data.frames, generator, data.stride)
+
+    def _read(self, clips: list[Clip]) -> Tensor | list[list[np.ndarray]]:
+        frames = [self.frames.views(*clip) for clip in clips]
+        return torch.stack(frames) if isinstance(frames[0], Tensor) else frames
+
+    def _augment(
+        self, clips: Tensor | list[list[np.ndarray]], generator: np.random.Generator
+    ) -> Tensor:
+        data = self.data
+        return augment(
+            clips, generator, data.pad, data.flip, data.augment_per, self.shard
+        )
 
     def batches(
         self,
@@ -208,21 +260,25 @@ class TrainLoader:
         device: torch.device | str = "cpu",
         workers: int = 0,
     ) -> Iterator[Batch]:
-        """Batches of steps start..stop-1 on a device, in order; with `workers`, made ahead in that many processes of one thread each."""
+        """Yield the batches of steps start..stop-1 in order.
+
+        Args:
+            start: first step.
+            stop: step after the last.
+            device: where the batches are put.
+            workers: processes, of one thread each, that load batches ahead.
+        """
         steps = range(start, stop)
-        made = _ahead(self, steps, workers) if workers else map(self.uint8, steps)
-        for step, (vis, ir, ids, rows_vis, rows_ir) in zip(steps, made, strict=True):
-            vis, ir = (normalise(_onto(clips, device)) for clips in (vis, ir))
-            yield Batch(
-                vis,
-                ir,
-                *(_onto(a, device) for a in (ids, rows_vis, rows_ir)),
-                step=step,
-            )
+        loaded = map(self.uint8, steps)
+        if workers:
+            loaded = _load_ahead(self, steps, workers)
+        for step, batch in zip(steps, loaded, strict=True):
+            vis, ir, *labels = (_to_device(values, device) for values in batch)
+            yield Batch(normalise(vis), normalise(ir), *labels, step=step)
 
 
-def searched(tracklet: Tracklet, data: DataConfig) -> np.ndarray:
-    """Return the frames of a tracklet that a search reads: (T,)."""
+def evaluated_frames(tracklet: Tracklet, data: DataConfig) -> np.ndarray:
+    """Return the frame positions of a tracklet that an evaluation reads: (T,)."""
     return test_frames(len(tracklet), data.frames, data.stride)
 
 
@@ -233,13 +289,13 @@ def test_clips(
     batch: int = 64,
     stride: int = 0,
 ) -> Iterator[Tensor]:
-    """Read the clips of an evaluation, `batch` at a time: uint8 (B, T, 3, H, W).
+    """Yield the evaluation clips of tracklets in batches: (B, T, 3, H, W) uint8.
 
     Args:
         tracklets: one clip of each.
         frames: reads them.
         count: T, frames of a clip.
-        batch: how many clips are read at a time.
+        batch: B, clips that are read at a time.
         stride: which frames, as `vvi.data.clips.test_frames` takes it.
     """
     for start in range(0, len(tracklets), batch):
@@ -251,8 +307,8 @@ def test_clips(
 test_clips.__test__ = False
 
 
-def _onto(values: Tensor | np.ndarray, device: torch.device | str) -> Tensor:
-    """A tensor on a device; a GPU fetches it while the host goes on, for which the memory must be pinned."""
+def _to_device(values: Tensor | np.ndarray, device: torch.device | str) -> Tensor:
+    """Move values to a device, from pinned memory so that a GPU needs no sync."""
     values = torch.as_tensor(values)
     if torch.device(device).type == "cuda" and values.device.type == "cpu":
         values = values.pin_memory()
@@ -260,6 +316,8 @@ def _onto(values: Tensor | np.ndarray, device: torch.device | str) -> Tensor:
 
 
 class _Steps(torch.utils.data.Dataset):
+    """Steps of a loader as a dataset, for the worker processes of torch."""
+
     def __init__(self, loader: TrainLoader, steps: range):
         self.loader, self.steps = loader, steps
 
@@ -270,7 +328,7 @@ class _Steps(torch.utils.data.Dataset):
         return self.loader.uint8(self.steps[i])
 
 
-def _ahead(loader: TrainLoader, steps: range, workers: int):
+def _load_ahead(loader: TrainLoader, steps: range, workers: int):
     return torch.utils.data.DataLoader(
         _Steps(loader, steps),
         batch_size=None,
@@ -278,5 +336,6 @@ def _ahead(loader: TrainLoader, steps: range, workers: int):
         collate_fn=None,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=lambda _: torch.set_num_threads(1),
-        generator=torch.Generator(),  # its own: with workers or without, and wherever a run goes on, the global one stays where it is
+        # a generator of its own leaves the global one as it is, with workers or without
+        generator=torch.Generator(),
     )

@@ -1,4 +1,7 @@
-"""P identities x K tracklets of each modality, drawn from a generator keyed by the step, so that any step can be drawn again."""
+"""Batches of P identities x K tracklets of each modality.
+
+The random generator of a batch is keyed by its step, so any step can be drawn again.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +11,34 @@ from dataclasses import dataclass
 import numpy as np
 
 from vvi.runtime.random import rng
-from vvi.types import DataError, Tracklet
+from vvi.types import MODALITIES, DataError, Modality, Tracklet
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One batch: classes and places in the training list, (B,) each; entry n of `vis` and of `ir` show the same identity."""
+    """One batch. Entries n of `vis` and `ir` show the same identity."""
 
+    #: Class of each entry: (B,).
     ids: np.ndarray
+    #: Rows of visible tracklets in the training list: (B,).
     vis: np.ndarray
+    #: Rows of infrared tracklets in the training list: (B,).
     ir: np.ndarray
 
-    def share(self, part: int, parts: int) -> slice:
-        """Entries of one of several equal parts: identities of its own, and the parts one after the other are the batch."""
-        size = len(self.ids) // parts
-        return slice(part * size, (part + 1) * size)
+    def shard(self, rank: int, world_size: int) -> slice:
+        """Return which entries of the batch a rank loads.
+
+        Ranks hold equal parts with different identities. In order they are the batch.
+        """
+        size = len(self.ids) // world_size
+        return slice(rank * size, (rank + 1) * size)
 
 
 class IdentitySampler:
-    """Step number -> `Draw` of `identities` x `tracklets` clips per modality.
+    """Draws the clips of a step: `identities` x `tracklets` of each modality.
 
-    Tracklets are drawn with replacement within an identity, identities without within a batch; an epoch is floor(min(N_vis, N_ir) / (P K)) steps (released MITML).
+    Identities are drawn without replacement in a batch, tracklets with replacement in
+    an identity. An epoch is floor(min(N_vis, N_ir) / (P K)) steps (released MITML).
     """
 
     def __init__(
@@ -39,38 +49,60 @@ class IdentitySampler:
         seed: int,
         labels: Mapping[int, int] | None = None,
     ):
-        """labels: identity -> class 0..C-1, ascending by default (`Dataset.labels`)."""
-        people = sorted(
-            {t.identity for t in train}, key=labels.__getitem__ if labels else None
-        )
+        """Group the training tracklets by identity.
+
+        Args:
+            train: training tracklets.
+            identities: P.
+            tracklets: K.
+            seed: seed of the run.
+            labels: identity -> class 0..C-1, ascending by default (`Dataset.labels`).
+
+        Raises:
+            DataError: too few identities, or one without a modality.
+        """
+        order = labels.__getitem__ if labels else None
+        people = sorted({tracklet.identity for tracklet in train}, key=order)
         if len(people) < identities:
             raise DataError(
-                f"a batch needs {identities} identities, the training set has {len(people)}"
+                f"a batch needs {identities} identities, "
+                f"the training set has {len(people)}"
             )
-        self.rows: dict[str, list[np.ndarray]] = {"vis": [], "ir": []}
-        for modality, rows in self.rows.items():
-            of = {p: [] for p in people}
-            for row, t in enumerate(train):
-                if t.modality == modality:
-                    of[t.identity].append(row)
-            if missing := [p for p, found in of.items() if not found]:
-                raise DataError(
-                    f"training identity {missing[0]} has no kept {modality} tracklet ({len(missing)} such identities)"
-                )
-            rows.extend(np.array(of[p]) for p in people)
+        self.rows = {m: _rows_by_class(train, people, m) for m in MODALITIES}
         self.identities, self.tracklets, self.seed = identities, tracklets, seed
-        self.steps_per_epoch = max(
-            1,
-            min(sum(map(len, r)) for r in self.rows.values())
-            // (identities * tracklets),
-        )
+        fewest = min(sum(map(len, rows)) for rows in self.rows.values())
+        self.steps_per_epoch = max(1, fewest // (identities * tracklets))
 
     def draw(self, step: int) -> Draw:
-        """The batch of a step; the same for the same (seed, step)."""
-        r = rng(self.seed, "sampler", step)
-        labels = r.choice(len(self.rows["vis"]), self.identities, replace=False)
-        vis, ir = (
-            np.concatenate([r.choice(rows[label], self.tracklets) for label in labels])
-            for rows in self.rows.values()
-        )
+        """Draw the batch of a step, always the same for one (seed, step)."""
+        generator = rng(self.seed, "sampler", step)
+        classes = len(self.rows["vis"])
+        labels = generator.choice(classes, self.identities, replace=False)
+        vis = self._draw_rows("vis", labels, generator)
+        ir = self._draw_rows("ir", labels, generator)
         return Draw(labels.repeat(self.tracklets), vis, ir)
+
+    def _draw_rows(
+        self, modality: Modality, labels: np.ndarray, generator: np.random.Generator
+    ) -> np.ndarray:
+        rows = self.rows[modality]
+        return np.concatenate(
+            [generator.choice(rows[label], self.tracklets) for label in labels]
+        )
+
+
+def _rows_by_class(
+    train: Sequence[Tracklet], people: Sequence[int], modality: Modality
+) -> list[np.ndarray]:
+    """Return the rows of `train` that show each person in one modality."""
+    rows: dict[int, list[int]] = {person: [] for person in people}
+    for row, tracklet in enumerate(train):
+        if tracklet.modality == modality:
+            rows[tracklet.identity].append(row)
+    missing = [person for person in people if not rows[person]]
+    if missing:
+        raise DataError(
+            f"training identity {missing[0]} has no kept {modality} tracklet "
+            f"({len(missing)} such identities)"
+        )
+    return [np.array(rows[person]) for person in people]

@@ -1,11 +1,13 @@
-"""SYSU-MM01: single images of people from four visible cameras (1, 2, 4, 5) and two infrared ones (3, 6).
+"""SYSU-MM01: single images from four visible and two infrared cameras (3 and 6).
 
-`<root>/cam<1..6>/<identity>/<image>.jpg`, identities of the parts in `<root>/exp/*.txt` (or `.mat`); some copies hold all of it in `ori_data/`. Everybody trains on
-train + val; every infrared test image searches a gallery that a trial number draws.
+Images lie in `<root>/cam<1..6>/<identity>/<image>.jpg`, the identities of each part in
+`<root>/exp/*.txt` (or `.mat`). Some copies hold all of it in `ori_data/`. Training uses
+train + val. Every infrared test image searches a gallery that a trial number draws.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
@@ -21,7 +23,7 @@ from vvi.data.faults import (
     Faults,
     Survey,
     check_links,
-    existing_root,
+    open_root,
     quote,
     read_lines,
 )
@@ -29,6 +31,7 @@ from vvi.data.images import SUFFIXES
 from vvi.types import MODALITIES, Dataset, Modality, Tracklet
 
 CAMERAS = {"vis": (1, 2, 4, 5), "ir": (3, 6)}
+ALL_CAMERAS = range(1, 7)
 GALLERY = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 PARTS = ("train", "val", "test")
 OPTIONS = {
@@ -41,8 +44,10 @@ OPTIONS = {
 WORD = {"vis": "visible", "ir": "infrared"}
 IMAGE = r"\d{4}\.(?i:" + "|".join(SUFFIXES) + ")"
 
-Images = dict[int, dict[int, list[Path]]]  # camera -> identity -> images by name
-Folders = dict[tuple[int, int], list[Path]]  # (identity, camera) -> images by name
+#: Camera -> identity -> images by name.
+Images = dict[int, dict[int, list[Path]]]
+#: (identity, camera) -> images by name.
+Folders = dict[tuple[int, int], list[Path]]
 
 
 def read(
@@ -54,10 +59,10 @@ def read(
     train: Literal["images", "arrays"] = "images",
     strict: bool | None = None,
 ) -> Dataset:
-    """Training images (visible, then infrared), all queries, and one trial's gallery.
+    """Read training images (visible first), all queries and the gallery of one trial.
 
     Args:
-        root: the folder of the set.
+        root: folder of the set.
         mode: which cameras the gallery is of.
         shots: images per identity and gallery camera.
         trial: which of the ten galleries, from 0.
@@ -66,8 +71,8 @@ def read(
             (`exp/rand_perm_cam.mat`).
         train: "arrays" takes the training set from the released `.npy` form
             (`train_arrays`).
-        strict: True refuses all that is odd, False reads on past all that can be read;
-            None mends or leaves out what is harmless and refuses the rest.
+        strict: True refuses all faults, False reads on past every readable one, None
+            repairs or skips the harmless and refuses the rest.
 
     Raises:
         DataError: naming the first fault.
@@ -84,57 +89,79 @@ def survey(
     train: str = "images",
     strict: bool | None = None,
 ) -> Survey:
-    """Do as `read`, with every fault instead of the first."""
-    root, faults = existing_root(root, strict)
-    given = (mode, shots, trial, gallery, train)
-    for (name, allowed), value in zip(OPTIONS.items(), given, strict=True):
-        if value not in allowed or isinstance(value, (bool, float)):
-            known = ", ".join(map(str, allowed))
-            faults.error(root, f"{name} must be one of {known}, got {value!r}")
+    """Read a set and collect every fault instead of raising the first.
+
+    Args:
+        root: folder of the set.
+        mode: as in `read`.
+        shots: as in `read`.
+        trial: as in `read`.
+        gallery: as in `read`.
+        train: as in `read`.
+        strict: as in `read`.
+
+    Returns:
+        A survey that lists the tracklets of "train" and "test".
+    """
+    root, faults = open_root(root, strict)
+    _check_options(root, (mode, shots, trial, gallery, train), faults)
     if faults.errors:
         return Survey(None, faults)
     base = data_folder(root)
-    cameras = [base / f"cam{c}" for group in CAMERAS.values() for c in group]
-    check_links([base, base / "exp", *cameras], faults)
+    check_links([base, base / "exp", *(base / f"cam{c}" for c in ALL_CAMERAS)], faults)
     parts = _parts(base / "exp", faults)
     images = _images(base, faults)
     if parts is None or images is None:
         return Survey(None, faults)
-    test, known = sorted(parts["test"]), sorted(parts["train"] + parts["val"])
-    learn = tuple(t for m in MODALITIES for t in _walk(images, known, m))
-    query = tuple(_walk(images, test, "ir"))
-    everything = tuple(_walk(images, test, "vis"))
-    listed = {"train": learn, "test": query + everything}
-    learn = _check_modalities(base, known, test, listed, faults)
+    train_ids, test_ids = sorted(parts["train"] + parts["val"]), sorted(parts["test"])
+    learned = _of_both(images, train_ids)
+    query = tuple(_walk(images, test_ids, "ir"))
+    visible = tuple(_walk(images, test_ids, "vis"))
+    listed = {"train": learned, "test": query + visible}
+    learned = _check_modalities(base, train_ids, test_ids, listed, faults)
     if train == "arrays":
         arrays = survey_arrays(root, faults)
-        learn = arrays.tracklets() if arrays and not faults.errors else ()
-        listed["train"] = learn
-    folders = {
-        (i, c): images[c][i] for i in test for c in GALLERY[mode] if images[c].get(i)
-    }
+        learned = arrays.tracklets() if arrays and not faults.errors else ()
+        listed["train"] = learned
+    folders = _gallery_folders(images, test_ids, mode)
     if gallery == "official":
         permutations = base / "exp" / "rand_perm_cam.mat"
-        chosen = _official(permutations, folders, shots, trial, faults)
+        chosen = _official_gallery(permutations, folders, shots, trial, faults)
     else:
-        chosen = _drawn(folders, shots, trial)
+        chosen = _agw_gallery(folders, shots, trial)
     _check_gallery(base, folders, shots, faults)
-    if not faults.errors and not chosen:
-        where = ", ".join(map(str, GALLERY[mode]))
-        what = f"the {mode}-search gallery is empty"
-        faults.error(base, f"{what}: no test identity in cameras {where}")
-    if not faults.errors and not query:
-        faults.error(base, "no test identity has an infrared image: nothing to search")
-    if not faults.errors and not learn:
-        faults.error(base, "no training identity has images of both modalities")
+    _check_sides(base, mode, learned, query, chosen, faults)
     if faults.errors:
         return Survey(None, faults, listed)
     sides, problems = {"ir2vis": (query, chosen)}, tuple(faults.warnings)
-    found = Dataset("sysu-mm01", root, learn, sides, "sysu", problems)
-    return Survey(found, faults, listed)
+    dataset = Dataset("sysu-mm01", root, learned, sides, "sysu", problems)
+    return Survey(dataset, faults, listed)
+
+
+def _check_options(root: Path, values: tuple, faults: Faults) -> None:
+    """Refuse values that `OPTIONS` does not allow, in their order."""
+    for (name, allowed), value in zip(OPTIONS.items(), values, strict=True):
+        if value not in allowed or isinstance(value, (bool, float)):
+            known = ", ".join(map(str, allowed))
+            faults.error(root, f"{name} must be one of {known}, got {value!r}")
+
+
+def _of_both(images: Images, identities: list[int]) -> tuple[Tracklet, ...]:
+    visible, infrared = (_walk(images, identities, m) for m in MODALITIES)
+    return (*visible, *infrared)
+
+
+def _gallery_folders(images: Images, identities: list[int], mode: str) -> Folders:
+    """Return the images of each identity and gallery camera, where there are any."""
+    folders = {}
+    for identity, camera in itertools.product(identities, GALLERY[mode]):
+        if paths := images[camera].get(identity):
+            folders[identity, camera] = paths
+    return folders
 
 
 def _check_gallery(base: Path, folders: Folders, shots: int, faults: Faults) -> None:
+    """Warn of gallery folders that have fewer images than shots."""
     small = [
         f"cam{camera}/{identity:04d} ({len(paths)})"
         for (identity, camera), paths in folders.items()
@@ -145,19 +172,46 @@ def _check_gallery(base: Path, folders: Folders, shots: int, faults: Faults) -> 
         faults.warn(base, f"{what}, all of them are taken: {', '.join(small)}")
 
 
+def _check_sides(
+    base: Path,
+    mode: str,
+    learned: tuple[Tracklet, ...],
+    query: tuple[Tracklet, ...],
+    gallery: tuple[Tracklet, ...],
+    faults: Faults,
+) -> None:
+    """Refuse an empty gallery, query or training set: the first that is empty.
+
+    Args:
+        base: folder of the cameras.
+        mode: which cameras the gallery is of.
+        learned: training images.
+        query: infrared test images.
+        gallery: drawn visible test images.
+        faults: collects what is wrong.
+    """
+    if faults.errors:
+        return
+    if not gallery:
+        cameras = ", ".join(map(str, GALLERY[mode]))
+        what = f"the {mode}-search gallery is empty"
+        faults.error(base, f"{what}: no test identity in cameras {cameras}")
+    elif not query:
+        faults.error(base, "no test identity has an infrared image: nothing to search")
+    elif not learned:
+        faults.error(base, "no training identity has images of both modalities")
+
+
 def data_folder(root: Path) -> Path:
-    """The folder of cam1..cam6 and exp: the root, or `ori_data` in it."""
-    return (
-        root / "ori_data"
-        if (root / "ori_data").is_dir() and not (root / "cam1").exists()
-        else root
-    )
+    """Return the folder of cam1..cam6 and exp: the root, or `ori_data` in it."""
+    inner = root / "ori_data"
+    return inner if inner.is_dir() and not (root / "cam1").exists() else root
 
 
 def _walk(
     images: Images, identities: list[int], modality: Modality
 ) -> Iterator[Tracklet]:
-    """Every image of a modality, identities ascending, cameras ascending, names ascending."""
+    """Yield the images of a modality, by identity, then camera, then name."""
     for identity in identities:
         for camera in CAMERAS[modality]:
             for path in images[camera].get(identity, []):
@@ -165,373 +219,401 @@ def _walk(
 
 
 def _parts(folder: Path, faults: Faults) -> dict[str, list[int]] | None:
-    """Identities of train, val and test; None when a file is missing or malformed."""
-    files = {
-        part: next(
-            (
-                p
-                for p in (folder / f"{part}_id.txt", folder / f"{part}_id.mat")
-                if p.is_file()
-            ),
-            None,
-        )
-        for part in PARTS
-    }
-    if missing := [f"{part}_id.txt" for part, path in files.items() if path is None]:
-        faults.error(
-            folder,
-            f"missing {len(missing)} of {len(PARTS)} required files: {', '.join(missing)} (or .mat)",
-        )
+    """Read the identities of train, val and test.
+
+    Returns:
+        None when a file is missing or malformed.
+    """
+    files = {part: _ids_file(folder, part) for part in PARTS}
+    missing = [f"{part}_id.txt" for part in PARTS if files[part] is None]
+    if missing:
+        what = f"missing {len(missing)} of {len(PARTS)} required files"
+        faults.error(folder, f"{what}: {', '.join(missing)} (or .mat)")
         return None
     check_links(files.values(), faults)
-    parts = {
-        part: _ids_mat(path, faults)
-        if path.suffix == ".mat"
-        else _ids_text(path, faults)
-        for part, path in files.items()
-    }
+    parts = {part: _read_ids(path, faults) for part, path in files.items()}
     owner: dict[int, str] = {}
     for part, ids in parts.items():
         for identity in sorted(set(ids)):
-            if ids.count(identity) > 1:
-                faults.error(
-                    files[part],
-                    f"identity {identity} is listed {ids.count(identity)} times",
-                    1,
-                )
+            count = ids.count(identity)
+            if count > 1:
+                what = f"identity {identity} is listed {count} times"
+                faults.error(files[part], what, 1)
             if owner.setdefault(identity, part) != part:
-                faults.error(
-                    files[part],
-                    f"identity {identity} is also in {files[owner[identity]].name}",
-                    1,
-                )
+                what = f"identity {identity} is also in {files[owner[identity]].name}"
+                faults.error(files[part], what, 1)
     return parts if all(parts.values()) else None
 
 
-def _ids_text(path: Path, faults: Faults) -> list[int]:
+def _ids_file(folder: Path, part: str) -> Path | None:
+    for path in (folder / f"{part}_id.txt", folder / f"{part}_id.mat"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _read_ids(path: Path, faults: Faults) -> list[int]:
+    """Read the identities of a part, [] and an error when the file is malformed."""
+    is_matlab = path.suffix == ".mat"
+    return _ids_of_mat(path, faults) if is_matlab else _ids_of_text(path, faults)
+
+
+def _ids_of_text(path: Path, faults: Faults) -> list[int]:
     lines = read_lines(path, faults)
     if not lines:
         return []
-    fields = [field.strip() for field in lines[0].split(",")]
-    if wrong := [
-        field for field in fields if not re.fullmatch(r"\d{1,9}", field, re.ASCII)
-    ]:
-        faults.error(
-            path,
-            f"{quote(lines[0])} is not a list of integers with commas ({quote(wrong[0])})",
-            1,
-        )
+    numbers = [number.strip() for number in lines[0].split(",")]
+    wrong = [n for n in numbers if not re.fullmatch(r"\d{1,9}", n, re.ASCII)]
+    if wrong:
+        what = f"{quote(lines[0])} is not a list of integers with commas"
+        faults.error(path, f"{what} ({quote(wrong[0])})", 1)
         return []
-    return [int(field) for field in fields]
+    return [int(number) for number in numbers]
 
 
-def _ids_mat(path: Path, faults: Faults) -> list[int]:
-    content = _load_mat(path, "id", faults)
-    if content is None:
+def _ids_of_mat(path: Path, faults: Faults) -> list[int]:
+    ids = _load_mat(path, "id", faults)
+    if ids is None:
         return []
-    if (
-        content.dtype.kind not in "iuf"
-        or content.size == 0
-        or (content != content.astype(int)).any()
-    ):
-        faults.error(
-            path,
-            f"variable id must hold integers, has {content.dtype} of shape {content.shape}",
-        )
+    is_number = ids.dtype.kind in "iuf" and ids.size
+    if not is_number or (ids != ids.astype(int)).any():
+        array = f"{ids.dtype} of shape {ids.shape}"
+        faults.error(path, f"variable id must hold integers, has {array}")
         return []
-    return content.astype(int).ravel().tolist()
+    return ids.astype(int).ravel().tolist()
 
 
-def _load_mat(path: Path, variable: str, faults: Faults):
-    """A variable of a MATLAB file as an array, None and an error when it cannot be had."""
+def _load_mat(path: Path, variable: str, faults: Faults) -> np.ndarray | None:
+    """Read a variable of a MATLAB file, None and an error when that fails."""
     from scipy.io import loadmat
 
     try:
         content = loadmat(path)
-    except Exception as err:  # the parser raises whatever its first wrong byte leads to; the file is named and the reading stops
-        faults.error(path, f"unreadable MATLAB file: {type(err).__name__}: {err}")
+    except Exception as error:  # the parser raises anything, by its first wrong byte
+        what = f"unreadable MATLAB file: {type(error).__name__}: {error}"
+        faults.error(path, what)
         return None
     if variable not in content:
-        faults.error(
-            path,
-            f"no variable {variable!r}; the file has {', '.join(k for k in content if not k.startswith('__')) or 'none'}",
-        )
+        names = ", ".join(name for name in content if not name.startswith("__"))
+        faults.error(path, f"no variable {variable!r}; the file has {names or 'none'}")
         return None
     return content[variable]
 
 
 def _images(base: Path, faults: Faults) -> Images | None:
-    """Every image by camera and identity; names that begin with a dot do not count."""
-    cameras = sorted(CAMERAS["vis"] + CAMERAS["ir"])
-    missing = [f"cam{c}" for c in cameras if not (base / f"cam{c}").is_dir()]
+    """Find every image by camera and identity; names that begin with a dot are skipped.
+
+    Returns:
+        None when a camera folder is missing.
+    """
+    missing = [f"cam{c}" for c in ALL_CAMERAS if not (base / f"cam{c}").is_dir()]
     if missing:
-        what = f"missing {len(missing)} of {len(cameras)} camera folders"
+        what = f"missing {len(missing)} of {len(ALL_CAMERAS)} camera folders"
         faults.error(base, f"{what}: {', '.join(missing)}")
         return None
     person = "an identity folder of 4 digits"
     picture = "an image name such as 0001.jpg"
     images: Images = {}
-    for camera in cameras:
+    for camera in ALL_CAMERAS:
         images[camera] = {}
         for folder in _entries(base / f"cam{camera}", r"\d{4}", person, True, faults):
-            found = _entries(folder, IMAGE, picture, False, faults)
-            images[camera][int(folder.name)] = _numbered(folder, found, faults)
+            files = _entries(folder, IMAGE, picture, False, faults)
+            images[camera][int(folder.name)] = _unique_numbers(folder, files, faults)
     return images
 
 
 def _entries(
     folder: Path, pattern: str, expected: str, folders: bool, faults: Faults
 ) -> list[Path]:
-    """Entries of a folder by name; one that is not as expected is left out."""
+    """Return the entries of a folder by name, without unexpected ones.
+
+    Args:
+        folder: where to look.
+        pattern: of a name that is expected.
+        expected: such a name in words.
+        folders: whether folders are expected, or files.
+        faults: collects entries that are skipped.
+    """
     with os.scandir(folder) as scan:
         entries = [entry for entry in scan if not entry.name.startswith(".")]
-        found = sorted((e.name, e.is_dir(), e.is_symlink()) for e in entries)
-    right = []
-    for name, is_dir, is_link in found:
+        states = sorted((e.name, e.is_dir(), e.is_symlink()) for e in entries)
+    paths = []
+    for name, is_dir, is_link in states:
         if re.fullmatch(pattern, name, re.ASCII) and is_dir == folders:
-            right.append(folder / name)
+            paths.append(folder / name)
             check_links([folder / name] if is_link else [], faults)
             continue
-        litter = LITTER.fullmatch(name) is not None
-        kind = "what systems leave behind" if litter else "entries that are no images"
+        is_litter = LITTER.fullmatch(name) is not None
+        kind = (
+            "what systems leave behind" if is_litter else "entries that are no images"
+        )
         what = f"{quote(name)} is not {expected}"
-        place = f"{folder.name}/{name}"
-        faults.spare(f"{kind}, skipped", folder, what, name=place)
-    return right
+        label = f"{folder.name}/{name}"
+        faults.tolerate(f"{kind}, skipped", folder, what, name=label)
+    return paths
 
 
-def _numbered(folder: Path, images: list[Path], faults: Faults) -> list[Path]:
-    """Images of which each number is there once; the first file of a number stays."""
+def _unique_numbers(folder: Path, images: list[Path], faults: Faults) -> list[Path]:
+    """Return the first file of each image number, in the order of their names."""
     first: dict[str, Path] = {}
     for image in images:
         if first.setdefault(image.stem, image) != image:
             what = f"{image.name} has the number of {first[image.stem].name}"
             kind = "images of a number that is there twice, skipped"
-            faults.spare(kind, folder, what, name=f"{folder.name}/{image.name}")
+            faults.tolerate(kind, folder, what, name=f"{folder.name}/{image.name}")
     return list(first.values())
 
 
 def _check_modalities(
     base: Path,
-    known: list[int],
-    test: list[int],
+    train_ids: list[int],
+    test_ids: list[int],
     listed: dict[str, tuple[Tracklet, ...]],
     faults: Faults,
 ) -> tuple[Tracklet, ...]:
-    """Training images of people with both modalities; the others are left out.
+    """Leave out training people of one modality.
 
-    Test people of one modality stay: their images are searched, or search in vain.
+    Test people of one modality stay, as queries without a match or gallery items.
+
+    Args:
+        base: folder of the cameras.
+        train_ids: identities of train and val.
+        test_ids: identities of test.
+        listed: part -> tracklets.
+        faults: collects who is left out.
+
+    Returns:
+        Training images of people with both modalities.
     """
-    seen = {(t.identity, t.modality) for part in listed.values() for t in part}
-    alone = set()
-    for part, identities in (("training", known), ("test", test)):
-        for identity in identities:
-            for modality in MODALITIES:
-                if (identity, modality) not in seen:
-                    alone.add(identity)
-                    _say_alone(base, part, identity, modality, faults)
-    return tuple(t for t in listed["train"] if t.identity not in alone)
+    tracklets = listed["train"] + listed["test"]
+    seen = {(tracklet.identity, tracklet.modality) for tracklet in tracklets}
+    people = [("training", identity) for identity in train_ids]
+    people += [("test", identity) for identity in test_ids]
+    lonely = set()
+    for (part, identity), modality in itertools.product(people, MODALITIES):
+        if (identity, modality) not in seen:
+            lonely.add(identity)
+            _tolerate_lonely(base, part, identity, modality, faults)
+    return tuple(t for t in listed["train"] if t.identity not in lonely)
 
 
-def _say_alone(
+def _tolerate_lonely(
     base: Path, part: str, identity: int, modality: Modality, faults: Faults
-):
+) -> None:
     word, cameras = WORD[modality], ", ".join(map(str, CAMERAS[modality]))
-    role = "query" if modality == "ir" else "gallery image"
-    so = f", so no {role}" if part == "test" else ""
-    done = "kept" if part == "test" else "left out"
-    faults.spare(
-        f"{part} identities of one modality {done}",
-        base,
-        f"{part} identity {identity:04d} has no {word} image (cameras {cameras}){so}",
-        name=f"{identity:04d} without {word}",
-    )
+    what = f"{part} identity {identity:04d} has no {word} image (cameras {cameras})"
+    treatment = "left out"
+    if part == "test":
+        role = "query" if modality == "ir" else "gallery image"
+        what, treatment = f"{what}, so no {role}", "kept"
+    kind = f"{part} identities of one modality {treatment}"
+    faults.tolerate(kind, base, what, name=f"{identity:04d} without {word}")
 
 
-def _drawn(folders: Folders, shots: int, trial: int) -> tuple[Tracklet, ...]:
-    """The gallery of the AGW code: one generator per trial, identities and cameras ascending. Ten shots: a sample in the same loop, as nobody released one."""
-    draw = random.Random(trial)
+def _agw_gallery(folders: Folders, shots: int, trial: int) -> tuple[Tracklet, ...]:
+    """Draw the gallery of the AGW code: one generator per trial for all folders.
+
+    Ten shots are a sample in the same loop, as nobody released theirs.
+
+    Args:
+        folders: identities and cameras ascending.
+        shots: images per folder.
+        trial: seed of the generator.
+    """
+    generator = random.Random(trial)
     chosen = []
     for (identity, camera), paths in folders.items():
-        picks = (
-            [draw.choice(paths)]
-            if shots == 1
-            else draw.sample(paths, min(shots, len(paths)))
-        )
+        if shots == 1:
+            picks = [generator.choice(paths)]
+        else:
+            picks = generator.sample(paths, min(shots, len(paths)))
         chosen += [Tracklet((path,), identity, camera, "vis") for path in picks]
     return tuple(chosen)
 
 
-def _official(
+def _official_gallery(
     path: Path, folders: Folders, shots: int, trial: int, faults: Faults
 ) -> tuple[Tracklet, ...]:
-    """The gallery of the official evaluation: the first entries of row `trial` of each folder's permutation of image numbers."""
+    """Read the gallery of the official evaluation from its permutations.
+
+    Args:
+        path: the MATLAB file of permutations of image numbers.
+        folders: identities and cameras ascending.
+        shots: entries of each permutation that are taken.
+        trial: row of each permutation matrix.
+        faults: collects what is wrong.
+    """
     if not path.is_file():
-        faults.error(
-            path,
-            "missing; gallery='official' needs the permutations of the official evaluation",
-        )
+        what = "needs the permutations of the official evaluation"
+        faults.error(path, f"missing; gallery='official' {what}")
         return ()
     cells = _load_mat(path, "rand_perm_cam", faults)
     if cells is None:
         return ()
     chosen = []
     for (identity, camera), paths in folders.items():
-        by_number = {int(p.stem): p for p in paths}
-        who = f"camera {camera}, identity {identity:04d}, trial {trial}"
-        for number in _permutation(path, cells, camera, identity, trial, who, faults)[
-            :shots
-        ]:
+        by_number = {int(image.stem): image for image in paths}
+        where = f"camera {camera}, identity {identity:04d}, trial {trial}"
+        matrix = _permutations(cells, camera, identity)
+        if np.ndim(matrix) != 2 or len(matrix) <= trial or matrix.shape[1] == 0:
+            shape = f"found an array of shape {np.shape(matrix)}, expected 10 rows"
+            faults.error(path, f"{where}: no permutation ({shape})")
+            continue
+        for number in map(int, matrix[trial][:shots]):
             if number in by_number:
                 chosen.append(Tracklet((by_number[number],), identity, camera, "vis"))
             else:
-                faults.error(
-                    path, f"{who}: entry {number} is none of the {len(paths)} images"
-                )
+                what = f"entry {number} is none of the {len(paths)} images"
+                faults.error(path, f"{where}: {what}")
     return tuple(chosen)
 
 
-def _permutation(
-    path: Path,
-    cells: np.ndarray,
-    camera: int,
-    identity: int,
-    trial: int,
-    who: str,
-    faults: Faults,
-) -> list[int]:
-    """Row `trial` of the (10, images) matrix of a camera and identity; [] and an error when it has another shape."""
+def _permutations(cells: np.ndarray, camera: int, identity: int) -> np.ndarray:
+    """Return the (10, images) matrix of a camera and identity, empty if missing."""
     people = cells.ravel()[camera - 1].ravel() if camera <= cells.size else np.empty(0)
-    rows = people[identity - 1] if identity <= people.size else np.empty(0)
-    if np.ndim(rows) != 2 or len(rows) <= trial or rows.shape[1] == 0:
-        faults.error(
-            path,
-            f"{who}: no permutation (found an array of shape {np.shape(rows)}, expected 10 rows)",
-        )
-        return []
-    return [int(number) for number in rows[trial]]
+    return people[identity - 1] if identity <= people.size else np.empty(0)
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """The released `.npy` form of the training set; images are memory-mapped, uint8, (N, 288, 144, 3), RGB; labels 0..K-1, (N,)."""
+    """The released `.npy` form of the training set."""
 
+    #: Modality -> memory-mapped RGB images: (N, 288, 144, 3) uint8.
     images: dict[Modality, np.ndarray]
+    #: Modality -> labels 0..K-1: (N,).
     labels: dict[Modality, np.ndarray]
 
     def tracklets(self) -> tuple[Tracklet, ...]:
-        """Visible rows, then infrared rows, in file order: row 7 of `x.npy` has the path `x.npy/7` (opened by `vvi.data.images.row`); camera 0, as the arrays do not hold it."""
-        rows = (
-            (m, row, int(label))
-            for m in MODALITIES
-            for row, label in enumerate(self.labels[m])
-        )
-        return tuple(
-            Tracklet((Path(self.images[m].filename) / str(row),), label, 0, m)
-            for m, row, label in rows
-        )
+        """Return visible rows, then infrared rows, in the order of the files.
+
+        Row 7 of `x.npy` has the path `x.npy/7` (see `vvi.data.images.array_row`). The
+        camera is 0, as the arrays do not hold it.
+        """
+        tracklets = []
+        for modality in MODALITIES:
+            file = Path(self.images[modality].filename)
+            for row, label in enumerate(self.labels[modality]):
+                paths = (file / str(row),)
+                tracklets.append(Tracklet(paths, int(label), 0, modality))
+        return tuple(tracklets)
 
 
 def train_arrays(root: str | Path) -> Arrays:
-    """The four `.npy` files that the released preprocessing writes; `DataError` on the first fault.
+    """Open the four `.npy` files that the released preprocessing writes.
 
-    Looked for in `root`, beside it with its name glued before theirs (the released script forgets the slash), and in the folder that holds `ori_data`.
+    They may lie in `root`, beside it with its name as a prefix (the released script
+    omits the slash), or in the folder that holds `ori_data`.
+
+    Raises:
+        DataError: naming the first fault.
     """
-    root, faults = existing_root(root)
+    root, faults = open_root(root)
     arrays = survey_arrays(root, faults) if not faults.errors else None
     faults.raise_first()
     return arrays
 
 
+#: (modality, kind) -> file name, after a prefix.
+ARRAY_FILES: dict[tuple[Modality, str], str] = {
+    ("vis", "img"): "train_rgb_resized_img.npy",
+    ("vis", "label"): "train_rgb_resized_label.npy",
+    ("ir", "img"): "train_ir_resized_img.npy",
+    ("ir", "label"): "train_ir_resized_label.npy",
+}
+
+
 def survey_arrays(root: Path, faults: Faults) -> Arrays | None:
-    """As `train_arrays`, with every fault instead of the first; None when a file is missing or unreadable."""
-    names = {
-        (m, kind): f"train_{'rgb' if m == 'vis' else 'ir'}_resized_{kind}.npy"
-        for m in MODALITIES
-        for kind in ("img", "label")
-    }
-    prefixes = [f"{root}/", str(root.resolve())] + (
-        [f"{root.parent}/"] if root.name == "ori_data" else []
-    )
-    complete = next(
-        (
-            p
-            for p in prefixes
-            if all(Path(p + name).is_file() for name in names.values())
-        ),
-        None,
-    )
-    if complete is None:
-        found = next(
-            (
-                p
-                for p in prefixes
-                if any(Path(p + name).is_file() for name in names.values())
-            ),
-            prefixes[0],
-        )
-        missing = [name for name in names.values() if not Path(found + name).is_file()]
-        faults.error(
-            root,
-            f"missing {len(missing)} of 4 arrays: {', '.join(missing)} (looked for {' and '.join(p + '*' for p in prefixes)})",
-        )
+    """Open the arrays as `train_arrays` and collect every fault.
+
+    Returns:
+        None when a file is missing or unreadable.
+    """
+    prefixes = [f"{root}/", str(root.resolve())]
+    if root.name == "ori_data":
+        prefixes.append(f"{root.parent}/")
+    missing = {prefix: _missing_arrays(prefix) for prefix in prefixes}
+    prefix = min(prefixes, key=lambda prefix: _rank_of_prefix(missing[prefix]))
+    if missing[prefix]:
+        absent = f"missing {len(missing[prefix])} of {len(ARRAY_FILES)} arrays"
+        places = " and ".join(f"{prefix}*" for prefix in prefixes)
+        names = ", ".join(missing[prefix])
+        faults.error(root, f"{absent}: {names} (looked for {places})")
         return None
-    loaded = {
-        key: _load_array(Path(complete + name), faults) for key, name in names.items()
-    }
-    if any(array is None for array in loaded.values()):
+    files = {key: Path(prefix + name) for key, name in ARRAY_FILES.items()}
+    arrays = {key: _load_array(file, faults) for key, file in files.items()}
+    if any(array is None for array in arrays.values()):
         return None
-    images, labels = (
-        {m: loaded[m, kind] for m in MODALITIES} for kind in ("img", "label")
-    )
-    _check_arrays(
-        {key: Path(complete + name) for key, name in names.items()},
-        images,
-        labels,
-        faults,
-    )
+    images = {m: arrays[m, "img"] for m in MODALITIES}
+    labels = {m: arrays[m, "label"] for m in MODALITIES}
+    for modality in MODALITIES:
+        _check_images(files[modality, "img"], images[modality], faults)
+        label_file = files[modality, "label"]
+        if not _check_labels(label_file, labels[modality], images[modality], faults):
+            return Arrays(images, labels)
+    _check_same_labels(files["ir", "label"], labels, faults)
     return Arrays(images, labels)
+
+
+def _missing_arrays(prefix: str) -> list[str]:
+    return [name for name in ARRAY_FILES.values() if not Path(prefix + name).is_file()]
+
+
+def _rank_of_prefix(missing: list[str]) -> int:
+    """Order prefixes: complete, then with some of the files, then without any."""
+    if not missing:
+        return 0
+    return 1 if len(missing) < len(ARRAY_FILES) else 2
 
 
 def _load_array(path: Path, faults: Faults) -> np.ndarray | None:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as err:
-        faults.error(path, f"unreadable array: {err}")
+    except (OSError, ValueError) as error:
+        faults.error(path, f"unreadable array: {error}")
         return None
 
 
-def _check_arrays(files: dict, images: dict, labels: dict, faults: Faults) -> None:
-    """uint8 (N, 288, 144, 3) beside integers (N,) that run from 0 without a hole and are the same set in both modalities."""
-    for m in MODALITIES:
-        if images[m].dtype != np.uint8:
-            faults.error(files[m, "img"], f"dtype is {images[m].dtype}, must be uint8")
-        if images[m].shape[1:] != (288, 144, 3):
-            faults.error(
-                files[m, "img"], f"shape is {images[m].shape}, must be (N, 288, 144, 3)"
-            )
-        if labels[m].ndim != 1 or labels[m].dtype.kind not in "iu":
-            faults.error(
-                files[m, "label"],
-                f"labels must be integers of shape (N,), are {labels[m].dtype} of shape {labels[m].shape}",
-            )
-            return
-        if len(images[m]) != len(labels[m]):
-            faults.error(
-                files[m, "label"],
-                f"{len(labels[m])} labels for {len(images[m])} images",
-            )
-        present = np.unique(labels[m])
-        if not np.array_equal(present, np.arange(len(present))):
-            wrong = next(
-                int(label) for place, label in enumerate(present) if label != place
-            )
-            faults.error(
-                files[m, "label"],
-                f"labels are not 0..{len(present) - 1} without a hole: label {wrong} in place of {np.searchsorted(present, wrong)}",
-            )
-    if alone := np.setxor1d(labels["vis"], labels["ir"]).tolist():
-        faults.error(
-            files["ir", "label"],
-            f"labels of only one modality: {', '.join(map(str, alone[:10]))} ({len(alone)} in all)",
-        )
+def _check_images(path: Path, images: np.ndarray, faults: Faults) -> None:
+    """Images must be (N, 288, 144, 3) uint8."""
+    if images.dtype != np.uint8:
+        faults.error(path, f"dtype is {images.dtype}, must be uint8")
+    if images.shape[1:] != (288, 144, 3):
+        faults.error(path, f"shape is {images.shape}, must be (N, 288, 144, 3)")
+
+
+def _check_labels(
+    path: Path, labels: np.ndarray, images: np.ndarray, faults: Faults
+) -> bool:
+    """Labels must be integers (N,), one for each image, from 0 without a gap.
+
+    Args:
+        path: the array file.
+        labels: its content.
+        images: of the same modality.
+        faults: collects what is wrong.
+
+    Returns:
+        Whether the labels can be compared with those of the other modality.
+    """
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        array = f"{labels.dtype} of shape {labels.shape}"
+        faults.error(path, f"labels must be integers of shape (N,), are {array}")
+        return False
+    if len(images) != len(labels):
+        faults.error(path, f"{len(labels)} labels for {len(images)} images")
+    present = np.unique(labels)
+    expected = np.arange(len(present))
+    if not np.array_equal(present, expected):
+        first = int(np.flatnonzero(present != expected)[0])
+        what = f"labels are not 0..{len(present) - 1} without a hole"
+        faults.error(path, f"{what}: label {present[first]} in place of {first}")
+    return True
+
+
+def _check_same_labels(path: Path, labels: dict, faults: Faults) -> None:
+    """Both modalities must have the same labels."""
+    lonely = np.setxor1d(labels["vis"], labels["ir"]).tolist()
+    if lonely:
+        names = ", ".join(map(str, lonely[:10]))
+        what = f"labels of only one modality: {names} ({len(lonely)} in all)"
+        faults.error(path, what)

@@ -1,7 +1,11 @@
-"""Frames as uint8 until the last step: crop and flip move bytes, one float pass normalises."""
+"""Crop, flip and normalise frames.
+
+Frames stay uint8 while crop and flip move bytes. One float pass normalises at the end.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,39 +14,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+#: Mean and standard deviation of ImageNet, per channel, for values in 0..1.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+#: Weights of red, green and blue in a grey image (ITU-R BT.601).
 GREY = (0.299, 0.587, 0.114)
 
 
 def constant(values: Sequence, device: torch.device) -> Tensor:
-    """Numbers as a tensor on a device, without making the host wait until a GPU has done what it was given before."""
+    """Move numbers to a device as a tensor, without a device sync."""
     return torch.tensor(values).to(device, non_blocking=True)
 
 
 def normalise(frames: Tensor) -> Tensor:
-    """uint8 (..., 3, H, W) -> float32 of the same shape with the mean and spread of ImageNet.
+    """Normalise by ImageNet: uint8 (..., 3, H, W) -> float32 of the same shape.
 
-    On a CPU a table of the 256 values of each channel is looked up: the same bits as the arithmetic in half its time.
+    On a CPU the 256 values of each channel are looked up in a table, which gives the
+    bits of the arithmetic in half its time.
     """
     if frames.device.type != "cpu":
-        return _arithmetic(frames)
+        return _normalise_by_arithmetic(frames)
     import cv2
 
-    tables = _arithmetic(torch.arange(256, dtype=torch.uint8).expand(3, 1, 256)).numpy()
+    levels = torch.arange(256, dtype=torch.uint8).expand(3, 1, 256)
+    tables = _normalise_by_arithmetic(levels).numpy()
     planes = np.ascontiguousarray(frames.numpy()).reshape(-1, *frames.shape[-2:])
-    out = np.empty(planes.shape, np.float32)
-    for n, (plane, values) in enumerate(zip(planes, out, strict=True)):
-        cv2.LUT(plane, tables[n % 3], values)
-    return torch.from_numpy(out).view(frames.shape)
+    normalised = np.empty(planes.shape, np.float32)
+    for n, (plane, target) in enumerate(zip(planes, normalised, strict=True)):
+        cv2.LUT(plane, tables[n % 3], target)
+    return torch.from_numpy(normalised).view(frames.shape)
 
 
-def _arithmetic(frames: Tensor) -> Tensor:
+def _normalise_by_arithmetic(frames: Tensor) -> Tensor:
     mean, std = (constant(v, frames.device).view(3, 1, 1) for v in (MEAN, STD))
     return frames.float().sub_(255 * mean).div_(255 * std)
 
 
 def denormalise(frames: Tensor) -> Tensor:
-    """The inverse of `normalise`, clipped: float (..., 3, H, W) -> uint8."""
+    """Invert `normalise` and clip: float (..., 3, H, W) -> uint8 of the same shape."""
     mean, std = (constant(v, frames.device).view(3, 1, 1) for v in (MEAN, STD))
     return (frames * (255 * std) + 255 * mean).round().clamp(0, 255).to(torch.uint8)
 
@@ -52,34 +60,40 @@ def anaglyph(
     variant: Literal["paper", "released"] = "paper",
     normalised: bool = False,
 ) -> Tensor:
-    """Lower right neighbour minus pixel of the grey image, plus 128, clipped to 0..255, in three equal channels: (..., 3, H, W) -> floats of the same shape. Eq. (1).
+    """Turn frames into relief images. Eq. (1) of the IBAN paper.
 
-    frames: 0..255, or `normalised` as networks see them, and so is what returns. "paper": the border is replicated; "released": grey is rounded, last row and column stay black.
+    A relief is the lower right neighbour minus the pixel of the grey image, plus 128,
+    clipped to 0..255, in three equal channels.
 
-    Paper: neither names the edge operator nor gives the offset; both are from the released script, the border of "paper" is ours.
+    Paper: neither names the edge operator nor gives the offset. Both are those of the
+    released script; the border of "paper" is ours.
+
+    Args:
+        frames: (..., 3, H, W) with values 0..255, or `normalised`.
+        variant: "paper" replicates the border; "released" rounds the grey values and
+            leaves the last row and column black.
+        normalised: whether frames, and so the result, are normalised by ImageNet.
+
+    Returns:
+        Floats of the same shape.
     """
-    scale, shift = (
-        ([255 * v for v in STD], [255 * v for v in MEAN])
-        if normalised
-        else ((1, 1, 1), (0, 0, 0))
-    )
+    scale, shift = (1, 1, 1), (0, 0, 0)
+    if normalised:
+        scale, shift = [255 * v for v in STD], [255 * v for v in MEAN]
     grey = sum(
-        channel.float() * (share * s)
-        for channel, share, s in zip(frames.unbind(-3), GREY, scale, strict=True)
+        channel.float() * (weight * s)
+        for channel, weight, s in zip(frames.unbind(-3), GREY, scale, strict=True)
     )
     if variant == "released":
-        grey = (
-            grey + sum(share * m for share, m in zip(GREY, shift, strict=True))
-        ).round()
+        offset = sum(weight * m for weight, m in zip(GREY, shift, strict=True))
+        grey = (grey + offset).round()
     flat = grey.reshape(-1, *grey.shape[-2:])
-    relief = (
-        F.pad(flat, (0, 1, 0, 1), mode="replicate")[:, 1:, 1:] - flat + 128
-    ).clamp(0, 255)
+    neighbour = F.pad(flat, (0, 1, 0, 1), mode="replicate")[:, 1:, 1:]
+    relief = (neighbour - flat + 128).clamp(0, 255)
     if variant == "released":
         relief = F.pad(relief[:, :-1, :-1], (0, 1, 0, 1))
-    return torch.stack(
-        [(relief - m) / s for s, m in zip(scale, shift, strict=True)], 1
-    ).view(frames.shape)
+    channels = [(relief - m) / s for s, m in zip(scale, shift, strict=True)]
+    return torch.stack(channels, 1).view(frames.shape)
 
 
 def crop_and_flip(
@@ -89,54 +103,60 @@ def crop_and_flip(
     flip: Tensor,
     pad: int,
 ) -> Tensor:
-    """Zero-pad by `pad` on each side, cut the old size at (top, left) of the padded frame, mirror where `flip`: N frames uint8 (3, H, W) -> (N, 3, H, W)."""
-    if isinstance(frames, Tensor) and frames.device.type != "cpu":
-        return _gathered(frames, top, left, flip, pad)
-    return _copied(
-        frames.numpy() if isinstance(frames, Tensor) else frames, top, left, flip, pad
-    )
+    """Zero-pad frames, crop them to their old size and mirror some of them.
+
+    Args:
+        frames: N frames (3, H, W) uint8.
+        top: first row of each crop in the padded frame: (N,) integers.
+        left: first column of each crop: (N,) integers.
+        flip: which frames are mirrored: (N,) bool.
+        pad: pixels added on each side.
+
+    Returns:
+        (N, 3, H, W) uint8, on the device of the frames.
+    """
+    if not isinstance(frames, Tensor):
+        return _crop_by_copy(frames, top, left, flip, pad)
+    if frames.device.type == "cpu":
+        return _crop_by_copy(frames.numpy(), top, left, flip, pad)
+    return _crop_by_index(frames, top, left, flip, pad)
 
 
-def _copied(
+def _crop_by_copy(
     frames: Sequence[np.ndarray], top: Tensor, left: Tensor, flip: Tensor, pad: int
 ) -> Tensor:
-    # one block copy per frame, straight from where the frame lies (a decoded image or the cache file)
+    """Crop with one block copy per frame, straight from the image or cache file."""
     import cv2
 
     height, width = frames[0].shape[-2:]
     out = np.zeros((len(frames), 3, height, width), np.uint8)
-    for source, target, down, right, mirror in zip(
-        frames,
-        out,
-        (top - pad).tolist(),
-        (left - pad).tolist(),
-        flip.tolist(),
-        strict=True,
-    ):
-        rows, cols = (
-            slice(max(0, -d), min(n, n - d))
-            for d, n in ((down, height), (right, width))
-        )
-        target[:, rows, cols] = source[
-            :,
-            rows.start + down : rows.stop + down,
-            cols.start + right : cols.stop + right,
-        ]
-        for plane in target if mirror else ():
-            cv2.flip(plane, 1, plane)
+    moves = zip((top - pad).tolist(), (left - pad).tolist(), flip.tolist(), strict=True)
+    for source, target, (down, right, mirror) in zip(frames, out, moves, strict=True):
+        rows, source_rows = _overlap(height, down)
+        cols, source_cols = _overlap(width, right)
+        target[:, rows, cols] = source[:, source_rows, source_cols]
+        if mirror:
+            for plane in target:
+                cv2.flip(plane, 1, plane)
     return torch.from_numpy(out)
 
 
-def _gathered(
+def _overlap(size: int, offset: int) -> tuple[slice, slice]:
+    """Return the part of a shifted axis that is filled, and where it comes from."""
+    start, stop = max(0, -offset), min(size, size - offset)
+    return slice(start, stop), slice(start + offset, stop + offset)
+
+
+def _crop_by_index(
     frames: Tensor, top: Tensor, left: Tensor, flip: Tensor, pad: int
 ) -> Tensor:
-    # a few launches for the whole batch, for frames that live on a GPU
+    """Crop with a few kernel launches for all frames, for frames on a GPU."""
     height, width = frames.shape[-2:]
-    windows = (
-        F.pad(frames, (pad, pad, pad, pad)).unfold(2, height, 1).unfold(3, width, 1)
-    )  # every window there is, (N, 3, 2 pad + 1, 2 pad + 1, H, W), a view
-    cut = windows[torch.arange(len(frames), device=frames.device), :, top, left]
-    return torch.where(flip[:, None, None, None], cut.flip(-1), cut)
+    padded = F.pad(frames, (pad, pad, pad, pad))
+    # all possible windows as a view: (N, 3, 2 pad + 1, 2 pad + 1, H, W)
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+    cropped = windows[torch.arange(len(frames), device=frames.device), :, top, left]
+    return torch.where(flip[:, None, None, None], cropped.flip(-1), cropped)
 
 
 def augment(
@@ -145,33 +165,44 @@ def augment(
     pad: int,
     flip: float,
     per: Literal["frame", "clip"] = "frame",
-    share: tuple[int, int] = (0, 1),
+    shard: tuple[int, int] = (0, 1),
 ) -> Tensor:
-    """Random crop after zero padding and random mirror, drawn for each frame or once for each clip: B clips of T frames uint8 (3, H, W) -> (B, T, 3, H, W).
+    """Crop clips at random after zero padding and mirror them at random.
 
-    share: the clips are one of several equal parts of a batch, number and count, and get what is drawn for them in the whole.
+    Paper: MITML names crop, padding and flip and is silent on the unit. The released
+    code draws per frame, so one clip holds mirrored and unmirrored frames.
 
-    Paper: MITML names crop, padding and flip and is silent on the unit; the released code draws per frame, so one clip holds mirrored and unmirrored frames.
+    Args:
+        clips: B clips of T frames (3, H, W) uint8.
+        rng: draws for the global batch, also for the clips of other ranks.
+        pad: pixels added on each side.
+        flip: probability of a mirrored frame.
+        per: draw for each frame, or once for each clip.
+        shard: (rank, world size): which equal part of the global batch the clips are.
+
+    Returns:
+        (B, T, 3, H, W) uint8, on the device of the clips.
     """
-    b, t = len(clips), len(clips[0])
-    part, parts = share
-    draws, mine = (
-        (b * parts, t if per == "frame" else 1),
-        slice(part * b, (part + 1) * b),
-    )
-    top, left = (
-        np.broadcast_to(rng.integers(0, 2 * pad + 1, size=draws)[mine], (b, t))
-        for _ in range(2)
-    )
-    mirror = np.broadcast_to(rng.random(draws)[mine] < flip, (b, t))
-    frames = (
-        clips.flatten(0, 1)
-        if isinstance(clips, Tensor)
-        else [frame for clip in clips for frame in clip]
-    )
-    where = clips.device if isinstance(clips, Tensor) else "cpu"
-    flat = (
-        torch.from_numpy(np.array(a)).flatten().to(where, non_blocking=True)
-        for a in (top, left, mirror)
-    )
-    return crop_and_flip(frames, *flat, pad=pad).unflatten(0, (b, t))
+    batch, length = len(clips), len(clips[0])
+    rank, world_size = shard
+    drawn = (batch * world_size, length if per == "frame" else 1)
+    own = slice(rank * batch, (rank + 1) * batch)
+    top = rng.integers(0, 2 * pad + 1, size=drawn)[own]
+    left = rng.integers(0, 2 * pad + 1, size=drawn)[own]
+    mirror = rng.random(drawn)[own] < flip
+    if isinstance(clips, Tensor):
+        frames, device = clips.flatten(0, 1), clips.device
+    else:
+        frames, device = list(itertools.chain.from_iterable(clips)), "cpu"
+    draws = [
+        _per_frame(values, (batch, length), device) for values in (top, left, mirror)
+    ]
+    return crop_and_flip(frames, *draws, pad=pad).unflatten(0, (batch, length))
+
+
+def _per_frame(
+    values: np.ndarray, shape: tuple[int, int], device: torch.device | str
+) -> Tensor:
+    """Repeat draws for the frames that share them and move them: (B * T,)."""
+    flat = np.broadcast_to(values, shape).reshape(-1)
+    return torch.from_numpy(np.array(flat)).to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Video files: frames in, frames out. What is wrong with a file is said in one line that names it."""
+"""Read and write video files. Errors name the file and the cause in one line."""
 
 from __future__ import annotations
 
@@ -14,61 +14,77 @@ import numpy as np
 
 from vvi.runtime import optional
 
-Turn = tuple[int, int, int, int]  # x' = a x + c y and y' = b x + d y, of 0, 1 and -1
-LEAST_RATE = 0.1  # frames a second; what claims fewer is no moving picture
+#: (a, b, c, d) of x' = a x + c y and y' = b x + d y, each 0, 1 or -1.
+Turn = tuple[int, int, int, int]
+UPRIGHT: Turn = (1, 0, 0, 1)
+#: Frames per second below which a file is no moving picture.
+LEAST_RATE = 0.1
+SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
 
 
 @dataclass(frozen=True)
 class Video:
-    """A video file that could be opened; iterating decodes it from the start, and may be done again."""
+    """A video file that could be opened. Each iteration decodes it from the start."""
 
     path: Path
-    rate: float  # frames a second
-    height: int  # as a player shows it
+    #: Frames per second.
+    rate: float
+    #: Height in pixels, as a player shows it.
+    height: int
+    #: Width in pixels, as a player shows it.
     width: int
-    turn: Turn = (1, 0, 0, 1)  # how stored pictures are turned or mirrored to be shown
+    #: How stored frames are rotated or mirrored to be shown.
+    turn: Turn = UPRIGHT
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield frames (H, W, 3) uint8, RGB, upright, in the order they are shown.
 
-        ValueError where the file is damaged or ends too soon.
+        Raises:
+            ValueError: the file is damaged or ends too soon.
         """
         av = optional.load("av", "video")
         count, last = 0, 0.0
         try:
             with av.open(str(self.path)) as file:
                 stream = file.streams.video[0]
-                stream.codec_context.options = {
-                    "err_detect": "explode"
-                }  # else damaged pictures are patched up in silence
+                # else damaged frames are concealed without an error
+                stream.codec_context.options = {"err_detect": "explode"}
                 for frame in file.decode(stream):
                     yield upright(frame.to_ndarray(format="rgb24"), self.turn)
                     count, last = count + 1, frame.time or 0.0
-                alone = (
-                    len(file.streams) == 1 and not stream.frames
-                )  # then the file as a whole says how long the pictures go on
-                promised, end = (
-                    stream.frames,
-                    (file.duration or 0) / av.time_base if alone else 0.0,
-                )
+                promised, end = stream.frames, _end(file, stream)
         except av.error.FFmpegError as error:
-            raise ValueError(
-                f"video {self.path} is damaged: {count} frames can be read, then {_cause(error)}"
-            ) from error
+            what = f"{count} frames can be read, then {_cause(error)}"
+            raise ValueError(f"video {self.path} is damaged: {what}") from error
         if not count:
             raise ValueError(f"video {self.path} holds no frames")
         if count < promised:
-            raise ValueError(
-                f"video {self.path} is cut off: {count} of {promised} frames are there"
-            )
+            what = f"{count} of {promised} frames are there"
+            raise ValueError(f"video {self.path} is cut off: {what}")
         if last + 3 / self.rate < end:
-            raise ValueError(
-                f"video {self.path} is cut off: its frames end at {last:.1f} of {end:.1f} seconds"
-            )
+            what = f"its frames end at {last:.1f} of {end:.1f} seconds"
+            raise ValueError(f"video {self.path} is cut off: {what}")
+
+
+def _end(file: Any, stream: Any) -> float:
+    """Return the seconds that the frames should last, 0 if the file does not say.
+
+    The duration of a file is that of its frames when they are its only stream. It is
+    needed only where the stream does not count its frames.
+    """
+    av = optional.load("av", "video")
+    if len(file.streams) > 1 or stream.frames:
+        return 0.0
+    return (file.duration or 0) / av.time_base
 
 
 def open_video(path: str | Path) -> Video:
-    """A video file, ready to be read; FileNotFoundError when there is none, ValueError naming the cause when it is empty or no video."""
+    """Open a video file for reading.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: naming why the file cannot be used, such as that it is empty.
+    """
     av = optional.load("av", "video")
     path = Path(path).expanduser()
     if not path.exists():
@@ -80,58 +96,59 @@ def open_video(path: str | Path) -> Video:
     try:
         with av.open(str(path)) as file:
             if not file.streams.video:
-                raise ValueError(
-                    f"video {path} holds no pictures, only {', '.join(sorted({s.type for s in file.streams})) or 'nothing'}"
-                )
+                kinds = ", ".join(sorted({stream.type for stream in file.streams}))
+                what = f"holds no pictures, only {kinds or 'nothing'}"
+                raise ValueError(f"video {path} {what}")
             stream = file.streams.video[0]
             rate = float(stream.average_rate or 0)
             height, width = stream.codec_context.height, stream.codec_context.width
-            turn = _turn(file, path)
+            turn = _read_turn(file, path)
     except av.error.FFmpegError as error:
         raise ValueError(f"video {path} cannot be opened: {_cause(error)}") from error
     if rate < LEAST_RATE:
         raise ValueError(f"video {path} names no frame rate")
-    height, width = (width, height) if not turn[0] else (height, width)
+    if not turn[0]:
+        height, width = width, height
     return Video(path, rate, height, width, turn)
 
 
 def upright(frame: np.ndarray, turn: Turn) -> np.ndarray:
-    """A stored picture (h, w, ...) as a player shows it.
+    """Rotate a stored frame (h, w, ...) as a player shows it.
 
     >>> upright(np.array([[1, 2], [3, 4]]), (0, 1, -1, 0))  # a quarter to the right
     array([[3, 1],
            [4, 2]])
     """
     a, b, c, d = turn
-    if turn == (1, 0, 0, 1):
+    if turn == UPRIGHT:
         return frame
-    if not a:
-        frame, down, across = frame.swapaxes(0, 1), b, c
-    else:
+    if a:
         down, across = d, a
+    else:
+        frame, down, across = frame.swapaxes(0, 1), b, c
     return np.ascontiguousarray(frame[::down, ::across])
 
 
-def _turn(file: Any, path: Path) -> Turn:
-    """How a file says its pictures are shown, from its first frame; (1, 0, 0, 1): as stored.
+def _read_turn(file: Any, path: Path) -> Turn:
+    """Read from the first frame how a file wants its frames rotated.
 
-    ValueError where it turns them by less than a quarter.
+    Raises:
+        ValueError: by less than a quarter.
     """
     av = optional.load("av", "video")
     try:
         frame = next(file.decode(video=0), None)
-    except av.error.FFmpegError:  # whoever reads the frames is told
-        return (1, 0, 0, 1)
-    found = [
-        d for d in (frame.side_data if frame else ()) if d.type.name == "DISPLAYMATRIX"
-    ]
-    if not found:
-        return (1, 0, 0, 1)
-    a, b, _, c, d = struct.unpack("5i", bytes(found[0])[:20])
-    most = max(abs(v) for v in (a, b, c, d))
-    turn = tuple(round(v / most) if most else 0 for v in (a, b, c, d))
-    straight = abs(turn[0] * turn[3] - turn[1] * turn[2]) == 1
-    if not straight or sum(map(abs, turn)) != 2:
+    except av.error.FFmpegError:  # iterating the video raises the right error
+        return UPRIGHT
+    side_data = frame.side_data if frame else ()
+    matrices = [data for data in side_data if data.type.name == "DISPLAYMATRIX"]
+    if not matrices:
+        return UPRIGHT
+    a, b, _, c, d = struct.unpack("5i", bytes(matrices[0])[:20])
+    largest = max(map(abs, (a, b, c, d)))
+    turn = tuple(round(v / largest) if largest else 0 for v in (a, b, c, d))
+    is_straight = abs(turn[0] * turn[3] - turn[1] * turn[2]) == 1
+    if not is_straight or sum(map(abs, turn)) != 2:
         raise ValueError(f"video {path} is shown at a slant: turn it by quarters only")
     return turn
 
@@ -139,41 +156,47 @@ def _turn(file: Any, path: Path) -> Turn:
 def write_video(
     path: str | Path, frames: Iterable[np.ndarray], rate: int = 25, quality: int = 20
 ) -> Path:
-    """Frames (H, W, 3) uint8 RGB, H and W even -> an H.264 file; appears when it is whole. quality: 0 (best) to 51. ValueError when the name's end tells no container."""
+    """Write an H.264 file, which appears only when it is complete.
+
+    Args:
+        path: ends in one of `SUFFIXES`, which names the container.
+        frames: (H, W, 3) uint8, RGB, H and W even.
+        rate: frames per second.
+        quality: 0 (best) to 51.
+
+    Raises:
+        ValueError: the suffix names no container, or there are no frames.
+    """
     av = optional.load("av", "video")
     path = Path(path)
-    if path.suffix.lower() not in (".mp4", ".mkv", ".mov", ".avi"):
+    if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"video {path}: its name must end in .mp4, .mkv, .mov or .avi")
-    half = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    half.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    partial.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with av.open(str(half), "w") as file:
+        with av.open(str(partial), "w") as file:
             stream = None
             for frame in frames:
                 if stream is None:
-                    stream = file.add_stream(
-                        "libx264",
-                        rate=Fraction(rate),
-                        options={"crf": str(quality), "threads": "1"},
-                    )
-                    stream.height, stream.width, stream.pix_fmt = (
-                        *frame.shape[:2],
-                        "yuv420p",
-                    )
-                file.mux(
-                    stream.encode(
-                        av.VideoFrame.from_ndarray(
-                            np.ascontiguousarray(frame), format="rgb24"
-                        )
-                    )
-                )
+                    stream = _add_stream(file, frame.shape, rate, quality)
+                pixels = np.ascontiguousarray(frame)
+                picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                file.mux(stream.encode(picture))
             if stream is None:
                 raise ValueError(f"no frames to write into {path}")
             file.mux(stream.encode())
-        half.replace(path)
+        partial.replace(path)
     finally:
-        half.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
     return path
+
+
+def _add_stream(file: Any, shape: tuple[int, ...], rate: int, quality: int) -> Any:
+    options = {"crf": str(quality), "threads": "1"}
+    stream = file.add_stream("libx264", rate=Fraction(rate), options=options)
+    stream.height, stream.width = shape[:2]
+    stream.pix_fmt = "yuv420p"
+    return stream
 
 
 def _cause(error: Exception) -> str:

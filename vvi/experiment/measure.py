@@ -12,7 +12,7 @@ import torch
 
 from vvi.config import RunConfig
 from vvi.data import synthetic
-from vvi.data.loader import Frames, searched
+from vvi.data.loader import Frames, evaluated_frames
 from vvi.data.transforms import normalise
 from vvi.evaluation import evaluate, probes
 from vvi.evaluation.cam import class_activation_maps
@@ -176,7 +176,9 @@ def _inside(
         if settings.data.synthetic:
             noisy = np.stack(
                 [
-                    synthetic.read_faults(found.root, t)[searched(t, settings.data)]
+                    synthetic.read_faults(found.root, t)[
+                        evaluated_frames(t, settings.data)
+                    ]
                     != "none"
                     for t in side
                 ]
@@ -219,7 +221,7 @@ def _maps(
         usable[i]
         for i in np.linspace(0, len(usable) - 1, min(MAPPED, len(usable))).astype(int)
     ]
-    which = [searched(own[i], settings.data) for i in rows]
+    which = [evaluated_frames(own[i], settings.data) for i in rows]
     clips = normalise(
         torch.stack([reader.read(own[i], w) for i, w in zip(rows, which, strict=True)])
     )

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save
 
 from vvi import methods
 from vvi.config import DataConfig, RunConfig, change, for_layout, preset
-from vvi.data import NAMES, announced, digest, read_dataset, synthetic
+from vvi.data import NAMES, announce, digest, read_dataset, synthetic
 from vvi.data.layout import locate
 from vvi.data.loader import Frames, TrainLoader
 from vvi.data.synthetic import presets
@@ -400,7 +400,7 @@ def _announce_once(found: Dataset) -> None:
     said = f"{found.root} {'; '.join(found.remarks)}"
     if said not in _ANNOUNCED:
         _ANNOUNCED.add(said)
-        announced(found, stacklevel=4)
+        announce(found, stacklevel=4)
 
 
 def held_out(found: Dataset, every: int = 5) -> Dataset:
@@ -448,7 +448,7 @@ def frames(
     if pixels != "files":
         reader.build(found.train, progress)
     if pixels == "resident":
-        reader.resident(device)
+        reader.to_device(device)
     return reader
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from vvi import experiment
 from vvi.config import DataConfig
 from vvi.data import NAMES, digest
-from vvi.data.layout import USUAL, locate
+from vvi.data.layout import DEFAULT, locate
 from vvi.evaluation import evaluate, protocols
 from vvi.evaluation.evaluate import Side
 from vvi.experiment import REAL, measure, store
@@ -37,7 +37,7 @@ def resolve(trained: DataConfig, data: str | Path | None, **options: Any) -> Tar
         data: a folder; None: what `$VVI_DATA` holds, or the embedded set trained on.
         options: of the reader (strict, foreign, min_seq_len), and layout.
     """
-    wanted = options.pop("layout", USUAL)
+    wanted = options.pop("layout", DEFAULT)
     if data is None and trained.synthetic:
         name = f"synthetic {trained.source}"
         return Target(replace(trained, **options), None, name)

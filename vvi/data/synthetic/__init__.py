@@ -1,6 +1,8 @@
-"""Synthetic walkers: people drawn by us in two modalities, written in the layouts of the real data sets, with every factor known.
+"""Synthetic walkers: generated people in two modalities, with every factor known.
 
-Nothing here is real data and no number measured on it is anything but synthetic. `write` draws a set, `read_*` say what is known of it; `claims` measures what it can teach.
+Sets are written in the layouts of the real data sets. Nothing here is real data, and no
+number measured on it is anything but synthetic. `write` draws a set, `read_*` return
+what is known of it, and `claims` measures what it can teach.
 """
 
 from __future__ import annotations
@@ -40,11 +42,22 @@ def write(
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Draw a set into `root` and return it; at once when it is complete, from where it stopped when an earlier run was interrupted.
+    """Draw a set into a folder, at once if it is complete, resuming if it is partial.
 
-    A preset may have a world behind it, in which one cue is dosed ("half+bars=0.3", `vvi.data.synthetic.world`), and "-val" for validation people.
-    `layout` is "hitsz-vcm", "sysu-mm01", "regdb" or "buptcampus"; equal (preset, layout, seed) give equal bytes with any number of `workers` (default: all cores).
-    A folder that holds anything else is an error.
+    Equal (preset, layout, seed) give equal bytes with any number of workers.
+
+    Args:
+        root: the folder. One that holds anything else is an error.
+        preset: a preset, optionally with a world in which one cue is dosed
+            ("half+bars=0.3", `vvi.data.synthetic.world`), and "-val" for validation
+            people.
+        layout: "hitsz-vcm", "sysu-mm01", "regdb" or "buptcampus".
+        seed: of the set.
+        workers: processes, by default one per core.
+        progress: whether a bar is shown.
+
+    Returns:
+        The folder.
     """
     from vvi.data.synthetic import store
 
@@ -57,42 +70,60 @@ def is_complete(
     layout: str = "hitsz-vcm",
     seed: int = 0,
 ) -> bool:
-    """Whether `root` holds the whole of this set, drawn by this version."""
+    """Whether a folder holds the whole of this set, drawn by this version.
+
+    Args:
+        root: the folder.
+        preset: as in `write`.
+        layout: as in `write`.
+        seed: as in `write`.
+    """
     from vvi.data.synthetic import store
 
     return store.is_complete(Path(root), _job(preset, layout, seed).request())
 
 
 def content_hash(root: Path | str) -> str:
-    """One sha256 over the paths and contents of all files of a set; the manifest holds what it was when written."""
+    """Return one sha256 over the paths and contents of all files of a set.
+
+    The manifest holds the hash at the time of writing.
+    """
     from vvi.data.synthetic import store
 
     return store.content_hash(Path(root))
 
 
 def read_factors(root: Path | str) -> pd.DataFrame:
-    """One row per identity (the index): split, look_alike_group (-1: none), body, garments, gait, colours in both modalities."""
+    """Return the factors of each identity (the index).
+
+    Columns: split, look_alike_group (-1: none), body, garments, gait, and colours in
+    both modalities.
+    """
     from vvi.data.synthetic import read
 
     return read.read_factors(root)
 
 
 def read_frames(root: Path | str) -> pd.DataFrame:
-    """One row per frame: path, split, identity, modality, camera, tracklet, frame, fault, direction, phase, view (yaw in degrees), light, mask, place."""
+    """Return the factors of each frame, in the order of the list files.
+
+    Columns: path, split, identity, modality, camera, tracklet, frame, fault, direction,
+    phase, view (yaw in degrees), light, mask, place.
+    """
     from vvi.data.synthetic import read
 
     return read.read_frames(root)
 
 
 def read_faults(root: Path | str, tracklet: Tracklet) -> np.ndarray:
-    """(N,) str: the fault of each frame of a tracklet, "none", "bad_box", "occluder" or "blur"."""
+    """Return "none", "bad_box", "occluder" or "blur" for each frame: (N,) str."""
     from vvi.data.synthetic import read
 
     return read.read_faults(root, tracklet)
 
 
 def read_masks(root: Path | str, tracklet: Tracklet) -> np.ndarray:
-    """(N, H, W) bool: the pixels in which the person is seen, occluded ones left out, for each frame of a tracklet."""
+    """Return the pixels in which the person is seen in each frame: (N, H, W) bool."""
     from vvi.data.synthetic import read
 
     return read.read_masks(root, tracklet)
@@ -102,12 +133,9 @@ def _job(preset: str | Preset, layout: str, seed: int):
     from vvi.data.synthetic import layouts, presets, store
 
     layouts.find(layout)
-    if (
-        not isinstance(seed, int)
-        or isinstance(seed, bool)
-        or not 0 <= seed < presets.OTHERS
-    ):
+    is_integer = isinstance(seed, int) and not isinstance(seed, bool)
+    if not is_integer or not 0 <= seed < presets.OTHERS:
         raise ValueError(
-            f"seed={seed!r}: the seed of a synthetic set is a whole number from 0 and below 2**32"
+            f"seed={seed!r} of a synthetic set must be an integer >= 0 and below 2**32"
         )
     return store.Job(presets.find(preset), layout, seed, VERSION)

@@ -1,7 +1,9 @@
-"""From factors to shapes: a walking body as convex polygons, all frames of a sequence at once.
+"""From factors to shapes: a walking body as convex polygons, for all frames at once.
 
-Body axes, as shares of the person's height: f forward, u up from the ground, l to the person's right. The foot that stands does not move along the ground, and what the body
-thereby gains (`advance`) is what the background loses: strides match the ground in every view.
+Body axes, as shares of the person's height: f forward, u up from the ground, l to the
+person's right. The standing foot does not move along the ground. What the body gains by
+that (`advance`) is what the background loses, so strides match the ground in every
+view.
 """
 
 from __future__ import annotations
@@ -14,18 +16,23 @@ import numpy as np
 
 from vvi.data.synthetic.factors import Identity
 
-THIGH = 0.52  # share of the leg above the knee
-DEPTH = 0.62  # a chest is about this deep, as a share of its width
+#: Share of the leg above the knee.
+THIGH = 0.52
+#: Depth of a chest, as a share of its width.
+DEPTH = 0.62
+#: Corners of a unit circle.
 CIRCLE = np.array(
-    [(math.cos(a), math.sin(a)) for a in (math.tau * k / 12 for k in range(12))]
+    [(math.cos(math.tau * k / 12), math.sin(math.tau * k / 12)) for k in range(12)]
 )
-CAP = np.array(
-    [(0.0, -1.0), (0.87, -0.5), (0.87, 0.5), (0.0, 1.0)]
-)  # along and across a limb, at its far end
+#: The far end of a limb: corners along and across it.
+CAP = np.array([(0.0, -1.0), (0.87, -0.5), (0.87, 0.5), (0.0, 1.0)])
 
 
 class Shape(NamedTuple):
-    """One convex polygon: what it is made of, how bright (256: as it is), and its corners (T, K, 2) in shares of the person's height; x right, y down."""
+    """One convex polygon: material, brightness (256: as it is) and corners.
+
+    Corners are (T, K, 2) in shares of the person's height, x right and y down.
+    """
 
     material: str
     shade: int
@@ -34,7 +41,7 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class Joints:
-    """Places (T, 3) in body axes; the pairs are (left, right)."""
+    """Positions (T, 3) in body axes. Pairs are (left, right)."""
 
     hips: tuple[np.ndarray, np.ndarray]
     knees: tuple[np.ndarray, np.ndarray]
@@ -43,9 +50,12 @@ class Joints:
     elbows: tuple[np.ndarray, np.ndarray]
     hands: tuple[np.ndarray, np.ndarray]
     pelvis: np.ndarray
-    chest: np.ndarray  # middle between the shoulders
-    head: np.ndarray  # centre
-    advance: np.ndarray  # (T,) way walked along the ground since phase 1/4
+    #: Middle between the shoulders.
+    chest: np.ndarray
+    #: Centre of the head.
+    head: np.ndarray
+    #: Way walked along the ground since phase 1/4: (T,).
+    advance: np.ndarray
 
 
 def _sin(angles: np.ndarray) -> np.ndarray:
@@ -56,15 +66,18 @@ def _sin(angles: np.ndarray) -> np.ndarray:
 def _at(
     forward: np.ndarray | float, up: np.ndarray | float, right: np.ndarray | float
 ) -> np.ndarray:
-    places = np.empty(
-        (*np.broadcast_shapes(np.shape(forward), np.shape(up), np.shape(right)), 3)
-    )
-    places[..., 0], places[..., 1], places[..., 2] = forward, up, right
-    return places
+    """Stack coordinates, broadcast to one shape: (..., 3)."""
+    shape = np.broadcast_shapes(np.shape(forward), np.shape(up), np.shape(right))
+    points = np.empty((*shape, 3))
+    points[..., 0], points[..., 1], points[..., 2] = forward, up, right
+    return points
 
 
 def joints(who: Identity, phase: np.ndarray) -> Joints:
-    """Skeleton at these phases (T,), in cycles; the left foot stands between phase 1/4 and 3/4, the right one in the other half."""
+    """Return the skeleton at phases (T,), in cycles.
+
+    The left foot stands between phase 1/4 and 3/4, the right one in the other half.
+    """
     body, gait = who.body, who.gait
     turn = math.tau * phase
     legs = [
@@ -114,7 +127,15 @@ def joints(who: Identity, phase: np.ndarray) -> Joints:
 def _leg(
     who: Identity, turn: np.ndarray, swing: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Knee and ankle (T, 2) below the hip, forward and down; straight while the foot stands, bent while it is carried forward."""
+    """Return knee and ankle (T, 2) from the hip, forward and down.
+
+    The leg is straight while the foot stands and bent while it swings forward.
+
+    Args:
+        who: the person.
+        turn: phase of this leg in radians: (T,).
+        swing: greatest angle of the thigh in radians.
+    """
     bend = who.gait.knee * np.maximum(0.0, _sin(turn + math.pi / 2))
     thigh = swing * _sin(turn) + 0.4 * bend
     shin = thigh - bend
@@ -124,7 +145,7 @@ def _leg(
 
 
 def _reach(who: Identity) -> tuple[float, float]:
-    """How far the left and the right foot stand ahead of the hip when they touch down."""
+    """Return how far left and right foot are ahead of the hip at touch-down."""
     gait = who.gait
     return tuple(
         who.body.legs * math.sin(gait.leg_swing * (1 + sign * gait.leg_asymmetry))
@@ -139,7 +160,15 @@ def _advance(
     left_reach: float,
     right_reach: float,
 ) -> np.ndarray:
-    """Way of the hip since phase 1/4 such that the standing foot (left: phase 1/4 to 3/4) keeps its place."""
+    """Return the way of the hip since phase 1/4 if the standing foot does not move.
+
+    Args:
+        phase: in cycles: (T,).
+        left: left ankle ahead of the hip: (T,).
+        right: right ankle ahead of the hip: (T,).
+        left_reach: its value at touch-down.
+        right_reach: its value at touch-down.
+    """
     cycles = np.floor(phase - 0.25)
     left_stands = phase - 0.25 - cycles < 0.5
     within = np.where(
@@ -149,58 +178,88 @@ def _advance(
 
 
 class View:
-    """Orthographic camera: `side` and `front` are the cosine and sine of the yaw (0: walking to the right, 90 degrees: towards the camera)."""
+    """Orthographic camera.
+
+    `side` and `front` are the cosine and sine of the yaw (0: walking to the right, 90
+    degrees: towards the camera).
+    """
 
     def __init__(self, yaw: float, pitch: float) -> None:
         self.side, self.front = math.cos(math.radians(yaw)), math.sin(math.radians(yaw))
         self.pitch = math.sin(pitch)
 
-    def __call__(self, place: np.ndarray) -> np.ndarray:
-        """(T, 3) body axes -> (T, 2) on the image: x right, y down from the point under the hip."""
-        forward, up, right = place.T
-        image = np.empty((len(place), 2))
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Project body axes (T, 3) to the image (T, 2), x right, y down.
+
+        The origin is the point of the ground under the hip.
+        """
+        forward, up, right = points.T
+        image = np.empty((len(points), 2))
         image[:, 0] = forward * self.side - right * self.front
         image[:, 1] = (forward * self.front + right * self.side) * self.pitch - up
         return image
 
     def width(self, wide: float, deep: float) -> float:
-        """Half of what an upright elliptic body of these axes covers."""
+        """Return half the width of an upright elliptic body of these axes."""
         return 0.5 * math.sqrt((wide * self.front) ** 2 + (deep * self.side) ** 2)
 
 
 def limb(start: np.ndarray, end: np.ndarray, first: float, last: float) -> np.ndarray:
-    """Tapered stroke with round ends, radii `first` and `last`: (T, 2), (T, 2) -> (T, 8, 2). A foreshortened one tapers less, so that it stays convex."""
+    """Return a tapered stroke with round ends: (T, 8, 2).
+
+    A foreshortened one tapers less, so that it stays convex.
+
+    Args:
+        start: (T, 2).
+        end: (T, 2).
+        first: radius at the start.
+        last: radius at the end.
+    """
     way = end - start
     length = np.sqrt((way**2).sum(1, keepdims=True))
     along = np.where(length > 1e-3, way / np.maximum(length, 1e-3), (0.0, 1.0))[:, None]
     across = along[..., ::-1] * (-1.0, 1.0)
     last = np.clip(last, first - 0.57 * length, first + 0.57 * length)[:, None]
-    cap = (
-        CAP[:, :1] * along + CAP[:, 1:] * across
-    )  # (T, 4, 2), from one side round the end to the other
+    # from one side round the end to the other: (T, 4, 2)
+    cap = CAP[:, :1] * along + CAP[:, 1:] * across
     return np.concatenate((start[:, None] - first * cap, end[:, None] + last * cap), 1)
 
 
 def oval(centre: np.ndarray, half_width: float, half_height: float) -> np.ndarray:
-    """(T, 2) -> (T, 12, 2)."""
+    """Return an ellipse around a point (T, 2): (T, 12, 2).
+
+    Args:
+        centre: (T, 2).
+        half_width: horizontal radius.
+        half_height: vertical radius.
+    """
     return centre[:, None] + CIRCLE * (half_width, half_height)
 
 
 def quad(
     top: np.ndarray, bottom: np.ndarray, top_half: float, bottom_half: float
 ) -> np.ndarray:
-    """Upright trapezoid between two points: (T, 2), (T, 2) -> (T, 4, 2), clockwise from the left top."""
+    """Return an upright trapezoid, clockwise from the left top: (T, 4, 2).
+
+    Args:
+        top: middle of the upper edge: (T, 2).
+        bottom: middle of the lower edge: (T, 2).
+        top_half: half the length of the upper edge.
+        bottom_half: half the length of the lower edge.
+    """
     corners = np.stack((top, top, bottom, bottom), 1)
     corners[..., 0] += (-top_half, top_half, bottom_half, -bottom_half)
     return corners
 
 
 def patch(cloth: np.ndarray, corners: tuple[tuple[float, float], ...]) -> np.ndarray:
-    """Part of a quad (T, 4, 2), its corners given as shares from its left and from its top: (T, K, 2)."""
+    """Return a part of a quad (T, 4, 2): (T, K, 2).
+
+    Corners are shares of its width and height, from the left top.
+    """
     x, y = np.array(corners).T[..., None]
-    left_top, right_top, right_bottom, left_bottom = (
-        cloth[:, k : k + 1] for k in range(4)
-    )
-    return (left_top * (1 - x) + right_top * x) * (1 - y) + (
-        left_bottom * (1 - x) + right_bottom * x
-    ) * y
+    left_top, right_top = cloth[:, 0:1], cloth[:, 1:2]
+    right_bottom, left_bottom = cloth[:, 2:3], cloth[:, 3:4]
+    upper = left_top * (1 - x) + right_top * x
+    lower = left_bottom * (1 - x) + right_bottom * x
+    return upper * (1 - y) + lower * y

@@ -1,6 +1,8 @@
-"""The data sheet's claims, measured: what pixels, embossed pixels and the known factors can tell on a written set.
+"""Measure what the data sheet claims of a written set.
 
-All numbers are about synthetic walkers. Distances are Euclidean between single frames without fault, one per tracklet; a gallery never holds frames of the query's camera.
+Claims are about what pixels, embossed pixels and the known factors can tell. All
+numbers are about synthetic walkers. Distances are Euclidean between single frames
+without fault, one per tracklet. A gallery never holds frames of the query's camera.
 """
 
 from __future__ import annotations
@@ -21,16 +23,25 @@ from vvi.data.synthetic.read import read_factors, read_frames
 from vvi.data.synthetic.scene import scene
 from vvi.data.synthetic.store import MANIFEST
 
-NOISE = 0.7  # of an oracle's observation, in standard deviations of the factor over the identities
-TAKES = 4  # walks of each member of a look-alike pair past one camera
+#: Noise of an oracle's observation, in standard deviations of the factor.
+NOISE = 0.7
+#: Walks of each member of a look-alike pair past one camera.
+TAKES = 4
 
 
 def measure(
     root: Path | str, split: str = "test", pairs: int = 6, seed: int = 0
 ) -> dict[str, float]:
-    """Every claim of the data sheet on one split: `{claim: number}`; rates lie in [0, 1] and stand beside their chance.
+    """Measure every claim of the data sheet on one split.
 
-    `pairs` look-alike pairs are filmed anew, both members by the same camera; `seed` draws the noise of the oracles and the choice of frames.
+    Args:
+        root: folder of the set.
+        split: "train" or "test".
+        pairs: look-alike pairs that are filmed anew, both members by one camera.
+        seed: of the noise of the oracles and the choice of frames.
+
+    Returns:
+        Claim -> number. Rates lie in 0..1, with their chance as a claim of its own.
     """
     frames = read_frames(root)
     shots = _shots(frames[(frames.split == split) & (frames.fault == "none")], seed)
@@ -50,13 +61,13 @@ def _shots(frames: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def anaglyph(grey: np.ndarray) -> np.ndarray:
-    """(N, H, W) -> (N, H-1, W-1): each pixel's lower right neighbour less itself, about 128, clipped to bytes."""
+    """Return lower right neighbour minus pixel plus 128: (N, H-1, W-1)."""
     grey = grey.astype(np.int64)
     return np.clip(grey[:, 1:, 1:] - grey[:, :-1, :-1] + 128, 0, 255)
 
 
 def pixel_claims(root: Path, shots: pd.DataFrame) -> dict[str, float]:
-    """Rank-1 of nearest neighbours across and within the modalities, and the modality gap, on raw and on embossed frames."""
+    """Measure nearest neighbours and the modality gap on raw and embossed frames."""
     pictures = np.stack([cv2.imread(str(root / path)) for path in shots.path])
     grey = np.stack([cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in pictures])
     found: dict[str, float] = {}
@@ -76,7 +87,7 @@ def distances(flat: np.ndarray) -> np.ndarray:
 
 
 def _nearest(dist: np.ndarray, shots: pd.DataFrame) -> dict[str, float]:
-    """Rank-1 and its chance for infrared -> visible and for each modality within, other cameras only; and within one camera."""
+    """Return rank-1 and chance across modalities, within each, and in one camera."""
     ids, cams, ir = (
         shots.identity.to_numpy(),
         shots.camera.to_numpy(),
@@ -105,7 +116,10 @@ def _nearest(dist: np.ndarray, shots: pd.DataFrame) -> dict[str, float]:
 
 
 def _gap(dist: np.ndarray, shots: pd.DataFrame) -> float:
-    """Mean distance of an identity to itself across the modalities over that within a modality, other cameras in both."""
+    """Return the modality gap: distance to oneself across over within modalities.
+
+    Both are means over frames of other cameras.
+    """
     ids, cams, ir = (
         shots.identity.to_numpy(),
         shots.camera.to_numpy(),
@@ -117,9 +131,12 @@ def _gap(dist: np.ndarray, shots: pd.DataFrame) -> float:
 
 
 def oracle_claims(factors: pd.DataFrame, seed: int) -> dict[str, float]:
-    """Nearest neighbour between noisy observations of the factors and the factors: the ceiling of each cue, ties counted as shares.
+    """Measure the ceiling of each cue: nearest factors of noisy observations.
 
-    Colours are left out: they do not cross the modalities. On a look-alike pair the choice is between its two members.
+    Ties count as shares.
+
+    Colours are left out: they do not cross the modalities. On a look-alike pair the
+    choice is between its two members.
     """
     rng = np.random.default_rng(seed)
     looks, gait = (
@@ -155,16 +172,25 @@ def _standardised(factors: pd.DataFrame) -> np.ndarray:
 
 
 def shared_rank1(dist: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """Of each row: 1 / number of nearest columns when the diagonal is among them, else 0."""
+    """Return 1 / number of nearest columns if the diagonal is among them, else 0."""
     dist = np.where(allowed, dist, np.inf)
     nearest = dist == dist.min(1, keepdims=True)
     return nearest.diagonal() / nearest.sum(1)
 
 
 def look_alike_claims(root: Path | str, split: str, pairs: int) -> dict[str, float]:
-    """Two-way accuracy within look-alike pairs, filmed anew by one camera each, with standard errors over pairs: from single frames, and from the stride rate of masks.
+    """Measure how well look-alikes are told apart by single frames and by stride rate.
 
-    Of a larger group (`World.alike`) the first two are a pair; none where nobody has a look-alike.
+    Each pair is filmed anew by one camera. Of a larger group (`World.alike`) the first
+    two are a pair.
+
+    Args:
+        root: folder of the set.
+        split: "train" or "test".
+        pairs: how many.
+
+    Returns:
+        Two-way accuracies with standard errors over pairs, none without look-alikes.
     """
     said = json.loads((Path(root) / MANIFEST).read_text())
     preset = presets.from_plan(said["plan"])
@@ -201,7 +227,7 @@ def look_alike_claims(root: Path | str, split: str, pairs: int) -> dict[str, flo
 def _takes(
     who: Identity, film: Film, preset: presets.Preset, seed: int
 ) -> tuple[np.ndarray, list[float]]:
-    """Several walks of one person past one camera: frames (TAKES, T, H, W, C), and the stride rate measured from the masks of each."""
+    """Film walks of a person: frames (TAKES, T, H, W, C) and stride rate of each."""
     size, frames, rates = (preset.height, preset.width), [], []
     for take in range(1, TAKES + 1):
         walk = filming.walk(who, film, seed + preset.people, take, preset.world)
@@ -213,7 +239,10 @@ def _takes(
 
 
 def _single_frame_accuracy(frames: np.ndarray) -> float:
-    """(2 members, TAKES, T, ...) -> share of the frames whose nearest frame in the other walks, equally many of both members, shows the same person."""
+    """Return the share of frames whose nearest frame shows the same person.
+
+    Candidates are the other walks, equally many of both members: (2, TAKES, T, ...).
+    """
     members, takes, count = frames.shape[:3]
     dist = distances(
         frames.reshape(members * takes * count, -1).astype(np.float64)
@@ -231,9 +260,11 @@ def _single_frame_accuracy(frames: np.ndarray) -> float:
 
 
 def stride_rate(masks: np.ndarray, good: np.ndarray) -> float:
-    """Strides per frame from silhouettes (T, H, W), leaving out frames that are not `good` (T,): the rate whose first two harmonics carry most of the change of all pixels.
+    """Measure strides per frame from silhouettes (T, H, W), in `good` frames (T,) only.
 
-    The first weighs a little less: a body that looks the same after half a stride has only the second, which must not pass for the first of twice the rate.
+    It is the rate whose first two harmonics carry most of the change of all pixels. The
+    first weighs a little less: a body that looks the same after half a stride has only
+    the second, which must not pass for the first of twice the rate.
     """
     centred = np.stack(
         [

@@ -1,6 +1,8 @@
-"""Several walkers cross one camera's view and hide one another: frames as a surveillance camera gives them, by day and by night, with every box known.
+"""Several walkers cross the view of one camera and hide one another.
 
-The same values give the same walks in both modalities, so day and night differ in light alone.
+Frames are as a surveillance camera gives them, by day and by night, and every box is
+known. The same values give the same walks in both modalities, so day and night differ
+in light alone.
 """
 
 from __future__ import annotations
@@ -37,26 +39,32 @@ SLANT = 20  # degrees by which a way departs from the image plane, at most
 
 @dataclass(frozen=True)
 class Crossing:
-    """Who crosses which place: `people` are identities of the synthetic set `preset` with `seed`, `take` draws other walks of the same people."""
+    """Who crosses which scenery."""
 
+    #: Identities of the synthetic set.
     people: tuple[int, ...]
     camera: int = 1
     frames: int = 200
     height: int = 240
     width: int = 400
+    #: Other values draw other walks of the same people.
     take: int = 0
+    #: Name of the synthetic set.
     preset: str = "standard"
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class _Walker:
-    """One person on the way: view, size in pixels, depth from 0 (far) to 1 (near), point under the hip (T, 2) in the picture."""
+    """One person on the way."""
 
     who: Identity
     view: View
+    #: Height in pixels.
     size: float
+    #: 0 (far) to 1 (near).
     depth: float
+    #: Point of the picture under the hip: (T, 2).
     feet: np.ndarray
     joints: body.Joints
 
@@ -64,10 +72,18 @@ class _Walker:
 def film(
     crossing: Crossing, modality: Modality, moments: Sequence[int] | None = None
 ) -> tuple[np.ndarray, pd.DataFrame]:
-    """Frames (T, H, W, 3) uint8 RGB, and the truth: one row per person in each frame in which any of the body lies inside the picture.
+    """Draw a crossing.
 
-    moments: draw these frames only. Columns of the truth: frame (from 0), identity, x1, y1, x2, y2 (of the whole body, clipped to the picture), visible (share of the
-    body's pixels that is seen).
+    Args:
+        crossing: who crosses what.
+        modality: by day or by night.
+        moments: only these frames, all by default.
+
+    Returns:
+        Frames (T, H, W, 3) uint8 RGB, and the truth: one row per person in each frame
+        that shows any of the body. Columns: frame (from 0), identity, x1, y1, x2, y2
+        (of the whole body, clipped to the picture), visible (share of the body's pixels
+        that is seen).
     """
     height, width = crossing.height, crossing.width
     moments = np.arange(crossing.frames) if moments is None else np.asarray(moments)
@@ -86,7 +102,16 @@ def film(
 
 
 def write_crossing(crossing: Crossing, modality: Modality, path: str | Path) -> Path:
-    """The film as a video file, the truth as a CSV file of the same name beside it; returns the video's path."""
+    """Write a video, and the truth as a CSV file of the same name.
+
+    Args:
+        crossing: who crosses what.
+        modality: by day or by night.
+        path: of the video.
+
+    Returns:
+        The path of the video.
+    """
     path = Path(path)
     frames, truth = film(crossing, modality)
     write_video(path, frames, RATE)
@@ -98,7 +123,7 @@ def write_crossing(crossing: Crossing, modality: Modality, path: str | Path) -> 
 
 
 def stored(crossing: Crossing, modality: Modality) -> Path:
-    """The video of a crossing in the cache folder, drawn on first use; its truth lies beside it."""
+    """Return the video of a crossing in the cache folder, drawn on first use."""
     digest = hashlib.sha256(f"{VERSION} {crossing}".encode()).hexdigest()[:12]
     path = paths.cache() / "crossings" / f"{digest}-{modality}.mp4"
     return (
@@ -109,16 +134,20 @@ def stored(crossing: Crossing, modality: Modality) -> Path:
 
 
 def read_truth(path: str | Path) -> pd.DataFrame:
-    """The truth of a crossing from the CSV file beside its video; ValueError when that is a table of something else."""
+    """Read the truth of a crossing from the CSV file beside its video.
+
+    Raises:
+        ValueError: the file is another table, or none.
+    """
     file = Path(path).with_suffix(".csv")
     try:
         found = pd.read_csv(file)
     except ValueError as error:  # all that pandas says of a file that it cannot read
         raise ValueError(f"{file} is no table: {str(error).splitlines()[0]}") from error
     if missing := {"frame", "identity", "x1", "y1", "x2", "y2"} - set(found):
-        raise ValueError(
-            f"{file} is no truth of a crossing: it has no column {', '.join(sorted(missing))}"
-        )
+        columns = ", ".join(sorted(missing))
+        what = f"is no truth of a crossing: it has no column {columns}"
+        raise ValueError(f"{file} {what}")
     return found
 
 
@@ -137,7 +166,7 @@ def _walkers(crossing: Crossing, place: Scene, moments: np.ndarray) -> list[_Wal
 
 @lru_cache(maxsize=4)
 def everyone(preset: str, seed: int) -> dict[int, Identity]:
-    """Identity -> person of a synthetic set; those of the test half have the highest numbers."""
+    """Return the people of a synthetic set by identity, test people last."""
     found = presets.find(preset)
     return layouts.people("hitsz-vcm", found, seed + found.people)
 
@@ -145,7 +174,10 @@ def everyone(preset: str, seed: int) -> dict[int, Identity]:
 def _walker(
     crossing: Crossing, who: Identity, place: Scene, moments: np.ndarray
 ) -> _Walker:
-    """Somebody passes the middle part of the picture somewhere in the middle of the film; the standing foot keeps its place on the ground."""
+    """Draw a walk through the middle of the picture, midway in the film.
+
+    The standing foot does not move on the ground.
+    """
     rng = np.random.default_rng(
         [crossing.seed, CROSSING, crossing.camera, crossing.take, who.identity]
     )
@@ -193,7 +225,19 @@ def _paint(
     modality: Modality,
     place: Scene,
 ) -> pd.DataFrame:
-    """Draw one person over what is there; (T rows) x1, y1, x2, y2 of the body, unclipped, and its pixels. `owner` then says which pixels show this person."""
+    """Draw one person over the frames, in place.
+
+    Args:
+        frames: (T, H, W, C).
+        owner: number of the person that each pixel shows: (T, H, W).
+        number: of this person.
+        walker: who, and where in each frame.
+        modality: of the frames.
+        place: the scenery.
+
+    Returns:
+        A row per frame: x1, y1, x2, y2 of the body, unclipped, and its pixels.
+    """
     shapes = dress.figure(walker.who, walker.joints, walker.view)
     points = (
         np.concatenate([shape.points for shape in shapes], 1) * walker.size

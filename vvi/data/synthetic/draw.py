@@ -1,7 +1,9 @@
 """From factors to pixels: frames and person masks of a sequence.
 
-Shapes are filled at twice the size with fixed-point corners and averaged 2 x 2, which gives the smooth edge and the share of each pixel that the person covers; everything after
-that is integer arithmetic, so the bytes do not depend on the processor.
+Shapes are filled at twice the size with fixed-point corners and averaged 2 x 2. This
+gives smooth edges and the cover, the share of each pixel that belongs to the person.
+Everything after that is integer arithmetic, so the bytes do not depend on the
+processor.
 """
 
 from __future__ import annotations
@@ -16,67 +18,79 @@ from vvi.data.synthetic.filming import Walk
 from vvi.data.synthetic.scene import ONE, Scene
 from vvi.types import Modality
 
-SHIFT = 4  # bits behind the point of a corner
-FINE = 2  # supersampling
+#: Fractional bits of a corner.
+SHIFT = 4
+#: Supersampling.
+FINE = 2
 
 
 def sequence(
-    who: Identity, walk: Walk, scene: Scene, height: int, width: int
+    person: Identity, walk: Walk, scene: Scene, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Frames (T, H, W, C) uint8, C = 3 in BGR order or 1 in infrared, and masks (T, H, W) bool of the pixels where the person is seen."""
+    """Draw the frames of a walk.
+
+    Args:
+        person: who walks.
+        walk: how.
+        scene: of the camera.
+        height: H, of a frame in pixels.
+        width: W, of a frame in pixels.
+
+    Returns:
+        Frames (T, H, W, C) uint8, C = 3 in BGR order or 1 in infrared, and masks
+        (T, H, W) bool of the pixels where the person is seen.
+    """
+    modality = walk.film.modality
     view = View(walk.yaw(scene.camera), scene.camera.pitch)
-    joints = body.joints(who, walk.phase)
-    shapes = dress.figure(who, joints, view)
-    figures = rasterise(
-        shapes,
-        colours(who, walk.film.modality, scene),
-        _corners(who, walk, shapes, height, width),
-        height,
-        width,
-    )
-    infrared = walk.film.modality == "ir"
-    cover, figures = figures[..., 3], figures[..., : 1 if infrared else 3]
-    frames = composite(
-        figures,
-        cover,
-        _backgrounds(who, walk, scene, view, joints.advance, height, width),
-    )
+    joints = body.joints(person, walk.phase)
+    shapes = dress.figure(person, joints, view)
+    paints = colours(person, modality, scene)
+    corners = _corners(person, walk, shapes, height, width)
+    drawn = rasterise(shapes, paints, corners, height, width)
+    cover, figures = drawn[..., 3], drawn[..., : 3 if modality == "vis" else 1]
+    way = joints.advance * person.body.height * height
+    backgrounds = _backgrounds(walk, scene, view, way, height, width)
+    frames = composite(figures, cover, backgrounds)
     masks = cover >= 128
     _occlude(frames, masks, walk)
-    return sensed(
-        lit(frames, walk.light, scene), walk.noise_at, walk.blurs, scene
-    ), masks
+    frames = lit(frames, walk.light, scene)
+    return sensed(frames, walk.noise_at, walk.blurs, scene), masks
 
 
-def colours(who: Identity, modality: Modality, scene: Scene) -> dict[str, np.ndarray]:
-    """Material -> its colour under this camera."""
-    infrared = modality == "ir"
-    return dress.palette(
-        who, infrared, (scene.camera.ir_gain,) if infrared else scene.camera.cast
-    )
+def colours(
+    person: Identity, modality: Modality, scene: Scene
+) -> dict[str, np.ndarray]:
+    """Return the colour of each material under a camera."""
+    cam, is_infrared = scene.camera, modality == "ir"
+    gains = (cam.ir_gain,) if is_infrared else cam.cast
+    return dress.palette(person, is_infrared, gains)
 
 
 def _corners(
-    who: Identity, walk: Walk, shapes: list[body.Shape], height: int, width: int
+    person: Identity, walk: Walk, shapes: list[body.Shape], height: int, width: int
 ) -> list[np.ndarray]:
-    """Corners of each shape on the fine canvas in fixed point: (T, K, 2) int32."""
-    points = np.concatenate(
-        [shape.points for shape in shapes], 1
-    )  # all at once: a shape alone is too small to be worth a call
-    size = who.body.height * height * walk.boxes[:, 2]
-    middle = np.stack(
-        (
-            width * (0.5 + walk.boxes[:, 0]),
-            height * (0.49 + walk.boxes[:, 1]) + size / 2,
-        ),
-        1,
-    )
-    fixed = np.rint(
-        (points * size[:, None, None] + middle[:, None] - 0.25) * (FINE << SHIFT)
-    ).astype(np.int32)
-    return np.split(
-        fixed, np.cumsum([shape.points.shape[1] for shape in shapes])[:-1], 1
-    )
+    """Place the corners of each shape on the fine canvas, in fixed point.
+
+    Args:
+        person: whose height scales the shapes.
+        walk: whose boxes place them.
+        shapes: with corners in heights of the person.
+        height: H, of a frame in pixels.
+        width: W, of a frame in pixels.
+
+    Returns:
+        (T, K, 2) int32 for each shape of K corners.
+    """
+    # all shapes at once: one alone is too small to be worth a call
+    points = np.concatenate([shape.points for shape in shapes], 1)
+    size = person.body.height * height * walk.boxes[:, 2]
+    x = width * (0.5 + walk.boxes[:, 0])
+    y = height * (0.49 + walk.boxes[:, 1]) + size / 2
+    middle = np.stack((x, y), 1)
+    pixels = points * size[:, None, None] + middle[:, None] - 0.25
+    fixed = np.rint(pixels * (FINE << SHIFT)).astype(np.int32)
+    counts = [shape.points.shape[1] for shape in shapes]
+    return np.split(fixed, np.cumsum(counts)[:-1], 1)
 
 
 def rasterise(
@@ -86,13 +100,22 @@ def rasterise(
     height: int,
     width: int,
 ) -> np.ndarray:
-    """(T, H, W, 4) uint8: blue, green, red times cover, and cover (255: all of the pixel)."""
+    """Fill the shapes of all frames.
+
+    Args:
+        shapes: from back to front.
+        colours: of each material.
+        corners: of each shape on the fine canvas.
+        height: H, of a frame in pixels.
+        width: W, of a frame in pixels.
+
+    Returns:
+        (T, H, W, 4) uint8: blue, green and red times cover, and cover (255 is all of
+        the pixel).
+    """
     count = len(corners[0])
-    paints = [
-        (*np.clip(np.rint(colours[s.material] * (s.shade / 256)), 0, 255).tolist(), 255)
-        for s in shapes
-    ]
-    corners = [np.ascontiguousarray(c) for c in corners]
+    paints = [_paint(shape, colours) for shape in shapes]
+    corners = [np.ascontiguousarray(points) for points in corners]
     fine = np.zeros((FINE * height, FINE * width, 4), np.uint8)
     drawn = np.empty((count, height, width, 4), np.uint8)
     for t in range(count):
@@ -103,34 +126,40 @@ def rasterise(
     return drawn
 
 
+def _paint(shape: body.Shape, colours: dict[str, np.ndarray]) -> tuple[float, ...]:
+    """Return the shaded colour of a shape, and full cover."""
+    shaded = colours[shape.material] * (shape.shade / 256)
+    return (*np.clip(np.rint(shaded), 0, 255).tolist(), 255)
+
+
 def _backgrounds(
-    who: Identity,
-    walk: Walk,
-    scene: Scene,
-    view: View,
-    advance: np.ndarray,
-    height: int,
-    width: int,
+    walk: Walk, scene: Scene, view: View, way: np.ndarray, height: int, width: int
 ) -> np.ndarray:
-    """(T, H, W, C): the scenery moves against the person by the way walked, and with the box."""
+    """Scroll the scenery against the way of the person and the jitter of the box.
+
+    Args:
+        walk: where it starts, and its boxes.
+        scene: of the camera.
+        view: from which side the person is seen.
+        way: pixels walked until each frame: (T,).
+        height: H, of a frame in pixels.
+        width: W, of a frame in pixels.
+
+    Returns:
+        (T, H, W, C) uint8.
+    """
     long = scene.wall.shape[1] - width
-    way = advance * who.body.height * height
-    lefts = (
-        np.rint(walk.start * long + way * view.side - walk.boxes[:, 0] * width).astype(
-            np.int64
-        )
-        % long
-    )
+    lefts = walk.start * long + way * view.side - walk.boxes[:, 0] * width
+    lefts = np.rint(lefts).astype(np.int64) % long
     shifts = np.rint(walk.boxes[:, 1] * height).astype(np.int64)
     depths = np.rint(way * view.front * view.pitch).astype(np.int64)
     horizons = np.clip(round(scene.camera.horizon * height) + shifts, 1, height - 1)
+    tops = (depths - shifts) % height
     frames = np.empty((len(way), height, width, scene.wall.shape[2]), np.uint8)
-    for frame, left, shift, depth, horizon in zip(
-        frames, lefts, shifts, depths, horizons, strict=True
-    ):
+    positions = zip(lefts, horizons, tops, strict=True)
+    for frame, (left, horizon, top) in zip(frames, positions, strict=True):
         columns = slice(left, left + width)
         frame[:horizon] = scene.wall[len(scene.wall) - horizon :, columns]
-        top = (depth - shift) % height
         frame[horizon:] = scene.ground[top : top + height - horizon, columns]
     return frames
 
@@ -138,13 +167,22 @@ def _backgrounds(
 def composite(
     figures: np.ndarray, cover: np.ndarray, backgrounds: np.ndarray
 ) -> np.ndarray:
-    """The person, already weighted by cover, over the rest of the scenery: uint8 in, uint16 out."""
+    """Put the person over the scenery.
+
+    Args:
+        figures: the person times cover: (T, H, W, C) uint8.
+        cover: (T, H, W) uint8.
+        backgrounds: (T, H, W, C) uint8.
+
+    Returns:
+        (T, H, W, C) uint16.
+    """
     rest = (256 - cover.astype(np.uint16) - (cover >> 7))[..., None]
     return figures + (backgrounds * rest >> 8)
 
 
 def _occlude(frames: np.ndarray, masks: np.ndarray, walk: Walk) -> None:
-    """Draw what stands in front, with a darker seam, and take it out of the mask."""
+    """Draw occluders and bars over the frames and remove them from the masks."""
     for t in np.flatnonzero(walk.covers.any(1)):
         _hide(frames[t], masks[t], walk.covers[t], walk.cover_grey, walk)
     for t in np.flatnonzero(walk.bars.any(1)):
@@ -162,11 +200,19 @@ def clear_of_bars(walk: Walk, height: int, width: int) -> np.ndarray:
 def _hide(
     frame: np.ndarray, mask: np.ndarray, box: np.ndarray, grey: int, walk: Walk
 ) -> None:
-    """Draw one thing (left, top, right, bottom in shares of the frame) in a grey."""
+    """Draw one occluder with a darker upper edge, in place.
+
+    Args:
+        frame: (H, W, C).
+        mask: (H, W).
+        box: left, top, right and bottom, as shares of the frame.
+        grey: its value in a visible frame; infrared halves it.
+        walk: of which modality.
+    """
     height, width = mask.shape
     sizes = (width, height, width, height)
-    pairs = zip(box, sizes, strict=True)
-    left, top, right, bottom = (max(0, round(share * size)) for share, size in pairs)
+    edges = [share * size for share, size in zip(box, sizes, strict=True)]
+    left, top, right, bottom = (max(0, round(edge)) for edge in edges)
     grey = grey if walk.film.modality == "vis" else grey // 2
     frame[top:bottom, left:right] = grey
     frame[top : top + 3, left:right] = grey // 2
@@ -174,7 +220,16 @@ def _hide(
 
 
 def lit(frames: np.ndarray, light: np.ndarray, scene: Scene) -> np.ndarray:
-    """Light (T,) of the hour and of the lamp: uint16 in, uint8 out."""
+    """Light frames by the hour and by the lamp.
+
+    Args:
+        frames: (T, H, W, C) uint16.
+        light: of each frame: (T,) about 1.
+        scene: with the lamp.
+
+    Returns:
+        (T, H, W, C) uint8.
+    """
     light = np.rint(ONE * light).astype(np.uint16)[:, None, None, None]
     level = np.minimum(light * scene.fall // ONE, 257)  # 255 * 257 still fits 16 bits
     return np.minimum(frames * level >> 7, 255).astype(np.uint8)
@@ -183,40 +238,43 @@ def lit(frames: np.ndarray, light: np.ndarray, scene: Scene) -> np.ndarray:
 def sensed(
     frames: np.ndarray, noise_at: np.ndarray, blurs: np.ndarray, scene: Scene
 ) -> np.ndarray:
-    """Blur of the lens and of the movement (T,), and grain from the corners (T, 2) of the noise tile."""
+    """Blur frames by lens and motion and add the grain of the sensor.
+
+    Args:
+        frames: (T, H, W, C) uint8.
+        noise_at: corner of each frame in the noise tile: (T, 2).
+        blurs: length of the motion blur of each frame: (T,).
+        scene: with the lens and the noise tile.
+    """
     height, width = frames.shape[1:3]
     if scene.camera.blur:
-        frames = _soft(frames, scene.camera.blur)
+        frames = _soften(frames, scene.camera.blur)
     for t in np.flatnonzero(blurs):
         frames[t] = smear(frames[t], int(blurs[t]))
     for frame, (row, column) in zip(frames, noise_at.tolist(), strict=True):
         window = (slice(row, row + height), slice(column, column + width))
-        grainy = cv2.subtract(
-            cv2.add(frame, scene.brighter[window]), scene.darker[window]
-        )
+        brighter = cv2.add(frame, scene.brighter[window])
+        grainy = cv2.subtract(brighter, scene.darker[window])
         frame[:] = grainy.reshape(frame.shape)
     return frames
 
 
-def _soft(frames: np.ndarray, strength: int) -> np.ndarray:
-    """Weights (s, 8 - 2 s, s) / 8 along the columns and the rows; the rim stays."""
+def _soften(frames: np.ndarray, strength: int) -> np.ndarray:
+    """Blur by weights (s, 8 - 2 s, s) / 8 along columns and rows; the rim stays."""
     for axis in (1, 2):
-        inner, before, after = (
-            np.take(frames, range(start, frames.shape[axis] + start - 2), axis).astype(
-                np.uint16
-            )
-            for start in (1, 0, 2)
+        length = frames.shape[axis] - 2
+        before, inner, after = (
+            np.take(frames, range(start, start + length), axis).astype(np.uint16)
+            for start in (0, 1, 2)
         )
-        rim = [np.take(frames, [place], axis) for place in (0, -1)]
-        mixed = (
-            (8 - 2 * strength) * inner + strength * (before + after) + 4 >> 3
-        ).astype(np.uint8)
-        frames = np.concatenate((rim[0], mixed, rim[1]), axis)
+        mixed = (8 - 2 * strength) * inner + strength * (before + after) + 4 >> 3
+        first, last = np.take(frames, [0], axis), np.take(frames, [-1], axis)
+        frames = np.concatenate((first, mixed.astype(np.uint8), last), axis)
     return frames
 
 
 def smear(frame: np.ndarray, length: int) -> np.ndarray:
-    """Mean of `length` (odd) neighbours along the rows: (H, W, C) -> (H, W, C)."""
+    """Average `length` (odd) neighbours along the rows: (H, W, C) -> (H, W, C)."""
     half = length // 2
     padded = np.pad(frame, ((0, 0), (half, half), (0, 0)), "edge").astype(np.uint32)
     total = sum(padded[:, k : k + frame.shape[1]] for k in range(length))

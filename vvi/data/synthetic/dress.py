@@ -1,4 +1,4 @@
-"""The dressed figure: polygons of legs, arms, torso, bag and head in the order in which they hide one another."""
+"""The dressed figure: polygons of legs, arms, torso, bag and head, back to front."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ LEFT, RIGHT = 0, 1
 
 
 def figure(who: Identity, joints: Joints, view: View) -> list[Shape]:
-    """Every polygon of a person, far ones first; corners in shares of the person's height."""
+    """Return the polygons of a person, far ones first.
+
+    Args:
+        who: the person.
+        joints: of all frames.
+        view: from which side the person is seen.
+
+    Returns:
+        Shapes with corners in shares of the person's height.
+    """
     near = RIGHT if view.side > 0 else LEFT
     far = 1 - near
     shade = round(
@@ -310,7 +319,13 @@ def _long_hair(who: Identity, joints: Joints, view: View) -> list[Shape]:
 def palette(
     who: Identity, infrared: bool, cast: tuple[float, ...]
 ) -> dict[str, np.ndarray]:
-    """Material -> blue, green, red (or one grey value three times) under this camera, before shades."""
+    """Return the colour of each material under a camera, before shades: BGR.
+
+    Args:
+        who: the person.
+        infrared: whether colours are one grey value three times.
+        cast: gain of each channel, RGB, or the one gain in infrared.
+    """
     if infrared:
         return {
             name: np.full(3, cast[0]) * colour.ir

@@ -1,7 +1,9 @@
-"""Who walks: bodies, garments, colours in both modalities, and gait, drawn by lot.
+"""The random factors of each person: body, garments, colours in both modalities, gait.
 
-Everything that is one identity's own comes from generators seeded with (seed, stream, identity), so any part of a set can be drawn alone, in any order.
-Two identities of a look-alike group share every factor but the timing of the walk: each single pose of one occurs in the other.
+Each identity has random generators of its own, seeded by (seed, stream, identity), so
+any part of a set can be drawn alone and in any order. Two identities of a look-alike
+group share every factor but the timing of the walk: each pose of one occurs in the
+other.
 """
 
 from __future__ import annotations
@@ -17,15 +19,14 @@ PATTERNS = ("plain", "stripes", "bars", "checks", "block", "logo", "sash", "vest
 BAGS = ("none", "backpack", "shoulder bag", "hand bag")
 LOWER = ("trousers", "shorts", "skirt")
 SLEEVES = ("none", "short", "long")
-TIED = 0.5  # the usual `World.tied`
-SLOW, FAST = (
-    (0.10, 0.14),
-    (0.18, 0.24),
-)  # stride rates of a look-alike pair, cycles per frame at 5 frames a second
+#: The usual `World.tied`.
+TIED = 0.5
+#: Stride rates of a look-alike pair, in cycles per frame at 5 frames a second.
+SLOW, FAST = (0.10, 0.14), (0.18, 0.24)
 
 
 class Colour(NamedTuple):
-    """One material: visible red, green, blue and near-infrared reflectance, all 0 to 255."""
+    """One material: visible and near-infrared reflectance, 0 to 255."""
 
     red: int
     green: int
@@ -39,7 +40,10 @@ class Colour(NamedTuple):
 
 @dataclass(frozen=True)
 class Body:
-    """Proportions, as shares of the person's height; `height` itself is how much of a detector's box the person fills."""
+    """Proportions, as shares of the person's height.
+
+    `height` itself is the share of a detector's box that the person fills.
+    """
 
     height: float
     girth: float
@@ -52,7 +56,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Garments:
-    """What is worn and carried; colours are in `Identity.colours`."""
+    """What a person wears and carries, with colours in `Identity.colours`."""
 
     sleeves: str
     lower: str
@@ -69,7 +73,10 @@ class Garments:
 
 @dataclass(frozen=True)
 class Gait:
-    """`rate` in strides per frame (5 frames a second) is timing; the rest, angles in radians and shares of the height, shapes the poses."""
+    """How a person walks, in radians and shares of the height.
+
+    Only `rate`, in strides per frame at 5 frames a second, is timing.
+    """
 
     rate: float
     leg_swing: float
@@ -85,10 +92,11 @@ class Gait:
 
 @dataclass(frozen=True)
 class Identity:
-    """One person; `look_alike_group` is -1 when nobody else looks the same."""
+    """One person."""
 
     identity: int
     split: str
+    #: Smallest number of those who look the same, -1 for nobody.
     look_alike_group: int
     body: Body
     garments: Garments
@@ -96,23 +104,19 @@ class Identity:
     colours: dict[str, Colour]
 
     def row(self) -> dict[str, object]:
-        """One line of `factors.csv`."""
-        flat: dict[str, object] = {
+        """Return the line of `factors.csv`."""
+        columns: dict[str, object] = {
             "identity": self.identity,
             "split": self.split,
             "look_alike_group": self.look_alike_group,
         }
         for part in (self.body, self.garments, self.gait):
-            flat |= {
-                key: round(value, 5) if isinstance(value, float) else value
-                for key, value in asdict(part).items()
-            }
+            for key, value in asdict(part).items():
+                columns[key] = round(value, 5) if isinstance(value, float) else value
         for name, colour in self.colours.items():
-            flat |= {
-                f"{name}_vis": f"#{colour.red:02x}{colour.green:02x}{colour.blue:02x}",
-                f"{name}_ir": colour.ir,
-            }
-        return flat
+            visible = f"#{colour.red:02x}{colour.green:02x}{colour.blue:02x}"
+            columns |= {f"{name}_vis": visible, f"{name}_ir": colour.ir}
+        return columns
 
 
 def person(
@@ -128,11 +132,10 @@ def person(
     Args:
         number: the identity.
         split: "train" or "test", or what the layout calls its parts.
-        group: who shares looks and poses with others, named by its smallest number;
-            -1: nobody else looks so.
+        group: smallest number of those who share looks and poses, -1 for nobody.
         seed: of the people.
-        member: position in the group and size of the group. Its members walk at
-            rates from ranges that do not meet.
+        member: position in the group and its size. Members walk at rates from ranges
+            that do not meet.
         tied: `World.tied`.
     """
     look = np.random.default_rng([seed, APPEARANCE, number if group < 0 else group])
@@ -145,7 +148,13 @@ def person(
 
 
 def rates(group: int, position: int, size: int) -> tuple[float, float]:
-    """Return the range of stride rates of one member of a group."""
+    """Return the range of stride rates of one member of a group.
+
+    Args:
+        group: its smallest number, -1 for nobody.
+        position: of the member, from 0.
+        size: of the group.
+    """
     if group < 0:
         return SLOW[0], FAST[1]
     if size == 2:
@@ -156,7 +165,7 @@ def rates(group: int, position: int, size: int) -> tuple[float, float]:
 
 
 def _body(rng: np.random.Generator) -> Body:
-    """Wide spread: proportions are what both modalities see."""
+    """Draw proportions, widely spread since both modalities show them."""
     return Body(
         height=float(rng.uniform(0.84, 0.96)),
         girth=float(rng.uniform(0.7, 1.5)),
@@ -185,7 +194,7 @@ def _garments(rng: np.random.Generator) -> Garments:
 
 
 def _poses(rng: np.random.Generator) -> dict[str, float]:
-    """Gait factors that shape the poses (all but the rate)."""
+    """Draw the gait factors that shape poses, all but the rate."""
     return dict(
         leg_swing=float(rng.uniform(0.22, 0.42)),
         leg_asymmetry=float(rng.uniform(-0.2, 0.2)),
@@ -200,12 +209,26 @@ def _poses(rng: np.random.Generator) -> dict[str, float]:
 
 
 def reflectance(rng: np.random.Generator, luminance: float, tied: float = TIED) -> int:
-    """Near-infrared grey value: half the visible luminance, half chance, nothing of the hue. This is the modality gap."""
+    """Draw a near-infrared grey value, which is the modality gap.
+
+    Usually it is half visible luminance and half chance. It never depends on the hue.
+
+    Args:
+        rng: the generator.
+        luminance: visible, 0 to 255.
+        tied: share of luminance in it.
+    """
     return round(tied * luminance + (1 - tied) * rng.uniform(25, 235))
 
 
 def follow(ir: float, luminance: float, tied: float) -> int:
-    """Turn a grey value that knows little of luminance into one that is more tied."""
+    """Tie an infrared grey value to luminance where `tied` is above the usual.
+
+    Args:
+        ir: the value.
+        luminance: visible, 0 to 255.
+        tied: `World.tied`.
+    """
     more = max(0.0, (tied - TIED) / (1 - TIED))
     return round(more * luminance + (1 - more) * ir)
 
@@ -217,14 +240,24 @@ def dye(
     hue: tuple[float, float] = (0, 1),
     tied: float = TIED,
 ) -> Colour:
-    """A colour of the given luminance: hue and luminance are independent by construction (scaled towards black or mixed with white)."""
+    """Draw a colour of a given luminance, scaled to black or mixed with white.
+
+    Hue and luminance are independent by construction.
+
+    Args:
+        rng: the generator.
+        luminance: 0 to 255.
+        saturation: least and greatest.
+        hue: least and greatest.
+        tied: `World.tied`.
+    """
     rgb = colorsys.hsv_to_rgb(rng.uniform(*hue), rng.uniform(*saturation), 1.0)
     own = 255 * (0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2])
-    scale, white = (
-        (luminance / own, 0.0)
-        if luminance <= own
-        else (1.0, (luminance - own) / (255 - own))
-    )
+    scale, white = 1.0, 0.0
+    if luminance <= own:
+        scale = luminance / own
+    else:
+        white = (luminance - own) / (255 - own)
     red, green, blue = (round(255 * (c * scale * (1 - white) + white)) for c in rgb)
     return Colour(red, green, blue, reflectance(rng, luminance, tied))
 
@@ -246,15 +279,20 @@ def _colours(rng: np.random.Generator, tied: float) -> dict[str, Colour]:
 
 
 def _contrast(rng: np.random.Generator, first: Colour, tied: float) -> Colour:
-    """Second colour of a pattern: at least 70 grey levels from the first in the visible and 50 in infrared, so that its edges survive in both.
+    """Draw the second colour of a pattern, whose edges survive in both modalities.
 
-    Where infrared is less tied than usual, which of both is brighter in infrared has
-    nothing to do with luminance; where it is tied in all, it is so by that alone.
+    It is at least 70 grey levels from the first in visible light and 50 in infrared.
+    Where infrared is less tied than usual, which of both is brighter in infrared is
+    independent of luminance; where it is fully tied, luminance alone decides.
+
+    Args:
+        rng: the generator.
+        first: the first colour.
+        tied: `World.tied`.
     """
     step = rng.uniform(70, 110)
-    luminance = (
-        first.luminance - step if first.luminance > 125 else first.luminance + step
-    )
+    darker = first.luminance > 125
+    luminance = first.luminance - step if darker else first.luminance + step
     second = dye(rng, luminance, (0.0, 1.0))
     infrared = rng.uniform(50, 100)
     up = luminance > first.luminance if tied >= TIED else first.ir < 130

@@ -16,17 +16,23 @@ from vvi.data.synthetic.presets import TRACKLET, Film, Preset
 from vvi.types import MODALITIES, Modality
 
 STILLS, PAIRS = 7, 9  # first words of the seeds of image layouts and of double cameras
-STEP = 5  # frame numbers count the camera's 25 frames a second, of which every fifth is kept
+#: Frame numbers count 25 frames a second, of which every fifth is kept.
+STEP = 5
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where frame `index` of a film goes: file name, number of its tracklet and of the frame, mask strip and place in the strip."""
+    """Where one frame of a film goes."""
 
+    #: File of the frame.
     path: str
+    #: Number of its tracklet.
     tracklet: int
+    #: Number of the frame.
     frame: int
+    #: File of the strip of masks.
     mask: str
+    #: Position of its mask in the strip.
     place: int
 
 
@@ -68,7 +74,15 @@ class HitszVcm:
         )
 
     def lists(self, preset: Preset, seed: int, frames: pd.DataFrame) -> dict[str, str]:
-        """Names and tracklet rows of both splits, and the query rows: every infrared tracklet of the test split."""
+        """Return names and tracklet rows of both splits, and the query rows.
+
+        Every infrared tracklet of the test split is a query.
+
+        Args:
+            preset: the set.
+            seed: of the people.
+            frames: known of each frame, in the order of the lists.
+        """
         texts = {}
         for split in ("train", "test"):
             part = frames[frames.split == split]
@@ -110,7 +124,10 @@ class HitszVcm:
 
 
 class SysuMm01:
-    """Images: `cam<c>/<pid>/<image>.jpg`; visible cameras 1, 2, 4, 5, infrared 3 (in the room of camera 2) and 6; identity lists under `exp/`."""
+    """Images: `cam<c>/<pid>/<image>.jpg`, and lists of identities under `exp/`.
+
+    Cameras 1, 2, 4 and 5 are visible, 3 (in the room of camera 2) and 6 infrared.
+    """
 
     suffix = ".jpg"
     aligned = False
@@ -136,7 +153,10 @@ class SysuMm01:
         }
 
     def films(self, preset: Preset, seed: int) -> dict[int, list[Film]]:
-        """13 to 16 images of a test identity in a camera, 6 to 10 of the others; some people are never seen indoors, some not by every camera."""
+        """Plan 13 to 16 images per camera of a test identity, 6 to 10 of the others.
+
+        Some people are never seen indoors, some not by every camera.
+        """
         plan: dict[int, list[Film]] = {}
         for split, numbers in self.splits(preset).items():
             low, high = (13, 16) if split == "test" else (6, 10)
@@ -151,7 +171,11 @@ class SysuMm01:
         return plan
 
     def _seen(self, rng: np.random.Generator) -> dict[Modality, tuple[int, ...]]:
-        """Cameras that see one identity: six in ten are seen everywhere, two outdoors only, two by one camera of each kind."""
+        """Draw the cameras that see one identity.
+
+        Of ten people six are seen everywhere, two outdoors only, and two by one camera
+        of each kind.
+        """
         kind = rng.random()
         if kind < 0.6:
             return self.cameras
@@ -191,7 +215,9 @@ class SysuMm01:
 
 
 class RegDb:
-    """Images: ten per identity in `Visible/<pid>/` and `Thermal/<pid>/`, and the lists of ten random halvings under `idx/`.
+    """Images: ten per identity in `Visible/<pid>/` and `Thermal/<pid>/`.
+
+    Lists of ten random halvings lie under `idx/`.
 
     The thermal camera of the real set is drawn as a near-infrared one.
     """
@@ -236,7 +262,7 @@ class RegDb:
         )
 
     def lists(self, preset: Preset, seed: int, frames: pd.DataFrame) -> dict[str, str]:
-        """Each trial halves the identities anew; labels 0, 1, ... cycle through the lines."""
+        """Halve the identities anew in each trial; labels cycle through the lines."""
         texts, numbers = {}, np.array(self.splits(preset)["all"])
         by_person = {
             key: group.path.tolist()

@@ -1,4 +1,7 @@
-"""Sizes of the synthetic set: who is in it, seen by which cameras, in how many frames. The whole plan is known before anything is drawn."""
+"""Sizes of the synthetic set: its identities, cameras and frames.
+
+The whole plan is known before anything is drawn.
+"""
 
 from __future__ import annotations
 
@@ -13,71 +16,81 @@ from vvi.data.synthetic import world as worlds
 from vvi.data.synthetic.world import World
 from vvi.types import MODALITIES, Modality
 
-TRACKLET = 24  # frames of a full tracklet
-MINIMUM = 12  # readers drop tracklets with fewer frames
+#: Frames of a full tracklet.
+TRACKLET = 24
+#: Readers drop tracklets with fewer frames.
+MINIMUM = 12
 CAMERAS = 12
-FIRST_TEST = 503  # as in the real set; later when there are more training identities
-VALIDATION = "-val"  # behind the name of a preset
-OTHERS = 2**32  # seeds of sets stay below: people of a seed above it belong to no set
-PLAN, LOOK_ALIKE = (
-    1,
-    2,
-)  # first words of the seeds, so that no two streams of random numbers are the same
+#: First test identity, as in the real set, unless training has more identities.
+FIRST_TEST = 503
+#: Suffix of the name of a preset.
+VALIDATION = "-val"
+#: Seeds of sets stay below. People of a seed above it belong to no set.
+OTHERS = 2**32
+#: First words of seeds, so that no two random streams are the same.
+PLAN, LOOK_ALIKE = 1, 2
 
 
 @dataclass(frozen=True)
 class Quota:
-    """Exact counts of one split and modality: tracklets, those with at least 12 frames (`kept`), and the frames of the kept and of the others."""
+    """Exact counts of one split and modality."""
 
     tracklets: int
+    #: Tracklets of at least `MINIMUM` frames.
     kept: int
+    #: Frames in these.
     kept_frames: int
+    #: Frames in the others.
     dropped_frames: int
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How one split is filmed: every identity by `cameras` cameras per modality, `full` tracklets of 24 frames and one of `last` (low, high) frames each.
-
-    With quotas (by modality) the numbers of cameras and frames vary over the identities and the counts come out exactly.
-    """
+    """How one split is filmed."""
 
     identities: int
+    #: Cameras of each identity and modality.
     cameras: int = 2
+    #: Tracklets of `TRACKLET` frames in each sequence.
     full: int = 1
+    #: Least and most frames of the last tracklet of a sequence.
     last: tuple[int, int] = (8, 23)
+    #: By modality. With quotas the numbers of cameras and frames vary over the
+    #: identities so that the counts come out exactly.
     quotas: tuple[tuple[Modality, Quota], ...] = ()
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Sizes of one synthetic set in each layout; `still` = (train, val, test) identities of SYSU-MM01, `paired` = identities of RegDB.
-
-    people: added to the seed of a set for who walks and how, while its cameras stay: other people at the same places.
-    """
+    """Sizes of one synthetic set in each layout."""
 
     name: str
     train: Plan
     test: Plan
+    #: Height of a frame in pixels.
     height: int = 128
+    #: Width of a frame in pixels.
     width: int = 64
+    #: Identities of train, val and test in the layout of SYSU-MM01.
     still: tuple[int, int, int] = (40, 8, 24)
+    #: Identities in the layout of RegDB.
     paired: int = 60
+    #: Added to the seed for people and walks, not for cameras: others, filmed alike.
     people: int = 0
     #: Cues that are dosed (`vvi.data.synthetic.world`).
     world: World = World()
 
     def plan(self) -> dict[str, Any]:
-        """Return all of it by name, as a manifest holds it; no world where usual."""
-        said = asdict(self)
+        """Return all fields by name, as a manifest holds them; no world where usual."""
+        plan = asdict(self)
         if self.world.usual:
-            del said["world"]
-        return said
+            del plan["world"]
+        return plan
 
 
 @dataclass(frozen=True)
 class Film:
-    """One sequence: consecutive frames of one identity by one camera in one modality."""
+    """One sequence: consecutive frames of an identity by one camera and modality."""
 
     modality: Modality
     camera: int
@@ -85,7 +98,7 @@ class Film:
 
     @property
     def tracklets(self) -> list[int]:
-        """Lengths of the tracklets cut from it: full ones, then the rest."""
+        """Lengths of the tracklets cut from it: full ones, then the remainder."""
         full, rest = divmod(self.frames, TRACKLET)
         return [TRACKLET] * full + [rest] * (rest > 0)
 
@@ -104,22 +117,18 @@ _FULL_TEST = Plan(
         ("ir", Quota(5159, 4584, 105_979, 3664)),
     ),
 )
-PRESETS: dict[str, Preset] = {
-    p.name: p
-    for p in (
-        Preset(
-            "tiny", Plan(8), Plan(8), height=64, width=32, still=(40, 4, 12), paired=20
-        ),
-        Preset("half", Plan(250, cameras=3), Plan(120, cameras=3, full=1)),
-        Preset(
-            "standard",
-            Plan(500, cameras=3),
-            Plan(240, cameras=4, full=1),
-            still=(80, 16, 32),
-        ),
-        Preset("full", _FULL_TRAIN, _FULL_TEST, still=(296, 99, 96), paired=412),
-    )
-}
+_SIZES = (
+    Preset("tiny", Plan(8), Plan(8), height=64, width=32, still=(40, 4, 12), paired=20),
+    Preset("half", Plan(250, cameras=3), Plan(120, cameras=3, full=1)),
+    Preset(
+        "standard",
+        Plan(500, cameras=3),
+        Plan(240, cameras=4, full=1),
+        still=(80, 16, 32),
+    ),
+    Preset("full", _FULL_TRAIN, _FULL_TEST, still=(296, 99, 96), paired=412),
+)
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in _SIZES}
 
 
 def find(preset: str | Preset) -> Preset:
@@ -141,10 +150,10 @@ def find(preset: str | Preset) -> Preset:
     if name not in PRESETS:
         known = ", ".join(PRESETS)
         raise ValueError(f"no synthetic preset {preset!r}; there are {known}")
-    found = PRESETS[name]
+    base = PRESETS[name]
     if plus:
-        found = in_world(found, worlds.read(knobs))
-    return validation(found) if preset.endswith(VALIDATION) else found
+        base = in_world(base, worlds.read(knobs))
+    return validation(base) if preset.endswith(VALIDATION) else base
 
 
 def in_world(preset: Preset, world: World) -> Preset:
@@ -152,19 +161,23 @@ def in_world(preset: Preset, world: World) -> Preset:
     return replace(preset, name=worlds.behind(preset.name, world), world=world)
 
 
-def from_plan(said: Mapping[str, Any]) -> Preset:
+def from_plan(plan: Mapping[str, Any]) -> Preset:
     """Return the preset of a manifest, from its `plan`."""
-    parts = {part: Plan(**said[part]) for part in ("train", "test")}
-    return Preset(**{**said, **parts, "world": World(**said.get("world", {}))})
+    parts = {part: Plan(**plan[part]) for part in ("train", "test")}
+    return Preset(**{**plan, **parts, "world": World(**plan.get("world", {}))})
 
 
 def validation(preset: Preset) -> Preset:
-    """People to choose settings on: drawn and filmed as the test people of a preset are, by the same cameras, and nobody of the set itself. Their training half is a formality."""
+    """Return the preset of validation people, on whom settings are chosen.
+
+    They are drawn and filmed as the test people, by the same cameras, and nobody of the
+    set is among them. Their training half is a formality.
+    """
     return replace(preset, name=preset.name + VALIDATION, train=Plan(2), people=OTHERS)
 
 
 def identities(preset: Preset) -> dict[str, range]:
-    """Identity numbers of the two splits."""
+    """Return the identity numbers of both splits."""
     first = max(FIRST_TEST, preset.train.identities + 3)
     return {
         "train": range(1, preset.train.identities + 1),
@@ -186,38 +199,34 @@ def look_alikes(numbers: Sequence[int], seed: int, alike: int = 0) -> dict[int, 
     """
     rng = np.random.default_rng([seed, LOOK_ALIKE, numbers[0]])
     if alike:
-        return _groups(rng.permutation(numbers), alike)
-    chosen = rng.permutation(numbers)[: 2 * max(1, round(len(numbers) / 10))]
-    pairs = [
-        sorted(int(i) for i in pair)
-        for pair in zip(chosen[::2], chosen[1::2], strict=True)
-    ]
-    return {identity: first for first, second in pairs for identity in (first, second)}
+        return _groups(rng.permutation(numbers).tolist(), alike)
+    mixed = rng.permutation(numbers).tolist()
+    return _groups(mixed[: 2 * max(1, round(len(numbers) / 10))], 2)
 
 
-def _groups(mixed: np.ndarray, size: int) -> dict[int, int]:
-    """Cut people into groups of a size, the last one with what is left over."""
-    found: dict[int, int] = {}
+def _groups(mixed: Sequence[int], size: int) -> dict[int, int]:
+    """Cut people into groups of a size; one person left over is in no group."""
+    groups: dict[int, int] = {}
     for first in range(0, len(mixed), size):
-        members = mixed[first : first + size].tolist()
+        members = mixed[first : first + size]
         if len(members) > 1:
-            found |= dict.fromkeys(members, min(members))
-    return found
+            groups |= dict.fromkeys(members, min(members))
+    return groups
 
 
 def members(groups: Mapping[int, int]) -> dict[int, tuple[int, int]]:
-    """Return position and size of the group of everybody who is in one."""
-    sizes, found = Counter(groups.values()), {}
+    """Return the position of everybody in their group, and its size."""
+    sizes, positions = Counter(groups.values()), {}
     seen: Counter[int] = Counter()
     for number in sorted(groups):
         group = groups[number]
-        found[number] = (seen[group], sizes[group])
+        positions[number] = (seen[group], sizes[group])
         seen[group] += 1
-    return found
+    return positions
 
 
 def films(preset: Preset, seed: int) -> dict[int, list[Film]]:
-    """Identity -> its sequences, visible before infrared, cameras ascending; computed without drawing anything."""
+    """Return the sequences of each identity, visible first, cameras ascending."""
     plan: dict[int, list[Film]] = {}
     for split, numbers in identities(preset).items():
         part = preset.train if split == "train" else preset.test
@@ -237,7 +246,7 @@ def queries(
     modality: Modality,
     least: int = MINIMUM,
 ) -> list[int]:
-    """Return whom the test tracklets of a modality show, in the order of the lists.
+    """Return the identities of the test tracklets of a modality, in list order.
 
     Args:
         preset: the set.
@@ -245,12 +254,13 @@ def queries(
         modality: of the tracklets.
         least: readers drop tracklets with fewer frames.
     """
-    plan, found = films(preset, seed + preset.people), []
+    plan, owners = films(preset, seed + preset.people), []
     for identity in identities(preset)["test"]:
         for film in plan[identity]:
             if film.modality == modality:
-                found += [identity] * sum(length >= least for length in film.tracklets)
-    return found
+                kept = [length for length in film.tracklets if length >= least]
+                owners += [identity] * len(kept)
+    return owners
 
 
 def _filmed(
@@ -259,18 +269,26 @@ def _filmed(
     part: Plan,
     modality: Modality,
 ) -> Iterator[tuple[int, Film]]:
-    """Sequences of one split and modality in the order of identities."""
-    if quota := dict(part.quotas).get(modality):
+    """Yield the sequences of one split and modality in the order of identities.
+
+    Args:
+        rng: the generator.
+        numbers: identities of the split.
+        part: its plan.
+        modality: of the sequences.
+    """
+    quota = dict(part.quotas).get(modality)
+    if quota:
         counts, frames = _by_quota(rng, len(numbers), quota)
     else:
         counts = np.full(len(numbers), part.cameras)
-        frames = part.full * TRACKLET + rng.integers(
-            part.last[0], part.last[1] + 1, counts.sum()
-        )
-    frames = iter(frames.tolist())
+        low, high = part.last
+        last = rng.integers(low, high + 1, counts.sum())
+        frames = part.full * TRACKLET + last
+    remaining = iter(frames.tolist())
     for identity, count in zip(numbers, counts, strict=True):
         for camera in sorted(rng.choice(CAMERAS, count, replace=False) + 1):
-            yield identity, Film(modality, int(camera), next(frames))
+            yield identity, Film(modality, int(camera), next(remaining))
 
 
 def _by_quota(
@@ -278,31 +296,31 @@ def _by_quota(
     people: int,
     quota: Quota,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cameras of each identity and frames of each sequence such that the counts of `quota` come out exactly.
+    """Draw cameras and frames such that the counts of a quota come out exactly.
 
-    The last tracklet of a sequence has 1 to 24 frames, so about 11 sequences in 24 end with one that readers drop: this gives the number of sequences.
+    The last tracklet of a sequence has 1 to 24 frames, so about 11 sequences in 24 end
+    with one that readers drop. This gives the number of sequences.
+
+    Args:
+        rng: the generator.
+        people: number of identities.
+        quota: the counts.
+
+    Returns:
+        Cameras of each identity, frames of each sequence.
     """
     dropped = quota.tracklets - quota.kept
     sequences = max(2 * people, round(dropped * TRACKLET / (MINIMUM - 1)))
-    last = np.concatenate(
-        (
-            _integers_of_sum(rng, dropped, 1, MINIMUM - 1, quota.dropped_frames),
-            _integers_of_sum(
-                rng,
-                sequences - dropped,
-                MINIMUM,
-                TRACKLET,
-                quota.kept_frames - TRACKLET * (quota.tracklets - sequences),
-            ),
-        )
-    )
-    full = 1 + rng.multinomial(
-        quota.tracklets - 2 * sequences, np.full(sequences, 1 / sequences)
-    )
+    full_frames = TRACKLET * (quota.tracklets - sequences)
+    kept_frames = quota.kept_frames - full_frames
+    short = _integers_of_sum(rng, dropped, 1, MINIMUM - 1, quota.dropped_frames)
+    long = _integers_of_sum(rng, sequences - dropped, MINIMUM, TRACKLET, kept_frames)
+    last = np.concatenate((short, long))
+    extra = quota.tracklets - 2 * sequences
+    full = 1 + rng.multinomial(extra, np.full(sequences, 1 / sequences))
     counts = 2 + rng.multinomial(sequences - 2 * people, np.full(people, 1 / people))
-    while (
-        counts > CAMERAS
-    ).any():  # nobody is seen by more cameras than there are: hand the excess to whoever has fewest
+    # more cameras than there are: one goes to the person with the fewest
+    while (counts > CAMERAS).any():
         counts[counts.argmax()] -= 1
         counts[counts.argmin()] += 1
     return counts, full * TRACKLET + rng.permutation(last)
@@ -315,7 +333,15 @@ def _integers_of_sum(
     high: int,
     total: int,
 ) -> np.ndarray:
-    """`count` integers in [low, high] with this sum, close to uniform."""
+    """Draw integers of a given sum, close to uniform.
+
+    Args:
+        rng: the generator.
+        count: how many.
+        low: least value.
+        high: greatest value.
+        total: the sum.
+    """
     if not low * count <= total <= high * count:
         raise ValueError(
             f"{count} numbers between {low} and {high} cannot sum to {total}"

@@ -1,6 +1,7 @@
-"""Writing a set: one identity at a time into a waiting room, in parallel, then everything moved into place, lists and manifest last.
+"""Write a set so that a killed run can be resumed and never reads as complete.
 
-A killed run leaves finished identities in `.parts/`, from which the same call goes on, and never a manifest: nothing half-written reads as complete.
+Identities are drawn in parallel, each into a folder of `.parts/`. Then everything moves
+into place, and lists and manifest are written last.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ from vvi.data.synthetic.scene import scene
 from vvi.runtime import atomic, pools
 from vvi.types import DataError
 
+#: JPEG quality of frames.
 QUALITY = 90
-WORTH_A_POOL = 10_000  # frames; fewer are drawn sooner than processes start
+#: Frames from which a pool of processes saves time.
+WORTH_A_POOL = 10_000
 PARTS, MANIFEST, REQUEST = ".parts", "manifest.json", "request.json"
+#: PNG options of mask strips.
 STRIP = [
     cv2.IMWRITE_PNG_BILEVEL,
     1,
@@ -40,7 +44,7 @@ STRIP = [
 
 @dataclass(frozen=True)
 class Job:
-    """Which set; equal jobs give equal bytes."""
+    """Which set is written. Equal jobs give equal bytes."""
 
     preset: Preset
     layout: str
@@ -49,26 +53,30 @@ class Job:
 
     @property
     def people(self) -> int:
-        """The seed of who walks and how; that of the cameras is `seed`."""
+        """Seed of people and walks; that of the cameras is `seed`."""
         return self.seed + self.preset.people
 
     def request(self) -> dict[str, object]:
-        """What the manifest must say for the set to be this one."""
-        return json.loads(
-            json.dumps(
-                {
-                    "preset": self.preset.name,
-                    "plan": self.preset.plan(),
-                    "layout": self.layout,
-                    "seed": self.seed,
-                    "version": self.version,
-                }
-            )
-        )
+        """Return what the manifest of this set holds, as JSON gives it back."""
+        request = {
+            "preset": self.preset.name,
+            "plan": self.preset.plan(),
+            "layout": self.layout,
+            "seed": self.seed,
+            "version": self.version,
+        }
+        return json.loads(json.dumps(request))
 
 
 def write(root: Path, job: Job, workers: int | None, progress: bool) -> Path:
-    """Complete the set in `root`, from wherever an earlier run of the same job stopped."""
+    """Complete a set, from wherever an earlier run of the same job stopped.
+
+    Args:
+        root: folder of the set.
+        job: which set.
+        workers: processes, None for one per core.
+        progress: whether a bar is shown.
+    """
     if is_complete(root, job.request()) and not (root / PARTS).exists():
         return root
     with atomic.alone(root), atomic.explained(root):
@@ -81,39 +89,39 @@ def write(root: Path, job: Job, workers: int | None, progress: bool) -> Path:
 
 
 def is_complete(root: Path, request: dict[str, object]) -> bool:
-    """Whether the manifest is there and says all of this."""
+    """Whether there is a manifest that holds all of a request."""
     manifest = root / MANIFEST
     if not manifest.is_file():
         return False
-    said = _said(manifest)
-    return all(said.get(key) == value for key, value in request.items())
+    content = _read_json(manifest)
+    return all(content.get(key) == value for key, value in request.items())
 
 
-def _said(marker: Path) -> dict[str, object]:
-    """What a manifest or a request says; DataError when it is damaged."""
+def _read_json(marker: Path) -> dict[str, object]:
+    """Read a manifest or a request; `DataError` when it is damaged."""
     try:
-        said = json.loads(marker.read_text())
+        content = json.loads(marker.read_text())
     except (ValueError, RecursionError) as error:
+        cure = "delete the folder and write the set again"
+        raise DataError(f"{marker} is damaged ({error}): {cure}") from error
+    if not isinstance(content, dict):
+        kind = type(content).__name__
         raise DataError(
-            f"{marker} is damaged ({error}): delete the folder and write the set again"
-        ) from error
-    if not isinstance(said, dict):
-        raise DataError(
-            f"{marker} is no manifest of a synthetic set: it holds a {type(said).__name__}, not names with values"
+            f"{marker} is no manifest of a synthetic set: it holds a {kind}, not names "
+            "with values"
         )
-    return said
+    return content
 
 
 def content_hash(root: Path) -> str:
-    """One sha256 over the sorted (relative path, sha256) of every file but the manifest, read from disk."""
-    files = (
-        p
-        for p in root.rglob("*")
-        if p.is_file() and p.name != MANIFEST and p.relative_to(root).parts[0] != PARTS
-    )
-    return _combined(
-        (p.relative_to(root).as_posix(), _sha(p.read_bytes())) for p in files
-    )
+    """Return one sha256 over paths and contents of all files but the manifest."""
+    hashes = []
+    for path in root.rglob("*"):
+        relative = path.relative_to(root)
+        is_part = relative.parts[0] == PARTS
+        if path.is_file() and path.name != MANIFEST and not is_part:
+            hashes.append((relative.as_posix(), _sha(path.read_bytes())))
+    return _combined(hashes)
 
 
 def _combined(hashes: Iterable[tuple[str, str]]) -> str:
@@ -125,41 +133,58 @@ def _sha(content: bytes) -> str:
 
 
 def _claim(root: Path, job: Job) -> bool:
-    """True when the set is already complete; an error when the folder holds anything else than this job's set or an unfinished part of it."""
-    wanted, found = job.request(), sorted(p.name for p in root.iterdir())
-    if is_complete(root, wanted):
+    """Prepare a folder for a job.
+
+    Returns:
+        Whether the set is already complete.
+
+    Raises:
+        ValueError: the folder holds anything but this set or a part of it.
+    """
+    request = job.request()
+    if is_complete(root, request):
         return True
-    marker = next(
-        (path for path in (root / MANIFEST, root / PARTS / REQUEST) if path.is_file()),
-        None,
-    )
-    if marker is not None:
-        other = _said(marker)
-        if differing := [
-            f"{key} {other.get(key)!r}, not {value!r}"
-            for key, value in wanted.items()
-            if key != "plan" and other.get(key) != value
-        ]:
-            raise ValueError(
-                f"{root} holds another synthetic set ({'; '.join(differing)}): choose another folder or delete it"
-            )
-        if other.get("plan") != wanted["plan"]:
-            raise ValueError(
-                f"{root} holds a synthetic set of another preset of the same name {job.preset.name!r}: choose another folder or delete it"
-            )
-    elif [name for name in found if name != PARTS]:
-        raise ValueError(
-            f"{root} is not empty and holds no synthetic set ({', '.join(found[:5])}{', ...' if len(found) > 5 else ''}): choose another folder"
-        )
+    _check_folder(root, job)
     (root / PARTS).mkdir(exist_ok=True)
     for leftover in (root / PARTS).glob("*.tmp*"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    _put(root / PARTS / REQUEST, json.dumps(wanted, indent=1))
+    _put(root / PARTS / REQUEST, json.dumps(request, indent=1))
     return False
 
 
+def _check_folder(root: Path, job: Job) -> None:
+    """Refuse a folder with another set, or with anything that is no set."""
+    names = sorted(entry.name for entry in root.iterdir())
+    markers = [root / MANIFEST, root / PARTS / REQUEST]
+    markers = [path for path in markers if path.is_file()]
+    if markers:
+        _check_same(root, job, _read_json(markers[0]))
+    elif any(name != PARTS for name in names):
+        more = ", ..." if len(names) > 5 else ""
+        what = f"is not empty and holds no synthetic set ({', '.join(names[:5])}{more})"
+        raise ValueError(f"{root} {what}: choose another folder")
+
+
+def _check_same(root: Path, job: Job, other: dict[str, object]) -> None:
+    """Refuse a folder whose manifest or request is of another set."""
+    request = job.request()
+    plan = request.pop("plan")
+    differences = [
+        f"{key} {other.get(key)!r}, not {value!r}"
+        for key, value in request.items()
+        if other.get(key) != value
+    ]
+    cure = "choose another folder or delete it"
+    if differences:
+        what = f"holds another synthetic set ({'; '.join(differences)})"
+        raise ValueError(f"{root} {what}: {cure}")
+    if other.get("plan") != plan:
+        name = f"another preset of the same name {job.preset.name!r}"
+        raise ValueError(f"{root} holds a synthetic set of {name}: {cure}")
+
+
 def _put(path: Path, text: str) -> None:
-    """Write all or nothing."""
+    """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.tmp")
     with open(partial, "w", encoding="utf-8", newline="\n") as file:
@@ -170,47 +195,60 @@ def _put(path: Path, text: str) -> None:
 
 
 def _fill(root: Path, job: Job, workers: int | None, progress: bool) -> None:
-    """Draw every identity that is not in the waiting room yet."""
+    """Draw every identity that has no folder in `.parts/` yet.
+
+    Args:
+        root: folder of the set.
+        job: which set.
+        workers: processes, None for one per core.
+        progress: whether a bar is shown.
+    """
     films = layouts.find(job.layout).films(job.preset, job.people)
     everyone = layouts.people(job.layout, job.preset, job.people)
-    missing = [
-        (root, job, who, films[number])
-        for number, who in everyone.items()
+    tasks = [
+        (root, job, person, films[number])
+        for number, person in everyone.items()
         if not (root / PARTS / str(number)).is_dir()
     ]
-    frames = sum(film.frames for *_, shots in missing for film in shots)
-    workers = min(workers or (_cores() if frames > WORTH_A_POOL else 1), len(missing))
+    frames = sum(_count_frames(films[task[2].identity]) for task in tasks)
+    workers = min(workers or (_cores() if frames > WORTH_A_POOL else 1), len(tasks))
+    steps = map(_write_identity, tasks)
+    if workers > 1:
+        steps = _pooled(tasks, workers)
     with tqdm(
         total=len(everyone),
-        initial=len(everyone) - len(missing),
+        initial=len(everyone) - len(tasks),
         desc=f"synthetic {job.preset.name}",
         unit="id",
         disable=not progress,
     ) as bar:
-        for _ in (
-            map(_write_identity, missing) if workers < 2 else _pooled(missing, workers)
-        ):
+        for _ in steps:
             bar.update()
 
 
+def _count_frames(films: list[Film]) -> int:
+    return sum(film.frames for film in films)
+
+
 def _cores() -> int:
-    """Cores that this process may use."""
-    return (
-        len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1
-    )
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _pooled(
-    missing: list[tuple[Path, Job, Identity, list[Film]]], workers: int
+    tasks: list[tuple[Path, Job, Identity, list[Film]]], workers: int
 ) -> Iterator[None]:
-    """Any number of processes gives the same bytes: nothing is drawn by lot across identities."""
+    """Write identities in processes.
+
+    No random draw spans identities, so any number of processes gives the same bytes.
+    """
     with pools.processes(workers, _worker) as pool:
         try:
-            yield from pool.map(_write_identity, missing, chunksize=4)
+            yield from pool.map(_write_identity, tasks, chunksize=4)
         finally:
-            pool.shutdown(kill_workers=True)  # what they were drawing is drawn anew
+            pool.shutdown(kill_workers=True)  # unfinished identities are drawn anew
 
 
 def _worker() -> None:
@@ -218,16 +256,17 @@ def _worker() -> None:
 
 
 def _write_identity(task: tuple[Path, Job, Identity, list[Film]]) -> None:
-    """All files of one identity, as one folder of the waiting room that appears when it is whole."""
-    root, job, who, films = task
-    final = root / PARTS / str(who.identity)
+    """Write all files of one identity to a folder that appears when it is complete."""
+    root, job, person, films = task
+    final = root / PARTS / str(person.identity)
     partial = final.with_name(f"{final.name}.tmp{os.getpid()}")
-    hashes, rows, made = [], [], set()
-    for path, content in _files(job, who, films, rows):
+    hashes, rows, folders = [], [], set()
+    for path, content in _files(job, person, films, rows):
         target = f"{partial}/files/{path}"
-        if (folder := os.path.dirname(target)) not in made:
+        folder = os.path.dirname(target)
+        if folder not in folders:
             os.makedirs(folder)
-            made.add(folder)
+            folders.add(folder)
         with open(target, "wb", buffering=0) as file:
             file.write(content)
         hashes.append((path, _sha(content)))
@@ -237,88 +276,95 @@ def _write_identity(task: tuple[Path, Job, Identity, list[Film]]) -> None:
 
 
 def _files(
-    job: Job, who: Identity, films: list[Film], rows: list[dict[str, object]]
+    job: Job, person: Identity, films: list[Film], rows: list[dict[str, object]]
 ) -> Iterator[tuple[str, bytes]]:
-    """Relative path and bytes of every frame and mask strip; what is known of each frame is added to `rows`."""
-    layout, (height, width) = (
-        layouts.find(job.layout),
-        (job.preset.height, job.preset.width),
-    )
+    """Yield the relative path and content of every frame and mask strip.
+
+    Args:
+        job: which set.
+        person: whose files.
+        films: sequences of the person.
+        rows: what is known of each frame is appended here.
+    """
+    layout = layouts.find(job.layout)
+    height, width = job.preset.height, job.preset.width
     draw_walk = filming.aligned if layout.aligned else filming.walk
     for film in films:
-        walk = draw_walk(who, film, job.people, world=job.preset.world)
+        walk = draw_walk(person, film, job.people, world=job.preset.world)
         number, spread = layout.scenery(film), job.preset.world.spread
         view = scene(number, film.modality, height, width, job.seed, spread)
-        frames, masks = draw.sequence(who, walk, view, height, width)
+        frames, masks = draw.sequence(person, walk, view, height, width)
         strips: dict[str, list[np.ndarray]] = {}
         for index, (frame, mask) in enumerate(zip(frames, masks, strict=True)):
-            place = layout.place(who, film, index)
+            place = layout.place(person, film, index)
             strips.setdefault(place.mask, []).append(mask)
-            rows.append(
-                dict(
-                    path=place.path,
-                    split=who.split,
-                    identity=who.identity,
-                    modality=film.modality,
-                    camera=film.camera,
-                    tracklet=place.tracklet,
-                    frame=place.frame,
-                )
-                | walk.known(index, view.camera)
-                | dict(mask=place.mask, place=place.place)
-            )
+            known = walk.known(index, view.camera)
+            rows.append(_frame_row(person, film, place, known))
             yield place.path, _encoded(layout.suffix, frame)
         for path, strip in strips.items():
-            yield (
-                path,
-                cv2.imencode(
-                    ".png", np.concatenate(strip, 1).astype(np.uint8) * 255, STRIP
-                )[1].tobytes(),
-            )
+            yield path, _encoded_strip(strip)
+
+
+def _frame_row(
+    person: Identity, film: Film, place: layouts.Place, known: dict[str, object]
+) -> dict[str, object]:
+    """Return the line of `frames.csv` of one frame.
+
+    Args:
+        person: who is seen.
+        film: camera and modality.
+        place: where the frame goes.
+        known: what the walk knows of it.
+    """
+    named = dict(
+        path=place.path,
+        split=person.split,
+        identity=person.identity,
+        modality=film.modality,
+        camera=film.camera,
+        tracklet=place.tracklet,
+        frame=place.frame,
+    )
+    return named | known | dict(mask=place.mask, place=place.place)
 
 
 def _encoded(suffix: str, frame: np.ndarray) -> bytes:
-    """Three channels also in infrared, as in the real sets."""
-    picture = frame if frame.shape[2] == 3 else cv2.merge([frame[..., 0]] * 3)
-    return cv2.imencode(
-        suffix, picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if suffix == ".jpg" else []
-    )[1].tobytes()
+    """Encode a frame, with three channels also in infrared, as in the real sets."""
+    image = frame if frame.shape[2] == 3 else cv2.merge([frame[..., 0]] * 3)
+    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if suffix == ".jpg" else []
+    return cv2.imencode(suffix, image, options)[1].tobytes()
+
+
+def _encoded_strip(masks: list[np.ndarray]) -> bytes:
+    """Encode the masks of a tracklet side by side."""
+    strip = np.concatenate(masks, 1).astype(np.uint8) * 255
+    return cv2.imencode(".png", strip, STRIP)[1].tobytes()
 
 
 def as_read(frame: np.ndarray) -> np.ndarray:
-    """Return a frame as it is after a JPEG file: (H, W, 1 or 3) -> (H, W, 3) uint8."""
+    """Return a frame as a JPEG file gives it: (H, W, 1 or 3) -> (H, W, 3) uint8."""
     content = np.frombuffer(_encoded(".jpg", frame), np.uint8)
     return cv2.imdecode(content, cv2.IMREAD_COLOR)
 
 
 def _finish(root: Path, job: Job) -> None:
-    """Move identities into place, then write the tables, the lists, and last the manifest; every step may be repeated."""
-    layout, everyone = (
-        layouts.find(job.layout),
-        layouts.people(job.layout, job.preset, job.people),
-    )
+    """Move identities into place, then write tables, lists and last the manifest.
+
+    Every step may be repeated.
+    """
+    layout = layouts.find(job.layout)
+    everyone = layouts.people(job.layout, job.preset, job.people)
     hashes: list[tuple[str, str]] = []
-    for number, who in everyone.items():
-        part = root / PARTS / str(number)
-        hashes += [
-            tuple(pair) for pair in json.loads((part / "hashes.json").read_text())
-        ]
-        for folder in layout.folders(who):
-            if (part / "files" / folder).is_dir():
-                (root / folder).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(part / "files" / folder, root / folder)
-    frames = pd.concat(
-        [pd.read_csv(root / PARTS / str(number) / "frames.csv") for number in everyone],
-        ignore_index=True,
-    )
+    for person in everyone.values():
+        hashes += _move(root, layout.folders(person), person.identity)
+    tables = [root / PARTS / str(number) / "frames.csv" for number in everyone]
+    frames = pd.concat(map(pd.read_csv, tables), ignore_index=True)
+    factors = pd.DataFrame([person.row() for person in everyone.values()])
     texts = {
-        "info/factors.csv": pd.DataFrame(
-            [who.row() for who in everyone.values()]
-        ).to_csv(index=False, lineterminator="\n")
+        "info/factors.csv": factors.to_csv(index=False, lineterminator="\n"),
+        "info/frames.csv": _joined(tables),
     }
-    texts |= {"info/frames.csv": "".join(_joined(root, everyone))} | layout.lists(
-        job.preset, job.people, frames
-    )
+    texts |= layout.lists(job.preset, job.people, frames)
     for path, text in texts.items():
         _put(root / path, text)
         hashes.append((path, _sha(text.encode())))
@@ -327,19 +373,21 @@ def _finish(root: Path, job: Job) -> None:
         "tracklets": int(frames["mask"].nunique()),
         "frames": len(frames),
     }
-    _put(
-        root / MANIFEST,
-        json.dumps(
-            job.request() | {"counts": counts, "hash": _combined(hashes)}, indent=1
-        )
-        + "\n",
-    )
+    manifest = job.request() | {"counts": counts, "hash": _combined(hashes)}
+    _put(root / MANIFEST, json.dumps(manifest, indent=1) + "\n")
 
 
-def _joined(root: Path, everyone: Iterable[int]) -> Iterator[str]:
-    """The tables of all identities as one, with one head line."""
-    for place, number in enumerate(everyone):
-        head, body = (
-            (root / PARTS / str(number) / "frames.csv").read_text().split("\n", 1)
-        )
-        yield body if place else f"{head}\n{body}"
+def _move(root: Path, folders: list[str], number: int) -> list[tuple[str, str]]:
+    """Move the folders of one identity into place and return its file hashes."""
+    part = root / PARTS / str(number)
+    for folder in folders:
+        if (part / "files" / folder).is_dir():
+            (root / folder).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(part / "files" / folder, root / folder)
+    return [tuple(pair) for pair in json.loads((part / "hashes.json").read_text())]
+
+
+def _joined(tables: list[Path]) -> str:
+    """Join the text of tables under one header."""
+    texts = [table.read_text().split("\n", 1) for table in tables]
+    return texts[0][0] + "\n" + "".join(body for _, body in texts)
