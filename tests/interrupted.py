@@ -129,7 +129,7 @@ def record(folder: Path, event) -> None:
         {"train": 1.0},
         arrays=arrays,
     )
-    with atomic.alone(folder / "runs" / made.config.hash):
+    with atomic.exclusive_lock(folder / "runs" / made.config.hash):
         store.save_record(made, folder / "runs", weights=bytes(9999))
 
 

@@ -15,7 +15,7 @@ from vvi import methods
 from vvi.config import Recipe
 from vvi.engine import optim, train
 from vvi.methods.base import Method
-from vvi.runtime.random import seed_everything, share
+from vvi.runtime.random import seed_everything, rank_and_world_size
 from vvi.types import Batch
 
 CASES = {
@@ -138,7 +138,7 @@ def gradients(case: str, number: int, count: int) -> dict[str, torch.Tensor]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    number, count = share()
+    number, count = rank_and_world_size()
     for i, case in enumerate(CASES):
         torch.save(
             gradients(case, number, count), Path(sys.argv[1]) / f"{i}-{number}.pt"

@@ -58,15 +58,15 @@ def test_only_what_is_missing_is_trained_and_the_frame_holds_a_row_per_run(here)
     experiment.run(wanted[0], device="cpu", progress=False)
     assert ablation.missing([*wanted, *wanted]) == [wanted[1]]
     assert (
-        ablation.fill(wanted, device="cpu") == 1
-        and ablation.fill(wanted, device="cpu") == 0
+        ablation.train_missing(wanted, device="cpu") == 1
+        and ablation.train_missing(wanted, device="cpu") == 0
     )
 
 
 def test_an_executor_trains_the_same_numbers(here):
     wanted = [preset("tiny", seed=s, steps=2) for s in (0, 1)]
     with ThreadPoolExecutor(1) as pool:
-        assert ablation.fill(wanted, pool, device="cpu") == 2
+        assert ablation.train_missing(wanted, pool, device="cpu") == 2
     alone = experiment.run(
         wanted[1], retrain=True, device="cpu", progress=False, keep=False
     )
@@ -92,7 +92,7 @@ def test_records_of_later_seeds_keep_the_numbers_and_not_the_pictures(
 ):
     monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Table 2": {"Baseline": {}}})
     monkeypatch.setattr("vvi.methods.baseline.SWEEPS", ())
-    ablation.fill(
+    ablation.train_missing(
         [
             c
             for cs in ablation.configs("baseline", "Table 2", "tiny", (0, 1)).values()
@@ -100,7 +100,7 @@ def test_records_of_later_seeds_keep_the_numbers_and_not_the_pictures(
         ],
         device="cpu",
     )
-    assert ablation.collect("baseline", "tiny", (0, 1)) == 2
+    assert ablation.copy_to_records("baseline", "tiny", (0, 1)) == 2
     first, second = (
         store.load_record(here / "records" / preset("tiny", seed=s).hash)
         for s in (0, 1)
@@ -154,7 +154,7 @@ def test_collected_records_are_verified_by_training_again(here, monkeypatch):
     monkeypatch.setattr(
         "vvi.methods.baseline.ABLATIONS", {"Fig. 6": {"n=2": {"frames": 2}}}
     )
-    ablation.fill(
+    ablation.train_missing(
         [
             c
             for cs in ablation.configs("baseline", "Fig. 6", "tiny", (0,)).values()
@@ -162,7 +162,7 @@ def test_collected_records_are_verified_by_training_again(here, monkeypatch):
         ],
         device="cpu",
     )
-    assert ablation.collect("baseline", "tiny", (0,)) == 1
+    assert ablation.copy_to_records("baseline", "tiny", (0,)) == 1
     assert not list((here / "records").rglob("model.safetensors"))
     check = ablation.verify(1, device="cpu")[0]
     assert (
@@ -182,14 +182,14 @@ def test_a_stale_run_never_replaces_a_good_record(here, monkeypatch):
     import json
 
     monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Table 2": {"Baseline": {}}})
-    ablation.fill([preset("tiny")], device="cpu")
-    assert ablation.collect("baseline", "tiny", (0,)) == 1
+    ablation.train_missing([preset("tiny")], device="cpu")
+    assert ablation.copy_to_records("baseline", "tiny", (0,)) == 1
     kept = (here / "records" / preset("tiny").hash / "record.json").read_bytes()
     file = paths.runs() / preset("tiny").hash / "record.json"
     content = json.loads(file.read_text())
     content["versions"]["method"] = 0
     file.write_text(json.dumps(content))
-    assert ablation.collect("baseline", "tiny", (0,)) == 1
+    assert ablation.copy_to_records("baseline", "tiny", (0,)) == 1
     assert (here / "records" / preset("tiny").hash / "record.json").read_bytes() == kept
     assert not ablation.missing([preset("tiny")])
 
@@ -213,8 +213,8 @@ def test_runs_on_real_data_are_found_again_by_what_the_folder_holds(
     )
     wanted = [preset("paper", **small)]
     assert (
-        ablation.fill(wanted, device="cpu") == 1
-        and ablation.fill(wanted, device="cpu") == 0
+        ablation.train_missing(wanted, device="cpu") == 1
+        and ablation.train_missing(wanted, device="cpu") == 0
     )
 
 
@@ -223,7 +223,7 @@ def test_committed_records_of_the_first_seed_hold_what_pictures_need(method):
     """A chapter runs in a fresh clone, where nothing but the committed records is there."""
     for table in methods.module(method).ABLATIONS:
         for label, (first, *_) in ablation.configs(method, table).items():
-            if first.seed == ablation.PICTURED and not ablation.is_point(
+            if first.seed == ablation.PICTURED and not ablation.is_curve_point(
                 method, table, label
             ):
                 held = store.load_record(paths.records() / first.hash).arrays

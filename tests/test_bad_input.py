@@ -1637,7 +1637,7 @@ for name, content, *words in (
             "model.safetensors",
             save({"a": torch.zeros(2)}) if content is None else content,
         )
-        return lambda: experiment.trained(settings, 4)
+        return lambda: experiment.load_trained(settings, 4)
 
 
 for name, content in (

@@ -69,7 +69,7 @@ def test_metrics_of_a_record_are_those_of_its_embeddings(tiny, tiny_root):
     result = tiny()
     settings = result.config
     found = experiment.dataset(settings.data, tiny_root)
-    method = experiment.trained(settings, len(found.labels))
+    method = experiment.load_trained(settings, len(found.labels))
     sides = evaluate.evaluate(
         method,
         found,
@@ -138,7 +138,7 @@ def test_a_run_that_goes_on_elsewhere_is_refused_or_says_so_in_its_record(
 
 def test_weights_that_are_not_here_are_named(runs):
     with pytest.raises(FileNotFoundError, match="retrain=True"):
-        experiment.trained(preset("tiny"), 8)
+        experiment.load_trained(preset("tiny"), 8)
 
 
 def test_weights_that_are_not_here_are_trained_once(tiny, tiny_root, runs):
@@ -146,11 +146,11 @@ def test_weights_that_are_not_here_are_trained_once(tiny, tiny_root, runs):
         preset("tiny"),
         len(experiment.dataset(preset("tiny").data, tiny_root).labels),
     )
-    first = experiment.ready(
+    first = experiment.train_if_missing(
         settings, ids, data=tiny_root, device="cpu", progress=False
     ).state_dict()
     written = (runs / settings.hash / experiment.WEIGHTS).stat().st_mtime_ns
-    again = experiment.ready(settings, ids).state_dict()
+    again = experiment.train_if_missing(settings, ids).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert (runs / settings.hash / experiment.WEIGHTS).stat().st_mtime_ns == written
 
@@ -165,7 +165,7 @@ def test_shuffled_frames_leave_the_baseline_where_it_was(tiny, tiny_root):
     result = tiny()
     found = experiment.dataset(result.config.data, tiny_root)
     method, reader = (
-        experiment.trained(result.config, len(found.labels)),
+        experiment.load_trained(result.config, len(found.labels)),
         experiment.frames(result.config.data, found, progress=False),
     )
     plain, shuffled = (
@@ -243,10 +243,10 @@ def test_the_embedded_set_is_itself_only_while_nobody_changed_it(
     copy = tmp_path / "mine"
     shutil.copytree(tiny_root, copy)
     settings = preset("tiny", steps=1)
-    assert experiment.located(settings, copy) == settings
+    assert experiment.resolve_data(settings, copy) == settings
     path = next(copy.rglob("*.jpg"))
     path.write_bytes(path.read_bytes()[:-1])
-    changed = experiment.located(settings, copy)
+    changed = experiment.resolve_data(settings, copy)
     assert changed.data.source.startswith("real:") and not changed.data.synthetic
 
 
@@ -363,8 +363,8 @@ def test_the_layout_of_a_folder_is_taken_by_itself(layout, runs, tmp_path):
 
 
 def test_validation_people_of_a_real_set_belong_to_the_same_digest(real):
-    test = experiment.located(preset("tiny"), real)
-    val = experiment.located(preset("tiny", split="val"), real)
+    test = experiment.resolve_data(preset("tiny"), real)
+    val = experiment.resolve_data(preset("tiny", split="val"), real)
     assert test.data.source == val.data.source and test.hash != val.hash
     found = experiment.dataset(val.data, real)
     searched = {t.identity for t in found.query("ir2vis")}
@@ -446,7 +446,7 @@ def test_other_readings_of_a_trained_method_are_measured_and_undone(
     result = tiny(config)
     found = experiment.dataset(config.data, tiny_root)
     method, reader = (
-        experiment.trained(config, len(found.labels)),
+        experiment.load_trained(config, len(found.labels)),
         experiment.frames(config.data, found, progress=False),
     )
     plain = evaluate.evaluate(method, found, reader, 3)["ir2vis"].metrics()

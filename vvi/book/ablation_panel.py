@@ -50,7 +50,8 @@ def _still(method: str, rows: Mapping[str, Sequence[Result]], view: Scene) -> Fi
     """The labelled rows of the panel: what each switches, and its rank-1."""
     table, base = methods.module(method).MAIN
     every = {
-        label: method_switches.flat(runs[0].config) for label, runs in rows.items()
+        label: method_switches.effective_settings(runs[0].config)
+        for label, runs in rows.items()
     }
     names = dict.fromkeys(name for row in every.values() for name in row)
     varied = [
@@ -210,7 +211,9 @@ class Bench:
 
     def known(self) -> dict[str, RunConfig]:
         """The labelled rows of the method's tables at this size and seed; the one to start from comes first."""
-        found = ablation.known(self.method, self.view.settings.preset, self.seed.value)
+        found = ablation.labelled_rows(
+            self.method, self.view.settings.preset, self.seed.value
+        )
         return {self.start.value: found[self.start.value]} | found
 
     def settings(self) -> tuple[str, RunConfig]:
@@ -221,7 +224,7 @@ class Bench:
             s.name: s.read(self.controls[s.name].value)
             for s in method_switches.switches(start.method)
         }
-        name, config = method_switches.chosen(
+        name, config = method_switches.resolve_settings(
             start, wanted, method_switches.parse(self.more.value), known
         )
         return name if name in known else f"{self.start.value}, {name}", config
@@ -337,7 +340,7 @@ class Bench:
         except ValueError as error:
             self._say(str(error), wrong=True)
             return
-        located = experiment.located(config, self.data)
+        located = experiment.resolve_data(config, self.data)
         stored = (
             store.find(located, experiment.versions(located))[0] is not None
             and not self.again.value

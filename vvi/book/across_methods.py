@@ -62,7 +62,9 @@ def _rows(
     results = {}
     for name, (method, table, row) in rows.items():
         wanted = ablation.configs(method, table, size, seeds)[row]
-        results[name] = ablation.of_row(f"{method}, {table}: {row}", wanted, size, run)
+        results[name] = ablation.results_of_row(
+            f"{method}, {table}: {row}", wanted, size, run
+        )
     return {name: found for name, found in results.items() if found}
 
 

@@ -137,7 +137,7 @@ def _computed(
     """The same from the trained weights, against the mean embedding of the person's clips in the other modality; None without weights or such clips."""
     theirs = [t for t in view.sides(direction)[1] if t.identity == query.identity]
     try:
-        method = experiment.trained(result.config, len(view.dataset.labels))
+        method = experiment.load_trained(result.config, len(view.dataset.labels))
     except FileNotFoundError:
         return None
     if not theirs:

@@ -97,7 +97,7 @@ def _settings(args, seed: int):
             f"--set cannot change {min(taken)}: give it as METHOD, --preset or --seeds"
         )
     changes = method_switches.read(args.method, changes)
-    known = ablation.known(args.method, args.preset, seed)
+    known = ablation.labelled_rows(args.method, args.preset, seed)
     usual = next(iter(known.values())).data
     layout = experiment.layout_of(
         usual, args.data, changes.get("source"), changes.pop("layout", None)
@@ -109,7 +109,7 @@ def _settings(args, seed: int):
     base = ": ".join(methods.module(args.method).MAIN)
     switches = {switch.name for switch in method_switches.switches(args.method)}
     wanted = {name: changes.pop(name) for name in switches & changes.keys()}
-    name, config = method_switches.chosen(known[base], wanted, changes, known)
+    name, config = method_switches.resolve_settings(known[base], wanted, changes, known)
     return (name if name in known else f"{base}, {name}", config), (base, known[base])
 
 
@@ -147,7 +147,7 @@ def _train(args) -> int:
         (name, config), (base, main) = _settings(args, seed)
         found.append(experiment.run(config, retrain=args.retrain, **how))
         beside.append(main)
-        if not distributed.first():
+        if not distributed.is_first():
             continue
         last = found[-1]
         stored = "  (stored)" if last.stored else ""
@@ -160,7 +160,7 @@ def _train(args) -> int:
             )
         for line in protocols.lines(last.record.scores, last.arrays):
             print(f"  {line}")
-    if not distributed.first():
+    if not distributed.is_first():
         return 0
     layout = found[0].config.data.layout
     for line in protocols.over_trials(layout, [r.record.scores for r in found]):
@@ -212,9 +212,9 @@ def _eval(args) -> int:
         raise ValueError("--out writes the features of one run: say one seed")
     scores, layout = [], ""
     for seed in seeds:
-        settings = experiment.located(_settings(args, seed)[0][1], args.data)
+        settings = experiment.resolve_data(_settings(args, seed)[0][1], args.data)
         found = experiment.dataset(settings.data, args.data, seed=seed)
-        method = experiment.trained(settings, len(found.labels)).to(device)
+        method = experiment.load_trained(settings, len(found.labels)).to(device)
         weights = paths.runs() / settings.hash / experiment.WEIGHTS
         trained = transfer.Trained(settings, method, weights)
         target = transfer.Target(settings.data, found.root, "")
@@ -291,11 +291,11 @@ def _ablate(args) -> int:
         where, args.workers, paths.runs() / ".jobs", **dict(args.options or [])
     ) as pool:
         print(
-            f"{ablation.fill(wanted, pool, device=args.device, pixels=args.pixels, compiled=args.compile, resume=args.resume)} runs trained, {len({c.hash for c in wanted})} wanted"
+            f"{ablation.train_missing(wanted, pool, device=args.device, pixels=args.pixels, compiled=args.compile, resume=args.resume)} runs trained, {len({c.hash for c in wanted})} wanted"
         )
     if args.collect:
         print(
-            f"{ablation.collect(args.method, args.preset, args.seeds)} records in book/records"
+            f"{ablation.copy_to_records(args.method, args.preset, args.seeds)} records in book/records"
         )
     return 0
 
@@ -341,14 +341,16 @@ def _worlds(args) -> int:
         return 0
     runs = worlds.wanted(names, args.preset, args.seeds)
     if args.collect:
-        count = worlds.collect(names, args.preset, args.seeds)
+        count = worlds.copy_to_records(names, args.preset, args.seeds)
         print(f"{count} of {len(runs)} records in book/records")
         return 0
     where = args.executor or ("processes" if args.workers else "here")
     with executors.connect(
         where, args.workers, paths.runs() / ".jobs", **dict(args.options or [])
     ) as pool:
-        count = ablation.fill(runs, pool, device=args.device, pixels=args.pixels)
+        count = ablation.train_missing(
+            runs, pool, device=args.device, pixels=args.pixels
+        )
     print(f"{count} runs trained, {len(runs)} wanted")
     return 0
 
@@ -383,7 +385,7 @@ def _runs(args) -> int:
             numbers = "  ".join(protocols.short(record.scores, record.arrays))
             words = [f"{k}={v}" for k, v in c.options.items()] + [f"T={c.data.frames}"]
             options = " ".join(words + [c.data.source] * ("+" in c.data.source))
-            plain = c if c.data.synthetic else experiment.unlocated(c)
+            plain = c if c.data.synthetic else experiment.unresolved(c)
             what = ablation.names(c.preset, c.seed).get(
                 plain.hash, f"{c.method}, {options}"
             )
@@ -458,9 +460,9 @@ def _search(args) -> int:
     device = train.fabric(args.device).device
     detect = detectors.load(args.detector, args.weights, str(device))
     (name, config), _ = _settings(args, args.seed)
-    config = experiment.located(config, args.data)
+    config = experiment.resolve_data(config, args.data)
     data = experiment.dataset(config.data, args.data, seed=args.seed)
-    method = experiment.ready(
+    method = experiment.train_if_missing(
         config, len(data.labels), device=args.device, data=args.data
     ).to(device)
     gallery = data.gallery("ir2vis" if args.modality == "ir" else "vis2ir")

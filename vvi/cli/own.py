@@ -283,10 +283,10 @@ def _settings_of(method: str, args: argparse.Namespace) -> Any:
     from vvi import experiment
     from vvi.experiment import ablation, method_switches
 
-    rows = ablation.known(method, args.preset)
+    rows = ablation.labelled_rows(method, args.preset)
     main = next(iter(rows.values()))
     changes = method_switches.read(method, dict(args.set or []))
     own = {switch.name for switch in method_switches.switches(method)}
     wanted = {name: changes.pop(name) for name in own & changes.keys()}
-    config = method_switches.chosen(main, wanted, changes, rows)[1]
-    return experiment.located(config, args.data)
+    config = method_switches.resolve_settings(main, wanted, changes, rows)[1]
+    return experiment.resolve_data(config, args.data)

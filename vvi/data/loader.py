@@ -100,7 +100,7 @@ class Frames:
         file, manifest = self.folder / f"{name}.u8", self.folder / f"{name}.json"
         said = json.dumps({"shape": list(shape), "bytes": math.prod(shape)})
         if not _is_whole(file, manifest, said):
-            with atomic.alone(file):
+            with atomic.exclusive_lock(file):
                 if not _is_whole(file, manifest, said):
                     self._write(paths, file, progress)
                     atomic.write(manifest, said.encode())
@@ -118,7 +118,7 @@ class Frames:
 
     def _write(self, paths: list[Path], file: Path, progress: bool) -> None:
         half, each = file.with_suffix(atomic.HALF), CHUNK * 3 * math.prod(self.size)
-        with atomic.explained(half), open(half, "ab") as out:
+        with atomic.os_errors_explained(half), open(half, "ab") as out:
             kept = max(
                 0, out.tell() // each - 1
             )  # chunks; of the last one only this process could say that it is on the disk

@@ -205,7 +205,7 @@ class Checkpoint:
 
 def remove(folder: Path) -> None:
     """The record is complete: nothing to go on from any more."""
-    with atomic.explained(folder):
+    with atomic.os_errors_explained(folder):
         (folder / FILE).unlink(missing_ok=True)
 
 

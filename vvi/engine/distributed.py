@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from vvi.methods.base import Output
 
 
-def joined() -> bool:
+def is_distributed() -> bool:
     """Whether this process has joined others in one run."""
     return dist.is_available() and dist.is_initialized()
 
 
-def first() -> bool:
+def is_first() -> bool:
     """Whether this is the process that writes and prints: the first of a run, or the only one."""
-    return not joined() or dist.get_rank() == 0
+    return not is_distributed() or dist.get_rank() == 0
 
 
-def told(compute: Callable[[], Any]) -> Any:
+def broadcast_from_first(compute: Callable[[], Any]) -> Any:
     """What the first process computes, told to all; without other processes a plain call."""
-    if not joined():
+    if not is_distributed():
         return compute()
-    box = [compute() if first() else None]
+    box = [compute() if is_first() else None]
     dist.broadcast_object_list(box)
     return box[0]
 
@@ -70,9 +70,9 @@ class _Gather(torch.autograd.Function):
         ), None
 
 
-def whole(batch: Batch) -> Batch:
+def global_batch(batch: Batch) -> Batch:
     """The batch that a loss is told: identities and places of all processes; its clips are empty, since no process holds them all."""
-    if not joined():
+    if not is_distributed():
         return batch
     ids, vis, ir = gather(
         torch.stack((batch.ids, batch.rows_vis, batch.rows_ir), 1)
@@ -82,9 +82,9 @@ def whole(batch: Batch) -> Batch:
     )
 
 
-def gathered(out: Output, batch: Batch) -> Output:
+def gather_output(out: Output, batch: Batch) -> Output:
     """The output of forward as a loss is told it: rows of all processes. `batch`: the share that this output was made of."""
-    return cast("Output", _Gathered(out, len(batch.ids))) if joined() else out
+    return cast("Output", _Gathered(out, len(batch.ids))) if is_distributed() else out
 
 
 class _Gathered:
@@ -149,10 +149,10 @@ def _streams(rows: Tensor, name: str, clips: int, streams: int) -> int:
     return streams
 
 
-def average(params: Iterable[nn.Parameter]) -> None:
+def average_gradients(params: Iterable[nn.Parameter]) -> None:
     """Replace gradients by their mean over processes, in one message."""
     grads = [p.grad for p in params if p.grad is not None]
-    if not joined() or not grads:
+    if not is_distributed() or not grads:
         return
     flat = torch.cat([grad.flatten() for grad in grads])
     dist.all_reduce(flat)

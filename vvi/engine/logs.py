@@ -39,7 +39,7 @@ class Log:
 
     def begin(self, history: Mapping[str, Sequence[float]]) -> None:
         """Begin anew, with the steps that were made before."""
-        with atomic.explained(self.folder):
+        with atomic.os_errors_explained(self.folder):
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
         self._logger = self._made()

@@ -22,7 +22,7 @@ from vvi.engine import distributed, optim
 from vvi.engine.progress import Progress
 from vvi.methods.base import Method
 from vvi.runtime import validation
-from vvi.runtime.random import share
+from vvi.runtime.random import rank_and_world_size
 from vvi.types import Batch
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
         if kind == "auto"
         else kind
     )
-    if share()[1] > 1:
+    if rank_and_world_size()[1] > 1:
         if number:
             raise ValueError(
                 f"device {device!r} is for one process: with several, say {kind}, and each takes a GPU of its own"
@@ -121,7 +121,7 @@ def _joined(accelerator: str, precision: str) -> Fabric:
     engine = Fabric(
         accelerator=accelerator,
         devices=here,
-        num_nodes=share()[1] // here,
+        num_nodes=rank_and_world_size()[1] // here,
         strategy=strategy,
         precision=usable(precision, accelerator),
     )
@@ -165,11 +165,11 @@ def fit(
     method.train()
     optimisers = optim.build(method, recipe)
     start, before = checkpoint.restore(method, optimisers) if checkpoint else (0, {})
-    if start != (theirs := distributed.told(lambda: start)):
+    if start != (theirs := distributed.broadcast_from_first(lambda: start)):
         raise ValueError(
-            f"the first process goes on from step {theirs}, process {share()[0]} from {start}: VVI_RUNS must be one folder that all nodes see"
+            f"the first process goes on from step {theirs}, process {rank_and_world_size()[0]} from {start}: VVI_RUNS must be one folder that all nodes see"
         )
-    log = log if distributed.first() else None
+    log = log if distributed.is_first() else None
     if log:
         log.begin(before)
     history = _History(
@@ -188,10 +188,10 @@ def fit(
             )
             terms = iteration(method, batch, optimisers, epoch, rate, engine)
             history.add(batch.step, terms, rate)
-            bar.step(2 * share()[1] * batch.vis.shape[:2].numel())
+            bar.step(2 * rank_and_world_size()[1] * batch.vis.shape[:2].numel())
             if (
                 checkpoint
-                and distributed.first()
+                and distributed.is_first()
                 and checkpoint.due(batch.step + 1, steps)
             ):
                 checkpoint.save(batch.step + 1, method, optimisers, history.flush())
@@ -235,16 +235,16 @@ def iteration(
     active = [
         phase for phase in method.phases if phase.epochs[0] <= epoch < phase.epochs[1]
     ]
-    whole, out, terms = distributed.whole(batch), None, {}
+    whole, out, terms = distributed.global_batch(batch), None, {}
     for i, phase in enumerate(active):
         params = method.parameters_of(phase)
         with engine.autocast():
             if out is None or phase.fresh:
-                out = distributed.gathered(method(batch), batch)
+                out = distributed.gather_output(method(batch), batch)
             losses = method.losses(out, whole, phase)
         shared_later = i + 1 < len(active) and not active[i + 1].fresh
         engine.backward(sum(losses.values()), inputs=params, retain_graph=shared_later)
-        distributed.average(params)
+        distributed.average_gradients(params)
         optimiser = optimisers[phase.optimiser]
         optim.set_rate(optimiser, phase, rate)
         optimiser.step()

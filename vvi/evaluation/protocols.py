@@ -25,6 +25,8 @@ SETTINGS = {  # named as in the tables of the papers
 FIRST = next(iter(SETTINGS))  # what papers put first
 RANKS = (1, 5, 10, 20)
 COLUMNS = (*(f"rank{k}" for k in RANKS), "mAP", "mINP")
+#: Tracklets -> features (N, D).
+Embed = Callable[[Sequence[Tracklet]], np.ndarray]
 
 
 def regdb_trial(seed: int) -> int:

@@ -35,7 +35,7 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
         for end in (HALF, f".old{HALF}")
     )
     *_, last = contents
-    with explained(folder):
+    with os_errors_explained(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, half in halves.items():
@@ -67,7 +67,7 @@ def link(source: str | Path, target: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def explained(place: Path) -> Iterator[None]:
+def os_errors_explained(place: Path) -> Iterator[None]:
     """Any refusal of the system in here as one line: where, why, and that nothing is lost."""
     try:
         yield
@@ -80,7 +80,7 @@ def explained(place: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def alone(target: Path) -> Iterator[None]:
+def exclusive_lock(target: Path) -> Iterator[None]:
     """One process at a time for a file or folder, which need not exist yet; others wait, and are told for whom. The system frees the lock when its holder dies.
 
     Inside, what a killed holder left half-written in the folder, or beside the file, is removed.
@@ -89,7 +89,7 @@ def alone(target: Path) -> Iterator[None]:
 
     target = target.absolute()  # "." has no name to make a lock of
     lock = target.with_name(f".{target.name}.lock")
-    with explained(target):
+    with os_errors_explained(target):
         lock.parent.mkdir(parents=True, exist_ok=True)
         handle = _locked(lock, target)
     try:

@@ -30,7 +30,7 @@ def rng(*parts: int | str) -> np.random.Generator:
     return np.random.default_rng(key(*parts))
 
 
-def share() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
     """Which process of how many that train one run together, counted from 0, as `torchrun` and `fabric run` tell; (0, 1) for one that was started alone."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return 0, 1
@@ -42,7 +42,7 @@ def torch_rng(*parts: int | str) -> torch.Generator:
     import torch
 
     state = np.random.SeedSequence(
-        key(*parts, *filter(None, share()[:1]))
+        key(*parts, *filter(None, rank_and_world_size()[:1]))
     ).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
