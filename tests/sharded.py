@@ -15,7 +15,7 @@ from vvi import methods
 from vvi.config import Recipe
 from vvi.engine import optim, train
 from vvi.methods.base import Method
-from vvi.runtime.random import seed_everything, rank_and_world_size
+from vvi.runtime.random import rank_and_world_size, seed_everything
 from vvi.types import Batch
 
 CASES = {

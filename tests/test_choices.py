@@ -86,26 +86,22 @@ def test_more_changes_that_make_no_sense_are_refused_in_one_line(text, said):
 
 
 def test_a_choice_that_computes_what_a_row_computes_is_that_row():
-    known = {
-        "Table II: " + label: c
-        for label, [c] in ablation.configs("iban", "Table II", "tiny", [0]).items()
-    }
-    wanted = {s.name: s.default for s in method_switches.switches("iban")}
-    spelt = wanted | {"ig": False, "bsta": False, "esb": False}
-    assert method_switches.resolve_settings(START, spelt, {}, known) == (
-        "Table II: Baseline",
-        known["Table II: Baseline"],
+    start = change(START, variant="main")
+    table = ablation.configs("iban", "Table II", "tiny", [0])
+    known = {f"Table II: {label}": runs[0] for label, runs in table.items()}
+    defaults = {s.name: s.default for s in method_switches.switches("iban")}
+    wanted = defaults | {"variant": "main"}
+    plain = wanted | {"ig": False, "bsta": False, "esb": False}
+    baseline = "Table II: Baseline"
+    assert method_switches.resolve_settings(start, plain, {}, known) == (
+        baseline,
+        known[baseline],
     )
-    back = method_switches.resolve_settings(
-        known["Table II: Baseline"], wanted, {}, known
-    )
-    assert back[0] == "Table II: Baseline+IG+ESB+BSTA" and back[1].hash == START.hash
-    assert (
-        method_switches.resolve_settings(
-            START, wanted | {"esb_reduction": "mean"}, {}, known
-        )[1].hash
-        == START.hash
-    ), "the default reads mean: the same computation"
+    name, config = method_switches.resolve_settings(known[baseline], wanted, {}, known)
+    assert name == "Table II: Baseline+IG+ESB+BSTA" and config.hash == start.hash
+    same = wanted | {"esb_reduction": "mean"}
+    _, config = method_switches.resolve_settings(start, same, {}, known)
+    assert config.hash == start.hash, "the default reads mean: the same computation"
 
 
 def test_another_choice_is_spelt_in_the_shortest_way_and_named_by_its_changes():
