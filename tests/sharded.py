@@ -1,4 +1,7 @@
-"""What one process of several does in tests/test_shards.py: `python tests/sharded.py FOLDER`, with the variables that torchrun sets."""
+"""What one process of several does in tests/test_shards.py.
+
+`python tests/sharded.py FOLDER`, with the variables that torchrun sets.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +91,10 @@ def part(whole: Batch, number: int, count: int) -> Batch:
 
 
 def gradients(case: str, number: int, count: int) -> dict[str, torch.Tensor]:
-    """Gradient of every phase of an iteration, and its losses, with batch norm in evaluation mode: "epoch/step/parameter" and "epoch/phase/term"."""
+    """Return the gradient of every phase of an iteration, and its losses.
+
+    With batch norm in evaluation mode: "epoch/step/parameter" and "epoch/phase/term".
+    """
     name, options = CASES[case]
     seed_everything(0)
     method = methods.load(

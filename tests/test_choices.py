@@ -32,7 +32,7 @@ def test_every_field_of_a_config_is_a_switch_that_reads_back_its_default(method)
         )
 
 
-def test_options_come_from_the_types_and_none_is_called_default_where_it_is_the_default():
+def test_options_come_from_the_types_and_a_default_none_is_called_default():
     assert named("iban", "directions").options == ["both", "forward"]
     assert [
         named("iban", "plus_one").word(o) for o in named("iban", "plus_one").options

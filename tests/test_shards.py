@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    """What two processes with half the batch each computed, case -> one dictionary for each process."""
+    """Case -> what each of two processes with half the batch computed."""
     folder = tmp_path_factory.mktemp("pair")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

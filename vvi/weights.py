@@ -21,8 +21,9 @@ def load_released(name: str, source: str | Path | Mapping[str, Any]) -> Method:
     """Load the method of a released checkpoint, `variant="released"`, to evaluate it.
 
     Wrappers and prefixes around its tensors are taken off (`vvi.runtime.tensors`). A
-    file is read without executing anything. The trunk is a ResNet-50. Classes follow the
-    authors' list of identities, which is not stored, so the classifier only counts them.
+    file is read without executing anything. The trunk is a ResNet-50. Classes follow
+    the authors' list of identities, which is not stored, so the classifier only counts
+    them.
 
     Args:
         name: of the method.
@@ -31,8 +32,8 @@ def load_released(name: str, source: str | Path | Mapping[str, Any]) -> Method:
             names, or such a dict of tensors itself.
 
     Raises:
-        CheckpointError: keys are missing, unknown or of another shape, or no code of the
-            method was released.
+        CheckpointError: keys are missing, unknown or of another shape, or no code of
+            the method was released.
     """
     module = methods.module(name)
     if not hasattr(module, "RELEASED_KEYS"):
