@@ -65,8 +65,10 @@ def row_of(config) -> dict:
 def rows(method: str) -> dict[str, dict]:
     """Return every row of a method's tables by its label."""
     table = {}
-    for label, config in ablation.known(method, "tiny").items():
-        hashes = {size: ablation.known(method, size)[label].hash for size in PRESETS}
+    for label, config in ablation.labelled_rows(method, "tiny").items():
+        hashes = {
+            size: ablation.labelled_rows(method, size)[label].hash for size in PRESETS
+        }
         table[label] = {"hash": hashes} | row_of(config)
     return table
 

@@ -1,4 +1,4 @@
-"""What tests of interruption do in processes of their own: four jobs, and faults at any event of them."""
+"""Four jobs in processes of their own, and faults at any event of them."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ REFUSABLE = (
 
 @dataclass
 class Fault:
-    """What befalls a process at its event number `at`, or `after` so many seconds: a kill, or a refusal by the system (`error`, from then on). `size` limits every file, by the
-    system itself."""
+    """What befalls a process."""
 
+    #: Number of the event.
     at: int | None = None
     after: float | None = None
     error: int | None = None
@@ -129,12 +129,12 @@ def record(folder: Path, event) -> None:
         {"train": 1.0},
         arrays=arrays,
     )
-    with atomic.alone(folder / "runs" / made.config.hash):
+    with atomic.exclusive_lock(folder / "runs" / made.config.hash):
         store.save_record(made, folder / "runs", weights=bytes(9999))
 
 
 def work(job, folder: Path, fault: Fault, options: dict) -> None:
-    """What a child does: the job, with `fault` at every event, and a report of how it ended."""
+    """Do a job in a child, with `fault` at every event, and report how it ended."""
     import torch
 
     torch.set_num_threads(1)
@@ -169,7 +169,10 @@ def work(job, folder: Path, fault: Fault, options: dict) -> None:
 
 
 def _watch(event) -> None:
-    """Every touch of the disk becomes two events, before and after it; a file of ours is also half-written for a moment."""
+    """Make two events of every touch of the disk, before and after it.
+
+    A file of ours is also half-written for a moment.
+    """
     from vvi.runtime import atomic
 
     def whole(half: Path, content: bytes) -> None:
@@ -227,7 +230,11 @@ def run(job, folder: Path, fault: Fault | None = None, **options) -> dict | None
 
 
 def content(folder: Path) -> dict[str, str]:
-    """File -> digest of everything a job left, but for what says when, where and in how many seconds, and for the empty-handed lock of a dead process."""
+    """Return file -> digest of everything a job left.
+
+    But for what says when, where and in how many seconds, and for the lock of a dead
+    process.
+    """
     found = {}
     for path in sorted(
         p

@@ -1,4 +1,7 @@
-"""What one process of several does in tests/test_shards.py: `python tests/sharded.py FOLDER`, with the variables that torchrun sets."""
+"""What one process of several does in tests/test_shards.py.
+
+`python tests/sharded.py FOLDER`, with the variables that torchrun sets.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from vvi import methods
 from vvi.config import Recipe
 from vvi.engine import optim, train
 from vvi.methods.base import Method
-from vvi.runtime.random import seed_everything, share
+from vvi.runtime.random import rank_and_world_size, seed_everything
 from vvi.types import Batch
 
 CASES = {
@@ -88,7 +91,10 @@ def part(whole: Batch, number: int, count: int) -> Batch:
 
 
 def gradients(case: str, number: int, count: int) -> dict[str, torch.Tensor]:
-    """Gradient of every phase of an iteration, and its losses, with batch norm in evaluation mode: "epoch/step/parameter" and "epoch/phase/term"."""
+    """Return the gradient of every phase of an iteration, and its losses.
+
+    With batch norm in evaluation mode: "epoch/step/parameter" and "epoch/phase/term".
+    """
     name, options = CASES[case]
     seed_everything(0)
     method = methods.load(
@@ -138,7 +144,7 @@ def gradients(case: str, number: int, count: int) -> dict[str, torch.Tensor]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    number, count = share()
+    number, count = rank_and_world_size()
     for i, case in enumerate(CASES):
         torch.save(
             gradients(case, number, count), Path(sys.argv[1]) / f"{i}-{number}.pt"

@@ -11,7 +11,7 @@ from vvi.runtime import paths
 
 @pytest.fixture
 def here(tmp_path, monkeypatch, tiny_root):
-    """Runs and records in a temporary folder, the tiny set where the config looks for it."""
+    """Runs and records in a temporary folder, the tiny set where a config seeks it."""
     monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(paths, "records", lambda: tmp_path / "records")
@@ -19,54 +19,61 @@ def here(tmp_path, monkeypatch, tiny_root):
     return tmp_path
 
 
+def seeds_of(*args, **kwargs) -> dict[str, list[int]]:
+    """Seeds of each row of a table."""
+    table = ablation.configs(*args, **kwargs)
+    return {label: [c.seed for c in runs] for label, runs in table.items()}
+
+
 def test_a_table_becomes_one_config_per_row_and_seed():
-    assert [
-        c.seed
-        for c in ablation.configs("baseline", "Table 2", "tiny", seeds=(0, 1))[
-            "Baseline"
-        ]
-    ] == [0, 1]
-    curve = ablation.configs("baseline", "Fig. 6", "tiny", seeds=(4, 1))
-    assert list(curve) == [f"n={n}" for n in range(1, 9)]
-    assert [c.seed for c in curve["n=3"]] == [4, 1] and {
-        c.data.frames for c in curve["n=3"]
-    } == {3}
-    assert [
-        c.seed
-        for c in ablation.configs("iban", "Fig. 7", "tiny", seeds=(4, 1))["cr_start=0"]
-    ] == [4]
+    assert seeds_of("baseline", "Table 2", "tiny", (0, 1))["Baseline"] == [0, 1]
+    curve = seeds_of("baseline", "Fig. 6", "tiny", seeds=(4, 1))
+    assert curve == {f"n={n}": [4, 1] for n in range(1, 9)}
+    three = ablation.configs("baseline", "Fig. 6", "tiny")["n=3"]
+    assert {c.data.frames for c in three} == {3}
+    assert seeds_of("iban", "Fig. 7", "tiny", seeds=(4, 1))["cr_start=0"] == [4]
     with pytest.raises(ValueError, match="no table 'Table 9'"):
         ablation.configs("baseline", "Table 9")
 
 
 def test_a_table_of_trials_runs_on_ten_seeds_and_one_of_the_paper_keeps_its_schedule():
-    assert [
-        c.seed for c in ablation.configs("di2l", "RegDB (images)", "standard")["DI2L"]
-    ] == list(range(10))
-    paper, standard = (
-        ablation.configs("di2l", "RegDB (images)", size)["DI2L"][0].recipe
-        for size in ("paper", "standard")
-    )
-    assert (paper.epochs, paper.milestones) == (
-        120,
-        (20, 50),
-    ) and standard.milestones == (120, 170)
+    table = "RegDB (images)"
+    assert seeds_of("di2l", table, "standard")["DI2L"] == list(range(10))
+    paper = ablation.configs("di2l", table, "paper")["DI2L"][0].recipe
+    standard = ablation.configs("di2l", table, "standard")["DI2L"][0].recipe
+    assert (paper.epochs, paper.milestones) == (120, (20, 50))
+    assert standard.milestones == (120, 170)
+
+
+def test_a_row_without_a_stored_result_is_empty_where_nothing_may_be_trained(
+    here, monkeypatch, capsys
+):
+    table = {"Fig. 6": {"n=2": {"frames": 2}, "n=1": {"frames": 1}}}
+    monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", table)
+    monkeypatch.setattr(ablation, "reads_records", lambda size, run: True)
+    with pytest.raises(LookupError, match="no row has a stored result"):
+        ablation.results("baseline", "Fig. 6", "tiny", (0,))
+    experiment.run(preset("tiny", frames=2, steps=4), device="cpu", progress=False)
+    results = ablation.results("baseline", "Fig. 6", "tiny", (0,))
+    assert list(results) == ["n=2"] and results["n=2"][0].stored
+    assert results["n=1"] == []
+    with pytest.raises(KeyError, match="no row 'n=9': choose from n=2, n=1"):
+        results["n=9"]
+    assert "Rows without a stored result: n=1" in capsys.readouterr().out
 
 
 def test_only_what_is_missing_is_trained_and_the_frame_holds_a_row_per_run(here):
     wanted = [preset("tiny", seed=s) for s in (0, 1)]
     experiment.run(wanted[0], device="cpu", progress=False)
     assert ablation.missing([*wanted, *wanted]) == [wanted[1]]
-    assert (
-        ablation.fill(wanted, device="cpu") == 1
-        and ablation.fill(wanted, device="cpu") == 0
-    )
+    assert ablation.train_missing(wanted, device="cpu") == 1
+    assert ablation.train_missing(wanted, device="cpu") == 0
 
 
 def test_an_executor_trains_the_same_numbers(here):
     wanted = [preset("tiny", seed=s, steps=2) for s in (0, 1)]
     with ThreadPoolExecutor(1) as pool:
-        assert ablation.fill(wanted, pool, device="cpu") == 2
+        assert ablation.train_missing(wanted, pool, device="cpu") == 2
     alone = experiment.run(
         wanted[1], retrain=True, device="cpu", progress=False, keep=False
     )
@@ -92,7 +99,7 @@ def test_records_of_later_seeds_keep_the_numbers_and_not_the_pictures(
 ):
     monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Table 2": {"Baseline": {}}})
     monkeypatch.setattr("vvi.methods.baseline.SWEEPS", ())
-    ablation.fill(
+    ablation.train_missing(
         [
             c
             for cs in ablation.configs("baseline", "Table 2", "tiny", (0, 1)).values()
@@ -100,7 +107,7 @@ def test_records_of_later_seeds_keep_the_numbers_and_not_the_pictures(
         ],
         device="cpu",
     )
-    assert ablation.collect("baseline", "tiny", (0, 1)) == 2
+    assert ablation.copy_to_records("baseline", "tiny", (0, 1)) == 2
     first, second = (
         store.load_record(here / "records" / preset("tiny", seed=s).hash)
         for s in (0, 1)
@@ -124,7 +131,7 @@ def test_published_numbers_stand_under_their_row():
 def test_several_protocols_of_a_published_table_are_never_averaged():
     with pytest.raises(
         ValueError,
-        match="several protocols, say which: all-search;single-shot, all-search;multi-shot",
+        match="several protocols, say which: all-search;single-shot, all-search;multi",
     ):
         ablation.published("di2l", "Table 2")
     assert (
@@ -154,7 +161,7 @@ def test_collected_records_are_verified_by_training_again(here, monkeypatch):
     monkeypatch.setattr(
         "vvi.methods.baseline.ABLATIONS", {"Fig. 6": {"n=2": {"frames": 2}}}
     )
-    ablation.fill(
+    ablation.train_missing(
         [
             c
             for cs in ablation.configs("baseline", "Fig. 6", "tiny", (0,)).values()
@@ -162,7 +169,7 @@ def test_collected_records_are_verified_by_training_again(here, monkeypatch):
         ],
         device="cpu",
     )
-    assert ablation.collect("baseline", "tiny", (0,)) == 1
+    assert ablation.copy_to_records("baseline", "tiny", (0,)) == 1
     assert not list((here / "records").rglob("model.safetensors"))
     check = ablation.verify(1, device="cpu")[0]
     assert (
@@ -182,14 +189,14 @@ def test_a_stale_run_never_replaces_a_good_record(here, monkeypatch):
     import json
 
     monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Table 2": {"Baseline": {}}})
-    ablation.fill([preset("tiny")], device="cpu")
-    assert ablation.collect("baseline", "tiny", (0,)) == 1
+    ablation.train_missing([preset("tiny")], device="cpu")
+    assert ablation.copy_to_records("baseline", "tiny", (0,)) == 1
     kept = (here / "records" / preset("tiny").hash / "record.json").read_bytes()
     file = paths.runs() / preset("tiny").hash / "record.json"
     content = json.loads(file.read_text())
     content["versions"]["method"] = 0
     file.write_text(json.dumps(content))
-    assert ablation.collect("baseline", "tiny", (0,)) == 1
+    assert ablation.copy_to_records("baseline", "tiny", (0,)) == 1
     assert (here / "records" / preset("tiny").hash / "record.json").read_bytes() == kept
     assert not ablation.missing([preset("tiny")])
 
@@ -213,8 +220,8 @@ def test_runs_on_real_data_are_found_again_by_what_the_folder_holds(
     )
     wanted = [preset("paper", **small)]
     assert (
-        ablation.fill(wanted, device="cpu") == 1
-        and ablation.fill(wanted, device="cpu") == 0
+        ablation.train_missing(wanted, device="cpu") == 1
+        and ablation.train_missing(wanted, device="cpu") == 0
     )
 
 
@@ -224,7 +231,7 @@ STORED = {f.parent.name for f in paths.records().glob("*/record.json")}
 def rows_of_the_first_seed(method):
     for table in methods.module(method).ABLATIONS:
         for label, (first, *_) in ablation.configs(method, table).items():
-            pictured = not ablation.is_point(method, table, label)
+            pictured = not ablation.is_curve_point(method, table, label)
             if first.seed == ablation.PICTURED and pictured:
                 yield f"{method}, {table}: {label}", first
 

@@ -648,13 +648,13 @@ for name, table, content, *words in (
 
 # configs and methods ----------------------------------------------------------------------------------------------------------------------------------------------------------
 for changes, *words in (
-    ({"steps": 0}, "steps=0 does not fit: it is at least 1"),
-    ({"steps": -5}, "steps=-5 does not fit: it is at least 1"),
-    ({"steps": "many"}, "steps='many' does not fit: it is a whole number or nothing"),
+    ({"steps": 0}, "steps=0 must be at least 1"),
+    ({"steps": -5}, "steps=-5 must be at least 1"),
+    ({"steps": "many"}, "steps='many' must be an integer or nothing"),
     ({"epochs": 0}, "epochs=0", "at least 1"),
     ({"frames": 0}, "frames=0", "at least 1"),
-    ({"frames": 1.5}, "frames=1.5", "a whole number"),
-    ({"frames": True}, "frames=True", "a whole number"),
+    ({"frames": 1.5}, "frames=1.5", "an integer"),
+    ({"frames": True}, "frames=True", "an integer"),
     ({"height": -5}, "height=-5", "at least 1"),
     ({"pad": -1}, "pad=-1", "at least 0"),
     ({"flip": 7}, "flip=7", "at least 0 and at most 1"),
@@ -666,8 +666,8 @@ for changes, *words in (
     ({"tracklets": 0}, "tracklets=0", "at least 1"),
     ({"warmup": -1}, "warmup=-1", "at least 0"),
     ({"gamma": "x"}, "gamma='x'", "a finite number"),
-    ({"milestones": 5}, "milestones=5", "a list of whole numbers"),
-    ({"milestones": ["a"]}, "milestones=('a',)", "a list of whole numbers"),
+    ({"milestones": 5}, "milestones=5", "a list of integers"),
+    ({"milestones": ["a"]}, "milestones=('a',)", "a list of integers"),
     ({"optimiser": "lbfgs"}, "optimiser='lbfgs'", "one of 'sgd', 'adamw'"),
     ({"augment_per": "video"}, "augment_per='video'", "one of 'frame', 'clip'"),
     ({"seed": -1}, "seed=-1", "at least 0"),
@@ -694,7 +694,7 @@ for content, *words in (
     ("null", "RunConfig needs fields by name, not None"),
     ('{"data": 3}', "DataConfig needs fields by name, not 3"),
     ('{"recipe": {"colour": 1}}', "Recipe has no field colour"),
-    ('{"seed": "x"}', "seed='x'", "a whole number"),
+    ('{"seed": "x"}', "seed='x'", "an integer"),
     ('{"options": 3}', "options=3", "values by name"),
     ('{"method": 3}', "method=3", "a word"),
     ('{"preset": "mine"}', "preset='mine'", "one of 'tiny', 'half', 'standard'"),
@@ -1637,7 +1637,7 @@ for name, content, *words in (
             "model.safetensors",
             save({"a": torch.zeros(2)}) if content is None else content,
         )
-        return lambda: experiment.trained(settings, 4)
+        return lambda: experiment.load_trained(settings, 4)
 
 
 for name, content in (
@@ -1754,17 +1754,17 @@ for name, arguments, *words in (
     (
         "a comma in a number",
         ["train", "baseline", "--preset", "tiny", "--set", "margin=0,3"],
-        "margin='0,3' does not fit: it is a finite number, such as 0.001",
+        "margin='0,3' must be a finite number, such as 0.001",
     ),
     (
         "a list of words",
         ["train", "baseline", "--preset", "tiny", "--set", "milestones=a,b"],
-        "milestones='a,b' does not fit: it is a list of whole numbers",
+        "milestones='a,b' must be a list of integers",
     ),
     (
         "neither true nor false",
         ["train", "baseline", "--preset", "tiny", "--set", "nesterov=maybe"],
-        "nesterov='maybe' does not fit: it is true or false",
+        "nesterov='maybe' must be true or false",
     ),
     (
         "a trunk that is none",
@@ -1811,12 +1811,12 @@ for name, arguments, *words in (
     (
         "a word for a number",
         ["train", "baseline", "--preset", "tiny", "--set", "margin=wide"],
-        "margin='wide' does not fit",
+        "margin='wide' must be",
     ),
     (
         "no steps",
         ["train", "baseline", "--preset", "tiny", "--set", "steps=0"],
-        "steps=0 does not fit",
+        "steps=0 must be at least 1",
     ),
     (
         "no GPU, found before data are drawn",
@@ -1968,7 +1968,7 @@ for name, arguments, *words in (
     (
         "stride below 0",
         ["train", "baseline", "--preset", "tiny", "--set", "stride=-1"],
-        "stride=-1 does not fit: it is at least 0",
+        "stride=-1 must be at least 0",
     ),
     (
         "unknown world",
@@ -2003,7 +2003,7 @@ for name, arguments, *words in (
     (
         "an unknown precision",
         ["train", "baseline", "--preset", "tiny", "--set", "precision=16-mixed"],
-        "precision='16-mixed' does not fit",
+        "precision='16-mixed' must be",
     ),
     (
         "options without slurm",

@@ -32,7 +32,7 @@ def test_every_field_of_a_config_is_a_switch_that_reads_back_its_default(method)
         )
 
 
-def test_options_come_from_the_types_and_none_is_called_default_where_it_is_the_default():
+def test_options_come_from_the_types_and_a_default_none_is_called_default():
     assert named("iban", "directions").options == ["both", "forward"]
     assert [
         named("iban", "plus_one").word(o) for o in named("iban", "plus_one").options
@@ -43,7 +43,7 @@ def test_options_come_from_the_types_and_none_is_called_default_where_it_is_the_
 
 @pytest.mark.parametrize("text", ["abc", "nan", "inf", "1e999", "3; 4", ""])
 def test_what_is_no_number_is_refused_by_the_name_of_its_switch(text):
-    with pytest.raises(ValueError, match="^margin: .* is no number$"):
+    with pytest.raises(ValueError, match="^margin: .* must be a number$"):
         named("iban", "margin").read(text)
 
 
@@ -53,7 +53,7 @@ def test_numbers_keep_their_kind_and_an_empty_field_is_none_where_that_is_allowe
         60.5,
     ] and type(named("iban", "cr_start").read("60")) is int
     assert named("iban", "lambda_tri").read(" ") is None
-    with pytest.raises(ValueError, match="parts: '2.5' is no whole number"):
+    with pytest.raises(ValueError, match="parts: '2.5' must be an integer"):
         named("di2l", "parts").read("2.5")
 
 
@@ -74,8 +74,8 @@ def test_more_changes_are_read_as_python_writes_them():
         ("**{'steps': 3}", "cannot read"),
         ("ig=False", "no setting 'ig': there are"),
         ("source='real'", "no setting 'source'"),
-        ("steps='ten'", "steps='ten' does not fit: it is a whole number from 1"),
-        ("steps=0", "steps=0 does not fit"),
+        ("steps='ten'", "steps='ten' must be an integer >= 1"),
+        ("steps=0", "steps=0 must be an integer >= 1"),
         ("augment_per='day'", "one of 'frame', 'clip'"),
     ],
 )
@@ -86,37 +86,37 @@ def test_more_changes_that_make_no_sense_are_refused_in_one_line(text, said):
 
 
 def test_a_choice_that_computes_what_a_row_computes_is_that_row():
-    known = {
-        "Table II: " + label: c
-        for label, [c] in ablation.configs("iban", "Table II", "tiny", [0]).items()
-    }
-    wanted = {s.name: s.default for s in method_switches.switches("iban")}
-    spelt = wanted | {"ig": False, "bsta": False, "esb": False}
-    assert method_switches.chosen(START, spelt, {}, known) == (
-        "Table II: Baseline",
-        known["Table II: Baseline"],
+    start = change(START, variant="main")
+    table = ablation.configs("iban", "Table II", "tiny", [0])
+    known = {f"Table II: {label}": runs[0] for label, runs in table.items()}
+    defaults = {s.name: s.default for s in method_switches.switches("iban")}
+    wanted = defaults | {"variant": "main"}
+    plain = wanted | {"ig": False, "bsta": False, "esb": False}
+    baseline = "Table II: Baseline"
+    assert method_switches.resolve_settings(start, plain, {}, known) == (
+        baseline,
+        known[baseline],
     )
-    back = method_switches.chosen(known["Table II: Baseline"], wanted, {}, known)
-    assert back[0] == "Table II: Baseline+IG+ESB+BSTA" and back[1].hash == START.hash
-    assert (
-        method_switches.chosen(START, wanted | {"esb_reduction": "mean"}, {}, known)[
-            1
-        ].hash
-        == START.hash
-    ), "the default reads mean: the same computation"
+    name, config = method_switches.resolve_settings(known[baseline], wanted, {}, known)
+    assert name == "Table II: Baseline+IG+ESB+BSTA" and config.hash == start.hash
+    same = wanted | {"esb_reduction": "mean"}
+    _, config = method_switches.resolve_settings(start, same, {}, known)
+    assert config.hash == start.hash, "the default reads mean: the same computation"
 
 
 def test_another_choice_is_spelt_in_the_shortest_way_and_named_by_its_changes():
     known = {"paper": START}
     wanted = {s.name: s.default for s in method_switches.switches("iban")}
-    name, config = method_switches.chosen(
+    name, config = method_switches.resolve_settings(
         START, wanted | {"cr": False, "margin": 0.5}, {"steps": 7}, known
     )
     assert name == "cr=False, margin=0.5, steps=7"
     assert config.hash == change(START, cr=False, margin=0.5, steps=7).hash
     off = change(START, cr=False)
     assert (
-        method_switches.chosen(off, wanted | {"margin": 0.5}, {}, known)[1].hash
+        method_switches.resolve_settings(off, wanted | {"margin": 0.5}, {}, known)[
+            1
+        ].hash
         == change(START, margin=0.5).hash
     ), "cr is switched back and leaves no trace"
 
@@ -127,7 +127,9 @@ def test_a_setting_that_the_method_refuses_is_refused_in_words():
 
 
 def test_settings_are_listed_as_they_take_effect():
-    found = method_switches.flat(change(START, esb=False, variant="released"))
+    found = method_switches.effective_settings(
+        change(START, esb=False, variant="released")
+    )
     assert (found["esb"], found["esb_reduction"], found["frames"], found["method"]) == (
         "off",
         "sum",

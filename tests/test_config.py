@@ -136,7 +136,7 @@ def test_a_stride_changes_the_hash_and_none_leaves_it_as_it_was():
     again = from_json(change(base, stride=2).to_json())
     assert again.data.stride == 2 and again == change(base, stride=2)
     for wrong in (-1, 1.5, True, None):
-        with pytest.raises(ValueError, match="stride=.* does not fit"):
+        with pytest.raises(ValueError, match="stride=.* must be"):
             change(base, stride=wrong)
 
 

@@ -34,7 +34,7 @@ def test_one_at_a_time_and_the_second_is_told_for_whom_it_waits(tmp_path):
     order, inside, waited = [], threading.Event(), threading.Event()
 
     def first():
-        with atomic.alone(tmp_path / "x"):
+        with atomic.exclusive_lock(tmp_path / "x"):
             inside.set()
             waited.wait(10)
             order.append("first")
@@ -48,7 +48,7 @@ def test_one_at_a_time_and_the_second_is_told_for_whom_it_waits(tmp_path):
             UserWarning,
             match=r"process \d+ on .* works on .*: waiting until it is done",
         ) as told,
-        atomic.alone(tmp_path / "x"),
+        atomic.exclusive_lock(tmp_path / "x"),
     ):
         order.append("second")
     thread.join()
@@ -66,7 +66,7 @@ def test_halves_of_a_killed_holder_are_removed_and_nothing_else(tmp_path):
     for path in kept + halves:
         path.write_text("x")
     for target in (tmp_path / "folder", tmp_path / "cache.u8"):
-        with atomic.alone(target):
+        with atomic.exclusive_lock(target):
             pass
     assert all(path.exists() for path in kept) and not any(
         path.exists() for path in halves
@@ -97,5 +97,8 @@ def test_a_refusal_between_two_renames_puts_back_what_was_there(
 
 def test_a_folder_in_which_another_target_is_being_made_is_no_half_file(tmp_path):
     (tmp_path / ".night.v2.part").mkdir()
-    with atomic.alone(tmp_path / "night.v2"), atomic.alone(tmp_path / "night"):
+    with (
+        atomic.exclusive_lock(tmp_path / "night.v2"),
+        atomic.exclusive_lock(tmp_path / "night"),
+    ):
         assert (tmp_path / ".night.v2.part").is_dir()

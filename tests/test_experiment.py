@@ -12,6 +12,7 @@ from vvi.data import synthetic
 from vvi.engine import checkpoint
 from vvi.evaluation import evaluate, protocols
 from vvi.evaluation.rerank import rerank
+from vvi.evaluation.truth import Truth
 from vvi.experiment import store
 from vvi.metrics import from_similarity, retrieval_metrics
 from vvi.types import DataError
@@ -69,7 +70,7 @@ def test_metrics_of_a_record_are_those_of_its_embeddings(tiny, tiny_root):
     result = tiny()
     settings = result.config
     found = experiment.dataset(settings.data, tiny_root)
-    method = experiment.trained(settings, len(found.labels))
+    method = experiment.load_trained(settings, len(found.labels))
     sides = evaluate.evaluate(
         method,
         found,
@@ -138,7 +139,7 @@ def test_a_run_that_goes_on_elsewhere_is_refused_or_says_so_in_its_record(
 
 def test_weights_that_are_not_here_are_named(runs):
     with pytest.raises(FileNotFoundError, match="retrain=True"):
-        experiment.trained(preset("tiny"), 8)
+        experiment.load_trained(preset("tiny"), 8)
 
 
 def test_weights_that_are_not_here_are_trained_once(tiny, tiny_root, runs):
@@ -146,11 +147,11 @@ def test_weights_that_are_not_here_are_trained_once(tiny, tiny_root, runs):
         preset("tiny"),
         len(experiment.dataset(preset("tiny").data, tiny_root).labels),
     )
-    first = experiment.ready(
+    first = experiment.train_if_missing(
         settings, ids, data=tiny_root, device="cpu", progress=False
     ).state_dict()
     written = (runs / settings.hash / experiment.WEIGHTS).stat().st_mtime_ns
-    again = experiment.ready(settings, ids).state_dict()
+    again = experiment.train_if_missing(settings, ids).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert (runs / settings.hash / experiment.WEIGHTS).stat().st_mtime_ns == written
 
@@ -165,7 +166,7 @@ def test_shuffled_frames_leave_the_baseline_where_it_was(tiny, tiny_root):
     result = tiny()
     found = experiment.dataset(result.config.data, tiny_root)
     method, reader = (
-        experiment.trained(result.config, len(found.labels)),
+        experiment.load_trained(result.config, len(found.labels)),
         experiment.frames(result.config.data, found, progress=False),
     )
     plain, shuffled = (
@@ -243,10 +244,10 @@ def test_the_embedded_set_is_itself_only_while_nobody_changed_it(
     copy = tmp_path / "mine"
     shutil.copytree(tiny_root, copy)
     settings = preset("tiny", steps=1)
-    assert experiment.located(settings, copy) == settings
+    assert experiment.resolve_data(settings, copy) == settings
     path = next(copy.rglob("*.jpg"))
     path.write_bytes(path.read_bytes()[:-1])
-    changed = experiment.located(settings, copy)
+    changed = experiment.resolve_data(settings, copy)
     assert changed.data.source.startswith("real:") and not changed.data.synthetic
 
 
@@ -291,7 +292,8 @@ def test_what_was_left_out_is_said_once_and_kept_in_the_record(odd, runs):
     said = [str(w.message) for w in caught if "HITSZ-VCM" in str(w.message)]
     assert len(said) == 1 and f"`vvi check {odd}` lists each" in said[0]
     parts = [
-        "1 ranges with frames that belong elsewhere, kept (track_train_info.txt line 1)",
+        "1 ranges with frames that belong elsewhere, kept "
+        "(track_train_info.txt line 1)",
         "1 training identities of one modality left out (0005 without infrared)",
         "1 lists with tabs, extra blanks or decimal numbers read all the same",
         "1 names of a frame that is listed twice, kept",
@@ -363,8 +365,8 @@ def test_the_layout_of_a_folder_is_taken_by_itself(layout, runs, tmp_path):
 
 
 def test_validation_people_of_a_real_set_belong_to_the_same_digest(real):
-    test = experiment.located(preset("tiny"), real)
-    val = experiment.located(preset("tiny", split="val"), real)
+    test = experiment.resolve_data(preset("tiny"), real)
+    val = experiment.resolve_data(preset("tiny", split="val"), real)
     assert test.data.source == val.data.source and test.hash != val.hash
     found = experiment.dataset(val.data, real)
     searched = {t.identity for t in found.query("ir2vis")}
@@ -446,7 +448,7 @@ def test_other_readings_of_a_trained_method_are_measured_and_undone(
     result = tiny(config)
     found = experiment.dataset(config.data, tiny_root)
     method, reader = (
-        experiment.trained(config, len(found.labels)),
+        experiment.load_trained(config, len(found.labels)),
         experiment.frames(config.data, found, progress=False),
     )
     plain = evaluate.evaluate(method, found, reader, 3)["ir2vis"].metrics()
@@ -461,7 +463,10 @@ def test_other_readings_of_a_trained_method_are_measured_and_undone(
 
 
 def test_golden_values_of_a_tiny_run(tiny):
-    """Catches a change of what the generator, the loop or the baseline computes that forgot to raise its VERSION (and then these numbers are written anew)."""
+    """Catch a change of what generator, loop or baseline compute without a new VERSION.
+
+    With a new VERSION these numbers are written anew.
+    """
     history = tiny().history
     assert {k: v[0] for k, v in history.items() if k != "lr"} == pytest.approx(
         GOLDEN_FIRST, abs=2e-3
@@ -471,3 +476,47 @@ def test_golden_values_of_a_tiny_run(tiny):
 
 GOLDEN_FIRST = {"encoder/id": 2.0802, "encoder/triplet": 1.8430}
 GOLDEN_LAST_ID = 2.0775
+
+
+def test_data_are_opened_with_what_is_known_of_them(tiny_root, real):
+    drawn = experiment.open_data(preset("tiny").data, tiny_root, progress=False)
+    assert len(drawn.dataset.labels) == 8 and drawn.frames.size == (32, 16)
+    tracklet, frames = drawn.dataset.query("ir2vis")[0], np.array([0, 2, 5])
+    masks = drawn.truth.masks(tracklet, frames)
+    np.testing.assert_array_equal(
+        masks, synthetic.read_masks(tiny_root, tracklet)[[0, 2, 5]]
+    )
+    faults = synthetic.read_faults(tiny_root, tracklet)[[0, 2, 5]]
+    assert drawn.truth.noisy(tracklet, frames).tolist() == (faults != "none").tolist()
+    settings = experiment.resolve_data(preset("tiny"), real)
+    assert experiment.open_data(settings.data, real, progress=False).truth is None
+
+
+def test_look_alikes_are_two_people_of_one_group(tiny_root):
+    truth = Truth(tiny_root)
+    groups = truth.look_alike_groups()
+    alike = [i for i in groups if groups[i] >= 0 and groups[i] == max(groups.values())]
+    alone = [i for i in groups if groups[i] < 0]
+    assert truth.has_look_alikes(alike) and len(alike) > 1
+    assert not truth.has_look_alikes(alike[:1] + alone)
+
+
+def test_an_execution_reads_what_people_type_and_names_what_it_does_not_know():
+    execution = experiment.Execution(retrain="no", device="GPU", data="none")
+    assert (execution.retrain, execution.device, execution.data) == (
+        False,
+        "cuda",
+        None,
+    )
+    with pytest.raises(TypeError, match="colour"):
+        experiment.run(preset("tiny"), colour="red")
+    with pytest.raises(ValueError, match="no device 'brain'"):
+        experiment.run(preset("tiny"), device="brain")
+
+
+def test_a_run_takes_an_execution_in_place_of_its_fields(tiny_root, runs):
+    execution = experiment.Execution(device="cpu", data=tiny_root, progress=False)
+    first = experiment.run(preset("tiny", steps=1), execution)
+    again = experiment.run(preset("tiny", steps=1), execution, retrain=True)
+    assert not first.stored and not again.stored
+    assert first.history == again.history

@@ -1,7 +1,9 @@
-"""`kill -9`, full disks, folders that cannot be written, two processes at once: the same command ends with the same bytes.
+"""`kill -9`, full disks, refused folders, two processes at once: the same bytes.
 
-A kill comes at an event (before and after every rename, sync and removal, in the middle of a file, after a step) or at a random moment. `make reliability` runs this file with
-those of bad input and of lost workers, and keeps the figures in `book/records/reliability.json`.
+A kill comes at an event (before and after every rename, sync and removal, in the middle
+of a file, after a step) or at a random moment. `make reliability` runs this file with
+those of bad input and of lost workers, and keeps the figures in
+`book/records/reliability.json`.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ JOBS = {  # job, its options, and by how many events a process outlives the one 
 
 @pytest.fixture(scope="module")
 def whole(tiny_root, tmp_path_factory):
-    """Job -> what it leaves when nothing happens, its number of events and its seconds."""
+    """Job -> what it leaves when nothing happens, number of events and seconds."""
     found = {}
 
     def of(name: str):
@@ -196,7 +198,7 @@ def test_a_file_in_place_of_the_folder_is_named_before_anything_is_computed(
     )
 
 
-def test_training_again_goes_on_from_its_own_checkpoint_and_not_from_one_that_became_a_record(
+def test_training_again_goes_on_from_its_own_checkpoint_not_from_a_recorded_one(
     whole, tiny_root, tmp_path
 ):
     again = dict(data=tiny_root, retrain=True, **SADSTRM)

@@ -186,7 +186,7 @@ def test_a_value_may_be_spelt_as_in_python_and_a_named_default_makes_no_run_of_i
 def test_a_method_alone_is_its_main_row_and_settings_that_make_a_row_of_a_table_are_that_row(
     method,
 ):
-    known = ablation.known(method, "tiny")
+    known = ablation.labelled_rows(method, "tiny")
     args = main_module._parser().parse_args(["train", method, "--preset", "tiny"])
     (name, config), (base, main) = main_module._settings(args, 0)
     assert name == base and config == main == known[base]
@@ -269,7 +269,7 @@ def test_a_whole_number_in_python_is_the_same_run_as_the_float(tiny_root):
         preset("tiny", "sadstrm", lr=lr, lambda_1=weight, lambda_2=3 * lr)
         for lr, weight in ((1, 9), (1.0, 9.0))
     )
-    assert experiment.located(one).hash == experiment.located(other).hash
+    assert experiment.resolve_data(one).hash == experiment.resolve_data(other).hash
     assert settings("lambda_1=9.0", method="sadstrm") == settings(
         "lambda_1=9", method="sadstrm"
     )

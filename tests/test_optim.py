@@ -25,7 +25,7 @@ def test_the_rate_of_each_epoch_is_that_of_the_card():
     } == expected
 
 
-def test_milestones_are_met_at_their_share_of_the_run_and_events_stay_between_the_same_drops():
+def test_milestones_are_met_at_their_share_and_events_stay_between_their_drops():
     recipe = Recipe(drops=(0.6, 0.85), warmup_steps=50)
     at = {s: optim.rate(recipe, s, 1000) for s in (0, 49, 50, 599, 600, 849, 850)}
     assert at == {
@@ -50,7 +50,7 @@ def test_milestones_are_met_at_their_share_of_the_run_and_events_stay_between_th
 def test_drops_that_do_not_fit_the_milestones_are_refused(drops):
     with pytest.raises(
         ValueError,
-        match="one share of the run, ascending between 0 and 1, for each of the milestones",
+        match="one share of the run, ascending between 0 and 1, for each of the mil",
     ):
         Recipe(drops=drops)
 
@@ -83,7 +83,7 @@ def test_the_slow_parts_learn_at_a_tenth():
     ] == pytest.approx([0.1, 0.1])
 
 
-def test_phases_of_one_name_share_an_optimiser_over_all_their_parts_and_another_may_have_its_own_constant_rate():
+def test_phases_of_one_name_share_an_optimiser_and_another_has_its_own_rate():
     method = methods.load("baseline", num_ids=5, backbone="micro")
     early, late, head = (
         Phase("early", ("trunk",), (0, 60)),
@@ -114,7 +114,7 @@ def test_phases_of_one_optimiser_with_two_rates_are_refused():
         optim.build(method, Recipe())
 
 
-def test_one_kernel_moves_all_weights_but_in_float32_on_a_cpu_whose_results_are_stored():
+def test_one_kernel_moves_all_weights_but_in_float32_on_a_cpu():
     for recipe, expected in (
         (Recipe(), None),
         (Recipe(precision="bf16-mixed"), True),

@@ -15,7 +15,7 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-# -- bootstrap ---------------------------------------------------------------------------------------------------------------------------------------------------
+# -- bootstrap
 
 
 def test_the_interval_holds_the_mean_and_has_the_textbook_width():
@@ -66,7 +66,7 @@ def test_pairing_narrows_the_interval_of_a_difference():
         probes.paired_bootstrap(before, after[:-1])
 
 
-# -- maps --------------------------------------------------------------------------------------------------------------------------------------------------------
+# -- maps
 
 
 def test_a_map_on_the_person_scores_one_and_a_blind_map_scores_the_area():
@@ -106,7 +106,7 @@ def test_maps_below_zero_or_of_other_clips_are_refused():
         probes.body_share(np.ones((3, 2, 4, 4)), masks)
 
 
-# -- modality gap ------------------------------------------------------------------------------------------------------------------------------------------------
+# -- modality gap
 
 
 def clips(gap, people=30, each=4, width=16, seed=0):
@@ -177,7 +177,7 @@ def test_a_gap_needs_people_seen_in_both_modalities():
         probes.modality_gap(vis, ir, ids, ids + 100)
 
 
-# -- frame weights -----------------------------------------------------------------------------------------------------------------------------------------------
+# -- frame weights
 
 
 @settings(max_examples=30, deadline=None)
@@ -217,11 +217,14 @@ def test_an_auc_needs_both_kinds_of_frames():
         probes.noisy_auc(np.full((2, 3), np.nan), np.zeros((2, 3), bool))
 
 
-# -- look-alikes -------------------------------------------------------------------------------------------------------------------------------------------------
+# -- look-alikes
 
 
 def crowd(own, group, people=20, each=3, seed=0):
-    """Features = own * what only this person has + group * what the pair (0, 1), (2, 3), ... shares; query in camera 1 and 2, gallery in 1 to 3."""
+    """Features: own * what only a person has + group * what a pair shares.
+
+    Pairs are (0, 1), (2, 3), ... Queries are in cameras 1 and 2, the gallery in 1 to 3.
+    """
     draw = rng(seed)
     ids = np.repeat(np.arange(people), each)
     alone, shared = draw.normal(size=(people, 32)), draw.normal(size=(people, 32))
@@ -289,7 +292,7 @@ def test_a_crowd_without_look_alikes_is_refused():
         probes.look_alike_rank1(*labels, dict.fromkeys(groups, -1))
 
 
-# -- altered clips -----------------------------------------------------------------------------------------------------------------------------------------------
+# -- altered clips
 
 
 def hits(similarity):
@@ -349,9 +352,9 @@ def test_a_blur_spreads_each_pixel_and_leaves_flat_frames_and_the_input():
 
 def test_a_view_change_takes_away_right_clips_of_one_kind_and_nobody_else():
     ids, views = np.array([1, 1, 2, 2]), np.array([0.0, 170, 10, -170])
-    similarity = np.array(
-        [[0.9, 0.1, 0.5, 0.2], [0.3, 0.2, 0.4, 0.6]]
-    )  # person 1 seen from 0: right from its own view only; person 2 from 175: wrong, then right
+    similarity = np.array([[0.9, 0.1, 0.5, 0.2], [0.3, 0.2, 0.4, 0.6]])
+    # person 1 seen from 0: right from its own view only
+    # person 2 seen from 175: wrong, then right
     near, change = probes.view_change(
         similarity, np.array([1, 2]), ids, np.array([0.0, 175]), views
     )
@@ -362,7 +365,7 @@ def test_a_view_change_takes_away_right_clips_of_one_kind_and_nobody_else():
         and near.reference == pytest.approx(1 / 3)
     )
     similarity[1, 3] = (
-        0.1  # the clip from behind no longer beats the stranger, the other one (0.4) does
+        0.1  # the clip from behind no longer beats the stranger, the other (0.4) does
     )
     near, change = probes.view_change(
         similarity, np.array([1, 2]), ids, np.array([0.0, 175]), views

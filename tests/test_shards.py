@@ -14,14 +14,14 @@ from vvi.data import open_dataset
 from vvi.data.loader import Frames, TrainLoader
 from vvi.engine import distributed
 from vvi.experiment import store
-from vvi.runtime.random import share, torch_rng
+from vvi.runtime.random import rank_and_world_size, torch_rng
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    """What two processes with half the batch each computed, case -> one dictionary for each process."""
+    """Case -> what each of two processes with half the batch computed."""
     folder = tmp_path_factory.mktemp("pair")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -108,18 +108,18 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(loader):
 
 def test_further_processes_draw_for_their_own_clips(monkeypatch):
     alone = torch.rand(3, generator=torch_rng(1, "x"))
-    assert share() == (0, 1)
+    assert rank_and_world_size() == (0, 1)
     for name, value in {
         "TORCHELASTIC_RUN_ID": "test",
         "WORLD_SIZE": "2",
         "RANK": "0",
     }.items():
         monkeypatch.setenv(name, value)
-    assert share() == (0, 2) and torch.equal(
+    assert rank_and_world_size() == (0, 2) and torch.equal(
         torch.rand(3, generator=torch_rng(1, "x")), alone
     )
     monkeypatch.setenv("RANK", "1")
-    assert share() == (1, 2) and not torch.equal(
+    assert rank_and_world_size() == (1, 2) and not torch.equal(
         torch.rand(3, generator=torch_rng(1, "x")), alone
     )
 
@@ -144,10 +144,10 @@ def test_rows_are_of_pairs_or_of_clips_of_every_stream_and_anything_else_is_name
 def test_alone_nothing_is_gathered_or_told():
     out, batch = object(), sharded.batch()
     assert (
-        distributed.gathered(out, batch) is out
-        and distributed.whole(batch) is batch
-        and distributed.told(lambda: 5) == 5
-        and distributed.first()
+        distributed.gather_output(out, batch) is out
+        and distributed.global_batch(batch) is batch
+        and distributed.broadcast_from_first(lambda: 5) == 5
+        and distributed.is_first()
     )
 
 

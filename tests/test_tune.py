@@ -18,7 +18,7 @@ def runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("method", methods.names())
-def test_every_method_gets_the_same_number_of_different_trials_and_none_looks_at_a_test_person(
+def test_every_method_gets_as_many_different_trials_and_none_sees_a_test_person(
     method,
 ):
     drawn = tune.trials(method, 8)
@@ -36,7 +36,7 @@ def test_every_method_gets_the_same_number_of_different_trials_and_none_looks_at
 def test_a_space_is_declared_in_the_tables_of_a_method_with_the_usual_value_in_it(
     method,
 ):
-    main = ablation.known(method)[": ".join(methods.module(method).MAIN)]
+    main = ablation.labelled_rows(method)[": ".join(methods.module(method).MAIN)]
     settings = methods.config(method, **main.options)
     assert (
         methods.module(method).TUNED.keys() >= {"margin", "lambda_tri"}
@@ -139,12 +139,12 @@ def test_validation_people_are_nobody_of_the_set_and_are_filmed_by_the_same_came
     )
 
 
-def test_a_run_on_validation_people_keeps_scores_alone_and_shares_the_training_of_its_twin(
+def test_a_run_on_validation_people_keeps_scores_and_shares_its_twins_training(
     runs,
 ):
     test, val = (
         tune.main_row("baseline", "tiny"),
-        ablation.known("baseline", "tiny")["Table 2: Baseline"],
+        ablation.labelled_rows("baseline", "tiny")["Table 2: Baseline"],
     )
     first = experiment.run(test, progress=False)
     assert (

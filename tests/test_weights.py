@@ -1,4 +1,7 @@
-"""Released checkpoints of random values: every key accounted for, the same embedding as the released formula, nothing executed."""
+"""Released checkpoints of random values.
+
+Every key accounted for, the same embedding as the released formula, nothing executed.
+"""
 
 import pickle
 
@@ -14,7 +17,7 @@ from vvi.methods import mitml
 
 
 def resnet(prefix, generator, dead=()):
-    """The state dict of a whole ResNet-50 under a prefix; parts that are never read take no memory."""
+    """State dict of a whole ResNet-50 under a prefix; unread parts take no memory."""
     with torch.device("meta"):
         shapes = {
             k: v.shape
@@ -130,7 +133,10 @@ def test_of_the_released_keys_422_and_the_classifier_are_kept(mitml_checkpoint):
 
 
 def released_embedding(net, clip, modality):
-    """Section 10 of the card, `released`, frame by frame, on modules of torchvision and nn.LSTM that know nothing of ours."""
+    """Section 10 of the card, `released`, frame by frame.
+
+    On modules of torchvision and nn.LSTM that know nothing of ours.
+    """
     trunk = torchvision.models.resnet50(weights=None)
     stem = "visible_module.visible." if modality == "vis" else "thermal_module.thermal."
     own = {
@@ -262,7 +268,7 @@ def test_the_centre_tap_classifier_is_the_released_stack_of_convolutions(
         (lambda net: net.pop("classifier.weight"), "missing: neck.classifier.weight"),
         (
             lambda net: net.pop("temporal_feat_learning.c.bias"),
-            r"memory.fc.bias: places \[0, 1, 3, 4, 5\]",
+            r"memory.fc.bias: rows \[0, 1, 3, 4, 5\]",
         ),
         (lambda net: net.update(extra=torch.zeros(1)), "unknown keys: extra"),
         (
@@ -337,14 +343,14 @@ def test_convolutions_that_are_one_linear_map_become_one():
         assert torch.equal(weights._linear(released), weight)
 
 
-def test_a_kernel_that_is_no_linear_map_and_places_of_two_shapes_are_refused():
+def test_a_kernel_that_is_no_linear_map_and_rows_of_two_shapes_are_refused():
     with pytest.raises(
         weights.CheckpointError, match=r"\(4, 3, 3, 3\) is no linear map"
     ):
         weights._linear(torch.zeros(4, 3, 3, 3))
     keys = (("a.", "fc.", 0), ("b.", "fc.", 1))
     with pytest.raises(
-        weights.CheckpointError, match="fc.weight: places of different shapes"
+        weights.CheckpointError, match="fc.weight: rows of different shapes"
     ):
         weights.rename(
             {"a.weight": torch.zeros(2, 2), "b.weight": torch.zeros(3, 2)}, keys, ()

@@ -128,7 +128,7 @@ def test_a_row_of_another_method_brings_that_methods_switches(bench):
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("margin", "abc", "margin: &#x27;abc&#x27; is no number"),
+        ("margin", "abc", "margin: &#x27;abc&#x27; must be a number"),
         ("more", "stepps=3", "no setting &#x27;stepps&#x27;"),
     ],
 )

@@ -240,7 +240,7 @@ def test_a_run_with_a_stride_is_searched_with_the_frames_that_it_says(folders):
     runs = [base, change(base, stride=0)]
     results = [experiment.run(config, progress=False) for config in runs]
     assert results[0].run_id != results[1].run_id
-    model = experiment.trained(runs[0], 8)
+    model = experiment.load_trained(runs[0], 8)
     data = experiment.dataset(runs[0].data, progress=False)
     reader = experiment.frames(runs[0].data, data, progress=False)
     from vvi.evaluation import evaluate

@@ -1,4 +1,4 @@
-"""A network comes back from a run, its folder, a file alone, or a released checkpoint."""
+"""A network comes back from a run, a folder, a file, or a released checkpoint."""
 
 import shutil
 

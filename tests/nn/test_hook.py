@@ -116,14 +116,14 @@ def test_a_run_with_a_trunk_of_ones_own_is_trained_found_again_and_named_by_its_
         and again.stored
         and first.config.backbone.startswith(f"{trunk}@")
     )
-    assert experiment.trained(first.config, 8).trunk.channels[-1] in (32, 512)
+    assert experiment.load_trained(first.config, 8).trunk.channels[-1] in (32, 512)
 
 
 def test_a_changed_source_is_another_run(here, tiny_root):
     settings = preset("tiny", backbone="toy_trunks:toy")
-    before = experiment.located(settings, tiny_root)
+    before = experiment.resolve_data(settings, tiny_root)
     (here / "toy_trunks.py").write_text(TOY + "\n# another thought\n")
-    after = experiment.located(settings, tiny_root)
+    after = experiment.resolve_data(settings, tiny_root)
     assert before.hash != after.hash
     with pytest.raises(
         ValueError, match="toy_trunks:toy has changed since this run was made"
@@ -252,7 +252,9 @@ def test_a_run_that_starts_from_a_file_is_named_by_what_the_file_holds(here, tin
         device="cpu",
         progress=False,
     ).stored
-    experiment.trained(first.config, 8)  # what it started from plays no part any more
+    experiment.load_trained(
+        first.config, 8
+    )  # what it started from plays no part any more
     with pytest.raises(ValueError, match="no weights 'nowhere.pth' for micro"):
         experiment.run(
             preset("tiny", weights="nowhere.pth"), data=tiny_root, progress=False

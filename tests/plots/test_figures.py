@@ -412,7 +412,7 @@ def test_a_game_shows_both_targets_of_each_player_and_what_a_belief_costs():
 def test_runs_beside_one_another_share_one_scale_and_show_their_seeds():
     seeds = np.random.default_rng(0).random((3, 50))
     fig = draw(
-        curves.beside,
+        curves.history_panels,
         {
             "plain": {"vis": seeds, "ir": seeds + 1},
             "focal": {"vis": seeds[0], "ir": seeds[1]},

@@ -49,7 +49,8 @@ def _still(method: str, rows: Mapping[str, Sequence[Result]], view: Scene) -> Fi
     """The labelled rows of the panel: what each switches, and its rank-1."""
     table, base = methods.module(method).MAIN
     every = {
-        label: method_switches.flat(runs[0].config) for label, runs in rows.items()
+        label: method_switches.effective_settings(runs[0].config)
+        for label, runs in rows.items()
     }
     names = dict.fromkeys(name for row in every.values() for name in row)
     varied = [
@@ -73,7 +74,7 @@ def _still(method: str, rows: Mapping[str, Sequence[Result]], view: Scene) -> Fi
     caption = f"Settings of {table}; bold: unlike {base}.\nRank-1 of ir2vis, {spread}, {view.label} data.\nIn JupyterLab a panel stands here, which runs these and others."
     fig = switches.draw(settings, values, base, caption=caption)
     alt = f"The rows of {table}: what each of them switches, and its rank-1."
-    return figures.keep(
+    return figures.save_figure(
         fig, f"{method}/workbench", [r for runs in rows.values() for r in runs], alt
     )
 
@@ -209,7 +210,9 @@ class Bench:
 
     def known(self) -> dict[str, RunConfig]:
         """The labelled rows of the method's tables at this size and seed; the one to start from comes first."""
-        found = ablation.known(self.method, self.view.settings.preset, self.seed.value)
+        found = ablation.labelled_rows(
+            self.method, self.view.settings.preset, self.seed.value
+        )
         return {self.start.value: found[self.start.value]} | found
 
     def settings(self) -> tuple[str, RunConfig]:
@@ -220,7 +223,7 @@ class Bench:
             s.name: s.read(self.controls[s.name].value)
             for s in method_switches.switches(start.method)
         }
-        name, config = method_switches.chosen(
+        name, config = method_switches.resolve_settings(
             start, wanted, method_switches.parse(self.more.value), known
         )
         return name if name in known else f"{self.start.value}, {name}", config
@@ -336,7 +339,7 @@ class Bench:
         except ValueError as error:
             self._say(str(error), wrong=True)
             return
-        located = experiment.located(config, self.data)
+        located = experiment.resolve_data(config, self.data)
         stored = (
             store.find(located, experiment.versions(located))[0] is not None
             and not self.again.value
@@ -397,6 +400,6 @@ class Bench:
         if result is not self.shown and not self.choosing:
             self.shown = result
             self.curves.value = query_browser.picture(
-                figures.training([result]), "Every loss over the steps of training."
+                figures.loss_curves([result]), "Every loss over the steps of training."
             )
             self.queries.children = [query_browser.Explorer(result, self.view).box]

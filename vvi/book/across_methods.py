@@ -62,7 +62,9 @@ def _rows(
     results = {}
     for name, (method, table, row) in rows.items():
         wanted = ablation.configs(method, table, size, seeds)[row]
-        results[name] = ablation.of_row(f"{method}, {table}: {row}", wanted, size, run)
+        results[name] = ablation.results_of_row(
+            f"{method}, {table}: {row}", wanted, size, run
+        )
     return {name: found for name, found in results.items() if found}
 
 
@@ -159,7 +161,7 @@ def pairs(
 def draw_pairs(found: Mapping[str, Mapping[str, Score]], caption: str = "") -> Figure:
     """`pairs` as a matrix: which rows are above which columns, and how sure that is."""
     cells = {
-        one: {two: (comparison.word(s), _short(s, 1)) for two, s in row.items()}
+        one: {two: (comparison.verdict(s), _short(s, 1)) for two, s in row.items()}
         for one, row in found.items()
     }
     cells = {
@@ -298,7 +300,7 @@ def _asked(
     if not ours or (claim.beside and not theirs):
         return "", None
     score = excess(ours, theirs)
-    return comparison.word(score, claim.more), score
+    return comparison.verdict(score, claim.more), score
 
 
 def _measured(runs: Sequence[Result], claim: Claim) -> list[Score]:

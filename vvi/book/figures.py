@@ -56,7 +56,7 @@ class Scene:
 
 def scene(settings: RunConfig, data: str | Path | None = None) -> Scene:
     """Open the data of a config, or the folder `data` in its place."""
-    settings = experiment.located(settings, data)
+    settings = experiment.resolve_data(settings, data)
     found = experiment.dataset(settings.data, data, seed=settings.seed)
     reader = experiment.frames(settings.data, found)
     return Scene(settings, found, reader, Frames(*SIZE))
@@ -316,7 +316,7 @@ def over_steps(
         lines = {k: over_phases(runs, term) for k, runs in rows.items() if runs}
         panels[title] = lines
     note = f"Running mean of {smooth} steps, mean and range over seeds"
-    return curves.beside(
+    return curves.history_panels(
         panels, smooth, ylabel=ylabel, caption=f"{note}; {view.label} data."
     )
 

@@ -197,7 +197,7 @@ def _lines(
         if view is not None:
             score = comparison.difference(ours, theirs, view, direction=direction)
             line |= {"low": score.low, "high": score.high}
-            line["verdict"] = comparison.word(score)
+            line["verdict"] = comparison.verdict(score)
         lines.append(line)
     return lines
 
@@ -355,7 +355,7 @@ def reranked(runs: Sequence[Result], view: Scene) -> dict[str, Any]:
     line["points (95 %)"] = (
         f"{score.value:+.1f} ({score.low:+.1f} to {score.high:+.1f})"
     )
-    return line | {"verdict": comparison.word(score)}
+    return line | {"verdict": comparison.verdict(score)}
 
 
 def file() -> Path:

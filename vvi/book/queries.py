@@ -46,14 +46,16 @@ def order(result: Result, direction: Direction) -> np.ndarray:
 
 def ranked_list(result: Result, view: Scene, direction: Direction, row: int) -> Figure:
     """The query in a row of its side, and its first ten."""
-    panel = figures.listed(direction, result, direction, np.array([row]), view)
+    panel = figures.ranked_panel(direction, result, direction, np.array([row]), view)
     return ranked.draw([panel], caption=f"{view.label} data, run {result.run_id}.")
 
 
 def known(result: Result, view: Scene, direction: Direction, row: int) -> pd.DataFrame:
     """What is known of a query and of its first ten, a column for each: verdict, identity, camera and, where people were drawn, noisy frames, body, clothes and gait."""
     query, gallery = view.sides(direction)
-    panel = figures.listed(direction, result, direction, np.array([row]), view, (16, 8))
+    panel = figures.ranked_panel(
+        direction, result, direction, np.array([row]), view, (16, 8)
+    )
     shown = {"query": query[row]} | {
         str(k): gallery[i]
         for k, i in enumerate(result.arrays[f"{direction}/top"][row], 1)
@@ -137,7 +139,7 @@ def _computed(
     """The same from the trained weights, against the mean embedding of the person's clips in the other modality; None without weights or such clips."""
     theirs = [t for t in view.sides(direction)[1] if t.identity == query.identity]
     try:
-        method = experiment.trained(result.config, len(view.dataset.labels))
+        method = experiment.load_trained(result.config, len(view.dataset.labels))
     except FileNotFoundError:
         return None
     if not theirs:

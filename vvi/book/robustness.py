@@ -42,7 +42,7 @@ def measured(result: Result, data: str | Path | None = None) -> Result:
     settings = result.config
     found = experiment.dataset(settings.data, data, seed=settings.seed)
     method, reader = (
-        experiment.trained(settings, len(found.labels)),
+        experiment.load_trained(settings, len(found.labels)),
         experiment.frames(settings.data, found),
     )
     clean = evaluate.evaluate(
@@ -86,7 +86,7 @@ def measured(result: Result, data: str | Path | None = None) -> Result:
         {name: asdict(score) for name, score in scores.items()},
         paths.runs() / settings.hash,
     )
-    with atomic.alone(folder):
+    with atomic.exclusive_lock(folder):
         record = (
             store.current(folder, experiment.versions(settings)) or result.record
         )  # as it is by now

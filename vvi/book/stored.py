@@ -64,9 +64,9 @@ def network(settings: RunConfig, view: Scene, **run: Any) -> Method | None:
     """
     people = len(view.dataset.labels)
     if not ablation.reads_records(settings.preset, run):
-        return experiment.ready(settings, people, **run)
+        return experiment.train_if_missing(settings, people, **run)
     try:
-        return experiment.trained(settings, people)
+        return experiment.load_trained(settings, people)
     except FileNotFoundError:
         print(f"The weights of this run are not here. {command(settings)} makes them.")
         return None

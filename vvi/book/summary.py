@@ -62,7 +62,7 @@ def gain(
     return (
         f"{what}: rank-1 {ours:.1f} instead of {theirs:.1f}, {score.value:+.1f} points "
         f"(95 %: {score.low:+.1f} to {score.high:+.1f}; {seeds}): "
-        f"{comparison.word(score)}."
+        f"{comparison.verdict(score)}."
     )
 
 

@@ -42,7 +42,7 @@ def draw(
         raise ValueError(f"no row has a term {term!r} in its history")
     caption = _caption(lines, smooth, runs[0].data_label)
     fig = curves.losses(lines, unit="step", ylabel=term.split("/")[-1], caption=caption)
-    return figures.keep(fig, name, runs, alt)
+    return figures.save_figure(fig, name, runs, alt)
 
 
 def of_run(result: Result, term: str) -> np.ndarray | None:

@@ -97,7 +97,7 @@ def _settings(args, seed: int):
             f"--set cannot change {min(taken)}: give it as METHOD, --preset or --seeds"
         )
     changes = method_switches.read(args.method, changes)
-    known = ablation.known(args.method, args.preset, seed)
+    known = ablation.labelled_rows(args.method, args.preset, seed)
     usual = next(iter(known.values())).data
     layout = experiment.layout_of(
         usual, args.data, changes.get("source"), changes.pop("layout", None)
@@ -109,7 +109,7 @@ def _settings(args, seed: int):
     base = ": ".join(methods.module(args.method).MAIN)
     switches = {switch.name for switch in method_switches.switches(args.method)}
     wanted = {name: changes.pop(name) for name in switches & changes.keys()}
-    name, config = method_switches.chosen(known[base], wanted, changes, known)
+    name, config = method_switches.resolve_settings(known[base], wanted, changes, known)
     return (name if name in known else f"{base}, {name}", config), (base, known[base])
 
 
@@ -147,7 +147,7 @@ def _train(args) -> int:
         (name, config), (base, main) = _settings(args, seed)
         found.append(experiment.run(config, retrain=args.retrain, **how))
         beside.append(main)
-        if not distributed.first():
+        if not distributed.is_first():
             continue
         last = found[-1]
         stored = "  (stored)" if last.stored else ""
@@ -160,7 +160,7 @@ def _train(args) -> int:
             )
         for line in protocols.lines(last.record.scores, last.arrays):
             print(f"  {line}")
-    if not distributed.first():
+    if not distributed.is_first():
         return 0
     layout = found[0].config.data.layout
     for line in protocols.over_trials(layout, [r.record.scores for r in found]):
@@ -212,9 +212,9 @@ def _eval(args) -> int:
         raise ValueError("--out writes the features of one run: say one seed")
     scores, layout = [], ""
     for seed in seeds:
-        settings = experiment.located(_settings(args, seed)[0][1], args.data)
+        settings = experiment.resolve_data(_settings(args, seed)[0][1], args.data)
         found = experiment.dataset(settings.data, args.data, seed=seed)
-        method = experiment.trained(settings, len(found.labels)).to(device)
+        method = experiment.load_trained(settings, len(found.labels)).to(device)
         weights = paths.runs() / settings.hash / experiment.WEIGHTS
         trained = transfer.Trained(settings, method, weights)
         target = transfer.Target(settings.data, found.root, "")
@@ -291,11 +291,11 @@ def _ablate(args) -> int:
         where, args.workers, paths.runs() / ".jobs", **dict(args.options or [])
     ) as pool:
         print(
-            f"{ablation.fill(wanted, pool, device=args.device, pixels=args.pixels, compiled=args.compile, resume=args.resume)} runs trained, {len({c.hash for c in wanted})} wanted"
+            f"{ablation.train_missing(wanted, pool, device=args.device, pixels=args.pixels, compiled=args.compile, resume=args.resume)} runs trained, {len({c.hash for c in wanted})} wanted"
         )
     if args.collect:
         print(
-            f"{ablation.collect(args.method, args.preset, args.seeds)} records in book/records"
+            f"{ablation.copy_to_records(args.method, args.preset, args.seeds)} records in book/records"
         )
     return 0
 
@@ -341,14 +341,16 @@ def _worlds(args) -> int:
         return 0
     runs = worlds.wanted(names, args.preset, args.seeds)
     if args.collect:
-        count = worlds.collect(names, args.preset, args.seeds)
+        count = worlds.copy_to_records(names, args.preset, args.seeds)
         print(f"{count} of {len(runs)} records in book/records")
         return 0
     where = args.executor or ("processes" if args.workers else "here")
     with executors.connect(
         where, args.workers, paths.runs() / ".jobs", **dict(args.options or [])
     ) as pool:
-        count = ablation.fill(runs, pool, device=args.device, pixels=args.pixels)
+        count = ablation.train_missing(
+            runs, pool, device=args.device, pixels=args.pixels
+        )
     print(f"{count} runs trained, {len(runs)} wanted")
     return 0
 
@@ -383,7 +385,7 @@ def _runs(args) -> int:
             numbers = "  ".join(protocols.short(record.scores, record.arrays))
             words = [f"{k}={v}" for k, v in c.options.items()] + [f"T={c.data.frames}"]
             options = " ".join(words + [c.data.source] * ("+" in c.data.source))
-            plain = c if c.data.synthetic else experiment.unlocated(c)
+            plain = c if c.data.synthetic else experiment.unresolved(c)
             what = ablation.names(c.preset, c.seed).get(
                 plain.hash, f"{c.method}, {options}"
             )
@@ -458,9 +460,9 @@ def _search(args) -> int:
     device = train.fabric(args.device).device
     detect = detectors.load(args.detector, args.weights, str(device))
     (name, config), _ = _settings(args, args.seed)
-    config = experiment.located(config, args.data)
+    config = experiment.resolve_data(config, args.data)
     data = experiment.dataset(config.data, args.data, seed=args.seed)
-    method = experiment.ready(
+    method = experiment.train_if_missing(
         config, len(data.labels), device=args.device, data=args.data
     ).to(device)
     gallery = data.gallery("ir2vis" if args.modality == "ir" else "vis2ir")
@@ -519,8 +521,8 @@ def _parser() -> arguments.Parser:
     synth.add_argument("root")
     synth.add_argument("--preset", default="standard", help=_SETS)
     synth.add_argument("--layout", default="hitsz-vcm", choices=_LAYOUTS)
-    synth.add_argument("--seed", type=arguments.whole(0), default=0)
-    synth.add_argument("--workers", type=arguments.whole(1), default=None)
+    synth.add_argument("--seed", type=arguments.integer(0), default=0)
+    synth.add_argument("--workers", type=arguments.integer(1), default=None)
     check = command(
         "check",
         _check,
@@ -618,7 +620,7 @@ def _parser() -> arguments.Parser:
     sweep.add_argument("--compile", **compiled)
     sweep.add_argument(
         "--workers",
-        type=arguments.whole(0),
+        type=arguments.integer(0),
         default=0,
         help="processes of one thread each that train side by side (0: here, one run after the other)",
     )
@@ -644,7 +646,7 @@ def _parser() -> arguments.Parser:
     tuning.add_argument("method")
     tuning.add_argument(
         "--trials",
-        type=arguments.whole(1),
+        type=arguments.integer(1),
         default=8,
         help="how many, the main row among them (default: 8)",
     )
@@ -666,7 +668,7 @@ def _parser() -> arguments.Parser:
         metavar="WORLD",
         help="bad-frames, gap, time, place, bars (default: all)",
     )
-    worlds.add_argument("--seeds", type=arguments.whole(0), nargs="+", default=[0, 1])
+    worlds.add_argument("--seeds", type=arguments.integer(0), nargs="+", default=[0, 1])
     what = worlds.add_mutually_exclusive_group()
     what.add_argument(
         "--plan",
@@ -689,7 +691,7 @@ def _parser() -> arguments.Parser:
         sub.add_argument("--pixels", **pixels)
         sub.add_argument(
             "--workers",
-            type=arguments.whole(0),
+            type=arguments.integer(0),
             default=0,
             help="processes of one thread each that train side by side (0: here)",
         )
@@ -713,15 +715,15 @@ def _parser() -> arguments.Parser:
     scene.add_argument("--modality", required=True, choices=("vis", "ir"))
     scene.add_argument(
         "--people",
-        type=arguments.whole(0),
+        type=arguments.integer(0),
         nargs="+",
         metavar="ID",
         help="identities of the synthetic set (default: the last four of its test half)",
     )
-    scene.add_argument("--camera", type=arguments.whole(1), default=9)
-    scene.add_argument("--frames", type=arguments.whole(1), default=250)
+    scene.add_argument("--camera", type=arguments.integer(1), default=9)
+    scene.add_argument("--frames", type=arguments.integer(1), default=250)
     scene.add_argument("--preset", default="standard", help=_SETS)
-    scene.add_argument("--seed", type=arguments.whole(0), default=0)
+    scene.add_argument("--seed", type=arguments.integer(0), default=0)
     tracklets = command(
         "tracklets",
         _tracklets,
@@ -757,10 +759,10 @@ def _parser() -> arguments.Parser:
         action="store_true",
         help="remove what the folder holds of earlier videos",
     )
-    tracklets.add_argument("--camera", type=arguments.whole(1), required=True)
+    tracklets.add_argument("--camera", type=arguments.integer(1), required=True)
     tracklets.add_argument(
         "--height",
-        type=arguments.whole(1),
+        type=arguments.integer(1),
         default=64,
         help="boxes of people that are fewer pixels high do not count (default: 64)",
     )
@@ -771,7 +773,7 @@ def _parser() -> arguments.Parser:
         help="its main row, or what --set makes of it; trained first where its weights are not here",
     )
     search.add_argument("--preset", default="standard", choices=_SIZES)
-    search.add_argument("--seed", type=arguments.whole(0), default=0)
+    search.add_argument("--seed", type=arguments.integer(0), default=0)
     search.add_argument("--set", **settings, metavar="FIELD=VALUE")
     search.add_argument(
         "--data",
@@ -779,7 +781,7 @@ def _parser() -> arguments.Parser:
         default=None,
         help="folder whose test tracklets are the gallery, in place of the preset's",
     )
-    search.add_argument("--camera", type=arguments.whole(1), default=1)
+    search.add_argument("--camera", type=arguments.integer(1), default=1)
     search.add_argument(
         "--out",
         default=None,
@@ -807,6 +809,6 @@ def _parser() -> arguments.Parser:
     verify = command(
         "verify", _verify, "train a sample of the committed records again and compare"
     )
-    verify.add_argument("--sample", type=arguments.whole(1), default=1)
+    verify.add_argument("--sample", type=arguments.integer(1), default=1)
     verify.add_argument("--device", type=arguments.device, default="auto")
     return parser

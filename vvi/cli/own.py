@@ -49,7 +49,7 @@ def add(command: Command) -> None:
         help="of the query, where it is not features; the gallery is of the other",
     )
     rank.add_argument("--gallery-modality", choices=MODALITIES)
-    rank.add_argument("--top", type=arguments.whole(1), default=10)
+    rank.add_argument("--top", type=arguments.integer(1), default=10)
     rank.add_argument("--out", default="ranked.csv", metavar="FILE.csv")
     rank.add_argument(
         "--figure",
@@ -58,7 +58,9 @@ def add(command: Command) -> None:
         help="the picture: a name that ends in .png, .pdf or .svg (default: that of "
         "the table, with .png)",
     )
-    rank.add_argument("--rows", type=arguments.whole(1), default=8, help="drawn lists")
+    rank.add_argument(
+        "--rows", type=arguments.integer(1), default=8, help="drawn lists"
+    )
     add_rerank(rank)
     embed.add_argument("--weights", required=True, metavar="RUN_OR_FILE", help=WEIGHTS)
     rank.add_argument("--weights", metavar="RUN_OR_FILE", help=WEIGHTS)
@@ -118,12 +120,12 @@ def _add_network(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--data", type=arguments.folder, help="what a method trained on")
     sub.add_argument("--device", type=arguments.device, default="auto")
-    sub.add_argument("--camera", type=arguments.whole(0), help="its number, if known")
+    sub.add_argument("--camera", type=arguments.integer(0), help="its number, if known")
     sub.add_argument("--detector", default="fcos", help="what finds people in a video")
     sub.add_argument("--detector-weights", metavar="FILE")
     sub.add_argument(
         "--height",
-        type=arguments.whole(1),
+        type=arguments.integer(1),
         default=64,
         help="boxes of people in a video that are fewer pixels high do not count",
     )
@@ -283,10 +285,10 @@ def _settings_of(method: str, args: argparse.Namespace) -> Any:
     from vvi import experiment
     from vvi.experiment import ablation, method_switches
 
-    rows = ablation.known(method, args.preset)
+    rows = ablation.labelled_rows(method, args.preset)
     main = next(iter(rows.values()))
     changes = method_switches.read(method, dict(args.set or []))
     own = {switch.name for switch in method_switches.switches(method)}
     wanted = {name: changes.pop(name) for name in own & changes.keys()}
-    config = method_switches.chosen(main, wanted, changes, rows)[1]
-    return experiment.located(config, args.data)
+    config = method_switches.resolve_settings(main, wanted, changes, rows)[1]
+    return experiment.resolve_data(config, args.data)

@@ -128,7 +128,7 @@ class Frames:
         file, manifest = self.folder / f"{name}.u8", self.folder / f"{name}.json"
         expected = json.dumps({"shape": list(shape), "bytes": math.prod(shape)})
         if not _is_complete(file, manifest, expected):
-            with atomic.alone(file):
+            with atomic.exclusive_lock(file):
                 if not _is_complete(file, manifest, expected):
                     self._decode_all(paths, file, progress)
                     atomic.write(manifest, expected.encode())
@@ -151,7 +151,7 @@ class Frames:
         """Write all frames to a file, resuming a partial one."""
         partial = file.with_suffix(atomic.HALF)
         chunk_bytes = CHUNK * 3 * math.prod(self.size)
-        with atomic.explained(partial), open(partial, "ab") as out:
+        with atomic.os_errors_explained(partial), open(partial, "ab") as out:
             # the last chunk may not have reached the disk, so it is decoded again
             complete = max(0, out.tell() // chunk_bytes - 1)
             out.truncate(complete * chunk_bytes)

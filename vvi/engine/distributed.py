@@ -1,10 +1,14 @@
-"""One run on several processes: each holds its share of every batch, the losses see the whole of it.
+"""One run on several processes: each rank holds a part of every batch.
 
-What is special: a method knows nothing of it. What forward returns is gathered when a loss reads it, so every process computes the same loss of the same rows; a gradient that goes
-back to gathered rows is that of a process's own rows times the number of processes, and the mean of the parameters' gradients over processes is then the gradient of one process
-with the whole batch, for what stands before and for what stands after the gathering. `torchrun` or `fabric run` starts the processes, `train.fabric` joins them.
+What is special: a method knows nothing of it. What forward returns is gathered when a
+loss reads it, so every rank computes the same loss of the same rows. A gradient that
+goes back to gathered rows is that of a rank's own rows times the world size. The mean
+of the parameters' gradients over ranks is then the gradient of one process with the
+whole batch, for what stands before and for what stands after the gathering. `torchrun`
+or `fabric run` starts the processes, `train.fabric` joins them.
 
-Not shared: batch norm in forward takes its statistics from a process's own clips, and what a method draws for itself differs from process to process.
+Not shared: batch norm in forward takes its statistics from a rank's own clips, and what
+a method draws for itself differs from rank to rank.
 """
 
 from __future__ import annotations
@@ -23,141 +27,169 @@ if TYPE_CHECKING:
     from vvi.methods.base import Output
 
 
-def joined() -> bool:
-    """Whether this process has joined others in one run."""
+def is_distributed() -> bool:
+    """Return whether this process has joined others in one run."""
     return dist.is_available() and dist.is_initialized()
 
 
-def first() -> bool:
-    """Whether this is the process that writes and prints: the first of a run, or the only one."""
-    return not joined() or dist.get_rank() == 0
+def is_first() -> bool:
+    """Return whether this process writes and prints: rank 0, or the only one."""
+    return not is_distributed() or dist.get_rank() == 0
 
 
-def told(compute: Callable[[], Any]) -> Any:
-    """What the first process computes, told to all; without other processes a plain call."""
-    if not joined():
+def broadcast_from_first(compute: Callable[[], Any]) -> Any:
+    """Compute on rank 0 and broadcast the result; alone a plain call."""
+    if not is_distributed():
         return compute()
-    box = [compute() if first() else None]
+    box = [compute() if is_first() else None]
     dist.broadcast_object_list(box)
     return box[0]
 
 
-def gather(mine: Tensor, streams: int = 1) -> Tensor:
-    """Rows of all processes in the order that one process with the whole batch has: (S b, ...) -> (S n b, ...), S streams one after the other, n processes within each."""
-    return _Gather.apply(mine, streams)
+def gather(own: Tensor, streams: int = 1) -> Tensor:
+    """Gather the rows of all ranks, in the order of one process with the whole batch.
+
+    Args:
+        own: rows of this rank, (S b, ...): S streams one after the other.
+        streams: S.
+
+    Returns:
+        (S n b, ...): within each stream the rows of n ranks.
+    """
+    return _Gather.apply(own, streams)
 
 
 class _Gather(torch.autograd.Function):
-    """Backward asks no other process: each computes the same loss, so the gradient of its own rows is already whole."""
+    """Gather without communication in backward.
+
+    Each rank computes the same loss, so the gradient of its own rows is already whole.
+    """
 
     @staticmethod
-    def forward(ctx, mine: Tensor, streams: int) -> Tensor:
+    def forward(ctx, own: Tensor, streams: int) -> Tensor:
         ctx.streams = streams
-        parts = [
-            torch.empty(mine.shape, dtype=mine.dtype, device=mine.device)
-            for _ in range(dist.get_world_size())
-        ]
-        dist.all_gather(parts, mine.contiguous())
-        return torch.stack(
-            [part.unflatten(0, (streams, -1)) for part in parts], 1
-        ).flatten(0, 2)
+        world_size = dist.get_world_size()
+        like = {"dtype": own.dtype, "device": own.device}
+        parts = [torch.empty(own.shape, **like) for _ in range(world_size)]
+        dist.all_gather(parts, own.contiguous())
+        by_stream = [part.unflatten(0, (streams, -1)) for part in parts]
+        return torch.stack(by_stream, 1).flatten(0, 2)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        rank, count = dist.get_rank(), dist.get_world_size()
-        return count * grad.unflatten(0, (ctx.streams, count, -1))[:, rank].flatten(
-            0, 1
-        ), None
+        rank, world_size = dist.get_rank(), dist.get_world_size()
+        by_rank = grad.unflatten(0, (ctx.streams, world_size, -1))
+        return world_size * by_rank[:, rank].flatten(0, 1), None
 
 
-def whole(batch: Batch) -> Batch:
-    """The batch that a loss is told: identities and places of all processes; its clips are empty, since no process holds them all."""
-    if not joined():
+def global_batch(batch: Batch) -> Batch:
+    """Return the batch that a loss sees: identities and rows of all ranks.
+
+    Its clips are empty, since no rank holds them all.
+    """
+    if not is_distributed():
         return batch
-    ids, vis, ir = gather(
-        torch.stack((batch.ids, batch.rows_vis, batch.rows_ir), 1)
-    ).unbind(1)
+    own = torch.stack((batch.ids, batch.rows_vis, batch.rows_ir), 1)
+    ids, vis, ir = gather(own).unbind(1)
     return replace(
         batch, vis=batch.vis[:0], ir=batch.ir[:0], ids=ids, rows_vis=vis, rows_ir=ir
     )
 
 
-def gathered(out: Output, batch: Batch) -> Output:
-    """The output of forward as a loss is told it: rows of all processes. `batch`: the share that this output was made of."""
-    return cast("Output", _Gathered(out, len(batch.ids))) if joined() else out
+def gather_output(out: Output, batch: Batch) -> Output:
+    """Return the output of forward as a loss sees it: rows of all ranks.
+
+    Args:
+        out: of this rank.
+        batch: the part of the batch that it was made of.
+    """
+    if not is_distributed():
+        return out
+    return cast("Output", _Gathered(out, len(batch.ids)))
 
 
 class _Gathered:
-    """Reads like the output that it wraps; a tensor, or a tuple of tensors, is gathered when it is first read, for what no loss reads need not travel."""
+    """Read like the output that is wrapped, with the rows of all ranks.
 
-    def __init__(self, mine: Output, clips: int):
-        self.mine, self.clips, self.extra, self.watch = (
-            mine,
-            clips,
-            _Extra(self),
-            _mean(mine.watch),
-        )
+    A tensor, or a tuple of tensors, is gathered when it is first read, for what no loss
+    reads need not travel.
+    """
+
+    def __init__(self, own: Output, clips: int):
+        self.own = own
+        self.clips = clips
+        self.extra = _Extra(self)
+        self.watch = _mean(own.watch)
 
     def __getattr__(self, name: str) -> Any:
-        found = self.fetched(getattr(self.mine, name), name)
-        setattr(self, name, found)
-        return found
+        value = self.gathered(getattr(self.own, name), name)
+        setattr(self, name, value)
+        return value
 
-    def fetched(self, value: Any, name: str) -> Any:
+    def gathered(self, value: Any, name: str) -> Any:
+        """Gather the tensors of one value; `name` is for the message of an error."""
         if isinstance(value, tuple):
-            return tuple(self.fetched(part, name) for part in value)
-        return (
-            gather(value, _streams(value, name, self.clips, self.mine.streams))
-            if isinstance(value, Tensor)
-            else value
-        )
+            return tuple(self.gathered(part, name) for part in value)
+        if not isinstance(value, Tensor):
+            return value
+        return gather(value, _streams(value, name, self.clips, self.own.streams))
 
 
 class _Extra(Mapping):
+    """The extra values of an output, each gathered when it is first read."""
+
     def __init__(self, out: _Gathered):
-        self.out, self.found = out, {}
+        self.out = out
+        self.values_read: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self.found:
-            self.found[name] = self.out.fetched(self.out.mine.extra[name], name)
-        return self.found[name]
+        if name not in self.values_read:
+            value = self.out.own.extra[name]
+            self.values_read[name] = self.out.gathered(value, name)
+        return self.values_read[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.out.mine.extra)
+        return iter(self.out.own.extra)
 
     def __len__(self) -> int:
-        return len(self.out.mine.extra)
+        return len(self.out.own.extra)
 
 
 def _mean(watch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Average watched scalars over ranks, in one message."""
     if not watch:
         return {}
     values = torch.stack([value.detach().float() for value in watch.values()])
     dist.all_reduce(values)
-    return dict(zip(watch, (values / dist.get_world_size()).unbind(), strict=True))
+    means = (values / dist.get_world_size()).unbind()
+    return dict(zip(watch, means, strict=True))
 
 
 def _streams(rows: Tensor, name: str, clips: int, streams: int) -> int:
-    """Of how many blocks the rows are: one row for each pair of clips, else the same number for every clip of every stream."""
+    """Return of how many blocks the rows are.
+
+    One where there is a row for each pair of clips, else the same number of rows for
+    every clip of every stream.
+    """
     count = len(rows) if rows.ndim else 0
     if count == clips:
         return 1
     if count == 0 or count % (streams * clips):
         raise ValueError(
-            f"{name} has the shape {tuple(rows.shape)}: {clips} pairs of clips in {streams} streams need {clips} rows or a multiple of {streams * clips}"
+            f"{name} has the shape {tuple(rows.shape)}: {clips} pairs of clips in "
+            f"{streams} streams need {clips} rows or a multiple of {streams * clips}"
         )
     return streams
 
 
-def average(params: Iterable[nn.Parameter]) -> None:
-    """Replace gradients by their mean over processes, in one message."""
+def average_gradients(params: Iterable[nn.Parameter]) -> None:
+    """Replace gradients by their mean over ranks, in one message."""
     grads = [p.grad for p in params if p.grad is not None]
-    if not joined() or not grads:
+    if not is_distributed() or not grads:
         return
     flat = torch.cat([grad.flatten() for grad in grads])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
-    for grad, mean in zip(
-        grads, flat.split([grad.numel() for grad in grads]), strict=True
-    ):
+    means = flat.split([grad.numel() for grad in grads])
+    for grad, mean in zip(grads, means, strict=True):
         grad.copy_(mean.view_as(grad))

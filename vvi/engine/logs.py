@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KINDS = ("csv", "tensorboard")
 NAME = "log"
-EVERY = 50  # steps that the table may be behind
+EVERY = 50  # steps that the table may lag behind
 
 
 class Log:
@@ -33,16 +33,17 @@ class Log:
 
     def __init__(self, kind: str, folder: Path):
         kind = validation.choice("log", kind, KINDS)
-        self.kind, self.folder = kind, folder / NAME / kind
+        self.kind = kind
+        self.folder = folder / NAME / kind
         check(kind)
         self._logger: Logger | None = None
 
     def begin(self, history: Mapping[str, Sequence[float]]) -> None:
         """Begin anew, with the steps that were made before."""
-        with atomic.explained(self.folder):
+        with atomic.os_errors_explained(self.folder):
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
-        self._logger = self._made()
+        self._logger = self._new_logger()
         for step in range(max(map(len, history.values()), default=0)):
             values = {k: row[step] for k, row in history.items() if step < len(row)}
             self.add(step, values)
@@ -56,14 +57,15 @@ class Log:
         """Write what is still in memory."""
         self._logger.finalize("success")
 
-    def _made(self) -> Logger:
+    def _new_logger(self) -> Logger:
         from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
 
-        place = {"root_dir": self.folder.parent.parent, "name": NAME}
-        if self.kind == "csv":
-            options = {"version": self.kind, "flush_logs_every_n_steps": EVERY}
-            return CSVLogger(**place, **options)
-        return TensorBoardLogger(**place, version=self.kind)
+        root = self.folder.parent.parent
+        if self.kind == "tensorboard":
+            return TensorBoardLogger(root, name=NAME, version=self.kind)
+        return CSVLogger(
+            root, name=NAME, version=self.kind, flush_logs_every_n_steps=EVERY
+        )
 
 
 def check(kind: str | None) -> None:
@@ -81,7 +83,16 @@ def check(kind: str | None) -> None:
 
 
 def write(kind: str, folder: Path, history: Mapping[str, Sequence[float]]) -> Path:
-    """Write the log of a run that was trained before; returns its folder."""
+    """Write the log of a run that was trained before.
+
+    Args:
+        kind: one of `KINDS`.
+        folder: of the run.
+        history: its losses and rates.
+
+    Returns:
+        The folder of the log.
+    """
     log = Log(kind, folder)
     log.begin(history)
     log.close()

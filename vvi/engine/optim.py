@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
 
 
 def clock(recipe: Recipe, step: int, steps: int) -> float:
-    """The paper's epoch at a step of a run: even, or with `drops` running at such speeds that each milestone is reached at its share of the run.
+    """Return the paper's epoch at a step of a run.
+
+    It runs evenly, or with `drops` at such speeds that each milestone is reached at its
+    share of the run.
+
+    Args:
+        recipe: with epochs, milestones and drops.
+        step: from 0.
+        steps: of the run.
 
     >>> from vvi.config import Recipe
     >>> even, bent = Recipe(), Recipe(drops=(0.6, 0.85))
@@ -24,90 +33,120 @@ def clock(recipe: Recipe, step: int, steps: int) -> float:
     """
     if not recipe.drops:
         return step * recipe.epochs / steps
-    return float(
-        np.interp(
-            step / steps,
-            (0.0, *recipe.drops, 1.0),
-            (0.0, *recipe.milestones, recipe.epochs),
-        )
-    )
+    shares = (0.0, *recipe.drops, 1.0)
+    epochs = (0.0, *recipe.milestones, recipe.epochs)
+    return float(np.interp(step / steps, shares, epochs))
 
 
 def rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Learning rate of a step: linear warm-up by whole epochs, lr (e+1) / warmup, or by steps, then the schedule of the recipe.
+    """Return the learning rate of a step.
+
+    Linear warm-up by whole epochs, lr (e+1) / warmup, or by steps, then the schedule of
+    the recipe.
+
+    Args:
+        recipe: with the schedule.
+        step: from 0.
+        steps: of the run.
 
     >>> from vvi.config import Recipe
     >>> [round(rate(Recipe(), 100 * e, 20_000), 6) for e in (0, 9, 10, 34, 35, 79, 80)]
     [0.01, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001]
-    >>> [round(rate(Recipe(schedule="cosine", warmup_steps=10), s, 1000), 4) for s in (0, 9, 10, 500, 999)]
+    >>> cosine = Recipe(schedule="cosine", warmup_steps=10)
+    >>> [round(rate(cosine, s, 1000), 4) for s in (0, 9, 10, 500, 999)]
     [0.01, 0.1, 0.1, 0.05, 0.0]
     """
-    share, epoch = step / steps, math.floor(clock(recipe, step, steps) + 1e-9)
+    share = step / steps
+    epoch = math.floor(clock(recipe, step, steps) + 1e-9)
     if recipe.schedule == "one-cycle":
-        rise = 0.3
-        return recipe.lr * (
-            0.04 + 0.96 * share / rise
-            if share < rise
-            else (1 + math.cos(math.pi * (share - rise) / (1 - rise))) / 2
-        )
-    warm = step + 1, recipe.warmup_steps
-    if recipe.warmup_steps is None:
-        warm = epoch + 1, recipe.warmup
-    if warm[0] <= warm[1]:
-        return recipe.lr * warm[0] / warm[1]
+        return recipe.lr * _one_cycle(share)
+    done, warmup = step + 1, recipe.warmup_steps
+    if warmup is None:
+        done, warmup = epoch + 1, recipe.warmup
+    if done <= warmup:
+        return recipe.lr * done / warmup
     if recipe.schedule == "cosine":
         return recipe.lr * (1 + math.cos(math.pi * share)) / 2
     return recipe.lr * recipe.gamma ** sum(epoch >= m for m in recipe.milestones)
 
 
+def _one_cycle(share: float) -> float:
+    """Rise from 4 % over the first 30 % of a run, then fall as a cosine to zero."""
+    rise = 0.3
+    if share < rise:
+        return 0.04 + 0.96 * share / rise
+    return (1 + math.cos(math.pi * (share - rise) / (1 - rise))) / 2
+
+
 def build(method: Method, recipe: Recipe) -> dict[str, torch.optim.Optimizer]:
-    """The optimisers that the phases name, each over the parts of all its phases. ValueError where phases of one optimiser differ in their constant rate."""
-    built = {}
+    """Build the optimisers that the phases name, each over the parts of its phases.
+
+    Raises:
+        ValueError: phases of one optimiser differ in their constant rate.
+    """
+    optimisers = {}
     for name in dict.fromkeys(phase.optimiser for phase in method.phases):
         phases = [phase for phase in method.phases if phase.optimiser == name]
         if len({phase.lr for phase in phases}) > 1:
+            several = ", ".join(phase.name for phase in phases)
             raise ValueError(
-                f"phases {', '.join(phase.name for phase in phases)} share the optimiser {name!r} and differ in their rate"
+                f"phases {several} share the optimiser {name!r} and differ in their "
+                "rate"
             )
-        whole = replace(
-            phases[0],
-            parts=tuple(
-                dict.fromkeys(part for phase in phases for part in phase.parts)
-            ),
-        )
-        built[name] = _optimiser(method.groups(whole, recipe.slow), recipe, whole)
-    return built
+        parts: dict[str, None] = {}
+        for phase in phases:
+            parts |= dict.fromkeys(phase.parts)
+        whole = replace(phases[0], parts=tuple(parts))
+        optimisers[name] = _optimiser(method.groups(whole, recipe.slow), recipe, whole)
+    return optimisers
 
 
 def set_rate(optimiser: torch.optim.Optimizer, phase: Phase, rate: float) -> float:
-    """Set every group to the rate of this step (or the phase's own constant) times the group's factor; returns the rate."""
-    now = phase.lr if phase.lr is not None else rate
+    """Set every group to the rate of this step times the group's factor.
+
+    Args:
+        optimiser: of the phase.
+        phase: whose constant rate, where it has one, takes the place of both.
+        rate: of this step.
+
+    Returns:
+        The rate, without factors.
+    """
+    if phase.lr is not None:
+        for group in optimiser.param_groups:
+            group["lr"] = phase.lr
+        return phase.lr
     for group in optimiser.param_groups:
-        group["lr"] = now * (group["factor"] if phase.lr is None else 1.0)
-    return now
+        group["lr"] = rate * group["factor"]
+    return rate
 
 
 def _optimiser(
     groups: list[dict], recipe: Recipe, phase: Phase
 ) -> torch.optim.Optimizer:
     lr = phase.lr if phase.lr is not None else recipe.lr
-    # one kernel for all weights, which rounds other last bits than the loop that made the results stored in float32 on a CPU
-    fused = (
-        True
-        if recipe.precision != "32-true"
-        or all(p.is_cuda for group in groups for p in group["params"])
-        else None
-    )
+    fused = _fused(groups, recipe)
     if recipe.optimiser == "adamw" and phase.lr is None:
         return torch.optim.AdamW(
             groups, lr=lr, weight_decay=recipe.weight_decay, fused=fused
         )
-    decay = recipe.weight_decay if recipe.optimiser == "sgd" else 5e-4
     return torch.optim.SGD(
         groups,
         lr=lr,
         momentum=recipe.momentum,
-        weight_decay=decay,
+        weight_decay=recipe.weight_decay if recipe.optimiser == "sgd" else 5e-4,
         nesterov=recipe.nesterov,
         fused=fused,
     )
+
+
+def _fused(groups: list[dict], recipe: Recipe) -> bool | None:
+    """Return whether one kernel moves all weights.
+
+    It rounds other last bits than the loop that made the results stored in float32 on a
+    CPU.
+    """
+    params = chain.from_iterable(group["params"] for group in groups)
+    if recipe.precision != "32-true" or all(p.is_cuda for p in params):
+        return True
+    return None

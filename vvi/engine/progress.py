@@ -11,7 +11,7 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     import torch
 
-EVERY = 1.0  # seconds between two looks at memory
+EVERY = 1.0  # seconds between two reads of memory
 GB = 2**30
 
 
@@ -34,24 +34,27 @@ class Progress(tqdm):
             disable=not shown,
             mininterval=EVERY,
         )
-        self.device, self.frames, self.looked = device, 0, time.monotonic()
+        self.device = device
+        self.frames = 0
+        self.updated = time.monotonic()
 
     def step(self, frames: int) -> None:
         """Count a step that read so many frames."""
         self.frames += frames
         now = time.monotonic()
-        spent = now - self.looked
+        spent = now - self.updated
         if not self.disable and spent >= EVERY:
             self.set_postfix_str(words(self.device, self.frames / spent), refresh=False)
-            self.frames, self.looked = 0, now
+            self.frames = 0
+            self.updated = now
         self.update()
 
 
 def words(device: torch.device, rate: float) -> str:
-    """Memory that a run takes and, on a GPU, frames a second.
+    """Write the memory that a run takes and, on a GPU, frames a second.
 
     On a GPU the memory is the most that torch has held there, on a CPU what the process
-    takes now. Asking makes no GPU wait.
+    takes now. Reading it forces no sync.
     """
     if device.type == "cuda":
         import torch
@@ -63,7 +66,7 @@ def words(device: torch.device, rate: float) -> str:
 
 
 def resident() -> int:
-    """Memory of this process in bytes; 0 where the system does not say."""
+    """Return the memory of this process in bytes, 0 where the system does not say."""
     file = Path("/proc/self/status")
     if not file.exists():
         return 0

@@ -22,7 +22,7 @@ from vvi.engine import distributed, optim
 from vvi.engine.progress import Progress
 from vvi.methods.base import Method
 from vvi.runtime import validation
-from vvi.runtime.random import share
+from vvi.runtime.random import rank_and_world_size
 from vvi.types import Batch
 
 if TYPE_CHECKING:
@@ -32,62 +32,74 @@ if TYPE_CHECKING:
     from vvi.engine.logs import Log
 
 VERSION = 1
-OnStep = Callable[
-    [int, int], None
-]  # told after every step: how many are done, of how many
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-_CHECK_EVERY = (
-    20  # steps between looks at the losses on a GPU: each look makes the host wait
-)
+#: Called after every step with how many are done, of how many.
+OnStep = Callable[[int, int], None]
+_M_TRIM_THRESHOLD = -1  # malloc.h
+_M_MMAP_THRESHOLD = -3
+_CHECK_EVERY = 20  # steps between checks of the losses on a GPU: each forces a sync
+_LONGEST_WAIT = timedelta(days=1)  # of other ranks while the first evaluates
+NAN = float("nan")
 
 
 class DivergedError(RuntimeError):
-    """A loss became NaN or infinite; the message names step, phase and term."""
+    """A loss became NaN or infinite: the message names step, phase and term."""
 
 
 class Cancelled(Exception):
-    """Raised by an `on_step` to end a run between two of its steps; it leaves no result."""
+    """An `on_step` raises this to end a run between two steps; no result is left."""
 
 
 def fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
-    """The engine under the loop: device, precision, and with `torchrun` or `fabric run` many processes. device: "auto" (a GPU when there is one), "cpu", "cuda" or "cuda:1"."""
+    """Return the engine under the loop: device, precision, and the other processes.
+
+    Under `torchrun` or `fabric run` the first call waits for all of them.
+
+    Args:
+        device: "auto" (a GPU when there is one), "cpu", "cuda" or "cuda:1".
+        precision: as Fabric names it.
+
+    Raises:
+        ValueError: there is no such device.
+    """
     from lightning_fabric import Fabric
 
     kind, _, number = validation.device(device).partition(":")
+    _check_device(device, kind, number)
+    keep_memory()
+    accelerator = kind
+    if kind == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    _, world_size = rank_and_world_size()
+    if world_size > 1:
+        if number:
+            raise ValueError(
+                f"device {device!r} is for one process: with several, say {kind}, and "
+                "each takes a GPU of its own"
+            )
+        return _join(accelerator, precision)
+    devices = [int(number)] if number else 1
+    precision = usable(precision, accelerator)
+    return Fabric(accelerator=accelerator, devices=devices, precision=precision)
+
+
+def _check_device(device: str, kind: str, number: str) -> None:
+    """Refuse a GPU that torch does not see."""
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             "device cuda was asked for and torch sees no GPU: use auto or cpu"
         )
     if number and int(number) >= torch.cuda.device_count():
         raise ValueError(
-            f"no device {device!r}: torch sees {torch.cuda.device_count()} GPU(s), counted from 0"
+            f"no device {device!r}: torch sees {torch.cuda.device_count()} GPU(s), "
+            "counted from 0"
         )
-    keep_memory()
-    accelerator = (
-        "cuda"
-        if kind == "auto" and torch.cuda.is_available()
-        else "cpu"
-        if kind == "auto"
-        else kind
-    )
-    if share()[1] > 1:
-        if number:
-            raise ValueError(
-                f"device {device!r} is for one process: with several, say {kind}, and each takes a GPU of its own"
-            )
-        return _joined(accelerator, precision)
-    return Fabric(
-        accelerator=accelerator,
-        devices=[int(number)] if number else 1,
-        precision=usable(precision, accelerator),
-    )
 
 
 def usable(precision: str, accelerator: str) -> str:
-    """Return the precision that a run can have: bfloat16 only where the processor has it.
+    """Return the precision that a run can have.
 
-    Elsewhere it would be emulated, at many times the cost, so that float32 takes its
-    place: the same training with other roundings.
+    On a CPU without bfloat16 it would be emulated at many times the cost, so float32
+    takes its place: the same training with other roundings.
     """
     if precision == "bf16-mixed" and accelerator == "cpu" and not has_bfloat16():
         return "32-true"
@@ -101,28 +113,24 @@ def has_bfloat16() -> bool:
 
 
 def device_name(engine: Fabric) -> str:
-    """What records and pages call the device of an engine: "cpu", or the GPU by its product name."""
-    return (
-        str(engine.device)
-        if engine.device.type == "cpu"
-        else torch.cuda.get_device_name(engine.device)
-    )
+    """Return what records call a device: "cpu", or the product name of the GPU."""
+    if engine.device.type == "cpu":
+        return str(engine.device)
+    return torch.cuda.get_device_name(engine.device)
 
 
-def _joined(accelerator: str, precision: str) -> Fabric:
-    """One of the processes that `torchrun` or `fabric run` started, each with a device of its own; the first call waits for all of them."""
+def _join(accelerator: str, precision: str) -> Fabric:
+    """Join the processes that `torchrun` or `fabric run` started."""
     from lightning_fabric import Fabric
     from lightning_fabric.strategies import DDPStrategy
 
-    here = int(os.environ["LOCAL_WORLD_SIZE"])
-    strategy = DDPStrategy(
-        timeout=timedelta(days=1)
-    )  # others wait while the first evaluates; `torchrun` ends them when one dies
+    _, world_size = rank_and_world_size()
+    local_size = int(os.environ["LOCAL_WORLD_SIZE"])
     engine = Fabric(
         accelerator=accelerator,
-        devices=here,
-        num_nodes=share()[1] // here,
-        strategy=strategy,
+        devices=local_size,
+        num_nodes=world_size // local_size,
+        strategy=DDPStrategy(timeout=_LONGEST_WAIT),
         precision=usable(precision, accelerator),
     )
     if "LT_CLI_USED" not in os.environ:  # `fabric run` joins them by itself
@@ -131,17 +139,21 @@ def _joined(accelerator: str, precision: str) -> Fabric:
 
 
 def keep_memory() -> None:
-    """Ask glibc to keep what a step frees for the next one: giving large blocks back and faulting them in again takes some 15 % of a step on a CPU."""
-    mallopt = (
-        getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    )
+    """Ask glibc to keep what a step frees for the next one.
+
+    Giving large blocks back and faulting them in again takes some 15 % of a step on a
+    CPU.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:  # absent from other C libraries
         mallopt(_M_MMAP_THRESHOLD, 2**30)
         mallopt(_M_TRIM_THRESHOLD, 2**30)
 
 
 def total_steps(recipe: Recipe, loader: TrainLoader) -> int:
-    """Steps of a run: those of the recipe, else its epochs times the sampler's passes."""
+    """Return the steps of a run: the recipe's, or epochs times those of a pass."""
     return recipe.steps or recipe.epochs * loader.steps_per_epoch
 
 
@@ -157,24 +169,36 @@ def fit(
     faster: bool = False,
     log: Log | None = None,
 ) -> dict[str, list[float]]:
-    """Train in place, each process of a run on its share of every batch; returns the history: "phase/term" -> value at every step (NaN where the phase was not active),
-    "watch/name" for what the method watches, plus "lr". An `on_step` may end the run by raising `Cancelled`. With a `checkpoint` training goes on from where it was left and is
-    kept now and then. faster: with the stages of the trunks compiled. log: where the losses go beside the history."""
+    """Train a method in place, each rank on its part of every batch.
+
+    Args:
+        method: what is trained.
+        loader: its batches.
+        recipe: optimisers and schedule.
+        engine: from `fabric`.
+        workers: processes that decode images.
+        progress: whether to show a bar.
+        on_step: called after every step; it ends the run by raising `Cancelled`.
+        checkpoint: where training goes on from, and is kept now and then.
+        faster: with the stages of the trunks compiled.
+        log: where the losses go beside the history.
+
+    Returns:
+        "phase/term" -> value at every step (NaN where the phase was not active),
+        "watch/name" for what the method watches, and "lr".
+    """
     steps = total_steps(recipe, loader)
     engine.to_device(method)
     method.train()
     optimisers = optim.build(method, recipe)
     start, before = checkpoint.restore(method, optimisers) if checkpoint else (0, {})
-    if start != (theirs := distributed.told(lambda: start)):
-        raise ValueError(
-            f"the first process goes on from step {theirs}, process {share()[0]} from {start}: VVI_RUNS must be one folder that all nodes see"
-        )
-    log = log if distributed.first() else None
+    _check_start(start)
+    log = log if distributed.is_first() else None
     if log:
         log.begin(before)
-    history = _History(
-        1 if engine.device.type == "cpu" else _CHECK_EVERY, start, before, log
-    )
+    check_every = 1 if engine.device.type == "cpu" else _CHECK_EVERY
+    history = _History(check_every, start, before, log)
+    _, world_size = rank_and_world_size()
     bar = Progress(steps, start, engine.device, progress)
     with (
         bar,
@@ -182,35 +206,45 @@ def fit(
         closing(log) if log else nullcontext(),
     ):
         for batch in loader.batches(start, steps, engine.device, workers):
-            epoch, rate = (
-                optim.clock(recipe, batch.step, steps),
-                optim.rate(recipe, batch.step, steps),
-            )
+            epoch = optim.clock(recipe, batch.step, steps)
+            rate = optim.rate(recipe, batch.step, steps)
             terms = iteration(method, batch, optimisers, epoch, rate, engine)
             history.add(batch.step, terms, rate)
-            bar.step(2 * share()[1] * batch.vis.shape[:2].numel())
-            if (
-                checkpoint
-                and distributed.first()
-                and checkpoint.due(batch.step + 1, steps)
-            ):
-                checkpoint.save(batch.step + 1, method, optimisers, history.flush())
+            bar.step(2 * world_size * batch.vis.shape[:2].numel())
+            done = batch.step + 1
+            if _is_due(checkpoint, done, steps):
+                checkpoint.save(done, method, optimisers, history.flush())
             if on_step:
-                on_step(batch.step + 1, steps)
+                on_step(done, steps)
         return history.close()
+
+
+def _check_start(start: int) -> None:
+    """Refuse ranks that go on from different steps."""
+    first = distributed.broadcast_from_first(lambda: start)
+    if start != first:
+        rank, _ = rank_and_world_size()
+        raise ValueError(
+            f"the first process goes on from step {first}, process {rank} from "
+            f"{start}: VVI_RUNS must be one folder that all nodes see"
+        )
+
+
+def _is_due(checkpoint: Checkpoint | None, done: int, steps: int) -> bool:
+    """Return whether this rank keeps the run after this step."""
+    if checkpoint is None or not distributed.is_first():
+        return False
+    return checkpoint.due(done, steps)
 
 
 @contextmanager
 def compiled(method: Method) -> Iterator[None]:
-    """The residual stages of a method's trunks through `torch.compile`, within this context: names of weights stay, numbers change by rounding. Needs a C++ compiler, on a GPU
-    Triton, and a minute or two for the first step."""
-    stages = [
-        m
-        for m in method.modules()
-        if isinstance(m, nn.Sequential)
-        and len(m)
-        and all(isinstance(block, (BasicBlock, Bottleneck)) for block in m)
-    ]
+    """Run the residual stages of a method's trunks through `torch.compile`.
+
+    Names of weights stay, numbers change by rounding. Needs a C++ compiler, on a GPU
+    Triton, and a minute or two for the first step.
+    """
+    stages = [module for module in method.modules() if _is_stage(module)]
     for stage in stages:
         stage.forward = torch.compile(stage.forward)
     try:
@@ -218,6 +252,13 @@ def compiled(method: Method) -> Iterator[None]:
     finally:
         for stage in stages:
             del stage.forward
+
+
+def _is_stage(module: nn.Module) -> bool:
+    """Return whether a module is a sequence of residual blocks."""
+    if not isinstance(module, nn.Sequential) or not len(module):
+        return False
+    return all(isinstance(block, BasicBlock | Bottleneck) for block in module)
 
 
 def iteration(
@@ -228,36 +269,45 @@ def iteration(
     rate: float,
     engine: Fabric,
 ) -> dict[str, torch.Tensor]:
-    """One pass over the active phases: forward (shared unless a phase asks for a fresh one), losses, gradient for the phase's parts alone, step.
+    """Run the active phases: forward, losses, gradient for their parts alone, step.
 
-    Of several processes each forwards its share of the batch; the losses see all rows, the gradients are of the whole batch.
+    Forward is shared by the phases that do not ask for a fresh one. Each rank forwards
+    its part of the batch, the losses see all rows, and the gradients are of the whole
+    batch.
+
+    Args:
+        method: what is trained.
+        batch: the part of this rank.
+        optimisers: by the name that phases give them.
+        epoch: of the paper's clock, which says which phases are active.
+        rate: learning rate of this step.
+        engine: from `fabric`.
+
+    Returns:
+        "phase/term" -> loss, and "watch/name" for what the method watches.
     """
-    active = [
-        phase for phase in method.phases if phase.epochs[0] <= epoch < phase.epochs[1]
-    ]
-    whole, out, terms = distributed.whole(batch), None, {}
+    active = [p for p in method.phases if p.epochs[0] <= epoch < p.epochs[1]]
+    whole, out, terms = distributed.global_batch(batch), None, {}
     for i, phase in enumerate(active):
         params = method.parameters_of(phase)
         with engine.autocast():
             if out is None or phase.fresh:
-                out = distributed.gathered(method(batch), batch)
+                out = distributed.gather_output(method(batch), batch)
             losses = method.losses(out, whole, phase)
         shared_later = i + 1 < len(active) and not active[i + 1].fresh
         engine.backward(sum(losses.values()), inputs=params, retain_graph=shared_later)
-        distributed.average(params)
+        distributed.average_gradients(params)
         optimiser = optimisers[phase.optimiser]
         optim.set_rate(optimiser, phase, rate)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        terms |= {
-            f"{phase.name}/{name}": value.detach() for name, value in losses.items()
-        }
-        terms |= {f"watch/{name}": value.detach() for name, value in out.watch.items()}
+        terms |= {f"{phase.name}/{k}": value.detach() for k, value in losses.items()}
+        terms |= {f"watch/{k}": value.detach() for k, value in out.watch.items()}
     return terms
 
 
 class _History:
-    """Keeps losses as tensors until they are looked at, so that a GPU need not wait for the host."""
+    """Losses by step, kept as tensors until they are checked: a GPU need not sync."""
 
     def __init__(
         self,
@@ -266,34 +316,32 @@ class _History:
         values: Mapping[str, list[float]] | None = None,
         log: Log | None = None,
     ):
-        self.check_every, self.pending, self.steps, self.log = (
-            check_every,
-            [],
-            steps,
-            log,
-        )
+        self.check_every = check_every
+        self.steps = steps
+        self.log = log
+        self.pending: list[tuple[int, dict[str, torch.Tensor], float]] = []
         self.values: dict[str, list[float]] = defaultdict(list, values or {})
 
     def add(self, step: int, terms: dict[str, torch.Tensor], lr: float) -> None:
+        """Add the terms of a step."""
         self.pending.append((step, terms, lr))
         if len(self.pending) >= self.check_every:
             self.flush()
 
     def flush(self) -> dict[str, list[float]]:
-        seen = [tensor for _, terms, _ in self.pending for tensor in terms.values()]
-        values = iter(
-            torch.stack([tensor.double() for tensor in seen]).tolist() if seen else ()
-        )  # one wait for all
+        """Check pending terms, write them to the log, and return the history.
+
+        Raises:
+            DivergedError: a loss is NaN or infinite.
+        """
+        numbers = self._read_pending()
         for step, terms, lr in self.pending:
             logged = {"lr": lr}
             for name in terms:
-                if not math.isfinite(value := next(values)):
-                    raise DivergedError(
-                        f"step {step}: the loss {name} is {value}; last finite values: {self._last()}"
-                    )
-                column = self.values[name]
-                column.extend([float("nan")] * (self.steps - len(column)))
-                column.append(value)
+                value = next(numbers)
+                self._check(step, name, value)
+                self._pad(self.values[name])
+                self.values[name].append(value)
                 logged[name] = value
             self.values["lr"].append(lr)
             if self.log:
@@ -303,17 +351,31 @@ class _History:
         return self.values
 
     def close(self) -> dict[str, list[float]]:
+        """Return the history, every column as long as the run."""
         self.flush()
         for column in self.values.values():
-            column.extend([float("nan")] * (self.steps - len(column)))
+            self._pad(column)
         return dict(self.values)
 
-    def _last(self) -> str:
-        return (
-            ", ".join(
-                f"{name} {column[-1]:.4g}"
-                for name, column in self.values.items()
-                if column
+    def _read_pending(self) -> Iterator[float]:
+        """Read all pending tensors with one sync."""
+        tensors: list[torch.Tensor] = []
+        for _, terms, _ in self.pending:
+            tensors += [tensor.double() for tensor in terms.values()]
+        return iter(torch.stack(tensors).tolist() if tensors else ())
+
+    def _check(self, step: int, name: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"step {step}: the loss {name} is {value}; last finite values: "
+                f"{self._last()}"
             )
-            or "none"
-        )
+
+    def _pad(self, column: list[float]) -> None:
+        """Fill the steps at which a phase was not active."""
+        column.extend([NAN] * (self.steps - len(column)))
+
+    def _last(self) -> str:
+        columns = self.values.items()
+        last = [f"{name} {column[-1]:.4g}" for name, column in columns if column]
+        return ", ".join(last) or "none"

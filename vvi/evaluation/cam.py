@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -20,62 +21,77 @@ def class_activation_maps(
     reference: Tensor,
     reshape: Callable[[Tensor], Tensor] | None = None,
 ) -> np.ndarray:
-    """Grad-CAM maps of clips: (B, T, 3, H, W) -> (B, T, H, W) in 0..1 on the scale of each frame; a single clip (T, 3, H, W) -> (T, H, W).
+    """Compute Grad-CAM maps of clips.
 
-    module: anything with `embed(clips, modality) -> (B, D)` of unit norm; layer: the name of one of its submodules ("trunk.layer4") whose output holds one map
-    (C, h, w) per frame; what explains the map is the cosine between a clip's embedding and `reference`, (D,) or (B, D), for example the mean embedding of the same
-    person in the other modality. reshape: turns tokens into (B*T, C, h, w) where the layer gives tokens. Weights, gradients and training mode stay as they were.
+    What explains a map is the cosine between a clip's embedding and a reference, for
+    example the mean embedding of the same person in the other modality. Weights,
+    gradients and training mode stay as they were.
+
+    Args:
+        module: anything with `embed(clips, modality) -> (B, D)` of unit norm.
+        layer: name of a submodule ("trunk.layer4") whose output holds one map
+            (C, h, w) per frame.
+        clips: (B, T, 3, H, W), or a single clip (T, 3, H, W).
+        modality: of the clips.
+        reference: (D,) or (B, D).
+        reshape: turns tokens into (B*T, C, h, w), where the layer gives tokens.
+
+    Returns:
+        (B, T, H, W) or (T, H, W) in 0..1, on the scale of each frame.
+
+    Raises:
+        ValueError: there is no such layer, or it gives no map per frame.
     """
     from pytorch_grad_cam import GradCAM
 
-    single, clips = clips.ndim == 4, clips[None] if clips.ndim == 4 else clips
+    is_single = clips.ndim == 4
+    if is_single:
+        clips = clips[None]
     if clips.ndim != 5:
         raise ValueError(
-            f"clips must be (B, T, 3, H, W) or one clip (T, 3, H, W), got {tuple(clips.shape)}"
+            f"clips must be (B, T, 3, H, W) or one clip (T, 3, H, W), got "
+            f"{tuple(clips.shape)}"
         )
-    target, by_frame = (
-        _submodule(module, layer),
-        _ByFrame(module, modality, len(clips), layer),
-    )
-    reference = F.normalize(reference.reshape(-1, reference.shape[-1]), dim=1).expand(
-        len(clips), -1
-    )
-    modes, grads = (
-        [(m, m.training) for m in module.modules()],
-        [(p, p.grad) for p in module.parameters()],
-    )
-    hook = target.register_forward_hook(
-        lambda _, given, output: by_frame.seen.append(
-            tuple((reshape or (lambda x: x))(output).shape)
-        )
-    )
-    try:
+    target = _submodule(module, layer)
+    by_frame = _ByFrame(module, modality, len(clips), layer, reshape)
+    rows = F.normalize(reference.reshape(-1, reference.shape[-1]), dim=1)
+    targets = [_Cosine(row) for row in rows.expand(len(clips), -1)]
+    with (
+        _restored(module),
+        by_frame.watching(target),
+        torch.enable_grad(),
         # cuDNN cannot differentiate a recurrent layer in evaluation mode
-        with (
-            torch.enable_grad(),
-            torch.backends.cudnn.flags(enabled=False),
-            GradCAM(by_frame, [target], reshape) as cam,
-        ):
-            cam.compute_input_gradient = (
-                True  # gradients flow even where every weight is frozen
-            )
-            maps = cam(clips.flatten(0, 1), targets=[_Cosine(row) for row in reference])
+        torch.backends.cudnn.flags(enabled=False),
+        GradCAM(by_frame, [target], reshape) as cam,
+    ):
+        # gradients flow even where every weight is frozen
+        cam.compute_input_gradient = True
+        maps = cam(clips.flatten(0, 1), targets=targets)
+    maps = maps.reshape(*clips.shape[:2], *clips.shape[-2:])
+    return maps[0] if is_single else maps
+
+
+@contextmanager
+def _restored(module: nn.Module) -> Iterator[None]:
+    """Put gradients and training modes back as they were."""
+    modes = [(part, part.training) for part in module.modules()]
+    grads = [(parameter, parameter.grad) for parameter in module.parameters()]
+    try:
+        yield
     finally:
-        hook.remove()
         for part, mode in modes:
             part.training = mode
         for parameter, grad in grads:
             parameter.grad = grad
-    maps = maps.reshape(*clips.shape[:2], *clips.shape[-2:])
-    return maps[0] if single else maps
 
 
 def _submodule(module: nn.Module, layer: str) -> nn.Module:
     try:
         return module.get_submodule(layer)
     except AttributeError as error:
+        top = ", ".join(name for name, _ in module.named_children())
         raise ValueError(
-            f"{type(module).__name__} has no layer {layer!r}; at its top it has {', '.join(n for n, _ in module.named_children())}"
+            f"{type(module).__name__} has no layer {layer!r}; at its top it has {top}"
         ) from error
 
 
@@ -90,23 +106,47 @@ class _Cosine:
 
 
 class _ByFrame(nn.Module):
-    """The module as grad-cam wants it: frames (B*T, 3, H, W) in, one row per clip (B, D) out. `seen`: shapes that the layer gave, checked before any map is made."""
+    """The module as grad-cam wants it: frames (B*T, 3, H, W) -> one row a clip (B, D).
 
-    def __init__(self, inner: nn.Module, modality: Modality, clips: int, layer: str):
+    The shape that the layer gives is checked before any map is made.
+    """
+
+    def __init__(
+        self,
+        inner: nn.Module,
+        modality: Modality,
+        clips: int,
+        layer: str,
+        reshape: Callable[[Tensor], Tensor] | None,
+    ):
         super().__init__()
-        self.inner, self.modality, self.clips, self.layer = (
-            inner,
-            modality,
-            clips,
-            layer,
-        )
-        self.seen: list[tuple[int, ...]] = []
+        self.inner = inner
+        self.modality = modality
+        self.clips = clips
+        self.layer = layer
+        self.reshape = reshape
+        self.shapes: list[tuple[int, ...]] = []
+
+    @contextmanager
+    def watching(self, target: nn.Module) -> Iterator[None]:
+        """Note the shapes that a layer gives."""
+
+        def note(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+            maps = self.reshape(output) if self.reshape else output
+            self.shapes.append(tuple(maps.shape))
+
+        hook = target.register_forward_hook(note)
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def forward(self, frames: Tensor) -> Tensor:
         rows = self.inner.embed(frames.unflatten(0, (self.clips, -1)), self.modality)
-        if not self.seen or len(self.seen[0]) != 4 or self.seen[0][0] != len(frames):
-            given = self.seen[0] if self.seen else "nothing"
+        shape = self.shapes[0] if self.shapes else ()
+        if len(shape) != 4 or shape[0] != len(frames):
             raise ValueError(
-                f"layer {self.layer!r} gives {given} for {len(frames)} frames: a map per frame, ({len(frames)}, C, h, w), is needed"
+                f"layer {self.layer!r} gives {shape or 'nothing'} for {len(frames)} "
+                f"frames: a map per frame, ({len(frames)}, C, h, w), is needed"
             )
         return rows

@@ -16,7 +16,7 @@ from vvi.data.transforms import normalise
 from vvi.evaluation.rerank import rerank
 from vvi.methods.base import Method
 from vvi.metrics import Metrics, from_similarity, ranked_lists, retrieval_metrics
-from vvi.types import Dataset, Direction, Modality, Tracklet
+from vvi.types import MODALITIES, Dataset, Direction, Tracklet
 
 VERSION = 1
 
@@ -32,13 +32,27 @@ def embed(
     change: Callable[[Tensor], Tensor] | None = None,
     stride: int = 0,
 ) -> np.ndarray:
-    """Embeddings of tracklets in their order: (N, D) float32, unit norm.
+    """Embed tracklets, in their order.
 
-    count: T, frames per clip; stride: which (`vvi.data.clips.test_frames`); change: applied to the uint8 clips (B, T, 3, H, W) before they are normalised, for robustness probes.
+    Args:
+        method: in place on its device.
+        tracklets: of both modalities.
+        frames: reads them.
+        count: T, frames per clip.
+        batch: clips at a time.
+        progress: whether to show a bar.
+        change: applied to the uint8 clips (B, T, 3, H, W) before they are normalised,
+            for robustness probes.
+        stride: which frames (`vvi.data.clips.test_frames`).
+
+    Returns:
+        (N, D) float32 of unit norm.
     """
+    if not tracklets:
+        raise ValueError("no tracklets to embed")
     method.eval()
     device = next(method.parameters()).device
-    found: np.ndarray | None = None
+    feat: np.ndarray | None = None
     with tqdm(
         total=len(tracklets),
         desc="embed",
@@ -46,68 +60,64 @@ def embed(
         disable=not progress,
         mininterval=1,
     ) as bar:
-        for modality in ("vis", "ir"):
+        for modality in MODALITIES:
             rows = [i for i, t in enumerate(tracklets) if t.modality == modality]
-            clips = test_clips(
-                [tracklets[i] for i in rows], frames, count, batch, stride
-            )
-            parts = [
-                _embed(
-                    method,
-                    clip if change is None else change(clip),
-                    modality,
-                    device,
-                    bar,
-                )
-                for clip in clips
-            ]
+            parts = []
+            chosen = [tracklets[i] for i in rows]
+            for clips in test_clips(chosen, frames, count, batch, stride):
+                clips = change(clips) if change else clips
+                values = method.embed(normalise(clips.to(device)), modality)
+                parts.append(values.float().cpu())
+                bar.update(len(clips))
             if parts:
                 values = torch.cat(parts).numpy()
-                found = (
-                    np.empty((len(tracklets), values.shape[1]), np.float32)
-                    if found is None
-                    else found
-                )
-                found[rows] = values
-    if found is None:
-        raise ValueError("no tracklets to embed")
-    return found
+                if feat is None:
+                    shape = (len(tracklets), values.shape[1])
+                    feat = np.empty(shape, np.float32)
+                feat[rows] = values
+    return feat
 
 
 @dataclass(frozen=True)
 class Side:
-    """One direction of an evaluation: who searched what, with which embeddings."""
+    """One direction of an evaluation: who searched whom, with which embeddings."""
 
     query: tuple[Tracklet, ...]
     gallery: tuple[Tracklet, ...]
+    #: (Q, D) float32.
     query_feat: np.ndarray
+    #: (G, D) float32.
     gallery_feat: np.ndarray
+    #: Which gallery items are removed for a query (`vvi.metrics`).
     rule: str
 
     @property
     def protocol(self) -> tuple:
-        """Arguments of the functions of `vvi.metrics`: features, identities, cameras of both sides."""
-        ids, cams = (
-            [
-                np.array([getattr(t, name) for t in side])
-                for side in (self.query, self.gallery)
-            ]
-            for name in ("identity", "camera")
-        )
-        return self.query_feat, self.gallery_feat, *ids, *cams
+        """Arguments of `vvi.metrics`: features, identities, cameras of both sides."""
+        labels = []
+        for name in ("identity", "camera"):
+            for side in (self.query, self.gallery):
+                labels.append(np.array([getattr(t, name) for t in side]))
+        return self.query_feat, self.gallery_feat, *labels
 
     def metrics(self) -> Metrics:
+        """Score the search."""
         return retrieval_metrics(*self.protocol, rule=self.rule)
 
     def reranked(self, **options: float) -> Metrics:
-        """The same after k-reciprocal re-ranking; the rule of the protocol is applied to the new distances. options: those of `vvi.evaluation.rerank.rerank`."""
+        """Score the search after k-reciprocal re-ranking.
+
+        The rule of the protocol is applied to the new distances.
+
+        Args:
+            **options: those of `vvi.evaluation.rerank.rerank`.
+        """
         query, gallery, *labels = self.protocol
-        return from_similarity(
-            -rerank(query, gallery, **options), *labels, rule=self.rule
-        )
+        distance = rerank(query, gallery, **options)
+        return from_similarity(-distance, *labels, rule=self.rule)
 
     def ranked(self, top: int = 10) -> np.ndarray:
-        """Places in the gallery of the first `top` items of every query: (Q, top)."""
+        """Return the gallery rows of the first `top` items of every query: (Q, top)."""
         return ranked_lists(*self.protocol, rule=self.rule, top=top)
 
 
@@ -120,26 +130,37 @@ def evaluate(
     change: Callable[[Tensor], Tensor] | None = None,
     stride: int = 0,
 ) -> dict[Direction, Side]:
-    """Every direction of the data set's protocol; each tracklet is embedded once. Arguments as in `embed`."""
-    wanted = list(
-        dict.fromkeys(
-            t for sides in dataset.sides.values() for side in sides for t in side
-        )
+    """Evaluate every direction of a protocol; each tracklet is embedded once.
+
+    Args:
+        method: in place on its device.
+        dataset: with the people who are searched.
+        frames: reads them.
+        count: T, frames per clip.
+        progress: whether to show a bar.
+        change: of the clips, as for `embed`.
+        stride: which frames, as for `embed`.
+    """
+    wanted: dict[Tracklet, None] = {}
+    for query, gallery in dataset.sides.values():
+        wanted |= dict.fromkeys(query + gallery)
+    tracklets = list(wanted)
+    feat = embed(
+        method,
+        tracklets,
+        frames,
+        count,
+        progress=progress,
+        change=change,
+        stride=stride,
     )
-    found = embed(
-        method, wanted, frames, count, progress=progress, change=change, stride=stride
-    )
-    feat = dict(zip(wanted, found, strict=True))
-    return {
-        direction: Side(
-            query,
-            gallery,
-            np.stack([feat[t] for t in query]),
-            np.stack([feat[t] for t in gallery]),
-            dataset.rule,
-        )
-        for direction, (query, gallery) in dataset.sides.items()
-    }
+    rows = dict(zip(tracklets, feat, strict=True))
+    sides = {}
+    for direction, (query, gallery) in dataset.sides.items():
+        query_feat = np.stack([rows[t] for t in query])
+        gallery_feat = np.stack([rows[t] for t in gallery])
+        sides[direction] = Side(query, gallery, query_feat, gallery_feat, dataset.rule)
+    return sides
 
 
 @torch.no_grad()
@@ -152,23 +173,29 @@ def inspect(
     batch: int = 32,
     stride: int = 0,
 ) -> dict[str, np.ndarray]:
-    """What a method shows of its inside for tracklets of one modality: name -> (N, ...); with `only`, that name alone."""
+    """Collect what a method shows of its inside.
+
+    Args:
+        method: in place on its device.
+        tracklets: of one modality.
+        frames: reads them.
+        count: T, frames per clip.
+        only: the one name that is wanted; None: all.
+        batch: clips at a time.
+        stride: which frames, as for `embed`.
+
+    Returns:
+        Name -> (N, ...), empty for a method that shows nothing.
+    """
     method.eval()
-    device, found = next(method.parameters()).device, defaultdict(list)
+    device = next(method.parameters()).device
+    parts: dict[str, list[np.ndarray]] = defaultdict(list)
     for clips in test_clips(tracklets, frames, count, batch, stride):
-        for name, values in method.inspect(
-            normalise(clips.to(device)), tracklets[0].modality
-        ).items():
+        modality = tracklets[0].modality
+        shown = method.inspect(normalise(clips.to(device)), modality)
+        for name, values in shown.items():
             if only in (None, name):
-                found[name].append(values.float().cpu().numpy())
-        if not found:
+                parts[name].append(values.float().cpu().numpy())
+        if not parts:
             break
-    return {name: np.concatenate(parts) for name, parts in found.items()}
-
-
-def _embed(
-    method: Method, clips: Tensor, modality: Modality, device: torch.device, bar: tqdm
-) -> Tensor:
-    feat = method.embed(normalise(clips.to(device)), modality).float().cpu()
-    bar.update(len(clips))
-    return feat
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}

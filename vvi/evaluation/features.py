@@ -55,39 +55,40 @@ class Features:
         return len(self.values)
 
     def column(self, name: str) -> np.ndarray:
-        """A column of the table as text; empty text where there is none."""
+        """Return a column of the table as text, empty text where there is none."""
         if name not in self.table:
             return np.full(len(self), UNSAID, dtype=object)
         return self.table[name].astype(str).to_numpy(dtype=object)
 
     def part(self, rows: np.ndarray) -> Features:
-        """Some of the rows."""
+        """Return some of the rows."""
         table = self.table.iloc[np.flatnonzero(rows)].reset_index(drop=True)
         return Features(self.values[rows], table, self.about)
 
 
-def save(found: Features, path: str | Path) -> Path:
+def save(features: Features, path: str | Path) -> Path:
     """Write features, and their table beside them under the same name with `.csv`.
 
     Args:
-        found: what is written.
+        features: what is written.
         path: a name that ends in .npz or .safetensors.
 
     Raises:
         ValueError: the name ends otherwise, or a table of something else is in the way.
     """
     path = Path(path).expanduser()
-    values = np.ascontiguousarray(found.values, np.float32)
+    values = np.ascontiguousarray(features.values, np.float32)
+    about = dict(features.about)
     if path.suffix == ".npz":
         buffer = io.BytesIO()
-        np.savez(buffer, features=values, about=np.array(json.dumps(dict(found.about))))
+        np.savez(buffer, features=values, about=np.array(json.dumps(about)))
         content = buffer.getvalue()
     elif path.suffix == ".safetensors":
-        content = save_tensors({"features": values}, dict(found.about))
+        content = save_tensors({"features": values}, about)
     else:
         raise ValueError(f"{path}: its name must end in .npz or .safetensors")
     refuse_foreign(path.with_suffix(".csv"), "row,")
-    table = found.table.to_csv(index_label="row", lineterminator="\n").encode()
+    table = features.table.to_csv(index_label="row", lineterminator="\n").encode()
     files = {path.with_suffix(".csv").name: table, path.name: content}
     atomic.write_all(path.absolute().parent, files)
     return path
@@ -118,14 +119,15 @@ def load(path: str | Path) -> Features:
         raise FileNotFoundError(f"there is no file of features {path}")
     arrays, about = _arrays(path)
     if all(side in arrays for side in SIDES):
-        found = _both_sides(path, arrays, about)
+        features = _both_sides(path, arrays, about)
     else:
         name, values = _main_array(path, arrays)
-        found = Features(values, _table(path, len(values), arrays, name), about)
-    if not np.isfinite(found.values).all():
-        bad = np.flatnonzero(~np.isfinite(found.values).all(1))
-        raise FeaturesError(f"{path}: NaN or infinity in row(s) {some_rows(bad)}")
-    return found
+        features = Features(values, _table(path, len(values), arrays, name), about)
+    finite = np.isfinite(features.values).all(1)
+    if not finite.all():
+        rows = some_rows(np.flatnonzero(~finite))
+        raise FeaturesError(f"{path}: NaN or infinity in row(s) {rows}")
+    return features
 
 
 def of_sides(sides: Mapping[str, Any], root: Path) -> Features:
@@ -159,7 +161,7 @@ def of_sides(sides: Mapping[str, Any], root: Path) -> Features:
 
 
 def _arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays of a file by name, and what it says of itself."""
+    """Read the arrays of a file by name, and what it says of itself."""
     end = path.suffix.lower()
     if end not in ENDS:
         raise FeaturesError(f"{path}: features end in {', '.join(ENDS)}")
@@ -170,8 +172,10 @@ def _arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         if end == ".npz":
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            said = arrays.pop("about", None)
-            return arrays, about | (json.loads(str(said)) if said is not None else {})
+            text = arrays.pop("about", None)
+            if text is not None:
+                about |= json.loads(str(text))
+            return arrays, about
         if end == ".safetensors":
             with safe_open(path, "numpy") as file:
                 about |= file.metadata() or {}
@@ -183,22 +187,20 @@ def _arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise FeaturesError(
             f"{path} holds no features that can be read: {why}"
         ) from error
-    return {
-        k: np.asarray(v)
-        for k, v in content.items()
-        if np.ndim(v) or hasattr(v, "shape")
-    }, about
+    arrays = {k: np.asarray(v) for k, v in content.items() if _is_array(v)}
+    return arrays, about
+
+
+def _is_array(value: Any) -> bool:
+    return bool(np.ndim(value)) or hasattr(value, "shape")
 
 
 def _main_array(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
     named = [name for name in arrays if name.lower() in NAMES["features"]]
     wide = [name for name, values in arrays.items() if np.ndim(values) == 2]
-    name = named[0] if named else wide[0] if len(wide) == 1 else None
-    if (
-        name is None
-        or np.ndim(arrays[name]) != 2
-        or arrays[name].dtype.kind not in "fiu"
-    ):
+    candidates = named or wide
+    name = candidates[0] if named or len(wide) == 1 else None
+    if name is None or not _is_table_of_numbers(arrays[name]):
         shapes = ", ".join(f"{k} {np.shape(v)}" for k, v in arrays.items()) or "nothing"
         raise FeaturesError(
             f"{path} holds no array `features` of rows (N, D), nor one that is alone "
@@ -207,14 +209,18 @@ def _main_array(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, np.n
     return name, np.asarray(arrays[name], np.float32)
 
 
+def _is_table_of_numbers(values: np.ndarray) -> bool:
+    return np.ndim(values) == 2 and values.dtype.kind in "fiu"
+
+
 def _table(
     path: Path, count: int, arrays: Mapping[str, np.ndarray], main: str
 ) -> pd.DataFrame:
-    """What the table beside a file says of its rows, else what its arrays say."""
-    beside = path.with_suffix(".csv")
+    """Read the table beside a file, else what its arrays say of the rows."""
+    file = path.with_suffix(".csv")
     table = pd.DataFrame(index=range(count))
-    if beside.is_file():
-        table = _csv(beside, count, path)
+    if file.is_file():
+        table = _csv(file, count, path)
     for column, names in NAMES.items():
         own = [k for k in arrays if k.lower() in names and k != main]
         if own and column not in table:
@@ -241,7 +247,7 @@ def _csv(file: Path, count: int, path: Path) -> pd.DataFrame:
 
 
 def _both_sides(path: Path, arrays: Mapping[str, np.ndarray], about: dict) -> Features:
-    """Arrays query, gallery, query_ids, gallery_cams, ... as one table with sides."""
+    """Read query, gallery, query_ids, gallery_cams, ... as one table with sides."""
     values, tables = [], []
     for side in SIDES:
         prefix = f"{side}_"
@@ -263,11 +269,9 @@ def _both_sides(path: Path, arrays: Mapping[str, np.ndarray], about: dict) -> Fe
 
 def _text(value: Any) -> str:
     value = value.decode() if isinstance(value, bytes) else value
-    return (
-        str(int(value))
-        if isinstance(value, float | np.floating) and value == int(value)
-        else str(value)
-    )
+    if isinstance(value, float | np.floating) and value == int(value):
+        return str(int(value))
+    return str(value)
 
 
 def some_rows(rows: np.ndarray) -> str:

@@ -1,7 +1,11 @@
-"""The nearest of very many embeddings: exact search that holds one chunk of the gallery at a time, a hand-over to FAISS where that is too slow, and what the hand-over loses.
+"""The nearest of very many embeddings.
 
-Protocol numbers come from `vvi.metrics`; this is for finding people in a gallery that has grown. One embedding of 2,048 numbers takes 8 kB, a million of them 8.2 GB; the gallery
-may be a file (`np.load(..., mmap_mode="r")`).
+Exact search holds one chunk of the gallery at a time. Where that is too slow the
+gallery is handed over to FAISS, and `recall` says what that loses.
+
+Protocol numbers come from `vvi.metrics`; this is for finding people in a gallery that
+has grown. One embedding of 2,048 numbers takes 8 kB, a million of them 8.2 GB. The
+gallery may be a file (`np.load(..., mmap_mode="r")`).
 """
 
 from __future__ import annotations
@@ -21,9 +25,11 @@ CHUNK = 2**14  # rows of the gallery held at a time
 
 @dataclass(frozen=True)
 class Nearest:
-    """For each of Q queries its best K rows of the gallery, best first, and their cosine similarity: (Q, K) int64 and float32."""
+    """The best K gallery rows of each of Q queries, best first."""
 
+    #: (Q, K) int64.
     rows: np.ndarray
+    #: Cosine, (Q, K) float32.
     similarity: np.ndarray
 
 
@@ -34,9 +40,18 @@ def exact(
     chunk: int = CHUNK,
     device: str | torch.device = "cpu",
 ) -> Nearest:
-    """Every embedding is compared: query (Q, D), gallery (G, D) of any scale -> the `top` nearest by cosine (all G where there are fewer); equal ones in any order.
+    """Compare every embedding.
 
-    Time grows with Q G D; memory beyond query and gallery is that of `chunk` rows and (Q, chunk) similarities, whatever G is.
+    Time grows with Q G D. Memory beyond query and gallery is that of `chunk` rows and
+    (Q, chunk) similarities, whatever G is.
+
+    Args:
+        query: (Q, D) of any scale.
+        gallery: (G, D) of any scale.
+        top: how many are returned, all G where there are fewer. Equal ones come in any
+            order.
+        chunk: gallery rows held at a time.
+        device: computes the similarities.
 
     >>> exact(np.eye(2), np.array([[0.0, 3.0], [1.0, 1.0], [2.0, 0.1]]), top=2).rows
     array([[2, 1],
@@ -46,79 +61,87 @@ def exact(
     rows = torch.empty(len(query), 0, dtype=torch.int64, device=device)
     best = torch.empty(len(query), 0, device=device)
     for first, block in _blocks(gallery, query.shape[1], chunk, device):
-        near, places = (query @ block.T).topk(min(_positive(top, "top"), len(block)), 1)
-        best, order = torch.cat((best, near), 1).topk(
-            min(top, best.shape[1] + near.shape[1]), 1
-        )
-        rows = torch.cat((rows, first + places), 1).gather(1, order)
+        count = min(_positive(top, "top"), len(block))
+        near, columns = (query @ block.T).topk(count, 1)
+        candidates = torch.cat((best, near), 1)
+        best, order = candidates.topk(min(top, candidates.shape[1]), 1)
+        rows = torch.cat((rows, first + columns), 1).gather(1, order)
     return Nearest(rows.cpu().numpy(), best.cpu().numpy())
 
 
 def index(
     gallery: Sequence, kind: str = "Flat", chunk: int = CHUNK, sample: int = 100_000
 ) -> Any:
-    """A FAISS index of cosine similarity over a gallery (G, D); needs the extra [search].
+    """Build a FAISS index of cosine similarity; needs the extra [search].
 
-    kind: as `faiss.index_factory` reads it, such as "Flat" (exact), "IVF1024,Flat" (the lists of a clustering), "HNSW32" (a graph), "IVF1024,PQ64" (64 bytes for each embedding);
-    sample: how many embeddings, evenly spaced, it learns its clustering from. What returns is FAISS's own: it can be written to disk, moved to GPUs, searched by other programs.
+    It can be written to disk, moved to GPUs, searched by other programs.
+
+    Args:
+        gallery: (G, D).
+        kind: as `faiss.index_factory` reads it, such as "Flat" (exact), "IVF1024,Flat"
+            (the lists of a clustering), "HNSW32" (a graph), "IVF1024,PQ64" (64 bytes
+            for each embedding).
+        chunk: gallery rows held at a time.
+        sample: how many embeddings, evenly spaced, it learns its clustering from.
+
+    Returns:
+        FAISS's own index.
     """
     faiss, width = optional.load("faiss", "search"), _inhabited(gallery)[0].shape[0]
     try:
-        found = faiss.index_factory(width, kind, faiss.METRIC_INNER_PRODUCT)
+        made = faiss.index_factory(width, kind, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise ValueError(
             f"FAISS makes no index {kind!r} of embeddings of {width} numbers"
         ) from error
-    if not found.is_trained:
-        some = np.stack(
-            [
-                np.asarray(gallery[i])
-                for i in np.linspace(
-                    0, len(gallery) - 1, min(sample, len(gallery)), dtype=int
-                )
-            ]
-        )
-        found.train(_unit(some, "gallery").numpy())
+    if not made.is_trained:
+        count = min(sample, len(gallery))
+        rows = np.linspace(0, len(gallery) - 1, count, dtype=int)
+        some = np.stack([np.asarray(gallery[i]) for i in rows])
+        made.train(_unit(some, "gallery").numpy())
     for _, block in _blocks(gallery, width, chunk):
-        found.add(block.numpy())
-    return found
+        made.add(block.numpy())
+    return made
 
 
-def search(found: Any, query: Any, top: int = 10, effort: str = "") -> Nearest:
-    """The nearest that a FAISS index finds: query (Q, D) -> `Nearest`, rows -1 where it finds fewer. effort: what trades time for recall, "nprobe=16" (lists) or "efSearch=64"."""
+def search(index: Any, query: Any, top: int = 10, effort: str = "") -> Nearest:
+    """Search a FAISS index; rows are -1 where it finds fewer.
+
+    Args:
+        index: from `index`.
+        query: (Q, D).
+        top: how many are returned.
+        effort: what trades time for recall: "nprobe=16" (lists) or "efSearch=64".
+    """
     faiss, query = optional.load("faiss", "search"), _unit(query, "query")
-    if query.shape[1] != found.d:
+    if query.shape[1] != index.d:
         raise ValueError(
-            f"embeddings of {query.shape[1]} numbers searched for among embeddings of {found.d}"
+            f"embeddings of {query.shape[1]} numbers searched for among embeddings of "
+            f"{index.d}"
         )
     if effort:
         try:
-            faiss.ParameterSpace().set_index_parameters(found, effort)
+            faiss.ParameterSpace().set_index_parameters(index, effort)
         except RuntimeError as error:
             raise ValueError(f"this index has no {effort!r}") from error
-    similarity, rows = found.search(query.numpy(), _positive(top, "top"))
+    similarity, rows = index.search(query.numpy(), _positive(top, "top"))
     return Nearest(rows, similarity)
 
 
-def recall(found: Nearest, truth: Nearest) -> float:
-    """Share of the true neighbours that were found, whatever their order.
+def recall(result: Nearest, truth: Nearest) -> float:
+    """Return the share of true neighbours that were found, whatever their order.
 
-    >>> a, b = (Nearest(np.array(rows), np.zeros((1, 3))) for rows in ([[4, 2, 7]], [[2, 9, 4]]))
-    >>> round(recall(a, b), 3)
+    >>> one = Nearest(np.array([[4, 2, 7]]), np.zeros((1, 3)))
+    >>> other = Nearest(np.array([[2, 9, 4]]), np.zeros((1, 3)))
+    >>> round(recall(one, other), 3)
     0.667
     """
-    if len(found.rows) != len(truth.rows):
+    if len(result.rows) != len(truth.rows):
         raise ValueError(
-            f"{len(found.rows)} and {len(truth.rows)} queries cannot be compared"
+            f"{len(result.rows)} and {len(truth.rows)} queries cannot be compared"
         )
-    return float(
-        np.mean(
-            [
-                np.isin(true, mine).mean()
-                for mine, true in zip(found.rows, truth.rows, strict=True)
-            ]
-        )
-    )
+    pairs = zip(result.rows, truth.rows, strict=True)
+    return float(np.mean([np.isin(true, rows).mean() for rows, true in pairs]))
 
 
 def _blocks(
@@ -128,14 +151,15 @@ def _blocks(
         block = _unit(gallery[first : first + chunk], "gallery", device)
         if block.shape[1] != width:
             raise ValueError(
-                f"embeddings of {block.shape[1]} numbers in the gallery, of {width} elsewhere"
+                f"embeddings of {block.shape[1]} numbers in the gallery, of {width} "
+                "elsewhere"
             )
         yield first, block
 
 
 def _positive(number: int, name: str) -> int:
     if number < 1:
-        raise ValueError(f"{name}={number}: it counts from 1")
+        raise ValueError(f"{name}={number} must be an integer >= 1")
     return number
 
 
@@ -146,15 +170,14 @@ def _inhabited(gallery: Sequence) -> Sequence:
 
 
 def _unit(feat: Any, name: str, device: str | torch.device = "cpu") -> Tensor:
-    """Rows of unit norm in float32, (N, D); ValueError on NaN or infinity."""
-    feat = torch.as_tensor(
-        feat if isinstance(feat, Tensor) else np.array(feat, np.float32)
-    ).to(device, torch.float32)
+    """Return rows of unit norm in float32, (N, D); ValueError on NaN or infinity."""
+    if not isinstance(feat, Tensor):
+        feat = np.array(feat, np.float32)
+    feat = torch.as_tensor(feat).to(device, torch.float32)
     if feat.ndim != 2:
         raise ValueError(f"{name}: expected embeddings (N, D), got {tuple(feat.shape)}")
-    norms = feat.norm(
-        dim=1, keepdim=True
-    )  # one that is not finite shows in its row's norm, at a fraction of the time
+    # a number that is not finite shows in its row's norm, at a fraction of the time
+    norms = feat.norm(dim=1, keepdim=True)
     if not bool(torch.isfinite(norms).all()):
         raise ValueError(f"{name}: NaN or infinity (or overflow) among the embeddings")
     return feat / norms.clamp_min(torch.finfo(torch.float32).tiny)

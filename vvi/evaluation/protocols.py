@@ -1,11 +1,14 @@
 """The repetitions that the image protocols ask for.
 
-SYSU-MM01: one model searches ten drawn galleries in each of four settings. RegDB: ten trials with training people of their own, so ten models; the seed of a run names its trial.
+SYSU-MM01: one model searches ten drawn galleries in each of four settings. RegDB: ten
+trials with training people of their own, so ten models. The seed of a run names its
+trial.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,10 +28,14 @@ SETTINGS = {  # named as in the tables of the papers
 FIRST = next(iter(SETTINGS))  # what papers put first
 RANKS = (1, 5, 10, 20)
 COLUMNS = (*(f"rank{k}" for k in RANKS), "mAP", "mINP")
+#: Tracklets -> features (N, D).
+Embed = Callable[[Sequence[Tracklet]], np.ndarray]
+#: Query and gallery of one search.
+Pair = tuple[tuple[Tracklet, ...], tuple[Tracklet, ...]]
 
 
 def regdb_trial(seed: int) -> int:
-    """The trial of RegDB that a run of this seed trains and tests on: seeds 0 to 9 are trials 1 to 10.
+    """Return the trial of RegDB of a run's seed: seeds 0 to 9 are trials 1 to 10.
 
     >>> [regdb_trial(seed) for seed in (0, 9, 10)]
     [1, 10, 1]
@@ -38,79 +45,88 @@ def regdb_trial(seed: int) -> int:
 
 def sysu_scores(
     root: str | Path,
-    embed: Callable[[Sequence[Tracklet]], np.ndarray],
+    embed: Embed,
     gallery: Literal["agw", "official"] = "agw",
     settings: Sequence[str] = tuple(SETTINGS),
     strict: bool | None = None,
 ) -> dict[str, np.ndarray]:
-    """What one model reaches on every gallery of SYSU-MM01: setting -> (10, 6) float64 in 0..1, a row for each gallery, the columns of `COLUMNS`. The papers print column means.
+    """Score one model on every gallery of SYSU-MM01.
 
-    embed: tracklets -> features (N, D), called once with every image that is searched or searches.
+    Args:
+        root: the folder of the set.
+        embed: called once, with every image that is searched or searches.
+        gallery: how galleries are drawn.
+        settings: names of `SETTINGS`.
+        strict: an option of the reader.
+
+    Returns:
+        Setting -> (10, 6) float64 in 0..1: a row for each gallery, the columns of
+        `COLUMNS`. The papers print column means.
     """
-    drawn = {
-        name: [
-            sysu.read(root, *SETTINGS[name], trial, gallery, strict=strict)
-            for trial in GALLERIES
-        ]
-        for name in settings
-    }
-    sides = {
-        name: [found.sides["ir2vis"] for found in sets] for name, sets in drawn.items()
-    }
-    wanted = list(
-        dict.fromkeys(
-            t
-            for pairs in sides.values()
-            for pair in pairs
-            for side in pair
-            for t in side
-        )
-    )
-    place = {t: row for row, t in enumerate(wanted)}
-    feat = embed(wanted)
-    return {
-        name: np.array([_row(_score(pair, place, feat)) for pair in pairs])
-        for name, pairs in sides.items()
-    }
+    pairs: dict[str, list[Pair]] = {}
+    for name in settings:
+        pairs[name] = []
+        for trial in GALLERIES:
+            drawn = sysu.read(root, *SETTINGS[name], trial, gallery, strict=strict)
+            pairs[name].append(drawn.sides["ir2vis"])
+    feat = _embed_once(chain.from_iterable(pairs.values()), embed)
+    scores = {}
+    for name, drawn_pairs in pairs.items():
+        rows = [_row(_score(pair, feat)) for pair in drawn_pairs]
+        scores[name] = np.array(rows)
+    return scores
+
+
+def _embed_once(pairs: Iterable[Pair], embed: Embed) -> dict[Tracklet, np.ndarray]:
+    """Embed every image of some searches, each once."""
+    wanted: dict[Tracklet, None] = {}
+    for query, gallery in pairs:
+        wanted |= dict.fromkeys(query + gallery)
+    tracklets = list(wanted)
+    return dict(zip(tracklets, embed(tracklets), strict=True))
 
 
 def regdb_seeds(root: str | Path) -> list[int]:
-    """Seeds of runs whose trials a copy of RegDB has lists of: 0 to 9 for all ten."""
-    parts = [f"idx/{s}_{w}" for s in regdb.SPLITS for w in regdb.WORD.values()]
+    """List the seeds whose trials a copy of RegDB has: 0 to 9 for all ten."""
+    seeds = [seed for seed in GALLERIES if _has_trial(root, regdb_trial(seed))]
+    return seeds or [0]
 
-    def has(seed: int) -> bool:
-        return all(
-            (Path(root) / f"{p}_{regdb_trial(seed)}.txt").is_file() for p in parts
-        )
 
-    return [seed for seed in GALLERIES if has(seed)] or [0]
+def _has_trial(root: str | Path, trial: int) -> bool:
+    """Return whether all lists of a trial of RegDB are there."""
+    names = product(regdb.SPLITS, regdb.WORD.values())
+    files = [f"idx/{split}_{word}_{trial}.txt" for split, word in names]
+    return all((Path(root) / file).is_file() for file in files)
 
 
 def regdb_scores(
-    root: str | Path, embed: Callable[[Sequence[Tracklet]], np.ndarray], **options: Any
+    root: str | Path, embed: Embed, **options: Any
 ) -> dict[str, np.ndarray]:
     """Score one model on the test people of every trial of RegDB.
 
     Args:
         root: the folder of the set.
-        embed: tracklets -> features (N, D), called once with every image.
-        options: of the reader, such as strict.
+        embed: called once, with every image.
+        **options: of the reader, such as strict.
 
     Returns:
         Direction -> (trials, 6) in 0..1, the columns of `COLUMNS`.
     """
     seeds = regdb_seeds(root)
     sets = [regdb.read(root, regdb_trial(seed), **options) for seed in seeds]
-    wanted = list(dict.fromkeys(t for s in sets for t in s.query("ir2vis")))
-    wanted += list(dict.fromkeys(t for s in sets for t in s.gallery("ir2vis")))
-    place = {t: row for row, t in enumerate(wanted)}
-    feat = embed(wanted)
-    found = {}
+    wanted: dict[Tracklet, None] = {}
+    for trial in sets:
+        wanted |= dict.fromkeys(trial.query("ir2vis"))
+    for trial in sets:
+        wanted |= dict.fromkeys(trial.gallery("ir2vis"))
+    tracklets = list(wanted)
+    feat = dict(zip(tracklets, embed(tracklets), strict=True))
+    scores = {}
     for direction in DIRECTIONS:
-        pairs = [s.sides[direction] for s in sets]
-        rows = [_row(_score(pair, place, feat, "none")) for pair in pairs]
-        found[direction] = np.array(rows)
-    return found
+        pairs = [trial.sides[direction] for trial in sets]
+        rows = [_row(_score(pair, feat, "none")) for pair in pairs]
+        scores[direction] = np.array(rows)
+    return scores
 
 
 def lines(scores: Mapping[str, Mapping], arrays: Mapping[str, np.ndarray]) -> list[str]:
@@ -120,31 +136,32 @@ def lines(scores: Mapping[str, Mapping], arrays: Mapping[str, np.ndarray]) -> li
         scores: direction -> numbers of a record.
         arrays: of the record, with the ten galleries of SYSU-MM01 where it has them.
     """
-    kept = {name: f"{name}/trials" for name in SETTINGS}
-    galleries = {name: arrays[key] for name, key in kept.items() if key in arrays}
-    if galleries:
-        return [
-            line(f"ir2vis  {name}", v, "galleries") for name, v in galleries.items()
-        ]
-    return [f"{direction}  {one(found)}" for direction, found in scores.items()]
+    galleries = []
+    for name in SETTINGS:
+        if f"{name}/trials" in arrays:
+            values = arrays[f"{name}/trials"]
+            galleries.append(line(f"ir2vis  {name}", values, "galleries"))
+    return galleries or [f"{name}  {one(metrics)}" for name, metrics in scores.items()]
 
 
-def one(found: Mapping[str, float]) -> str:
+def one(metrics: Mapping[str, float]) -> str:
     """Write the numbers of one direction, as metrics print themselves."""
-    counts = f"queries {found['n_valid']}, skipped {found['n_skipped']}"
-    return f"Metrics({numbers(found)}  {counts})"
+    counts = f"queries {metrics['n_valid']}, skipped {metrics['n_skipped']}"
+    return f"Metrics({numbers(metrics)}  {counts})"
 
 
 def short(scores: Mapping[str, Mapping], arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Write the same for a list of many runs: rank-1, mAP and mINP."""
-    found = {d: (s, "") for d, s in scores.items()}
+    rows = dict(scores)
     if f"{FIRST}/trials" in arrays:
         values = arrays[f"{FIRST}/trials"]
-        found = {"ir2vis": (mean(values), f", mean of {len(values)} galleries")}
-    return [
-        f"{d}{what} R1 {100 * s['rank1']:.2f} mAP {100 * s['mAP']:.2f} mINP {100 * s['mINP']:.2f}"
-        for d, (s, what) in found.items()
-    ]
+        rows = {f"ir2vis, mean of {len(values)} galleries": mean(values)}
+    return [f"{name} {_short_numbers(metrics)}" for name, metrics in rows.items()]
+
+
+def _short_numbers(metrics: Mapping[str, float]) -> str:
+    names = {"rank1": "R1", "mAP": "mAP", "mINP": "mINP"}
+    return " ".join(f"{word} {100 * metrics[k]:.2f}" for k, word in names.items())
 
 
 def over_trials(layout: str, scores: Sequence[Mapping[str, Mapping]]) -> list[str]:
@@ -156,47 +173,59 @@ def over_trials(layout: str, scores: Sequence[Mapping[str, Mapping]]) -> list[st
     """
     if layout != "regdb" or len(scores) < 2:
         return []
-    rows = {
-        d: np.array([[s[d][name] for name in COLUMNS] for s in scores])
-        for d in scores[0]
-    }
-    return [line(direction, values, "trials") for direction, values in rows.items()]
+    lines = []
+    for direction in scores[0]:
+        rows = [_columns(run[direction]) for run in scores]
+        lines.append(line(direction, np.array(rows), "trials"))
+    return lines
+
+
+def _columns(metrics: Mapping[str, float]) -> list[float]:
+    return [metrics[name] for name in COLUMNS]
 
 
 def line(name: str, values: np.ndarray, what: str) -> str:
-    """Write the mean over several repetitions (N, 6) of a protocol."""
+    """Write the mean over several repetitions of a protocol.
+
+    Args:
+        name: of the protocol.
+        values: (N, 6) in 0..1, the columns of `COLUMNS`.
+        what: the N repetitions are.
+    """
     spread = 100 * np.asarray(values, np.float64)[:, 0].std()
-    said = f"mean of {len(values)} {what}, R1 ± {spread:.2f}"
-    return f"{name.replace(';', ', ')}  {numbers(mean(values))}  ({said})"
+    over = f"mean of {len(values)} {what}, R1 ± {spread:.2f}"
+    return f"{name.replace(';', ', ')}  {numbers(mean(values))}  ({over})"
 
 
-def numbers(found: Mapping[str, float]) -> str:
+def numbers(metrics: Mapping[str, float]) -> str:
     """Write ranks, mAP and mINP in per cent."""
-    ranks = "  ".join(f"R{k} {100 * found[f'rank{k}']:.2f}" for k in RANKS)
-    return f"{ranks}  mAP {100 * found['mAP']:.2f}  mINP {100 * found['mINP']:.2f}"
+    ranks = "  ".join(f"R{k} {100 * metrics[f'rank{k}']:.2f}" for k in RANKS)
+    means = f"mAP {100 * metrics['mAP']:.2f}  mINP {100 * metrics['mINP']:.2f}"
+    return f"{ranks}  {means}"
 
 
 def mean(scores: np.ndarray) -> dict[str, float]:
-    """Column means of one setting by name: what a table prints."""
-    return dict(
-        zip(COLUMNS, np.asarray(scores, np.float64).mean(0).tolist(), strict=True)
-    )
+    """Return the column means of one setting by name: what a table prints."""
+    means = np.asarray(scores, np.float64).mean(0).tolist()
+    return dict(zip(COLUMNS, means, strict=True))
 
 
 def _score(
-    pair: tuple[tuple[Tracklet, ...], ...],
-    place: dict[Tracklet, int],
-    feat: np.ndarray,
-    rule: Rule = "sysu",
+    pair: Pair, feat: Mapping[Tracklet, np.ndarray], rule: Rule = "sysu"
 ) -> Metrics:
-    feats = (feat[[place[t] for t in side]] for side in pair)
-    labels = (
-        [getattr(t, name) for t in side]
-        for name in ("identity", "camera")
-        for side in pair
+    """Score one search with the features of its images."""
+    query, gallery = pair
+    return retrieval_metrics(
+        np.stack([feat[t] for t in query]),
+        np.stack([feat[t] for t in gallery]),
+        [t.identity for t in query],
+        [t.identity for t in gallery],
+        [t.camera for t in query],
+        [t.camera for t in gallery],
+        rule=rule,
     )
-    return retrieval_metrics(*feats, *labels, rule=rule)
 
 
-def _row(found: Metrics) -> list[float]:
-    return [*(found.rank(k) for k in RANKS), found.mAP, found.mINP]
+def _row(metrics: Metrics) -> list[float]:
+    ranks = [metrics.rank(k) for k in RANKS]
+    return [*ranks, metrics.mAP, metrics.mINP]

@@ -27,16 +27,18 @@ def pairs(*files: Features) -> dict[str, tuple[Features, Features]]:
     """
     if len(files) == 2:
         return {"query in gallery": (files[0], files[1])}
-    (found,) = files
-    side, modality = found.column("side"), found.column("modality")
+    (both,) = files
+    side, modality = both.column("side"), both.column("modality")
     if set(side) == set(SIDES):
-        query, gallery = (found.part(side == name) for name in SIDES)
+        query, gallery = (both.part(side == name) for name in SIDES)
         return {"query in gallery": (query, gallery)}
-    parts = {name: found.part(modality == name) for name in ("ir", "vis")}
+    parts = {name: both.part(modality == name) for name in ("ir", "vis")}
     if all(map(len, parts.values())):
-        ends = [direction.split("2") for direction in DIRECTIONS]
-        both = [(parts[one], parts[other]) for one, other in ends]
-        return dict(zip(DIRECTIONS, both, strict=True))
+        searches = {}
+        for direction in DIRECTIONS:
+            one, other = direction.split("2")
+            searches[direction] = parts[one], parts[other]
+        return searches
     raise FeaturesError(
         "one file of features and no two sides in it: give query and gallery as two "
         "files, or fill the column side (query, gallery) or modality (ir, vis)"
@@ -95,39 +97,38 @@ def rank(
     """
     _same_width(query, gallery)
     if reranked:
-        nearness, column, sign = (
-            rerank(query.values, gallery.values, **reranked),
-            "distance",
-            1,
-        )
+        column, sign = "distance", 1
+        nearness = rerank(query.values, gallery.values, **reranked)
     else:
-        nearness, column, sign = _cosines(query, gallery), "similarity", -1
-    lists, (own, theirs) = [], map(_pictures, (query, gallery))
+        column, sign = "similarity", -1
+        nearness = _cosines(query, gallery)
+    own, theirs = _pictures(query), _pictures(gallery)
+    lists = []
     for row, values in enumerate(nearness):
         order = np.argsort(sign * values, kind="stable")
         itself = (theirs[order] == own[row]) & (own[row] != "")
         order = order[~itself][:top]
-        lists.append(
-            _list_of(query, row, gallery, order).assign(**{column: values[order]})
-        )
-    found = pd.concat(lists, ignore_index=True)
+        listed = _list_of(query, row, gallery, order)
+        lists.append(listed.assign(**{column: values[order]}))
+    table = pd.concat(lists, ignore_index=True)
     ends = ["query_identity", "identity", "verdict", "query_row", "gallery_row"]
-    return found[["query", "rank", "gallery", column, *ends]]
+    return table[["query", "rank", "gallery", column, *ends]]
 
 
 def _list_of(
     query: Features, row: int, gallery: Features, order: np.ndarray
 ) -> pd.DataFrame:
-    who, theirs = query.column("identity")[row], gallery.column("identity")[order]
-    verdict = np.where(theirs == who, "right", "wrong").astype(object)
-    verdict[(theirs == UNSAID) | (who == UNSAID)] = "unknown"
+    """List the gallery rows of one query row, with verdicts."""
+    person, others = query.column("identity")[row], gallery.column("identity")[order]
+    verdict = np.where(others == person, "right", "wrong").astype(object)
+    verdict[(others == UNSAID) | (person == UNSAID)] = "unknown"
     return pd.DataFrame(
         {
             "query": query.column("name")[row],
             "rank": np.arange(1, len(order) + 1),
             "gallery": gallery.column("name")[order],
-            "query_identity": who,
-            "identity": theirs,
+            "query_identity": person,
+            "identity": others,
             "verdict": verdict,
             "query_row": row,
             "gallery_row": order,
@@ -136,24 +137,24 @@ def _list_of(
 
 
 def _pictures(side: Features) -> np.ndarray:
-    """The file behind each row, empty where nobody knows it."""
+    """Return the file behind each row, empty where it is not known."""
     source = side.about.get("source", "")
-    names = side.column("name")
-    return np.array(
-        [str(Path(source) / name) if source and name else "" for name in names]
-    )
+    files = []
+    for name in side.column("name"):
+        files.append(str(Path(source) / name) if source and name else "")
+    return np.array(files)
 
 
 def _cosines(query: Features, gallery: Features) -> Iterator[np.ndarray]:
-    """Query by query: the cosine with every gallery row."""
-    tiny = np.finfo(np.float32).tiny
-    unit = [
-        side.values
-        / np.maximum(np.linalg.norm(side.values, axis=1, keepdims=True), tiny)
-        for side in (query, gallery)
-    ]
-    for row in unit[0]:
-        yield unit[1] @ row
+    """Yield the cosines of each query row with every gallery row."""
+    columns = _unit(gallery.values)
+    for row in _unit(query.values):
+        yield columns @ row
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(values, axis=1, keepdims=True)
+    return values / np.maximum(norms, np.finfo(np.float32).tiny)
 
 
 def _same_width(query: Features, gallery: Features) -> None:
@@ -175,34 +176,34 @@ def _same_width(query: Features, gallery: Features) -> None:
 
 
 def _numbers(column: str, *sides: Features) -> tuple[np.ndarray, ...]:
-    """Text of a column as whole numbers, the same for the same text on both sides."""
-    texts = [_said(side, column) for side in sides]
+    """Number the texts of a column, the same text on both sides alike."""
+    texts = [_filled_column(side, column) for side in sides]
     values = np.unique(np.concatenate(texts), return_inverse=True)[1]
     return tuple(np.split(values, [len(texts[0])]))
 
 
-def _said(side: Features, column: str) -> np.ndarray:
-    """A column in which no row is empty."""
+def _filled_column(side: Features, column: str) -> np.ndarray:
+    """Return a column; FeaturesError where a row of it is empty."""
     text = side.column(column)
     empty = np.flatnonzero(text == UNSAID)
     if len(empty):
         file = side.about.get("file", "the features")
         cure = "" if column == "identity" else ", or say --rule none (rule='none')"
         raise FeaturesError(
-            f"{file}: no {column} in row(s) {some_rows(empty)}; fill the column {column} "
-            f"of its table{cure}"
+            f"{file}: no {column} in row(s) {some_rows(empty)}; fill the column "
+            f"{column} of its table{cure}"
         )
     return np.array([_plain_number(value) for value in text])
 
 
 def _plain_number(text: str) -> str:
-    """1, 01 and 1.0 are one identity."""
+    """Write 1, 01 and 1.0 alike: they are one identity."""
     number = validation.setting(text, int)
     return str(number)
 
 
 def _cameras_of_sysu(side: Features) -> np.ndarray:
-    text = _said(side, "camera")
+    text = _filled_column(side, "camera")
     if not all(value in "123456" and len(value) == 1 for value in text):
         raise FeaturesError("rule sysu: cameras of SYSU-MM01 are 1 to 6")
     return text.astype(int)

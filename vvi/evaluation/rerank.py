@@ -30,7 +30,7 @@ PAIRS = 2**13  # pairs of features multiplied at a time
 def rerank(
     query: Any, gallery: Any, k1: int = 20, k2: int = 6, weight: float = 0.3
 ) -> np.ndarray:
-    """Distances of every query to every gallery item, after re-ranking.
+    """Return distances of every query to every gallery item after re-ranking.
 
     The rule of a protocol is applied to them afterwards, as to any distances
     (`vvi.metrics.from_similarity` of the negative).
@@ -69,7 +69,7 @@ def rerank(
 def _neighbours(
     feat: np.ndarray, k: int, queries: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The k nearest of each item, its largest distance, and d of queries to gallery."""
+    """Return the k nearest and largest distance of each item, and query-gallery d."""
     count = len(feat)
     nearest = np.empty((count, k), np.int64)
     largest = np.empty(count, np.float32)
@@ -81,30 +81,31 @@ def _neighbours(
         rows = np.arange(low, low + len(distance))
         distance[rows - low, rows] = 0
         largest[rows] = np.maximum(distance.max(1), np.finfo(np.float32).tiny)
-        asked = rows[rows < queries]
-        original[asked] = distance[: len(asked), queries:] / largest[asked, None]
+        of_query = rows[rows < queries]
+        own = distance[: len(of_query), queries:]
+        original[of_query] = own / largest[of_query, None]
         distance[rows - low, rows] = -1  # first, also among copies of itself
         nearest[rows] = _smallest(distance, k)
     return nearest, largest, original
 
 
 def _smallest(distance: np.ndarray, k: int) -> np.ndarray:
-    """Columns of the k smallest values of each row, equal ones in their order."""
+    """Return the columns of the k smallest values of each row, in stable order."""
     bound = np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
     within = distance <= bound
     exact = within.sum(1) == k
-    found = np.empty((len(distance), k), np.int64)
+    smallest = np.empty((len(distance), k), np.int64)
     columns = np.nonzero(within[exact])[1].reshape(-1, k)
     values = np.take_along_axis(distance[exact], columns, 1)
     order = np.argsort(values, axis=1, kind="stable")
-    found[exact] = np.take_along_axis(columns, order, 1)
+    smallest[exact] = np.take_along_axis(columns, order, 1)
     tied = np.argsort(distance[~exact], axis=1, kind="stable")
-    found[~exact] = tied[:, :k]
-    return found
+    smallest[~exact] = tied[:, :k]
+    return smallest
 
 
 def _expanded_sets(nearest: np.ndarray, half: int) -> csr_array:
-    """R*(p, k1): reciprocal neighbours, and those of most of them at k1 / 2."""
+    """Return R*(p, k1): reciprocal neighbours, and those of most of them at k1 / 2."""
     wide, narrow = _reciprocal(nearest), _reciprocal(nearest[:, :half])
     shared = (wide @ narrow.T).multiply(wide).tocoo()  # |R(p, k1) and R(q, k1 / 2)|
     size = narrow.sum(axis=1)
@@ -117,13 +118,13 @@ def _expanded_sets(nearest: np.ndarray, half: int) -> csr_array:
 
 
 def _reciprocal(nearest: np.ndarray) -> csr_array:
-    """R(p, k): which neighbours have p among theirs, as ones."""
+    """Return R(p, k): which neighbours have p among theirs, as ones."""
     listed = _rows_of(nearest, 1)
     return listed.multiply(listed.T).tocsr()
 
 
 def _rows_of(nearest: np.ndarray, value: float) -> csr_array:
-    """A square matrix with a value at the neighbours of each row."""
+    """Return a square matrix with a value at the neighbours of each row."""
     count, k = nearest.shape
     starts = np.arange(0, count * k + 1, k) if k else np.zeros(count + 1, np.int64)
     kind = np.int32 if isinstance(value, int) else np.float32
@@ -132,7 +133,7 @@ def _rows_of(nearest: np.ndarray, value: float) -> csr_array:
 
 
 def _codes(members: csr_array, feat: np.ndarray, largest: np.ndarray) -> csr_array:
-    """V: exp(-d) at the members of each row's set."""
+    """Return V: exp(-d) at the members of each row's set."""
     rows = np.repeat(np.arange(len(feat)), np.diff(members.indptr))
     values = np.empty(len(rows), np.float32)
     for low in range(0, len(rows), PAIRS):
@@ -144,22 +145,22 @@ def _codes(members: csr_array, feat: np.ndarray, largest: np.ndarray) -> csr_arr
 
 
 def _average(nearest: np.ndarray) -> csr_array:
-    """What averages codes over the nearest neighbours of each row."""
+    """Return the matrix that averages codes over the neighbours of each row."""
     return _rows_of(nearest, 1 / nearest.shape[1])
 
 
 def _jaccard(query: csr_array, gallery: csr_array) -> np.ndarray:
-    """1 - sum of minima / sum of maxima of the codes, (Q, G) float32."""
-    found = np.empty((query.shape[0], gallery.shape[0]), np.float32)
+    """Return 1 - sum of minima / sum of maxima of the codes, (Q, G) float32."""
+    distance = np.empty((query.shape[0], gallery.shape[0]), np.float32)
     totals = query.sum(axis=1), gallery.sum(axis=1)
     for row, smaller in enumerate(_minima(query, gallery)):
         larger = totals[0][row] + totals[1] - smaller
-        found[row] = 1 - smaller / larger
-    return found
+        distance[row] = 1 - smaller / larger
+    return distance
 
 
 def _minima(query: csr_array, gallery: csr_array) -> Iterator[np.ndarray]:
-    """Query by query: sum of minima with every gallery code, (G,).
+    """Yield the sum of minima of each query with every gallery code, (G,).
 
     Only gallery codes that share a member with the query are looked at.
     """
@@ -171,14 +172,14 @@ def _minima(query: csr_array, gallery: csr_array) -> Iterator[np.ndarray]:
         sizes = counts[members]
         ends = np.cumsum(sizes)
         offsets = np.repeat(columns.indptr[members] - (ends - sizes), sizes)
-        places = np.arange(sizes.sum()) + offsets
+        entries = np.arange(sizes.sum()) + offsets
         own = np.repeat(query.data[span], sizes)
-        smaller = np.minimum(own, columns.data[places])
-        yield np.bincount(columns.indices[places], smaller, gallery.shape[0])
+        smaller = np.minimum(own, columns.data[entries])
+        yield np.bincount(columns.indices[entries], smaller, gallery.shape[0])
 
 
 def _unit_rows(query: Any, gallery: Any) -> np.ndarray:
-    """Features of both sides below each other, float32, of unit norm."""
+    """Stack features of both sides, float32, of unit norm."""
     sides = []
     for name, feat in (("query", query), ("gallery", gallery)):
         feat = feat.detach().cpu().numpy() if hasattr(feat, "detach") else feat

@@ -1,30 +1,31 @@
 """From a configuration to a stored result, and tables of such results."""
 
-from vvi.experiment.runs import (
+from vvi.experiment.datasets import (
     REAL,
-    WEIGHTS,
+    Data,
     Pixels,
-    Result,
-    build,
     data_about,
     dataset,
     frames,
     held_out,
     layout_of,
-    located,
+    open_data,
     reader_options,
-    ready,
-    run,
-    sides,
+    resolve_data,
     synthetic_root,
-    trained,
-    unlocated,
-    versions,
+    unresolved,
 )
+from vvi.experiment.execution import Execution
+from vvi.experiment.result import Result
+from vvi.experiment.runs import reranked, run, sides, train_if_missing
+from vvi.experiment.trained_network import WEIGHTS, build, load_trained
+from vvi.experiment.training import versions
 
 __all__ = [
     "REAL",
     "WEIGHTS",
+    "Data",
+    "Execution",
     "Pixels",
     "Result",
     "build",
@@ -33,13 +34,15 @@ __all__ = [
     "frames",
     "held_out",
     "layout_of",
-    "located",
+    "load_trained",
+    "open_data",
     "reader_options",
-    "ready",
+    "reranked",
+    "resolve_data",
     "run",
     "sides",
     "synthetic_root",
-    "trained",
-    "unlocated",
+    "train_if_missing",
+    "unresolved",
     "versions",
 ]

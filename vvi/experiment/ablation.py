@@ -1,14 +1,15 @@
-"""Tables of a paper -> the runs that are missing -> a data frame beside the published numbers."""
+"""Tables of a paper: the runs that are missing, and results beside the printed ones."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,16 +19,24 @@ from vvi import experiment, methods
 from vvi.config import RunConfig, change, preset
 from vvi.experiment import Result, measure, store
 from vvi.runtime import atomic, paths, validation
-from vvi.runtime.random import share
+from vvi.runtime.random import rank_and_world_size
 from vvi.types import Direction
 
 FOLDERS = ("VVI_RUNS", "VVI_CACHE", "VVI_DATA")
-_ONE = threading.Lock()
 PICTURED = 0  # the seed whose records keep what pictures need
+REGDB_TRIALS = 10
+#: Facts of a record's environment that must agree for equal bits.
+MACHINE = ("torch", "numpy", "processor", "threads", "device", "processes")
+EXACT = 0.01  # points that a run may differ on its own machine
+_ONE_RUN = threading.Lock()
 
 
 def rows(method: str, table: str) -> dict[str, dict]:
-    """Row label -> fields to change, of one table of a method; ValueError naming the tables there are."""
+    """Return the rows of one table of a method: label -> fields to change.
+
+    Raises:
+        ValueError: there is no such table; the message names those there are.
+    """
     tables = methods.module(method).ABLATIONS
     if table not in tables:
         raise ValueError(
@@ -39,112 +48,172 @@ def rows(method: str, table: str) -> dict[str, dict]:
 def configs(
     method: str, table: str, size: str = "standard", seeds: Iterable[int] = (0, 1, 2)
 ) -> dict[str, list[RunConfig]]:
-    """Row label -> one config per seed; a table that the method lists under `SWEEPS` runs on the first seed only, one under `TRIALS` on seeds 0 to 9 (at `tiny` on those given).
+    """Return the runs of a table: row label -> one config per seed.
 
-    At the size of the paper a table follows its own schedule where the method's `PAPER_RECIPE` names one.
+    At the size of the paper a table follows its own schedule where the method's
+    `PAPER_RECIPE` names one.
+
+    Args:
+        method: whose table it is.
+        table: as `ABLATIONS` of the method lists it.
+        size: preset of the runs.
+        seeds: of training. A table under `SWEEPS` of the method runs on the first of
+            them, one under `TRIALS` on seeds 0 to 9, but at `tiny` on those given.
+    """
+    seeds = _seeds_of_table(method, table, size, validation.seeds(seeds))
+    recipe: dict[str, Any] = {}
+    if size == "paper":
+        recipe = getattr(methods.module(method), "PAPER_RECIPE", {}).get(table, {})
+    runs = {}
+    for label, changes in rows(method, table).items():
+        starts = [preset(size, method, seed=seed) for seed in seeds]
+        runs[label] = [change(start, **recipe | changes) for start in starts]
+    return runs
+
+
+def _seeds_of_table(method: str, table: str, size: str, seeds: list[int]) -> list[int]:
+    """Return the seeds that a table runs on, of those asked for."""
+    module = methods.module(method)
+    if table in module.SWEEPS:
+        return seeds[:1]
+    if size != "tiny" and table in getattr(module, "TRIALS", ()):
+        return list(range(REGDB_TRIALS))
+    return seeds
+
+
+def labelled_rows(
+    method: str, size: str = "standard", seed: int = 0
+) -> dict[str, RunConfig]:
+    """Return every row of a method's tables, those of its main table first.
+
+    Args:
+        method: name of the method.
+        size: preset of the runs.
+        seed: of training.
+
+    Returns:
+        "table: row" -> config.
     """
     module = methods.module(method)
-    trials = size != "tiny" and table in getattr(module, "TRIALS", ())
-    seeds = validation.seeds(seeds)
-    seeds = (
-        seeds[:1] if table in module.SWEEPS else list(range(10)) if trials else seeds
-    )
-    recipe = (
-        getattr(module, "PAPER_RECIPE", {}).get(table, {}) if size == "paper" else {}
-    )
-    return {
-        label: [
-            change(preset(size, method, seed=seed), **recipe | changes)
-            for seed in seeds
-        ]
-        for label, changes in rows(method, table).items()
-    }
-
-
-def known(method: str, size: str = "standard", seed: int = 0) -> dict[str, RunConfig]:
-    """Every labelled row of a method's tables with one seed: "table: row" -> config; those of its main table come first."""
-    module = methods.module(method)
-    tables = sorted(module.ABLATIONS, key=lambda table: table != module.MAIN[0])
-    return {
-        f"{table}: {label}": change(found[0], seed=seed)
-        for table in tables
-        for label, found in configs(method, table, size, [seed]).items()
-    }
+    labelled = {}
+    for table in sorted(module.ABLATIONS, key=lambda table: table != module.MAIN[0]):
+        for label, runs in configs(method, table, size, [seed]).items():
+            labelled[f"{table}: {label}"] = change(runs[0], seed=seed)
+    return labelled
 
 
 @cache
 def names(size: str, seed: int) -> dict[str, str]:
-    """Hash of a run -> "method, table: row" of the first row that it is, over all methods."""
-    rows = [
-        (config.hash, f"{method}, {label}")
-        for method in methods.names()
-        for label, config in known(method, size, seed).items()
-    ]
-    return dict(reversed(rows))
+    """Name every run of all methods by the first row that it is.
+
+    Returns:
+        Hash of the run -> "method, table: row".
+    """
+    by_hash: dict[str, str] = {}
+    for method in methods.names():
+        for label, config in labelled_rows(method, size, seed).items():
+            by_hash.setdefault(config.hash, f"{method}, {label}")
+    return by_hash
 
 
 def missing(
     wanted: Iterable[RunConfig], data: str | Path | None = None
 ) -> list[RunConfig]:
-    """The configs without a stored result of the present versions, each once. data: the folder that they read in place of their own."""
-    located = [
-        experiment.located(c, data) for c in {c.hash: c for c in wanted}.values()
-    ]
-    return [c for c in located if store.find(c, experiment.versions(c))[0] is None]
+    """Return the runs without a stored result of the present versions, each once.
 
-
-def fill(wanted: Iterable[RunConfig], executor: Executor | None = None, **run) -> int:
-    """Train what is missing, here or on any `concurrent.futures` executor (`vvi.experiment.executors`); returns how many runs. Killed in the middle, the same call goes on with what is left.
-
-    `run`: arguments of `experiment.run`, such as `device` and `pixels`. On an executor a run that fails does not stop the others: RuntimeError at the end.
+    Args:
+        wanted: the runs.
+        data: a folder to read in place of the one that each config names.
     """
-    if share()[1] > 1:
+    unique = {config.hash: config for config in wanted}
+    resolved = [experiment.resolve_data(c, data) for c in unique.values()]
+    return [c for c in resolved if store.find(c, experiment.versions(c))[0] is None]
+
+
+def train_missing(
+    wanted: Iterable[RunConfig], executor: Executor | None = None, **run: Any
+) -> int:
+    """Train the runs that have no stored result; killed, the same call goes on.
+
+    Args:
+        wanted: the runs.
+        executor: where they are trained (`vvi.experiment.executors`); None: here, in
+            turn. On an executor a run that fails does not stop the others.
+        **run: fields of `experiment.Execution`, such as `device` and `pixels`.
+
+    Returns:
+        How many were missing.
+
+    Raises:
+        RuntimeError: runs on an executor failed; the others are stored.
+    """
+    _, world_size = rank_and_world_size()
+    if world_size > 1:
         raise ValueError(
-            "a sweep trains runs side by side, torchrun trains one run on many processes: start the sweep without it, or the runs one by one with `vvi train`"
+            "a sweep trains runs side by side, torchrun trains one run on many "
+            "processes: start the sweep without it, or the runs one by one with "
+            "`vvi train`"
         )
-    todo, run, failed = missing(wanted, run.get("data")), {"progress": False} | run, {}
+    todo = missing(wanted, run.get("data"))
+    options = {"progress": False} | run
     with tqdm(total=len(todo), desc="runs", unit="run") as bar:
-        if executor is None:
-            for config in todo:
-                experiment.run(config, **run)
-                bar.update()
+        if executor is not None:
+            _train_on(executor, todo, options, bar)
         else:
-            given = {name: os.environ[name] for name in FOLDERS if name in os.environ}
-            started = {
-                executor.submit(_elsewhere, config, given, run): config
-                for config in todo
-            }
-            for done in as_completed(started):
-                if error := done.exception():
-                    failed[started[done].hash] = error
-                else:
-                    _bring(done.result(), started[done])
+            for config in todo:
+                experiment.run(config, **options)
                 bar.update()
-    for name, error in failed.items():
-        raise RuntimeError(
-            f"{len(failed)} of {len(todo)} runs failed, the others are stored; run {name}: {type(error).__name__}: {error}"
-        ) from error
     return len(todo)
 
 
-def _elsewhere(config: RunConfig, given: Mapping[str, str], run: Mapping) -> Result:
-    """A run of a sweep where an executor puts it: folders as here unless that machine has its own, and one run at a time in a process, whose generators they would share."""
-    for name, folder in given.items():
+def _train_on(
+    executor: Executor, todo: list[RunConfig], options: Mapping[str, Any], bar: tqdm
+) -> None:
+    """Train runs side by side, store what returns, and raise at the end."""
+    folders = {name: os.environ[name] for name in FOLDERS if name in os.environ}
+    started = {executor.submit(_run_there, c, folders, options): c for c in todo}
+    failed: dict[str, BaseException] = {}
+    for future in as_completed(started):
+        config = started[future]
+        error = future.exception()
+        if error:
+            failed[config.hash] = error
+        else:
+            _store_here(future.result(), config)
+        bar.update()
+    for name, error in failed.items():
+        raise RuntimeError(
+            f"{len(failed)} of {len(todo)} runs failed, the others are stored; "
+            f"run {name}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _run_there(
+    config: RunConfig, folders: Mapping[str, str], options: Mapping[str, Any]
+) -> Result:
+    """Run where an executor puts it, with the folders of here unless there are others.
+
+    A process does one run at a time, since runs would share its random generators.
+    """
+    for name, folder in folders.items():
         os.environ.setdefault(name, folder)
-    with _ONE:
-        return experiment.run(config, **run)
+    with _ONE_RUN:
+        return experiment.run(config, **options)
 
 
-def _bring(result: Result, config: RunConfig) -> None:
-    """Store a result that was trained where this machine cannot see it; its weights stay there."""
-    with atomic.alone(paths.runs() / config.hash):
+def _store_here(result: Result, config: RunConfig) -> None:
+    """Store a result that was trained on another disk; its weights stay there."""
+    with atomic.exclusive_lock(paths.runs() / config.hash):
         if store.find(config, experiment.versions(config))[0] is None:
             store.save_record(result.record, paths.runs())
 
 
 class Rows(dict[str, list[Result]]):
-    """Row label -> results. A row of the table that has no stored result is not among
-    the keys, and asking for it gives an empty list; another label is a KeyError."""
+    """Row label -> results.
+
+    A row of the table that has no stored result is not among the keys, and asking for
+    it gives an empty list. Another label is a KeyError.
+    """
 
     def __init__(self, stored: Mapping[str, list[Result]], labels: Iterable[str]):
         super().__init__(stored)
@@ -161,19 +230,20 @@ def results(
     table: str,
     size: str = "standard",
     seeds: Sequence[int] = (0, 1, 2),
-    **run,
+    **run: Any,
 ) -> Rows:
     """Collect the results of a table.
 
-    A page of the book never trains at `standard`: there a row without a stored result is
-    left out and named. At other sizes, on real data and with `retrain` it is trained.
+    A page of the book never trains at `standard`: there a row without a stored result
+    is left out and named. At other sizes, on real data and with `retrain` it is
+    trained.
 
     Args:
         method: whose table it is.
         table: as `rows` lists them.
         size: preset of the runs.
         seeds: a row has those of them that are stored.
-        **run: arguments of `experiment.run`.
+        **run: fields of `experiment.Execution`.
 
     Returns:
         Row label -> one result per seed, empty for a row without a stored result.
@@ -185,26 +255,32 @@ def results(
     labels = tuple(wanted)
     if reads_records(size, run):
         wanted = stored_rows(wanted, f"vvi ablate {method} --tables {table!r}")
-    stored = {
-        label: [experiment.run(config, **run) for config in settings]
-        for label, settings in wanted.items()
-    }
-    return Rows(stored, labels)
+    collected = {}
+    for label, runs in wanted.items():
+        collected[label] = [experiment.run(config, **run) for config in runs]
+    return Rows(collected, labels)
 
 
-def of_row(
-    name: str, wanted: Sequence[RunConfig], size: str, run: Mapping
+def results_of_row(
+    name: str, wanted: Sequence[RunConfig], size: str, run: Mapping[str, Any]
 ) -> list[Result]:
-    """Collect the results of one row: as `results`, empty where none is stored."""
+    """Collect the results of one row, as `results` does: empty where none is stored.
+
+    Args:
+        name: of the row, printed where it has no stored result.
+        wanted: one config per seed.
+        size: preset of the runs.
+        run: fields of `experiment.Execution`.
+    """
     if reads_records(size, run):
-        wanted = [c for c in wanted if not missing([c])]
+        wanted = [config for config in wanted if not missing([config])]
         if not wanted:
             print(f"No stored result yet: {name}")
     return [experiment.run(config, **run) for config in wanted]
 
 
-def reads_records(size: str, run: Mapping) -> bool:
-    """Whether runs with these arguments come from stored results alone."""
+def reads_records(size: str, run: Mapping[str, Any]) -> bool:
+    """Return whether runs with these arguments come from stored results alone."""
     return size == "standard" and not run.get("retrain") and run.get("data") is None
 
 
@@ -220,9 +296,9 @@ def stored_rows(
     Raises:
         LookupError: no row has a stored result.
     """
-    stored = {
-        label: [c for c in runs if not missing([c])] for label, runs in wanted.items()
-    }
+    stored = {}
+    for label, runs in wanted.items():
+        stored[label] = [config for config in runs if not missing([config])]
     absent = [label for label, runs in stored.items() if not runs]
     if len(absent) == len(stored):
         raise LookupError(f"no row has a stored result: train them with {command}")
@@ -238,64 +314,91 @@ def frame(
     direction: Direction = "ir2vis",
     setting: str = "",
 ) -> pd.DataFrame:
-    """One line per (label, seed) with the scores of a direction in per cent, the run and the seconds of its training; with `setting` (one of `trials.SETTINGS`) the means over the
-    galleries of SYSU-MM01."""
-    return pd.DataFrame(
-        {
-            "row": label,
-            "seed": r.config.seed,
-            **(r.trials()[setting] if setting else r.row(direction)),
-            "run": r.run_id,
-            "seconds": r.record.seconds["train"],
-        }
-        for label, found in rows.items()
-        for r in found
-    )
+    """List results as a data frame.
+
+    Args:
+        rows: row label -> results.
+        direction: whose scores are listed.
+        setting: one of `protocols.SETTINGS`: the means over the galleries of SYSU-MM01
+            in place of the scores of a direction.
+
+    Returns:
+        One line per (label, seed): scores in per cent, the run, seconds of training.
+    """
+    lines = []
+    for label, results in rows.items():
+        for result in results:
+            scores = result.trials()[setting] if setting else result.row(direction)
+            line = {"row": label, "seed": result.config.seed} | scores
+            line["run"] = result.run_id
+            line["seconds"] = result.record.seconds["train"]
+            lines.append(line)
+    return pd.DataFrame(lines)
 
 
 def published(
     paper: str, table: str, direction: str | None = "ir2vis", protocol: str = ""
 ) -> pd.DataFrame:
-    """What a paper prints in one of its tables: row label -> metric columns, from `book/published/<paper>.csv`.
+    """Read what a paper prints in one of its tables, from `book/published/<paper>.csv`.
 
-    direction: None where the paper does not say which; protocol: needed where the table has several (the error names them).
+    Args:
+        paper: name of the file.
+        table: as the paper numbers it.
+        direction: None where the paper does not say which.
+        protocol: needed where the table has several; the error names them.
+
+    Returns:
+        Row label -> metric columns.
+
+    Raises:
+        ValueError: there are no such numbers, or those of several protocols.
     """
     numbers = pd.read_csv(paths.published() / f"{paper}.csv")
-    chosen = numbers[
-        (numbers.table == table)
-        & (numbers.direction == direction if direction else numbers.direction.isna())
-    ]
+    if direction:
+        in_direction = numbers.direction == direction
+    else:
+        in_direction = numbers.direction.isna()
+    chosen = numbers[(numbers.table == table) & in_direction]
     if protocol:
         chosen = chosen[chosen.protocol == protocol]
     if chosen.empty:
+        where = " ".join(filter(None, (direction or "no direction", protocol)))
         raise ValueError(
-            f"book/published/{paper}.csv has nothing for {table!r}, {' '.join(filter(None, (direction or 'no direction', protocol)))}"
+            f"book/published/{paper}.csv has nothing for {table!r}, {where}"
         )
     if chosen.duplicated(["method", "metric"]).any():
+        several = ", ".join(dict.fromkeys(chosen.protocol))
         raise ValueError(
-            f"{table!r} of {paper} has several protocols, say which: {', '.join(dict.fromkeys(chosen.protocol))}"
+            f"{table!r} of {paper} has several protocols, say which: {several}"
         )
     return chosen.pivot_table(
         index="method", columns="metric", values="value", sort=False
     )
 
 
-def collect(
+def copy_to_records(
     method: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2)
 ) -> int:
-    """Copy the results of every table of a method from `$VVI_RUNS` into `book/records`; returns how many there are.
+    """Copy the results of every table of a method into `book/records`.
 
-    Weights stay behind, and a record that is there stays as it is. What only a picture needs (embeddings, lists, maps) is kept of seed 0 alone, whose pictures the chapters show,
-    and not of rows that are no more than a point of a curve (`SWEEPS` that are figures, but for rows under `LISTED`, whose clips a chapter shows).
+    Weights stay behind, and a record that is there stays as it is. What only a picture
+    needs (embeddings, lists, maps) is kept of seed 0 alone, whose pictures the chapters
+    show, and not of rows that are no more than a point of a curve.
+
+    Args:
+        method: name of the method.
+        size: preset of the runs.
+        seeds: of training.
+
+    Returns:
+        How many of the runs are in `book/records` by then.
     """
-    rows = [
-        (is_point(method, t, row), c)
-        for t in methods.module(method).ABLATIONS
-        for row, found in configs(method, t, size, seeds).items()
-        for c in found
-    ]
-    wanted = {c.hash: c for _, c in rows}
-    pictured = {c.hash for point, c in rows if not point and c.seed == PICTURED}
+    wanted, pictured = {}, set()
+    for table in methods.module(method).ABLATIONS:
+        for label, runs in configs(method, table, size, seeds).items():
+            wanted |= {config.hash: config for config in runs}
+            if not is_curve_point(method, table, label):
+                pictured |= {c.hash for c in runs if c.seed == PICTURED}
     return copy_records(wanted, pictured)
 
 
@@ -313,71 +416,91 @@ def copy_records(
         How many of the runs are in `book/records` by then.
     """
     count = 0
-    for config in map(experiment.located, wanted.values()):
+    for config in map(experiment.resolve_data, wanted.values()):
         versions = experiment.versions(config)
         target = paths.records() / config.hash
         record = store.current(paths.runs() / config.hash, versions)
         if record and store.current(target, versions) is None:
-            arrays = record.arrays
             if config.hash not in pictured:
-                named = arrays.items()
-                arrays = {k: v for k, v in named if k.endswith(measure.NUMBERS)}
-            store.save_record(replace(record, arrays=arrays), paths.records())
+                record = replace(record, arrays=measure.numbers(record.arrays))
+            store.save_record(record, paths.records())
         count += store.current(target, versions) is not None
     return count
 
 
-def is_point(method: str, table: str, label: str) -> bool:
-    """Whether a row is no more than a point of a curve, which needs no pictures."""
+def is_curve_point(method: str, table: str, label: str) -> bool:
+    """Return whether a row is no more than a point of a curve, which needs no pictures.
+
+    So are the rows of `SWEEPS` that are figures, but for those under `LISTED`, whose
+    clips a chapter shows.
+    """
     module = methods.module(method)
-    return (
-        table in module.SWEEPS
-        and table.startswith("Fig.")
-        and label not in getattr(module, "LISTED", {}).get(table, ())
-    )
+    listed = getattr(module, "LISTED", {}).get(table, ())
+    return table in module.SWEEPS and table.startswith("Fig.") and label not in listed
 
 
 @dataclass(frozen=True)
 class Check:
     """A stored record beside the same config trained now."""
 
+    #: The run.
     run_id: str
+    #: Whether both were made where bits are equal.
     same_machine: bool
+    #: "direction metric" -> now minus stored, in points.
     difference: dict[str, float]
+    #: Points that each may differ.
     allowed: float
 
     @property
     def holds(self) -> bool:
+        """Whether every difference is allowed."""
         return all(abs(d) <= self.allowed for d in self.difference.values())
 
 
 def verify(
     sample: int = 1, seed: int = 0, device: str = "auto", elsewhere: float = 6.0
 ) -> list[Check]:
-    """Train a sample of the committed records again and compare rank-1 and mAP, in points.
+    """Train a sample of the committed records again and compare rank-1 and mAP.
 
-    On the processor and versions of the record the numbers must agree to 0.01 points; on another machine rounding differs, training drifts apart as two seeds would, and
-    `elsewhere` points are allowed.
+    On the processor and versions of the record the numbers must agree to 0.01 points.
+    On another machine rounding differs, and training drifts apart as two seeds would.
+
+    Args:
+        sample: how many records.
+        seed: of the choice.
+        device: where they are trained.
+        elsewhere: points that are allowed on another machine.
     """
     folders = sorted(f.parent for f in paths.records().glob("*/record.json"))
     if not folders:
         raise FileNotFoundError(f"no records under {paths.records()}")
-    chosen = np.random.default_rng(seed).choice(
-        len(folders), min(sample, len(folders)), replace=False
-    )
+    count = min(sample, len(folders))
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(folders), count, replace=False)
     return [_again(store.load_record(folders[i]), device, elsewhere) for i in chosen]
 
 
 def _again(record: store.Record, device: str, elsewhere: float) -> Check:
-    now = experiment.run(record.config, retrain=True, device=device, keep=False)
-    difference = {
-        f"{direction} {name}": 100 * (now.record.scores[direction][name] - scores[name])
-        for direction, scores in record.scores.items()
-        for name in ("rank1", "mAP")
-    }
-    moved = "resumed" in record.environment  # one machine after another made it
-    same = not moved and all(
-        record.environment.get(k) == now.record.environment.get(k)
-        for k in ("torch", "numpy", "processor", "threads", "device", "processes")
-    )
-    return Check(record.config.hash, same, difference, 0.01 if same else elsewhere)
+    result = experiment.run(record.config, retrain=True, device=device, keep=False)
+    same = _is_same_machine(record, result.record)
+    difference = dict(_differences(record, result.record))
+    return Check(record.config.hash, same, difference, EXACT if same else elsewhere)
+
+
+def _differences(
+    record: store.Record, again: store.Record
+) -> Iterator[tuple[str, float]]:
+    """Yield rank-1 and mAP of the second record minus the first, in points."""
+    for direction, scores in record.scores.items():
+        for name in ("rank1", "mAP"):
+            difference = again.scores[direction][name] - scores[name]
+            yield f"{direction} {name}", 100 * difference
+
+
+def _is_same_machine(record: store.Record, again: store.Record) -> bool:
+    """Return whether two records were made where bits are equal."""
+    before, now = record.environment, again.environment
+    if "resumed" in before:  # one machine after another made it
+        return False
+    return all(before.get(name) == now.get(name) for name in MACHINE)

@@ -1,9 +1,13 @@
-"""Where the runs of a sweep are trained: in processes here, on a dask cluster, as jobs of Slurm; each a `concurrent.futures` executor over an engine that exists already."""
+"""Where the runs of a sweep are trained.
+
+In processes here, on a dask cluster, or as jobs of Slurm: each is an executor of
+`concurrent.futures` over an engine that exists already.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,14 +22,24 @@ JOBS = 64  # of Slurm, in its queue at a time
 def connect(
     where: str, workers: int = 0, folder: Path = Path("jobs"), /, **options: Any
 ) -> AbstractContextManager[Executor | None]:
-    """The executor that a name says, open until the context ends: "here" (None: one run after the other), "processes", "dask://host:port" or "slurm".
+    """Open the executor of a name until the context ends.
 
-    workers: how many processes, or how many jobs in the queue; folder: what submitit writes, seen by all nodes; options: parameters of the jobs (`timeout_min=600`,
-    `gpus_per_node=1`, `slurm_partition="gpu"`). ValueError on another name, RuntimeError where an extra is missing or a cluster cannot be reached.
+    Args:
+        where: "here" (None: one run after the other), "processes", "dask://host:port"
+            or "slurm".
+        workers: how many processes, or how many jobs in the queue.
+        folder: what submitit writes, seen by all nodes.
+        **options: parameters of Slurm jobs, such as `timeout_min=600`,
+            `gpus_per_node=1`, `slurm_partition="gpu"`.
+
+    Raises:
+        ValueError: there is no such executor.
+        RuntimeError: an extra is missing, or a cluster cannot be reached.
     """
     if options and where != "slurm":
         raise ValueError(
-            f"{', '.join(options)}: options are parameters of slurm jobs, not of {where!r}"
+            f"{', '.join(options)}: options are parameters of slurm jobs, not of "
+            f"{where!r}"
         )
     if where == "here":
         return nullcontext()
@@ -41,13 +55,23 @@ def connect(
 
 
 def processes(workers: int) -> Executor:
-    """That many processes of one thread each: on a CPU two such runs end sooner than one after the other on two threads."""
+    """Open a pool of processes of one thread each.
+
+    On a CPU two such runs end sooner than one after the other on two threads.
+    """
     return pools.processes(workers, _one_thread)
 
 
 @contextmanager
 def dask(address: str, timeout: float = 20) -> Iterator[Executor]:
-    """A dask cluster that runs already. A run whose worker dies is given to another one, which goes on from its checkpoint."""
+    """Use a dask cluster that runs already.
+
+    A run whose worker dies is given to another one, which goes on from its checkpoint.
+
+    Raises:
+        RuntimeError: no scheduler answers, or dask is not installed.
+        ValueError: a worker takes several runs at a time.
+    """
     distributed = optional.load("distributed", "cluster")
     try:
         client = distributed.Client(address, timeout=timeout)
@@ -56,19 +80,35 @@ def dask(address: str, timeout: float = 20) -> Iterator[Executor]:
             f"no dask scheduler answers at {address}: {error}"
         ) from error
     with client:
-        found = client.scheduler_info(n_workers=-1)["workers"]
-        if wide := [name for name, about in found.items() if about["nthreads"] > 1]:
-            raise ValueError(
-                f"{len(wide)} workers, such as {wide[0]}, take several runs at a time in one process: start them with --nthreads 1"
-            )
+        _check_threads(client.scheduler_info(n_workers=-1)["workers"])
         yield client.get_executor(pure=False)
+
+
+def _check_threads(workers: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse workers of several threads, whose runs would share generators."""
+    wide = [name for name, about in workers.items() if about["nthreads"] > 1]
+    if wide:
+        raise ValueError(
+            f"{len(wide)} workers, such as {wide[0]}, take several runs at a time in "
+            "one process: start them with --nthreads 1"
+        )
 
 
 @contextmanager
 def slurm(
     folder: Path, jobs: int = JOBS, /, cluster: str = "slurm", **options: Any
 ) -> Iterator[Executor]:
-    """Jobs of Slurm through submitit; one that is preempted or out of time is queued again and goes on from its checkpoint. cluster="local": processes here, to try it."""
+    """Use jobs of Slurm through submitit.
+
+    A job that is preempted or out of time is queued again and goes on from its
+    checkpoint.
+
+    Args:
+        folder: what submitit writes, seen by all nodes.
+        jobs: how many are in the queue at a time.
+        cluster: "slurm", or "local" to try it with processes here.
+        **options: parameters of the jobs.
+    """
     submitit = optional.load("submitit", "cluster")
     try:
         submitter = submitit.AutoExecutor(folder, cluster=cluster)
@@ -83,6 +123,7 @@ def slurm(
 class _Again:
     """A call that submitit may queue again."""
 
+    #: What is called.
     function: Callable
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -95,23 +136,21 @@ class _Again:
 
 
 class _Jobs(Executor):
-    """Jobs of submitit are no futures: a thread waits for each."""
+    """An executor of submitit's jobs, which are no futures: a thread waits for each."""
 
     def __init__(self, submitter: Any, count: int):
-        self.submitter, self.threads, self.one = (
-            submitter,
-            ThreadPoolExecutor(count),
-            threading.Lock(),
-        )
+        self.submitter = submitter
+        self.threads = ThreadPoolExecutor(count)
+        self.lock = threading.Lock()
 
     def submit(self, fn: Callable, /, *args: Any, **kwargs: Any) -> Future:
-        return self.threads.submit(self._done, fn, args, kwargs)
+        return self.threads.submit(self._result, fn, args, kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self.threads.shutdown(wait, cancel_futures=cancel_futures)
 
-    def _done(self, fn: Callable, args: tuple, kwargs: dict) -> Any:
-        with self.one:
+    def _result(self, fn: Callable, args: tuple, kwargs: dict) -> Any:
+        with self.lock:
             job = self.submitter.submit(_Again(fn), *args, **kwargs)
         return job.result()
 

@@ -1,4 +1,7 @@
-"""Run folders: one JSON and one safetensors file a record, written atomically, never pickles."""
+"""Run folders: one JSON and one safetensors file a record, never pickles.
+
+Files are written whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -23,45 +26,71 @@ from vvi.runtime import atomic, paths
 
 @dataclass(frozen=True)
 class Record:
-    """What a run left: its config, where and when it ran, numbers, and arrays for figures."""
+    """What a run left."""
 
     config: config.RunConfig
+    #: Numeric versions of what made it.
     versions: Mapping[str, int]
+    #: Where it ran: versions of libraries, device, processor, git commit.
     environment: Mapping[str, Any]
+    #: Losses and learning rate at every step, by name.
     history: Mapping[str, list[float]]
+    #: Direction -> name -> number in 0..1.
     scores: Mapping[str, Any]
+    #: How long each part took.
     seconds: Mapping[str, float]
+    #: Name -> fields of a `probes.Score`.
     probes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    #: What figures draw, by name.
     arrays: Mapping[str, np.ndarray] = field(repr=False, default_factory=dict)
     #: Which data: name, layout, digest, and what was mended or left out.
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_record(record: Record, folder: Path, weights: bytes | None = None) -> Path:
-    """Write `<folder>/<hash>/`: model.safetensors where `weights` are given, arrays.safetensors, record.json, each moved into place whole and in this order; a folder without
-    record.json holds no record."""
-    here = folder / record.config.hash
-    files = {"model.safetensors": weights} if weights is not None else {}
-    files["arrays.safetensors"] = save(
-        {k: np.ascontiguousarray(v) for k, v in sorted(record.arrays.items())}
-    )
-    content = {
-        k: dict(getattr(record, k))
-        for k in ("versions", "environment", "scores", "seconds", "probes")
-    }
-    content |= {"data": dict(record.data)} if record.data else {}
-    content |= {
-        "config": json.loads(record.config.to_json()),
-        "history": {
-            k: [float(f"{x:.5g}") for x in v] for k, v in record.history.items()
-        },
-    }
-    atomic.write_all(here, files | {"record.json": (_lines(content) + "\n").encode()})
-    return here
+    """Write a record into `<folder>/<hash>/`.
+
+    The files are moved into place whole and in the order weights, arrays, record: a
+    folder without record.json holds no record.
+
+    Args:
+        record: what is written.
+        folder: of all records.
+        weights: content of model.safetensors, where it is kept.
+
+    Returns:
+        The folder of the record.
+    """
+    files = {} if weights is None else {"model.safetensors": weights}
+    arrays = sorted(record.arrays.items())
+    files["arrays.safetensors"] = save({k: np.ascontiguousarray(v) for k, v in arrays})
+    files["record.json"] = (_lines(_content(record)) + "\n").encode()
+    target = folder / record.config.hash
+    atomic.write_all(target, files)
+    return target
+
+
+def _content(record: Record) -> dict[str, Any]:
+    """Return what record.json holds; losses have five digits."""
+    names = ("versions", "environment", "scores", "seconds", "probes")
+    content = {name: dict(getattr(record, name)) for name in names}
+    if record.data:
+        content["data"] = dict(record.data)
+    content["config"] = json.loads(record.config.to_json())
+    content["history"] = {k: _five_digits(row) for k, row in record.history.items()}
+    return content
+
+
+def _five_digits(values: list[float]) -> list[float]:
+    return [float(f"{value:.5g}") for value in values]
 
 
 def load_record(folder: Path) -> Record:
-    """Read a record folder; ValueError naming the file when it is damaged."""
+    """Read a record folder.
+
+    Raises:
+        ValueError: a file is damaged, or was changed by hand; the message names it.
+    """
     file = folder / "record.json"
     try:
         content = json.loads(file.read_text())
@@ -80,10 +109,12 @@ def load_record(folder: Path) -> Record:
         return Record(settings, *parts, arrays, data)
     except SafetensorError as error:
         raise ValueError(
-            f"{folder / 'arrays.safetensors'} is damaged ({error}): delete {folder} and run it again"
+            f"{folder / 'arrays.safetensors'} is damaged ({error}): delete {folder} "
+            "and run it again"
         ) from error
 
 
+#: Entry of record.json -> of what kind its values by name are.
 _PARTS = {
     "versions": Real,
     "environment": object,
@@ -91,19 +122,22 @@ _PARTS = {
     "scores": dict,
     "seconds": Real,
     "probes": dict,
-}  # of what kind the values by name are
+}
 
 
 def _part(content: Mapping[str, Any], name: str, kind: type) -> dict[str, Any]:
-    if not isinstance(content[name], dict) or not all(
-        isinstance(value, kind) for value in content[name].values()
-    ):
+    values = content[name]
+    if not isinstance(values, dict) or not _all_are(kind, values):
         raise ValueError(f"{name} does not hold {kind.__name__} values by name")
-    return content[name]
+    return values
+
+
+def _all_are(kind: type, values: Mapping[str, Any]) -> bool:
+    return all(isinstance(value, kind) for value in values.values())
 
 
 def current(folder: Path, versions: Mapping[str, int]) -> Record | None:
-    """The record of a folder when there is one and it is of these versions."""
+    """Return the record of a folder when there is one and it is of these versions."""
     if not (folder / "record.json").is_file():
         return None
     record = load_record(folder)
@@ -111,39 +145,49 @@ def current(folder: Path, versions: Mapping[str, int]) -> Record | None:
 
 
 def is_current(record: Record, versions: Mapping[str, int]) -> bool:
-    """Whether a record was made by these versions; a part that had no number yet when it was made counts as in its first."""
+    """Return whether a record was made by these versions.
+
+    A part that had no number yet when the record was made counts as in its first.
+    """
     return dict.fromkeys(versions, 1) | dict(record.versions) == dict(versions)
 
 
 def find(
     settings: config.RunConfig, versions: Mapping[str, int]
 ) -> tuple[Record | None, list[str]]:
-    """The stored record of a config, first under `$VVI_RUNS`, then `book/records`; and the notes on stale ones, which are never used."""
+    """Find the stored record of a config, under `$VVI_RUNS`, then `book/records`.
+
+    Args:
+        settings: of the run.
+        versions: of the present code.
+
+    Returns:
+        The record, and notes on stale ones, which are never used.
+    """
     notes = []
     for folder in (paths.runs() / settings.hash, paths.records() / settings.hash):
-        if record := current(folder, versions):
+        record = current(folder, versions)
+        if record:
             return record, notes
         if (folder / "record.json").is_file():
+            old = dict(load_record(folder).versions)
             notes.append(
-                f"{folder} is stale: made by {dict(load_record(folder).versions)}, this code is {dict(versions)}"
+                f"{folder} is stale: made by {old}, this code is {dict(versions)}"
             )
     return None, notes
 
 
 @cache
 def environment(device: str = "cpu") -> dict[str, Any]:
-    """Where a run happens: versions, device, processor, git commit."""
-    found = {
-        name: version(name)
-        for name in ("torch", "torchvision", "numpy", "lightning-fabric")
-    }
-    found["threads"] = _threads()
-    return found | {
-        "python": platform.python_version(),
-        "device": device,
-        "processor": _processor(),
-        "commit": paths.commit(),
-    }
+    """Return where a run happens: versions, device, processor, git commit."""
+    packages = ("torch", "torchvision", "numpy", "lightning-fabric")
+    facts: dict[str, Any] = {name: version(name) for name in packages}
+    facts["threads"] = _threads()
+    facts["python"] = platform.python_version()
+    facts["device"] = device
+    facts["processor"] = _processor()
+    facts["commit"] = paths.commit()
+    return facts
 
 
 def _threads() -> int:
@@ -153,14 +197,17 @@ def _threads() -> int:
 
 
 def _processor() -> str:
-    """Return how many processors of which kind; family and model tell generations of one name apart."""
+    """Return how many processors of which kind.
+
+    Family and model tell generations of one name apart.
+    """
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    pairs = [
-        [part.strip() for part in line.split(":", 1)] for line in lines if ":" in line
-    ]
-    count = sum(name == "model name" for name, _ in pairs)
-    first = dict(reversed(pairs))
+    count, first = 0, {}
+    for line in lines:
+        name, _, value = (part.strip() for part in line.partition(":"))
+        count += name == "model name"
+        first.setdefault(name, value)
     kind = first.get("model name", platform.machine())
     if {"cpu family", "model"} <= first.keys():
         kind += f" ({first['cpu family']}/{first['model']})"
@@ -168,12 +215,9 @@ def _processor() -> str:
 
 
 def _lines(content: Mapping[str, Any]) -> str:
-    # one line per top-level entry: a record's diff stays readable and its file small
-    return (
-        "{\n"
-        + ",\n".join(
-            f"{json.dumps(k)}: {json.dumps(v, sort_keys=True)}"
-            for k, v in sorted(content.items())
-        )
-        + "\n}"
-    )
+    """Write one line for each entry, so that a diff of a record stays readable."""
+    entries = [
+        f"{json.dumps(name)}: {json.dumps(value, sort_keys=True)}"
+        for name, value in sorted(content.items())
+    ]
+    return "{\n" + ",\n".join(entries) + "\n}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vvi import methods, weights
@@ -16,10 +18,11 @@ from vvi.config import RunConfig, from_json, preset
 from vvi.experiment import store
 from vvi.methods.base import Method
 from vvi.runtime import paths
+from vvi.runtime.random import seed_everything
 from vvi.runtime.tensors import CheckpointError, read, unwrap
 
 WEIGHTS, RECORD = "model.safetensors", "record.json"
-CONFIG = "config"  # what a file of weights says of the run that made it
+CONFIG = "config"  # key of the run in the head of a file of weights
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,69 @@ class Trained:
 
     @property
     def name(self) -> str:
-        """The method, and the digest of its weights: who made a file of features."""
+        """The method, and the digest of its weights."""
         digest = hashlib.sha256(self.source.read_bytes()).hexdigest()[:12]
         return f"{self.settings.method} {digest}"
+
+
+def build(settings: RunConfig, num_ids: int) -> Method:
+    """Build the untrained method of a config, the same for the same seed."""
+    seed_everything(settings.seed)
+    method = methods.load(settings.method, num_ids, **method_options(settings))
+    return _channels_last(method)
+
+
+def method_options(settings: RunConfig) -> dict[str, Any]:
+    """Return the keyword arguments of a run's method."""
+    return {
+        "backbone": settings.backbone,
+        "weights": settings.weights,
+        "frames": settings.data.frames,
+        **settings.options,
+    }
+
+
+def load_trained(settings: RunConfig, num_ids: int) -> Method:
+    """Load the trained method of a config from this machine's run folder.
+
+    Raises:
+        FileNotFoundError: the weights are not here (records hold none).
+        ValueError: they are damaged.
+    """
+    # what training started from plays no part any more
+    method = build(replace(settings, weights=None), num_ids)
+    load_weights(method, settings)
+    return method
+
+
+def load_weights(method: Method, settings: RunConfig) -> None:
+    """Fill a method with the weights of a run, and put it in evaluation mode.
+
+    Raises:
+        FileNotFoundError: the weights are not on this machine.
+        ValueError: they are damaged, or of another model.
+    """
+    file = paths.runs() / settings.hash / WEIGHTS
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{file} does not exist: the weights of this run are not on this machine; "
+            "train it again (retrain=True, or vvi train --retrain), or test those of "
+            "another run on these data (vvi eval --weights RUN --data FOLDER)"
+        )
+    try:
+        method.load_state_dict(load_file(file))
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(
+            f"{file} does not hold the weights of this run ({reason}): run it with "
+            "retrain=True"
+        ) from error
+    method.eval()
+
+
+def _channels_last(method: Method) -> Method:
+    """Lay weights out so that convolutions run up to twice as fast."""
+    return method.to(memory_format=torch.channels_last)
 
 
 def load_run_or_file(
@@ -46,8 +109,8 @@ def load_run_or_file(
     """Load a trained network.
 
     Args:
-        source: the id of a run, or how it begins (`vvi runs`); its folder; a file of
-            weights; or the config of a run.
+        source: the id of a run, or how it begins (`vvi runs`), its folder, a file of
+            weights, or the config of a run.
         settings: what was trained, for a file that does not say it. A file that this
             package wrote does, and so does a checkpoint of the authors.
 
@@ -61,31 +124,33 @@ def load_run_or_file(
     """
     if isinstance(source, RunConfig):
         file = _weights_of(paths.runs() / source.hash)
-        return Trained(source, _filled(source, unwrap(read(file)), file), file)
+        return _trained(source, read(file), file)
     path = Path(source).expanduser()
     if not path.exists():
         path = _run_folder(str(source))
     file = _weights_of(path) if path.is_dir() else path
     content = read(file)
-    known = _config_of(file)
-    if known is None:
-        released = _released(file, content, refuse=settings is None)
-        if released:
-            return released
-        known = settings
-    return Trained(known, _filled(known, unwrap(content), file), file)
+    stored = _config_of(file)
+    if stored:
+        return _trained(stored, content, file)
+    released = _released(file, content, refuse=settings is None)
+    return released or _trained(settings, content, file)
+
+
+def _trained(settings: RunConfig, content: Mapping, file: Path) -> Trained:
+    return Trained(settings, _filled(settings, unwrap(content), file), file)
 
 
 def _run_folder(name: str) -> Path:
-    """The folder of a run by its id or how that begins."""
+    """Find the folder of a run by its id or how that begins."""
     runs = paths.runs()
     short = len(name) < 4 or not set(name) <= set("0123456789abcdef")
-    found = [] if short else sorted(runs.glob(f"{name}*/{RECORD}"))
-    if len(found) > 1:
-        several = ", ".join(file.parent.name for file in found)
+    records = [] if short else sorted(runs.glob(f"{name}*/{RECORD}"))
+    if len(records) > 1:
+        several = ", ".join(file.parent.name for file in records)
         raise ValueError(f"several runs begin with {name}: {several}")
-    if found:
-        return found[0].parent
+    if records:
+        return records[0].parent
     if not short and list(paths.records().glob(f"{name}*/{RECORD}")):
         raise FileNotFoundError(
             f"run {name} is a stored result without weights: train it again with "
@@ -107,20 +172,20 @@ def _weights_of(folder: Path) -> Path:
 
 
 def _config_of(file: Path) -> RunConfig | None:
-    """What was trained: from the head of the file, else the record beside it."""
+    """Read what was trained from the head of a file, else the record beside it."""
     with open(file, "rb") as opened:
         if opened.read(9)[8:] == b"{":
             with safe_open(file, "pt") as tensors:
-                said = (tensors.metadata() or {}).get(CONFIG)
-            if said:
-                return from_json(said)
+                text = (tensors.metadata() or {}).get(CONFIG)
+            if text:
+                return from_json(text)
     if file.name == WEIGHTS and (file.parent / RECORD).is_file():
         return store.load_record(file.parent).config
     return None
 
 
 def _released(file: Path, content: Mapping, refuse: bool) -> Trained | None:
-    """A checkpoint of authors, by the method whose released names it has."""
+    """Load a checkpoint of authors by the method whose released names it has."""
     reasons = []
     for name in methods.names():
         if not hasattr(methods.module(name), "RELEASED_KEYS"):
@@ -141,24 +206,19 @@ def _released(file: Path, content: Mapping, refuse: bool) -> Trained | None:
 
 
 def _filled(settings: RunConfig, tensors: Mapping[str, Tensor], file: Path) -> Method:
-    """The method of a run with its weights; a file counts the identities itself."""
-    options = {
-        "backbone": settings.backbone,
-        "weights": None,
-        "frames": settings.data.frames,
-        **settings.options,
-    }
+    """Fill the method of a run; the file itself counts the identities."""
+    options = method_options(replace(settings, weights=None))
     one = methods.load(settings.method, 1, **options).state_dict()
     method = methods.load(settings.method, _identities(one, tensors), **options)
     try:
         weights.fill(method, tensors)
     except CheckpointError as error:
         raise CheckpointError(f"{file} is no {settings.method}: {error}") from error
-    return method.to(memory_format=torch.channels_last).eval()
+    return _channels_last(method).eval()
 
 
 def _identities(one: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> int:
-    """How many identities a file tells apart, beside a method that tells one."""
+    """Count the identities that a file tells apart, by a method that tells one."""
     counts = set()
     for name, own in one.items():
         theirs = tensors.get(name)

@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from vvi import experiment
 from vvi.config import DataConfig
 from vvi.data import NAMES, digest
 from vvi.data.layout import DEFAULT, locate
-from vvi.evaluation import evaluate, protocols
+from vvi.evaluation import protocols
 from vvi.evaluation.evaluate import Side
-from vvi.experiment import REAL, measure, store
+from vvi.experiment import measure, store
+from vvi.experiment.datasets import REAL, Data, open_data
+from vvi.experiment.result import Result
 from vvi.experiment.trained_network import RECORD, WEIGHTS, Trained
+from vvi.methods.base import Method
 from vvi.runtime import paths
-from vvi.types import Tracklet
+
+
+@dataclass(frozen=True)
+class Target:
+    """Data to test on."""
+
+    #: How they are read.
+    data: DataConfig
+    #: Where they lie; None: the embedded set.
+    root: Path | None
+    #: What a page calls them.
+    name: str
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The result of a test."""
+
+    #: To print.
+    lines: list[str]
+    #: Numbers by direction, where there is one trial.
+    scores: Mapping[str, Mapping[str, float]]
+    #: Features of queries and gallery by direction; empty over several trials.
+    sides: Mapping[str, Side] = field(default_factory=dict)
 
 
 def data_name(trained: Trained) -> str:
     """Name the data that a network was trained on, as far as its file says."""
     folder = trained.source.parent
     if trained.source.name == WEIGHTS and (folder / RECORD).is_file():
-        return experiment.Result(store.load_record(folder), stored=True).data_name
+        return Result(store.load_record(folder), stored=True).data_name
     return trained.source.name
 
 
@@ -35,7 +58,10 @@ def resolve(trained: DataConfig, data: str | Path | None, **options: Any) -> Tar
     Args:
         trained: data that it was trained on.
         data: a folder; None: what `$VVI_DATA` holds, or the embedded set trained on.
-        options: of the reader (strict, foreign, min_seq_len), and layout.
+        **options: of the reader (strict, foreign, min_seq_len), and layout.
+
+    Raises:
+        FileNotFoundError: there are no data.
     """
     wanted = options.pop("layout", DEFAULT)
     if data is None and trained.synthetic:
@@ -43,34 +69,13 @@ def resolve(trained: DataConfig, data: str | Path | None, **options: Any) -> Tar
         return Target(replace(trained, **options), None, name)
     data = data or paths.real_data()
     if data is None:
-        where = "name its folder with --data, or set VVI_DATA"
-        raise FileNotFoundError(
-            f"these weights were trained on a licensed set: {where}"
-        )
+        cure = "name its folder with --data, or set VVI_DATA"
+        raise FileNotFoundError(f"these weights were trained on a licensed set: {cure}")
     root, layout = locate(data, wanted)
-    found = digest.of_set(root, layout, paths.cache())
-    about = replace(trained, source=f"{REAL}{found}", layout=layout, split="test")
+    content = digest.of_set(root, layout, paths.cache())
+    config = replace(trained, source=f"{REAL}{content}", layout=layout, split="test")
     name = root.resolve().name or NAMES[layout]
-    return Target(replace(about, **options), root, f"{name} ({layout}, {found})")
-
-
-@dataclass(frozen=True)
-class Target:
-    """Data to test on: how they are read, where they lie (None: embedded), a name."""
-
-    data: DataConfig
-    root: Path | None
-    name: str
-
-
-@dataclass(frozen=True)
-class Tested:
-    """What a test found: lines to print; numbers by direction where there is one trial."""
-
-    lines: list[str]
-    scores: Mapping[str, Mapping[str, float]]
-    #: Features of queries and gallery by direction; empty over several trials.
-    sides: Mapping[str, Side] = field(default_factory=dict)
+    return Target(replace(config, **options), root, f"{name} ({layout}, {content})")
 
 
 def test(
@@ -82,40 +87,35 @@ def test(
     trials, but of the trial alone whose other people the method was trained on.
 
     Args:
-        trained: from `evaluation.trained.load_run_or_file`.
+        trained: from `trained_network.load_run_or_file`.
         target: from `resolve`.
         seed: of the run that is tested; it names its trial of RegDB.
-        progress: show how far it is.
+        progress: whether to show a bar.
     """
-    data, method = target.data, trained.method
-    found = experiment.dataset(data, target.root, progress, seed)
-    reader = experiment.frames(data, found, progress)
-
-    def embed(tracklets: Sequence[Tracklet]) -> np.ndarray:
-        return evaluate.embed(
-            method,
-            tracklets,
-            reader,
-            data.frames,
-            progress=progress,
-            stride=data.stride,
-        )
-
-    if found.layout == "sysu-mm01":
-        scores = protocols.sysu_scores(found.root, embed, strict=data.strict)
-        named = {f"{name}/trials": values for name, values in scores.items()}
-        return Tested(protocols.lines({}, named), {})
-    if found.layout == "regdb" and data.source != trained.settings.data.source:
-        scores = protocols.regdb_scores(found.root, embed, strict=data.strict)
-        lines = [
-            protocols.line(name, values, "trials") for name, values in scores.items()
-        ]
-        return Tested(lines, {})
-    sides = evaluate.evaluate(
-        method, found, reader, data.frames, progress, stride=data.stride
-    )
-    scores = measure.summary(sides)[0]
+    data = open_data(target.data, target.root, seed=seed, progress=progress)
+    layout = data.dataset.layout
+    if layout == "sysu-mm01":
+        return _over_galleries(trained.method, data, progress)
+    if layout == "regdb" and target.data.source != trained.settings.data.source:
+        return _over_trials(trained.method, data, progress)
+    sides = measure.evaluate_on(trained.method, data, progress)
+    scores, _ = measure.summary(sides)
     return Tested(protocols.lines(scores, {}), scores, sides)
 
 
 test.__test__ = False
+
+
+def _over_galleries(method: Method, data: Data, progress: bool) -> Tested:
+    """Score the ten galleries of SYSU-MM01 in each of its settings."""
+    embed, strict = measure.embedding(method, data, progress), data.config.strict
+    scores = protocols.sysu_scores(data.dataset.root, embed, strict=strict)
+    arrays = {f"{name}/trials": values for name, values in scores.items()}
+    return Tested(protocols.lines({}, arrays), {})
+
+
+def _over_trials(method: Method, data: Data, progress: bool) -> Tested:
+    """Score the test people of all trials of RegDB."""
+    embed, strict = measure.embedding(method, data, progress), data.config.strict
+    scores = protocols.regdb_scores(data.dataset.root, embed, strict=strict)
+    return Tested([protocols.line(k, v, "trials") for k, v in scores.items()], {})

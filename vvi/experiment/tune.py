@@ -11,7 +11,7 @@ import pandas as pd
 
 from vvi import experiment, methods
 from vvi.config import RunConfig, change
-from vvi.experiment import ablation
+from vvi.experiment import Result, ablation
 from vvi.runtime import atomic, paths
 from vvi.runtime.random import rng
 
@@ -53,21 +53,21 @@ def trials(
             f"trials={count}: {method} has between 1 and {combinations} trials"
         )
     main = main_row(method, size)
-    found = {0: ({}, main)}
-    while len(found) < count:
+    drawn = {0: ({}, main)}
+    while len(drawn) < count:
         chosen = {
             name: values[draw.integers(len(values))] for name, values in knobs.items()
         }
         config = applied(main, chosen)
-        if all(config != other for _, other in found.values()):
-            found[len(found)] = (chosen, config)
-    return found
+        if all(config != other for _, other in drawn.values()):
+            drawn[len(drawn)] = (chosen, config)
+    return drawn
 
 
 def main_row(method: str, size: str = "standard", seed: int = 0) -> RunConfig:
     """Return the main row of a method with validation people to search."""
     label = ": ".join(methods.module(method).MAIN)
-    return change(ablation.known(method, size, seed)[label], split="val")
+    return change(ablation.labelled_rows(method, size, seed)[label], split="val")
 
 
 def applied(config: RunConfig, knobs: Mapping[str, Any]) -> RunConfig:
@@ -95,7 +95,7 @@ def tune(
         count: how many trials, the main row among them.
         size: the preset that each trial is trained at.
         seed: of the draw.
-        executor: where trials are trained (`vvi.experiment.executors`); None: here, in turn.
+        executor: where trials are trained (`vvi.experiment.executors`); None: here.
         **run: arguments of `experiment.run`, such as `device`.
 
     Returns:
@@ -103,18 +103,24 @@ def tune(
         in per cent, `score` (the mean of both rank-1), the split and the run.
     """
     drawn = trials(method, count, size, seed)
-    ablation.fill([config for _, config in drawn.values()], executor, **run)
+    ablation.train_missing([config for _, config in drawn.values()], executor, **run)
     rows = []
     for number, (knobs, config) in drawn.items():
-        result = experiment.run(config, **run)
-        scores = {d: result.row(d) for d in DIRECTIONS}
-        row = {"trial": number, **{name: knobs.get(name) for name in space(method)}}
-        for direction, values in scores.items():
-            row[f"rank1 {direction}"] = round(values["rank1"], 2)
-            row[f"mAP {direction}"] = round(values["mAP"], 2)
-        row["score"] = round(sum(v["rank1"] for v in scores.values()) / len(scores), 2)
-        rows.append(row | {"split": config.data.split, "run": result.run_id})
+        row = {"trial": number} | {name: knobs.get(name) for name in space(method)}
+        rows.append(row | _scored(experiment.run(config, **run)))
     return pd.DataFrame(rows).sort_values("score", ascending=False, ignore_index=True)
+
+
+def _scored(result: Result) -> dict[str, Any]:
+    """Return the scored columns of a trial."""
+    row, rank1 = {}, []
+    for direction in DIRECTIONS:
+        values = result.row(direction)
+        rank1.append(values["rank1"])
+        row[f"rank1 {direction}"] = round(values["rank1"], 2)
+        row[f"mAP {direction}"] = round(values["mAP"], 2)
+    row["score"] = round(sum(rank1) / len(rank1), 2)
+    return row | {"split": result.config.data.split, "run": result.run_id}
 
 
 def log_file(method: str) -> Path:

@@ -75,11 +75,11 @@ class Question:
 
     def rows(self, dose: float, doses: Sequence[float]) -> tuple[Row, ...]:
         """Return every row that is trained at one of the doses, once."""
-        found = list(self.beside)
+        rows = list(self.beside)
         for part in self.components.values():
             if dose in part.at(doses):
-                found += [part.off, part.on]
-        return tuple(dict.fromkeys(found))
+                rows += [part.off, part.on]
+        return tuple(dict.fromkeys(rows))
 
 
 BASELINE = Row("baseline", "Table 2", "Baseline")
@@ -190,16 +190,16 @@ def configs(
     Raises:
         ValueError: when there is no such world.
     """
-    asked, (knob, doses) = question(world), DOSES[world]
-    found: dict[float, dict[Row, list[RunConfig]]] = {}
+    of_world, (knob, doses) = question(world), DOSES[world]
+    runs: dict[float, dict[Row, list[RunConfig]]] = {}
     for dose in doses:
-        found[dose] = {}
-        for row in asked.rows(dose, doses):
+        runs[dose] = {}
+        for row in of_world.rows(dose, doses):
             usual = ablation.configs(row.method, row.table, size, seeds)[row.label]
             source = behind(usual[0].data.source, {knob: dose})
-            changes = {"source": source, **asked.changes}
-            found[dose][row] = [change(config, **changes) for config in usual]
-    return found
+            changes = {"source": source, **of_world.changes}
+            runs[dose][row] = [change(config, **changes) for config in usual]
+    return runs
 
 
 def wanted(
@@ -208,12 +208,12 @@ def wanted(
     seeds: Sequence[int] = SEEDS,
 ) -> list[RunConfig]:
     """Return every run of some worlds once: a dose that is usual serves several."""
-    found: dict[str, RunConfig] = {}
+    by_hash: dict[str, RunConfig] = {}
     for world in worlds:
         for rows in configs(world, size, seeds).values():
             for runs in rows.values():
-                found |= {config.hash: config for config in runs}
-    return list(found.values())
+                by_hash |= {config.hash: config for config in runs}
+    return list(by_hash.values())
 
 
 def results(
@@ -228,14 +228,14 @@ def results(
         world: name of the world.
         size: preset of the runs.
         seeds: of training.
-        **run: arguments of `experiment.run`.
+        **run: fields of `experiment.Execution`.
     """
-    found = {}
+    by_dose = {}
     for dose, rows in configs(world, size, seeds).items():
-        found[dose] = {}
+        by_dose[dose] = {}
         for row, runs in rows.items():
-            found[dose][row] = [experiment.run(config, **run) for config in runs]
-    return found
+            by_dose[dose][row] = [experiment.run(config, **run) for config in runs]
+    return by_dose
 
 
 def searched_people(config: RunConfig, direction: Direction = "ir2vis") -> np.ndarray:
@@ -294,11 +294,11 @@ def responses(
         difference in points and its interval, as `plots.doses` draws it.
     """
     rows = []
-    for dose, found in results(world, size, seeds, **run).items():
+    for dose, by_row in results(world, size, seeds, **run).items():
         for component, part in question(world).components.items():
             if dose not in part.at(DOSES[world][1]):
                 continue
-            on, off = found[part.on], found[part.off]
+            on, off = by_row[part.on], by_row[part.off]
             score = difference(on, off, direction)
             line = {"component": component, "dose": dose}
             line |= {"on": _rank1(on, direction), "off": _rank1(off, direction)}
@@ -318,18 +318,18 @@ def by_component(table: pd.DataFrame, world: str) -> dict[str, np.ndarray]:
         Component -> (D, 3) difference, low and high end; NaN where a dose has none.
     """
     doses = list(DOSES[world][1])
-    found = {}
+    curves = {}
     for component, rows in table.groupby("component", sort=False):
         columns = rows.set_index("dose")[["difference", "low", "high"]]
-        found[str(component)] = columns.reindex(doses).to_numpy(dtype=float)
-    return found
+        curves[str(component)] = columns.reindex(doses).to_numpy(dtype=float)
+    return curves
 
 
 def _rank1(runs: Sequence[Result], direction: Direction) -> float:
     return float(np.mean([result.row(direction)["rank1"] for result in runs]))
 
 
-def collect(
+def copy_to_records(
     worlds: Iterable[str] = tuple(PLAN),
     size: str = SIZE,
     seeds: Sequence[int] = SEEDS,
@@ -359,11 +359,11 @@ def oracles(world: str, file: Path | None = None) -> dict[str, np.ndarray]:
     known: dict[tuple[str, float], float] = {}
     for row in table[table.world == world].itertuples():
         known[row.claim, row.dose] = row.value
-    doses, found = DOSES[world][1], {}
+    doses, curves = DOSES[world][1], {}
     for claim in question(world).oracles:
         values = [known.get((claim, dose), np.nan) for dose in doses]
-        found[claim] = np.array(values)
-    return found
+        curves[claim] = np.array(values)
+    return curves
 
 
 def plan(size: str = SIZE, seeds: Sequence[int] = SEEDS) -> pd.DataFrame:

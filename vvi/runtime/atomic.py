@@ -1,4 +1,7 @@
-"""Files that appear whole or not at all, and work that one process does at a time: what makes `kill -9` harmless."""
+"""Files that appear whole or not at all, and work that one process does at a time.
+
+Both together make `kill -9` harmless.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ HALF = ".part"  # ends the name of a file that is being written
 
 
 class WriteError(OSError):
-    """A file could not be written; the message names where and why. What was there before is as it was."""
+    """A file could not be written: the message names where and why.
+
+    What was there before is as it was.
+    """
 
 
 def write(path: Path, content: bytes) -> None:
@@ -25,32 +31,29 @@ def write(path: Path, content: bytes) -> None:
 
 
 def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files of one folder, the last of which tells a reader that the others are there.
+    """Write files of one folder, of which the last tells that the others are there.
 
-    Everything is on the disk before anything old is touched, so a full disk costs nothing; the last is missing while the others change, so a reader never meets a mixture; and
-    where the system refuses in between, what was there is put back.
+    Everything is on the disk before anything old is touched, so a full disk costs
+    nothing. The last is missing while the others change, so a reader never meets a
+    mixture. Where the system refuses in between, what was there is put back.
+
+    Args:
+        folder: made where it is missing.
+        contents: name -> content.
     """
-    halves, before = (
-        {name: folder / f".{name}.{os.getpid()}{end}" for name in contents}
-        for end in (HALF, f".old{HALF}")
-    )
-    *_, last = contents
-    with explained(folder):
+    mark = f"{os.getpid()}"
+    halves = {name: folder / f".{name}.{mark}{HALF}" for name in contents}
+    before = {name: folder / f".{name}.{mark}.old{HALF}" for name in contents}
+    with os_errors_explained(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, half in halves.items():
                 _write(half, contents[name])
-            if len(contents) > 1 and (folder / last).exists():
-                for name in contents:
-                    link(folder / name, before[name])
-                (folder / last).unlink()
+            _set_aside(folder, before)
             for name, half in halves.items():
                 os.replace(half, folder / name)
         except BaseException:
-            with contextlib.suppress(OSError):
-                for name, old in before.items():
-                    if old.exists():
-                        os.replace(old, folder / name)
+            _put_back(folder, before)
             raise
         finally:
             for half in (*halves.values(), *before.values()):
@@ -58,8 +61,25 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
                     half.unlink(missing_ok=True)
 
 
+def _set_aside(folder: Path, before: Mapping[str, Path]) -> None:
+    """Link old files to second names, and remove the one that tells of the others."""
+    *_, last = before
+    if len(before) > 1 and (folder / last).exists():
+        for name, old in before.items():
+            link(folder / name, old)
+        (folder / last).unlink()
+
+
+def _put_back(folder: Path, before: Mapping[str, Path]) -> None:
+    """Move old files back to where they were."""
+    with contextlib.suppress(OSError):
+        for name, old in before.items():
+            if old.exists():
+                os.replace(old, folder / name)
+
+
 def link(source: str | Path, target: str | Path) -> None:
-    """A second name for a file; a copy on a file system without links."""
+    """Give a file a second name, or copy it on a file system without links."""
     try:
         os.link(source, target)
     except OSError:
@@ -67,53 +87,64 @@ def link(source: str | Path, target: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def explained(place: Path) -> Iterator[None]:
-    """Any refusal of the system in here as one line: where, why, and that nothing is lost."""
+def os_errors_explained(path: Path) -> Iterator[None]:
+    """Turn any refusal of the system in here into one line.
+
+    It says where, why, and that nothing is lost.
+    """
     try:
         yield
     except WriteError:
         raise
     except OSError as error:
         raise WriteError(
-            f"cannot write {place}: {error.strerror or error}; what was there is as it was, the same command goes on from it"
+            f"cannot write {path}: {error.strerror or error}; what was there is as it "
+            "was, the same command goes on from it"
         ) from error
 
 
 @contextlib.contextmanager
-def alone(target: Path) -> Iterator[None]:
-    """One process at a time for a file or folder, which need not exist yet; others wait, and are told for whom. The system frees the lock when its holder dies.
+def exclusive_lock(target: Path) -> Iterator[None]:
+    """Let one process at a time work on a file or folder, which need not exist yet.
 
-    Inside, what a killed holder left half-written in the folder, or beside the file, is removed.
+    Others wait, and a warning says for whom. The system frees the lock when its holder
+    dies. Inside, what a killed holder left half-written in the folder, or beside the
+    file, is removed.
     """
     import fcntl
 
     target = target.absolute()  # "." has no name to make a lock of
     lock = target.with_name(f".{target.name}.lock")
-    with explained(target):
+    with os_errors_explained(target):
         lock.parent.mkdir(parents=True, exist_ok=True)
         handle = _locked(lock, target)
     try:
-        for half in (
-            target.glob(f".*{HALF}")
-            if target.is_dir()
-            else target.parent.glob(f".{target.stem}.*{HALF}")
-        ):
-            if (
-                half.is_file()
-            ):  # the folder in which another target is being made may be called so
-                half.unlink()
+        _remove_halves(target)
         yield
     finally:
         with contextlib.suppress(OSError):
             lock.unlink()
-        fcntl.flock(
-            handle, fcntl.LOCK_UN
-        )  # also for children that inherited the handle
+        # also for children that inherited the handle
+        fcntl.flock(handle, fcntl.LOCK_UN)
         os.close(handle)
 
 
+def _remove_halves(target: Path) -> None:
+    """Remove what a killed holder left half-written.
+
+    The folder in which another target is being made may be called so: it stays.
+    """
+    if target.is_dir():
+        halves = target.glob(f".*{HALF}")
+    else:
+        halves = target.parent.glob(f".{target.stem}.*{HALF}")
+    for half in halves:
+        if half.is_file():
+            half.unlink()
+
+
 def quit_with_parent() -> None:
-    """End a worker soon after the process that started it, rather than go on for nobody.
+    """End a worker soon after the process that started it.
 
     A process whose parent is gone gets another parent, whichever way it was started.
     """
@@ -135,26 +166,19 @@ def _write(half: Path, content: bytes) -> None:
 
 
 def _locked(lock: Path, target: Path) -> int:
-    """The handle of a lock file that is ours and still the one that others will find: a holder removes it on the way out."""
-    import fcntl
+    """Lock a file and return its handle.
 
+    A holder removes the file on the way out, so the one that was locked must still be
+    the one that others will open.
+    """
     while True:
         handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(handle, 200, 0).decode() or "another process"
-                warnings.warn(
-                    f"{holder} works on {target}: waiting until it is done",
-                    stacklevel=4,
-                )
-                fcntl.flock(handle, fcntl.LOCK_EX)
+            _wait_for(handle, target)
             if _is_at(handle, lock):
                 os.ftruncate(handle, 0)
-                os.pwrite(
-                    handle, f"process {os.getpid()} on {platform.node()}".encode(), 0
-                )
+                holder = f"process {os.getpid()} on {platform.node()}"
+                os.pwrite(handle, holder.encode(), 0)
                 return handle
         except BaseException:
             os.close(handle)
@@ -162,7 +186,22 @@ def _locked(lock: Path, target: Path) -> int:
         os.close(handle)
 
 
+def _wait_for(handle: int, target: Path) -> None:
+    """Lock a handle, and warn where another process holds it."""
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(handle, 200, 0).decode() or "another process"
+        warnings.warn(
+            f"{holder} works on {target}: waiting until it is done", stacklevel=5
+        )
+        fcntl.flock(handle, fcntl.LOCK_EX)
+
+
 def _is_at(handle: int, path: Path) -> bool:
+    """Return whether a handle is that of the file now at a path."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))
     except FileNotFoundError:

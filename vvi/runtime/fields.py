@@ -1,4 +1,7 @@
-"""Which values fit the fields of a dataclass: what a config, of a run or of a method, is asked before anything is computed from it."""
+"""Which values fit the fields of a dataclass.
+
+Every config, of a run or of a method, is checked before anything is computed from it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,11 @@ hints = cache(get_type_hints)  # of a dataclass: field -> type
 
 
 def settle(instance: Any) -> None:
-    """Give the fields of a frozen dataclass their type: a whole number in place of a float, a list in place of a tuple, so that 1 and 1.0 are one setting."""
+    """Give the fields of a frozen dataclass their type.
+
+    An integer becomes a float and a list a tuple where the field holds one, so that 1
+    and 1.0 are one setting.
+    """
     for name, hint in hints(type(instance)).items():
         value = getattr(instance, name)
         settled = validation.typed(value, hint)
@@ -67,19 +74,24 @@ def _comments(source: str) -> dict[str, str]:
 
 
 def check_fields(kind: type, values: Mapping[str, Any], bounds: Bounds) -> None:
-    """ValueError naming the first value of a dataclass that is not of the type of its field or out of bounds; numbers are finite, a whole one may stand for a float."""
+    """Refuse values that are not of the type of their field, or out of bounds.
+
+    Args:
+        kind: the dataclass. Numbers are finite, an integer may stand for a float.
+        values: field -> value.
+        bounds: field -> least and greatest value.
+
+    Raises:
+        ValueError: naming the first value that does not fit.
+    """
     expected = hints(kind)
     for name, value in values.items():
-        least, most = bounds.get(name, (-math.inf, math.inf))
         if not _fits(value, expected[name]):
-            raise ValueError(
-                f"{name}={value!r} does not fit: it is {_said(expected[name])}"
-            )
+            raise ValueError(f"{name}={value!r} must be {_in_words(expected[name])}")
+        least, most = bounds.get(name, (-math.inf, math.inf))
         if name in bounds and value is not None and not least <= value <= most:
-            raise ValueError(
-                f"{name}={value!r} does not fit: it is at least {least}"
-                + (f" and at most {most}" if most < math.inf else "")
-            )
+            upper = f" and at most {most}" if most < math.inf else ""
+            raise ValueError(f"{name}={value!r} must be at least {least}{upper}")
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -91,25 +103,32 @@ def _fits(value: Any, hint: Any) -> bool:
     if kind is tuple:
         return isinstance(value, tuple) and all(_fits(v, parts[0]) for v in value)
     if kind in (int, float):
-        return not isinstance(value, bool) and (
-            isinstance(value, int)
-            or (kind is float and isinstance(value, float) and math.isfinite(value))
-        )
+        return _is_number(value, kind)
     return isinstance(value, kind)
 
 
-def _said(hint: Any) -> str:
+def _is_number(value: Any, kind: type) -> bool:
+    """Return whether a value is a finite number of a kind; an integer is a float."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int):
+        return True
+    return kind is float and isinstance(value, float) and math.isfinite(value)
+
+
+def _in_words(hint: Any) -> str:
+    """Write a type in words."""
     kind, parts = get_origin(hint) or hint, get_args(hint)
     if kind is Literal:
         return f"one of {', '.join(map(repr, parts))}"
     if kind in (Union, UnionType):
-        return " or ".join(map(_said, parts))
+        return " or ".join(map(_in_words, parts))
     words = {
-        int: "a whole number",
+        int: "an integer",
         float: "a finite number, such as 0.001 or 1e-3",
         bool: "true or false",
         str: "a word",
         NoneType: "nothing (null)",
-        tuple: "a list of whole numbers",
+        tuple: "a list of integers",
     }
     return words.get(kind, "values by name")

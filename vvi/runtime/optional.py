@@ -7,7 +7,11 @@ from types import ModuleType
 
 
 def load(package: str, extra: str) -> ModuleType:
-    """An installed package; RuntimeError naming the extra to install where it is not."""
+    """Import an optional package.
+
+    Raises:
+        RuntimeError: it is not installed; the message names the extra to install.
+    """
     try:
         return import_module(package)
     except ModuleNotFoundError as error:

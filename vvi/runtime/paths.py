@@ -1,4 +1,7 @@
-"""Folders, from the environment or from where the repository lies, and its commit; nothing else in the package or the book knows a path."""
+"""Folders, from the environment or from where the repository lies, and its commit.
+
+Nothing else in the package or the book knows a path.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,16 @@ from pathlib import Path
 
 
 def root() -> Path:
-    """The repository: `$VVI_ROOT`, else the nearest folder with `_config.yml` and `vvi/` above this file or above the current folder."""
+    """Return the repository.
+
+    It is `$VVI_ROOT`, else the nearest folder with `_config.yml` and `vvi/` above this
+    file or above the current folder.
+    """
     if set_by_user := os.environ.get("VVI_ROOT"):
         if not Path(set_by_user).is_dir():
             raise FileNotFoundError(
-                f"VVI_ROOT={set_by_user} is no folder: set it to the repository, or leave it unset"
+                f"VVI_ROOT={set_by_user} is no folder: set it to the repository, or "
+                "leave it unset"
             )
         return Path(set_by_user).resolve()
     here = Path(__file__).resolve()
@@ -21,18 +29,19 @@ def root() -> Path:
         if (folder / "_config.yml").is_file() and (folder / "vvi").is_dir():
             return folder
     raise FileNotFoundError(
-        "cannot find the repository (a folder with _config.yml and vvi/): set VVI_ROOT to it"
+        "cannot find the repository (a folder with _config.yml and vvi/): set VVI_ROOT "
+        "to it"
     )
 
 
 def real_data() -> Path | None:
-    """`$VVI_DATA`: the licensed data set, or a folder of several, put there by the user; None when unset."""
+    """Return `$VVI_DATA`, a licensed data set or a folder of several; None if unset."""
     value = os.environ.get("VVI_DATA")
     return Path(value).expanduser() if value else None
 
 
 def strictness() -> bool | None:
-    """`$VVI_STRICT`: true or false, for data that are read without saying; else None."""
+    """Return `$VVI_STRICT`, for data that are read without saying; None if unset."""
     value = os.environ.get("VVI_STRICT", "").strip().lower()
     known = {"": None, "true": True, "1": True, "false": False, "0": False}
     if value not in known:
@@ -41,46 +50,46 @@ def strictness() -> bool | None:
 
 
 def cache() -> Path:
-    """`$VVI_CACHE`, default `<root>/data`: embedded data and decoded frames, all of it rebuilt when missing."""
+    """Return `$VVI_CACHE`, by default `<root>/data`.
+
+    It holds embedded data and decoded frames, all of it rebuilt when missing.
+    """
     return Path(os.environ.get("VVI_CACHE") or root() / "data").expanduser()
 
 
 def runs() -> Path:
-    """`$VVI_RUNS`, default `<root>/runs`: what this machine trained."""
+    """Return `$VVI_RUNS`, by default `<root>/runs`: what this machine trained."""
     return Path(os.environ.get("VVI_RUNS") or root() / "runs").expanduser()
 
 
 def records() -> Path:
-    """`book/records`: stored results of the standard preset, committed."""
+    """Return `book/records`: stored results of the standard preset, committed."""
     return root() / "book" / "records"
 
 
 def published() -> Path:
-    """`book/published`: the numbers that the papers print."""
+    """Return `book/published`: the numbers that the papers print."""
     return root() / "book" / "published"
 
 
 def figures() -> Path:
-    """`figures`: written by chapters only."""
+    """Return `$VVI_FIGURES`, by default `<root>/figures`: written by chapters only."""
     return Path(os.environ.get("VVI_FIGURES") or root() / "figures").expanduser()
 
 
 @remember
 def commit() -> str:
-    """The git commit of the repository, with + when the tree differs from it; "unknown" outside a checkout."""
-    git = ["git", "-C", str(root())]
-    head = subprocess.run(
-        [*git, "rev-parse", "--short=10", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Return the git commit of the repository, with + when the tree differs from it.
+
+    Outside a checkout it is "unknown".
+    """
+    head = _git("rev-parse", "--short=10", "HEAD")
     if head.returncode:
         return "unknown"
-    dirty = subprocess.run(
-        [*git, "status", "--porcelain", "--untracked-files=no", "--", "vvi"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", "vvi")
+    return head.stdout.strip() + ("+" if changes.stdout.strip() else "")
+
+
+def _git(*words: str) -> subprocess.CompletedProcess[str]:
+    command = ["git", "-C", str(root()), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -27,21 +27,21 @@ def pin_file(file: str | Path) -> str:
     """Name a file by its digest, and keep a copy of it in the cache."""
     content = Path(file).expanduser().read_bytes()
     digest = hashlib.sha256(content).hexdigest()[:12]
-    kept = paths.cache() / "weights" / digest
-    if not kept.is_file():
-        atomic.write(kept, content)
+    copy = paths.cache() / "weights" / digest
+    if not copy.is_file():
+        atomic.write(copy, content)
     return FILE + digest
 
 
 def pinned_file(name: str) -> Path:
     """Find the file of a digest; FileNotFoundError when this machine has no copy."""
-    kept = paths.cache() / "weights" / name.removeprefix(FILE)
-    if not kept.is_file():
+    copy = paths.cache() / "weights" / name.removeprefix(FILE)
+    if not copy.is_file():
         raise FileNotFoundError(
-            f"no {kept}: the weights that this run starts from are not on this "
+            f"no {copy}: the weights that this run starts from are not on this "
             "machine; give the file again, weights=FILE"
         )
-    return kept
+    return copy
 
 
 def pin_function(name: str) -> str:
@@ -75,7 +75,7 @@ def _import(name: str) -> Callable:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     try:
-        found = getattr(_as_it_is_now(module), function, None)
+        target = getattr(_as_it_is_now(module), function, None)
     except ModuleNotFoundError as error:
         raise ValueError(
             f"{name}: no module {error.name} in this folder or on PYTHONPATH"
@@ -83,13 +83,13 @@ def _import(name: str) -> Callable:
     except Exception as error:  # whatever the code of a user raises
         kind = type(error).__name__
         raise ValueError(f"{name}: {module} fails with {kind}: {error}") from error
-    if not callable(found):
+    if not callable(target):
         raise ValueError(f"{name}: {module} has no function {function}")
-    return found
+    return target
 
 
 def _as_it_is_now(name: str) -> ModuleType:
-    """Import a module, again where its file changed: code and digest belong together."""
+    """Import a module, again where its file changed: code and digest must agree."""
     module = import_module(name)
     file = getattr(module, "__file__", None)
     content = Path(file).read_bytes() if file else b""

@@ -1,4 +1,7 @@
-"""Determinism: every draw of a run comes from a generator keyed by what it is for, so a resumed or sharded run draws the same."""
+"""Determinism: every draw of a run comes from a generator keyed by its purpose.
+
+So a resumed run, or one of several processes, draws the same.
+"""
 
 from __future__ import annotations
 
@@ -14,44 +17,57 @@ if TYPE_CHECKING:
 
 
 def key(*parts: int | str) -> list[int]:
-    """Integers for a seed sequence; words are hashed the same on every machine."""
-    return [
-        zlib.crc32(part.encode()) if isinstance(part, str) else int(part)
-        for part in parts
-    ]
+    """Return integers for a seed sequence; words hash the same on every machine."""
+    return [_number(part) for part in parts]
+
+
+def _number(part: int | str) -> int:
+    return zlib.crc32(part.encode()) if isinstance(part, str) else int(part)
 
 
 def rng(*parts: int | str) -> np.random.Generator:
-    """A NumPy generator for (seed, purpose, step, ...).
+    """Return a NumPy generator for (seed, purpose, step, ...).
 
-    >>> int(rng(0, "sampler", 3).integers(100)) == int(rng(0, "sampler", 3).integers(100))
+    >>> one, other = rng(0, "sampler", 3), rng(0, "sampler", 3)
+    >>> int(one.integers(100)) == int(other.integers(100))
     True
     """
     return np.random.default_rng(key(*parts))
 
 
-def share() -> tuple[int, int]:
-    """Which process of how many that train one run together, counted from 0, as `torchrun` and `fabric run` tell; (0, 1) for one that was started alone."""
+def rank_and_world_size() -> tuple[int, int]:
+    """Return which process of how many that train one run together this is.
+
+    Ranks count from 0, as `torchrun` and `fabric run` tell them; a process that was
+    started alone is (0, 1).
+    """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return 0, 1
     return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
 
 def torch_rng(*parts: int | str) -> torch.Generator:
-    """A CPU torch generator for (seed, purpose, step, ...), another one on each further process of a run: what methods draw with for the clips that they are given."""
+    """Return a CPU torch generator for (seed, purpose, step, ...).
+
+    Each further rank of a run has another one. Methods draw with it for the clips that
+    they are given.
+    """
     import torch
 
-    state = np.random.SeedSequence(
-        key(*parts, *filter(None, share()[:1]))
-    ).generate_state(1, np.uint64)[0]
+    rank, _ = rank_and_world_size()
+    entropy = key(*parts, rank) if rank else key(*parts)
+    state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch, and ask torch for deterministic algorithms: called once, before a model is built."""
+    """Seed Python, NumPy and torch, before a model is built.
+
+    Libraries still draw from the global generator of NumPy.
+    """
     import torch
 
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries that still draw from the global generator
+    np.random.seed(seed % 2**32)  # noqa: NPY002
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = False

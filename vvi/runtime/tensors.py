@@ -150,7 +150,7 @@ def _read_torch(file: Path) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """What torch refused to call, else how its message begins, in one line."""
+    """Return what torch refused to call, else how its message begins, in one line."""
     text = str(error)
     if refused := re.search(r"GLOBAL (\S+)", text):
         cure = "save its tensors alone, torch.save(net.state_dict(), FILE)"

@@ -12,6 +12,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -58,14 +59,15 @@ def seeds(value: Any) -> list[int]:
     ([0, 1, 2], [0], [3], [0, 1, 2])
     """
     parts = value if isinstance(value, Iterable) and not _text(value) else [value]
-    found = []
+    numbers: list[int] = []
     for part in parts:
-        found += _seeds_of(part, value)
-    if not found:
+        numbers += _seeds_of(part, value)
+    if not numbers:
         raise ValueError(f"seeds={value!r} names no seed: {SEEDS}")
-    if twice := [seed for seed in found if found.count(seed) > 1]:
+    twice = [seed for seed in numbers if numbers.count(seed) > 1]
+    if twice:
         raise ValueError(f"seeds={value!r} names {twice[0]} twice: {SEEDS}")
-    return found
+    return numbers
 
 
 def device(value: Any) -> str:
@@ -117,13 +119,18 @@ def folder(name: str, value: Any) -> Path | None:
             r'backslash: write r"D:\new\table" or D:/new/table'
         )
     path = Path(os.path.expandvars(text)).expanduser()
+    _refuse_drive(name, text, path)
+    return path
+
+
+def _refuse_drive(name: str, text: str, path: Path) -> None:
+    """Refuse a folder of Windows on another system."""
     if os.name != "nt" and re.match(r"[A-Za-z]:[\\/]", text) and not path.exists():
         inside = text[2:].replace("\\", "/")
         raise ValueError(
             f"{name} {text}: no such folder, for this system knows no drives; under "
             f"WSL it is /mnt/{text[0].lower()}{inside}"
         )
-    return path
 
 
 def setting(text: Any, hint: Any) -> Any:
@@ -170,7 +177,7 @@ def unknown(name: str, what: str, known: dict[str, Sequence[str]]) -> ValueError
         known: kind -> names, in the order in which a reader looks for them; a single
             kind needs no name.
     """
-    names = [one for group in known.values() for one in group]
+    names = list(chain.from_iterable(known.values()))
     near = difflib.get_close_matches(name, names, 1)
     guess = f" (did you mean {near[0]}?)" if near else ""
     lists = "; ".join(
@@ -185,7 +192,7 @@ def _text(value: Any) -> bool:
 
 
 def _seeds_of(part: Any, value: Any) -> list[int]:
-    """The seeds that one part of a list names, a range where it is one."""
+    """Read the seeds that one part of a list names, one or a range."""
     wrong = f"seeds={value!r} does not fit, each is an integer >= 0: {SEEDS}"
     if isinstance(part, bool):
         raise ValueError(wrong)
@@ -193,7 +200,7 @@ def _seeds_of(part: Any, value: Any) -> list[int]:
         if not hasattr(part, "__index__") or part < 0:
             raise ValueError(wrong)
         return [int(part)]
-    found: list[int] = []
+    numbers: list[int] = []
     for word in _items(part):
         span = re.fullmatch(
             r"(\d{1,9})(?:\s*(?:-|\.\.|:)\s*(\d{1,9}))?", word, re.ASCII
@@ -204,19 +211,19 @@ def _seeds_of(part: Any, value: Any) -> list[int]:
         last = int(span[2]) if span[2] else first
         if last < first or last - first > 1000:
             raise ValueError(wrong)
-        found += range(first, last + 1)
-    return found
+        numbers += range(first, last + 1)
+    return numbers
 
 
 def _items(text: str) -> list[str]:
-    """The parts of a list, with or without brackets, between commas or spaces."""
+    """Split a list, with or without brackets, at commas or spaces."""
     if re.fullmatch(r"\[.*\]|\(.*\)|\{.*\}", text.strip(), re.DOTALL):
         text = text.strip()[1:-1]
     return [item for item in re.split(r"[,;\s]+", text.strip()) if item]
 
 
 def _read(word: str, hint: Any) -> Any:
-    """The value of a word by a type; `_UNREAD` where it has none."""
+    """Read a word by a type; `_UNREAD` where it has no such value."""
     kind, parts = get_origin(hint) or hint, get_args(hint)
     plain = word.strip("'\"")
     if kind in (Union, UnionType):
@@ -237,7 +244,7 @@ def _read(word: str, hint: Any) -> Any:
 
 
 def _number(word: str, kind: type) -> Any:
-    """A number as people write it."""
+    """Read a number as people write it."""
     try:
         value = float(word)
         if kind is int and re.fullmatch(r"[+-]?[\d_]+", word, re.ASCII):
@@ -250,7 +257,7 @@ def _number(word: str, kind: type) -> Any:
 
 
 def _first_that_fits(word: str, parts: Sequence[Any]) -> Any:
-    """The value by the first type of several that reads it; `str` reads all, last."""
+    """Read a word by the first type of several that can; `str` reads all, last."""
     order = {Literal: 0, bool: 1, int: 2, float: 3, tuple: 4, NoneType: 5}
     for part in sorted(parts, key=lambda part: order.get(get_origin(part) or part, 6)):
         value = _read(word, part)

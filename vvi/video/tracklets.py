@@ -90,7 +90,11 @@ def write_tracklets(
     if not long:
         why = f"{found.track.nunique()} tracks, none with {rule.minimum} kept frames in a row ({len(short)} pieces are shorter; boxes below {rule.height} pixels do not count)"
         raise ValueError(f"video {footage.path} gives no tracklet: {why}")
-    with atomic.alone(root), atomic.explained(root), _renewed(root, again) as folder:
+    with (
+        atomic.exclusive_lock(root),
+        atomic.os_errors_explained(root),
+        _renewed(root, again) as folder,
+    ):
         video = dict(
             video=footage.path.name, content=content, camera=camera, modality=modality
         )

@@ -285,7 +285,7 @@ def run(
         f"{recipe.name}.safetensors": save(weights),
         f"{recipe.name}.json": (json.dumps(asdict(record), indent=1) + "\n").encode(),
     }
-    with atomic.alone(paths.runs() / FOLDER):
+    with atomic.exclusive_lock(paths.runs() / FOLDER):
         atomic.write_all(paths.runs() / FOLDER, files)
     return record
 

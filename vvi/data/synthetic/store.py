@@ -79,7 +79,7 @@ def write(root: Path, job: Job, workers: int | None, progress: bool) -> Path:
     """
     if is_complete(root, job.request()) and not (root / PARTS).exists():
         return root
-    with atomic.alone(root), atomic.explained(root):
+    with atomic.exclusive_lock(root), atomic.os_errors_explained(root):
         root.mkdir(parents=True, exist_ok=True)
         if not _claim(root, job):
             _fill(root, job, workers, progress)

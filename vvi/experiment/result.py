@@ -1,0 +1,116 @@
+"""What a run gives: numbers, history and what figures draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from vvi.config import DataConfig, RunConfig
+from vvi.data import NAMES
+from vvi.evaluation import probes, protocols
+from vvi.experiment import measure, store
+from vvi.experiment.datasets import REAL
+from vvi.metrics import Metrics
+from vvi.types import Direction
+
+COLUMNS = (*(f"rank{k}" for k in measure.RANKS), "mAP", "mINP")
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of one run."""
+
+    #: What is stored of it.
+    record: store.Record
+    #: Whether it was stored before, not trained now.
+    stored: bool
+
+    @property
+    def config(self) -> RunConfig:
+        """The config of the run."""
+        return self.record.config
+
+    @property
+    def run_id(self) -> str:
+        """The hash of the config, which names the run."""
+        return self.record.config.hash
+
+    @property
+    def history(self) -> Mapping[str, list[float]]:
+        """Losses and learning rate at every step, by name."""
+        return self.record.history
+
+    @property
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """What figures draw, by name."""
+        return self.record.arrays
+
+    @property
+    def data_label(self) -> str:
+        """What every figure and table of this result must say of its data.
+
+        "synthetic", or the layout of the real set, and whether validation people were
+        searched.
+        """
+        data = self.config.data
+        label = "synthetic" if data.synthetic else data.layout
+        return label if data.split == "test" else f"{label} (validation people)"
+
+    @property
+    def data_name(self) -> str:
+        """On which data a run was made: name of the folder, layout and digest."""
+        data = self.config.data
+        people = "" if data.split == "test" else ", validation people"
+        if not data.synthetic:
+            name = self.record.data.get("name", NAMES[data.layout])
+            return f"{name} ({data.layout}, {data.source.removeprefix(REAL)}{people})"
+        if data.layout == DataConfig().layout:
+            return f"synthetic{people}"
+        return f"synthetic, {data.layout}{people}"
+
+    def probe(self, name: str) -> probes.Score:
+        """Return a score against the known factors.
+
+        Raises:
+            KeyError: there is no such probe; the message names those there are.
+        """
+        scores = self.record.probes
+        if name not in scores:
+            known = ", ".join(scores) or "none"
+            raise KeyError(f"run {self.run_id} has no probe {name!r}; it has {known}")
+        return probes.Score(**scores[name])
+
+    def metrics(self, direction: Direction) -> Metrics:
+        """Rebuild the metrics of a direction from the record (AP in float32)."""
+        scores, arrays = self.record.scores[direction], self.record.arrays
+        hits = arrays[f"{direction}/first_hit"].astype(np.int64)
+        return Metrics(
+            np.array([np.mean(hits[hits > 0] <= k) for k in range(1, 21)]),
+            scores["mAP"],
+            scores["mINP"],
+            scores["n_valid"],
+            scores["n_skipped"],
+            arrays[f"{direction}/ap"].astype(np.float64),
+            hits,
+        )
+
+    def trials(self) -> dict[str, dict[str, float]]:
+        """Return the means over the ten galleries of SYSU-MM01, in per cent.
+
+        Returns:
+            Setting -> column -> mean; empty for other layouts.
+        """
+        means = {}
+        for name, values in self.arrays.items():
+            if name.endswith("/trials"):
+                columns = protocols.mean(values)
+                per_cent = {column: 100 * x for column, x in columns.items()}
+                means[name.removesuffix("/trials")] = per_cent
+        return means
+
+    def row(self, direction: Direction) -> dict[str, float]:
+        """Return rank-1, 5, 10, 20, mAP and mINP in per cent."""
+        scores = self.record.scores[direction]
+        return {name: 100 * scores[name] for name in COLUMNS}
