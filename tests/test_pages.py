@@ -211,7 +211,7 @@ def page_with(site, name, *figures):
 def test_figures_are_numbered_and_say_what_they_carry(pages, tmp_path, monkeypatch):
     monkeypatch.setenv("VVI_FIGURES", str(tmp_path / "figures"))
     fig, _ = style.figure()
-    figures.keep(fig, "data/line", (), 'A line, "straight" & thin.')
+    figures.save_figure(fig, "data/line", (), 'A line, "straight" & thin.')
     page_with(tmp_path, "05_x.html", ("a.png", fig), ("b.png", fig))
     page_with(tmp_path, "index.html", ("a.png", fig))
     assert pages.caption_figures(tmp_path) == 3

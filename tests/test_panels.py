@@ -35,7 +35,7 @@ def test_figures_of_a_run_over_its_data_are_drawn(shown, name):
 
 
 def test_the_layout_comes_with_the_gap_before_and_after(shown):
-    fig, gap = figures.layout(shown[0][0], shown[1])
+    fig, gap = figures.tsne_before_after(shown[0][0], shown[1])
     assert (
         isinstance(fig, Figure) and gap["before"].value > 0 and gap["after"].count > 1
     )
@@ -79,7 +79,7 @@ def remembering(tiny_root, tmp_path_factory):
 
 
 def test_frame_weights_are_shown_and_scored_against_noisy_frames(shown, remembering):
-    fig = figures.weighed(remembering, shown[1])
+    fig = figures.frame_weights(remembering, shown[1])
     said = " ".join(
         t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))
     )
@@ -92,7 +92,7 @@ def test_frame_weights_are_shown_and_scored_against_noisy_frames(shown, remember
         figures.overlaid(remembering, shown[1], "gate"), Figure
     )  # one value to a channel, drawn as if to a stripe
     with pytest.raises(ValueError, match="baseline shows no such thing of itself"):
-        figures.weighed(shown[0][0], shown[1])
+        figures.frame_weights(shown[0][0], shown[1])
 
 
 def test_a_difference_is_zero_against_itself_and_its_sign_follows_the_better_runs(
@@ -124,7 +124,7 @@ def test_a_term_settles_at_the_step_after_its_last_above_the_level(shown, monkey
     run = shown[0][0]
     monkeypatch.setitem(run.record.history, "made/up", [3.0, 1.0, 3.0, 1.0, 1.0])
     found = [
-        comparison.settles({"row": [run]}, "made/up", level, smooth=1).loc[
+        comparison.first_step_below({"row": [run]}, "made/up", level, smooth=1).loc[
             "row", "seed 0"
         ]
         for level in (2.0, 3.0, 0.5)
@@ -217,7 +217,7 @@ def test_a_kept_figure_names_its_runs(shown, tmp_path, monkeypatch):
 
     monkeypatch.setenv("VVI_FIGURES", str(tmp_path))
     fig = figures.cmc(shown[0])
-    assert figures.keep(fig, "test/cmc", shown[0], "curves") is fig
+    assert figures.save_figure(fig, "test/cmc", shown[0], "curves") is fig
     side = json.loads((tmp_path / "test/cmc.json").read_text())
     assert side["runs"] == [r.run_id for r in shown[0]] and side["data"] == "synthetic"
 
@@ -257,14 +257,14 @@ def test_the_inside_of_a_method_is_drawn_with_its_frames(shown, remembering):
     from vvi.plots import weights
 
     assert isinstance(
-        figures.inside(remembering, shown[1], "gate", weights.gates), Figure
+        figures.method_maps(remembering, shown[1], "gate", weights.gates), Figure
     )
     with pytest.raises(ValueError, match="mitml shows no such thing of itself"):
-        figures.inside(remembering, shown[1], "attention", weights.gates)
+        figures.method_maps(remembering, shown[1], "attention", weights.gates)
 
 
 def test_lists_of_several_methods_are_of_the_same_queries(shown, remembering):
-    fig = figures.lists_beside(
+    fig = figures.ranked_lists_of_methods(
         {"baseline": shown[0][0], "mitml": remembering}, shown[1], count=2
     )
     said = [t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))]
@@ -293,7 +293,7 @@ def test_a_term_that_changes_its_phase_is_one_line_and_two_at_once_are_two():
 
 def test_where_training_ended_is_the_mean_of_the_last_active_steps(shown):
     runs, _ = shown
-    table = comparison.ends(
+    table = comparison.final_losses(
         {"row": runs},
         {"identity loss": "encoder/id", "none": "encoder/nothing"},
         last=2,
@@ -343,7 +343,7 @@ def test_metrics_of_sweeps_lengths_and_tables_are_chosen(shown):
 
 def test_people_are_searched_within_a_modality_as_by_the_metric_itself(shown):
     runs, view = shown
-    table, arrays = comparison.within({"row": runs}, view), runs[0].arrays
+    table, arrays = comparison.within_modality({"row": runs}, view), runs[0].arrays
     side = view.sides("ir2vis")[0]
     clips = [side[i] for i in arrays["shown/query_rows"]]
     feat = arrays["shown/query_feat"].astype(np.float64)
@@ -383,6 +383,6 @@ def test_operations_are_those_of_a_pencil():
 def test_partners_chosen_by_identity_give_the_answer_away(shown):
     view = shown[1]
     untrained = experiment.build(preset("tiny", "cmft"), len(view.dataset.labels))
-    table = comparison.leak(untrained, view)
+    table = comparison.oracle_leak(untrained, view)
     assert list(table.index) == ["clip alone", "oracle (label leak)"]
     assert table.rank1.iloc[1] > 50 > table.rank1.iloc[0]

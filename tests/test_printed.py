@@ -45,12 +45,12 @@ def test_a_method_gets_one_name_and_a_baseline_that_of_its_paper(files):
 
 
 def test_papers_stand_beside_one_another_with_a_dash_where_one_prints_nothing(files):
-    table = published.beside(files, "STREET", "video", "ir2vis")
+    table = published.across_papers(files, "STREET", "video", "ir2vis")
     assert table.loc["Old"].to_dict() == {"one": 40.0, "two": 40.0} and np.isnan(
         table.loc["Ours", "two"]
     )
-    assert published.tidy(table).loc["Ours"].to_dict() == {"one": "60.50", "two": "–"}
-    assert published.beside(files, "STREET", "video", None).empty
+    assert published.two_digits(table).loc["Ours"].to_dict() == {"one": "60.50", "two": "–"}
+    assert published.across_papers(files, "STREET", "video", None).empty
 
 
 def test_numbers_that_differ_are_found_with_their_places(files):
@@ -71,12 +71,12 @@ def test_numbers_that_differ_are_found_with_their_places(files):
 
 
 def test_lines_with_the_numbers_of_another_are_found(files):
-    (twin,) = published.twins(files, least=2).to_dict("records")
+    (twin,) = published.suspicious_copies(files, least=2).to_dict("records")
     assert twin["paper"] == "two" and {
         twin["line"].split()[0],
         twin["has the numbers of"].split()[0],
     } == {"Old", "Copy"}
-    assert published.twins(files, least=3).empty
+    assert published.suspicious_copies(files, least=3).empty
 
 
 def test_a_gain_is_taken_within_one_table(files):
@@ -105,7 +105,7 @@ def test_the_papers_of_this_book_disagree_where_their_cards_say_so():
         wrong["CAJL", "SYSU-MM01", "rank20"]
         == "98.46 (cmft Table 7); 98.56 (di2l Table 1)"
     )
-    lines = published.twins(told)
+    lines = published.suspicious_copies(told)
     assert (
         lines.line.str.startswith("Zero-padding")
         & lines["has the numbers of"].str.contains("RegDB")

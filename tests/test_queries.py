@@ -66,15 +66,15 @@ def test_a_clip_whose_map_is_kept_shows_it_and_another_is_computed_from_the_weig
         ("ir2vis", kept, "kept in the record"),
         ("ir2vis", other, "computed from the weights"),
     ):
-        fig = queries.heat(result, view, direction, row)
+        fig = queries.query_cam(result, view, direction, row)
         assert source in " ".join(
             t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))
         )
     monkeypatch.setenv("VVI_RUNS", str(tmp_path))
-    assert queries.heat(result, view, "ir2vis", other) is None, (
+    assert queries.query_cam(result, view, "ir2vis", other) is None, (
         "neither map nor weights"
     )
-    assert isinstance(queries.heat(result, view, "ir2vis", kept), Figure)
+    assert isinstance(queries.query_cam(result, view, "ir2vis", kept), Figure)
 
 
 def test_the_computed_map_is_the_one_that_a_record_would_keep(one):

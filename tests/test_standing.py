@@ -36,7 +36,7 @@ def words(fig):
 def test_every_method_stands_in_with_the_row_of_its_paper_and_a_baseline(monkeypatch):
     monkeypatch.setattr(across_methods.experiment, "run", lambda config, **_: config)
     main, own = (
-        across_methods.main("tiny", (0, 1)),
+        across_methods.main_results("tiny", (0, 1)),
         across_methods.baselines("tiny", (0, 1)),
     )
     assert (
@@ -59,12 +59,12 @@ def test_every_method_stands_in_with_the_row_of_its_paper_and_a_baseline(monkeyp
 
 def test_the_protocol_is_one_where_no_field_differs(shown):
     rows, _ = shown
-    assert across_methods.unlike(rows).empty
+    assert across_methods.config_differences(rows).empty
     other = replace(
         rows["MITML"][0],
         record=replace(rows["MITML"][0].record, config=preset("tiny", "mitml", lr=0.5)),
     )
-    assert across_methods.unlike(rows | {"other": [other]}).columns.tolist() == ["lr"]
+    assert across_methods.config_differences(rows | {"other": [other]}).columns.tolist() == ["lr"]
 
 
 def test_pairs_mirror_one_another_and_agree_with_the_difference(shown):
@@ -106,13 +106,13 @@ def test_cost_counts_the_parameters_that_a_search_needs(shown):
 
 def test_excess_agrees_with_a_bootstrap_where_people_alone_vary():
     one = Score(0.6, 0.5, 0.7, 0.5, 20)
-    found = across_methods.excess([one], n=20000)
+    found = across_methods.excess_over_reference([one], n=20000)
     assert (
         found.value == pytest.approx(0.1)
         and found.low == pytest.approx(0.0, abs=0.01)
         and found.high == pytest.approx(0.2, abs=0.01)
     )
-    beside = across_methods.excess([one], [one], n=20000)
+    beside = across_methods.excess_over_reference([one], [one], n=20000)
     assert beside.value == 0 and beside.high == pytest.approx(
         0.1 * np.sqrt(2), abs=0.01
     )  # two errors, as if of other people
@@ -120,9 +120,9 @@ def test_excess_agrees_with_a_bootstrap_where_people_alone_vary():
 
 def test_excess_grows_with_what_seeds_vary():
     apart = [Score(v, v - 0.01, v + 0.01, 0.5, 20) for v in (0.4, 0.6, 0.8)]
-    found = across_methods.excess(apart)
+    found = across_methods.excess_over_reference(apart)
     assert found.value == pytest.approx(0.1) and found.low < 0 < found.high
-    exact = across_methods.excess([Score(0.0, 0.0, 0.0, 0.0, 20)])
+    exact = across_methods.excess_over_reference([Score(0.0, 0.0, 0.0, 0.0, 20)])
     assert (exact.low, exact.high) == (0.0, 0.0)
 
 
@@ -138,7 +138,7 @@ def test_excess_grows_with_what_seeds_vary():
     + [(0.0, 0.0, True, "not seen"), (0.0, 0.0, False, "not seen")],
 )
 def test_a_word_follows_the_interval(low, high, more, word):
-    assert comparison.word(Score((low + high) / 2, low, high, 0.0, 9), more) == word
+    assert comparison.verdict(Score((low + high) / 2, low, high, 0.0, 9), more) == word
 
 
 def test_claims_are_read_against_reference_or_baseline_and_dashed_without_either(shown):
@@ -147,7 +147,7 @@ def test_claims_are_read_against_reference_or_baseline_and_dashed_without_either
         "gap": Claim("gap distance", more=False, beside=True),
         "weights": Claim("noisy frames vis"),
         "pair": Claim("look-alike pair"),
-        "bar": Claim(across_methods.kept, beside=True),
+        "bar": Claim(across_methods.rank1_kept, beside=True),
     }
     found = across_methods.claims(rows, {"MITML": rows["baseline"]}, asked)
     assert found["gap"]["baseline"] == ("", None) and found["weights"]["baseline"] == (
@@ -159,7 +159,7 @@ def test_claims_are_read_against_reference_or_baseline_and_dashed_without_either
         for m in ("MITML", "baseline")
     ]
     word, score = found["gap"]["MITML"]
-    assert score.value == pytest.approx(gap[0] - gap[1]) and word == comparison.word(
+    assert score.value == pytest.approx(gap[0] - gap[1]) and word == comparison.verdict(
         score, more=False
     )
     pair = np.mean([r.probe("look-alike pair").value for r in rows["MITML"]])
@@ -175,7 +175,7 @@ def test_claims_are_read_against_reference_or_baseline_and_dashed_without_either
 def test_what_a_bar_leaves_is_a_share_of_rank_1(shown):
     result = shown[0]["baseline"][0]
     rank1 = result.record.scores["ir2vis"]["rank1"]
-    found = across_methods.kept(result)
+    found = across_methods.rank1_kept(result)
     assert (
         np.isnan(found.value)
         if not rank1
@@ -186,7 +186,7 @@ def test_what_a_bar_leaves_is_a_share_of_rank_1(shown):
 
 def test_heat_maps_of_several_methods_lie_over_one_frame(shown):
     rows, view = shown
-    fig = across_methods.heat_beside(
+    fig = across_methods.cams_of_methods(
         {name: runs[0] for name, runs in rows.items()}, view
     )
     assert "MITML" in words(fig) and "synthetic" in words(fig)
@@ -200,4 +200,4 @@ def test_heat_maps_of_several_methods_lie_over_one_frame(shown):
         ),
     )
     with pytest.raises(ValueError, match="different ir clips"):
-        across_methods.heat_beside({"a": first, "b": moved}, view)
+        across_methods.cams_of_methods({"a": first, "b": moved}, view)

@@ -74,7 +74,7 @@ def _still(method: str, rows: Mapping[str, Sequence[Result]], view: Scene) -> Fi
     caption = f"Settings of {table}; bold: unlike {base}.\nRank-1 of ir2vis, {spread}, {view.label} data.\nIn JupyterLab a panel stands here, which runs these and others."
     fig = switches.draw(settings, values, base, caption=caption)
     alt = f"The rows of {table}: what each of them switches, and its rank-1."
-    return figures.keep(
+    return figures.save_figure(
         fig, f"{method}/workbench", [r for runs in rows.values() for r in runs], alt
     )
 
@@ -398,6 +398,6 @@ class Bench:
         if result is not self.shown and not self.choosing:
             self.shown = result
             self.curves.value = query_browser.picture(
-                figures.training([result]), "Every loss over the steps of training."
+                figures.loss_curves([result]), "Every loss over the steps of training."
             )
             self.queries.children = [query_browser.Explorer(result, self.view).box]

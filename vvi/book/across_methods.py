@@ -35,7 +35,7 @@ def names() -> dict[str, str]:
     }
 
 
-def main(
+def main_results(
     size: str = "standard", seeds: Sequence[int] = (0, 1, 2), **run
 ) -> dict[str, list[Result]]:
     """Collect the row that stands for each paper (`MAIN`).
@@ -84,7 +84,7 @@ def baselines(
     return _rows(rows, size, seeds, run)
 
 
-def unlike(rows: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
+def config_differences(rows: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
     """Fields of data and recipe in which the first runs of some rows differ: the protocol is one where this is empty."""
     found = {label: _fields(runs[0]) for label, runs in rows.items()}
     table = pd.DataFrame(found).T
@@ -157,7 +157,7 @@ def pairs(
 def draw_pairs(found: Mapping[str, Mapping[str, Score]], caption: str = "") -> Figure:
     """`pairs` as a matrix: which rows are above which columns, and how sure that is."""
     cells = {
-        one: {two: (comparison.word(s), _short(s, 1)) for two, s in row.items()}
+        one: {two: (comparison.verdict(s), _short(s, 1)) for two, s in row.items()}
         for one, row in found.items()
     }
     cells = {
@@ -229,7 +229,7 @@ class Claim:
     beside: bool = False
 
 
-def kept(result: Result) -> Score:
+def rank1_kept(result: Result) -> Score:
     """Share of rank-1 that a bar over 30 % of every frame leaves; the undisturbed rank-1 is taken as known."""
     change, rank1 = result.probe("occluded"), result.record.scores["ir2vis"]["rank1"]
     share = [
@@ -239,7 +239,7 @@ def kept(result: Result) -> Score:
     return Score(*share, 1.0, change.count)
 
 
-def excess(
+def excess_over_reference(
     ours: Sequence[Score], theirs: Sequence[Score] = (), seed: int = 0, n: int = 2000
 ) -> Score:
     """Mean of a probe over runs minus its reference, or minus its mean over other runs.
@@ -296,7 +296,7 @@ def _asked(
     if not ours or (claim.beside and not theirs):
         return "", None
     score = excess(ours, theirs)
-    return comparison.word(score, claim.more), score
+    return comparison.verdict(score, claim.more), score
 
 
 def _measured(runs: Sequence[Result], claim: Claim) -> list[Score]:
@@ -324,7 +324,7 @@ def draw_claims(
     return matrix.draw(cells, caption=caption, corner="claim")
 
 
-def heat_beside(results: Mapping[str, Result], view: figures.Scene) -> Figure:
+def cams_of_methods(results: Mapping[str, Result], view: figures.Scene) -> Figure:
     """Heat maps of several methods for the same frame, one column for each method: the middle frame of the first clip of either modality that the records keep maps of."""
     frames, maps, titles, masks = [], [], [], []
     for modality, side in zip(MODALITIES, reversed(view.sides("ir2vis")), strict=True):

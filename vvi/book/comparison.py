@@ -117,7 +117,7 @@ def differences(
 UNTRAINED = "not trained yet"
 
 
-def word(score: Score, more: bool = True) -> str:
+def verdict(score: Score, more: bool = True) -> str:
     """What an interval says of the claim that a difference lies above zero, or below it where not `more`."""
     above, below = score.low > 0, score.high < 0
     return (
@@ -155,7 +155,7 @@ def verdicts(claims: Mapping[str, tuple], view: figures.Scene) -> pd.DataFrame:
     return pd.DataFrame(found).T.rename_axis(f"{view.label} data")
 
 
-def ends(
+def final_losses(
     rows: Mapping[str, Sequence[Result]], terms: Mapping[str, str], last: int = 50
 ) -> pd.DataFrame:
     """Where training ended, row by row: mean over runs of the last steps in which each term of the history was active, and rank-1. terms: column -> term, such as "main/id"; a dash
@@ -184,7 +184,7 @@ def ends(
     )
 
 
-def settles(
+def first_step_below(
     rows: Mapping[str, Sequence[Result]], term: str, level: float, smooth: int = 20
 ) -> pd.DataFrame:
     """The first step from which on the running mean of a term of the history stays at or below a level, run by run; one past the last where it does not."""
@@ -228,7 +228,7 @@ def probes(rows: Mapping[str, Sequence[Result]], names: Sequence[str]) -> pd.Dat
     )
 
 
-def within(rows: Mapping[str, Sequence[Result]], view: figures.Scene) -> pd.DataFrame:
+def within_modality(rows: Mapping[str, Sequence[Result]], view: figures.Scene) -> pd.DataFrame:
     """Rank-1 of the clips that the first record of each row keeps, searched for inside their own modality and in the other: can a network tell these people at all?"""
     found = {}
     for label, (first, *_) in rows.items():
@@ -255,7 +255,7 @@ def within(rows: Mapping[str, Sequence[Result]], view: figures.Scene) -> pd.Data
     )
 
 
-def leak(
+def oracle_leak(
     method: Method, view: figures.Scene, people: int = 24, seed: int = 0
 ) -> pd.DataFrame:
     """What partners chosen by their identity give away: rank-1, mAP and mINP (ir2vis, in per cent) of a method with an `oracle_pair`, over some test people.

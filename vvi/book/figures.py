@@ -62,7 +62,7 @@ def scene(settings: RunConfig, data: str | Path | None = None) -> Scene:
     return Scene(settings, found, reader, Frames(*SIZE))
 
 
-def keep(
+def save_figure(
     fig: Figure, name: str, results: Result | Sequence[Result], alt: str
 ) -> Figure:
     """Save a figure under figures/<name> with the runs behind it (none behind a drawing of ideas), and return it for the page. alt: what a reader who cannot see it needs."""
@@ -77,7 +77,7 @@ def keep(
     return fig
 
 
-def inside(
+def method_maps(
     result: Result,
     view: Scene,
     name: str,
@@ -185,7 +185,7 @@ def lengths(
     )
 
 
-def weighed(result: Result, view: Scene) -> Figure:
+def frame_weights(result: Result, view: Scene) -> Figure:
     """Frame weights of the clips that a record keeps, under their frames, noisy ones marked; the caption says how well low weights find noisy frames in all clips."""
     frames, values, noisy, titles, aucs = [], [], [], [], []
     for modality, side in zip(MODALITIES, reversed(view.sides("ir2vis")), strict=True):
@@ -225,7 +225,7 @@ def weighed(result: Result, view: Scene) -> Figure:
     return weights.strips(frames, np.array(values), np.array(noisy), titles, caption)
 
 
-def training(results: Sequence[Result], smooth: int = 20) -> Figure:
+def loss_curves(results: Sequence[Result], smooth: int = 20) -> Figure:
     """Loss terms of the first of some runs, step by step."""
     first = results[0]
     return curves.losses(
@@ -297,7 +297,7 @@ def probes(results: Sequence[Result]) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis(f"{results[0].data_label} data")
 
 
-def layout(result: Result, view: Scene) -> tuple[Figure, dict[str, Score]]:
+def tsne_before_after(result: Result, view: Scene) -> tuple[Figure, dict[str, Score]]:
     """t-SNE of the identities that a record keeps, before training and after, from the same starting places; and the modality gap of both, on the same clips."""
     query, gallery = view.sides("ir2vis")
     shown = [(query, "query"), (gallery, "gallery")]
@@ -425,7 +425,7 @@ def operations(module: nn.Module, *inputs: object) -> dict[str, int]:
     }
 
 
-def heat(result: Result, view: Scene) -> Figure:
+def cams(result: Result, view: Scene) -> Figure:
     """Stored CAM maps over the frames that they explain, the known person outlined, the share of energy on the person as the caption."""
     query, gallery = view.sides("ir2vis")
     frames, maps, titles, masks, shares = [], [], [], [], []
@@ -459,7 +459,7 @@ def heat(result: Result, view: Scene) -> Figure:
     )
 
 
-def lists(result: Result, view: Scene, count: int = 3) -> Figure:
+def ranked_lists(result: Result, view: Scene, count: int = 3) -> Figure:
     """Ranked lists of both directions for the middle query of each of `count` parts of the order from best found to worst; a look-alike of the query is marked."""
     panels = [
         listed(
@@ -477,7 +477,7 @@ def lists(result: Result, view: Scene, count: int = 3) -> Figure:
     )
 
 
-def lists_beside(
+def ranked_lists_of_methods(
     results: Mapping[str, Result],
     view: Scene,
     direction: Direction = "ir2vis",
@@ -497,7 +497,7 @@ def lists_beside(
     )
 
 
-def listed(
+def ranked_panel(
     title: str,
     result: Result,
     direction: Direction,

@@ -38,7 +38,7 @@ def numbers(
     )
 
 
-def beside(
+def across_papers(
     numbers: pd.DataFrame,
     dataset: str,
     protocol: str,
@@ -65,7 +65,7 @@ def beside(
     )
 
 
-def tidy(table: pd.DataFrame) -> pd.DataFrame:
+def two_digits(table: pd.DataFrame) -> pd.DataFrame:
     """Numbers for a page: two digits, and a dash where nothing is printed."""
     return table.map("{:.2f}".format).replace("nan", "–")
 
@@ -126,7 +126,7 @@ def repeated(numbers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*keys, "papers", "agree", "printed"])
 
 
-def twins(numbers: pd.DataFrame, least: int = 3) -> pd.DataFrame:
+def suspicious_copies(numbers: pd.DataFrame, least: int = 3) -> pd.DataFrame:
     """Pairs of lines of one paper that differ in their method or data set and share at least `least` values of the same metrics: a copy, or a slip."""
     found = []
     for paper, own in numbers.groupby("paper", sort=False):

@@ -46,14 +46,14 @@ def order(result: Result, direction: Direction) -> np.ndarray:
 
 def ranked_list(result: Result, view: Scene, direction: Direction, row: int) -> Figure:
     """The query in a row of its side, and its first ten."""
-    panel = figures.listed(direction, result, direction, np.array([row]), view)
+    panel = figures.ranked_panel(direction, result, direction, np.array([row]), view)
     return ranked.draw([panel], caption=f"{view.label} data, run {result.run_id}.")
 
 
 def known(result: Result, view: Scene, direction: Direction, row: int) -> pd.DataFrame:
     """What is known of a query and of its first ten, a column for each: verdict, identity, camera and, where people were drawn, noisy frames, body, clothes and gait."""
     query, gallery = view.sides(direction)
-    panel = figures.listed(direction, result, direction, np.array([row]), view, (16, 8))
+    panel = figures.ranked_panel(direction, result, direction, np.array([row]), view, (16, 8))
     shown = {"query": query[row]} | {
         str(k): gallery[i]
         for k, i in enumerate(result.arrays[f"{direction}/top"][row], 1)
@@ -70,7 +70,7 @@ def known(result: Result, view: Scene, direction: Direction, row: int) -> pd.Dat
     )
 
 
-def heat(result: Result, view: Scene, direction: Direction, row: int) -> Figure | None:
+def query_cam(result: Result, view: Scene, direction: Direction, row: int) -> Figure | None:
     """Heat map of a query's clip: the one that the record keeps, else computed from the weights of the run; None when this machine holds neither."""
     query = view.sides(direction)[0][row]
     maps, source = _kept(result, view, query), "kept in the record"

@@ -36,7 +36,7 @@ def show(result: Result, view: Scene, name: str = "") -> Explorer | Figure:
     rows = queries.order(result, "ir2vis")
     fig = queries.ranked_list(result, view, "ir2vis", int(rows[len(rows) // 2]))
     return (
-        figures.keep(
+        figures.save_figure(
             fig,
             name,
             result,
@@ -117,7 +117,7 @@ class Explorer:
                 )
                 + f"<div style='font-size: 85%; overflow-x: auto'>{grid(table)}</div>"
             )
-            fig = queries.heat(*found)
+            fig = queries.query_cam(*found)
             none = "No heat map: the record keeps those of a few clips, and the weights of this run are not on this machine (<i>train again</i> makes them)."
             self.heat.value = (
                 picture(

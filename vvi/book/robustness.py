@@ -95,7 +95,7 @@ def measured(result: Result, data: str | Path | None = None) -> Result:
     return Result(record, result.stored)
 
 
-def kept(rows: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
+def rank1_kept(rows: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
     """Share of their undisturbed rank-1 that rows keep under each disturbance: a model that finds few people cannot lose many."""
     found = {
         f"{kind} {x:g}": {k: line[n] / line[0] for k, line in lines.items()}
