@@ -80,13 +80,9 @@ def remembering(tiny_root, tmp_path_factory):
 
 def test_frame_weights_are_shown_and_scored_against_noisy_frames(shown, remembering):
     fig = figures.frame_weights(remembering, shown[1])
-    said = " ".join(
-        t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))
-    )
-    assert (
-        "AUC of a low weight" in said
-        and f"vis {remembering.probe('noisy frames vis').value:.2f}" in said
-    )
+    assert "AUC of a low weight" in fig.caption
+    auc = remembering.probe("noisy frames vis").value
+    assert f"vis {auc:.2f}" in fig.caption
     assert remembering.arrays["inside/ir/gate"].shape[1:] == (3, 32)
     assert isinstance(
         figures.overlaid(remembering, shown[1], "gate"), Figure

@@ -49,7 +49,10 @@ def test_papers_stand_beside_one_another_with_a_dash_where_one_prints_nothing(fi
     assert table.loc["Old"].to_dict() == {"one": 40.0, "two": 40.0} and np.isnan(
         table.loc["Ours", "two"]
     )
-    assert published.two_digits(table).loc["Ours"].to_dict() == {"one": "60.50", "two": "–"}
+    assert published.two_digits(table).loc["Ours"].to_dict() == {
+        "one": "60.50",
+        "two": "–",
+    }
     assert published.across_papers(files, "STREET", "video", None).empty
 
 

@@ -28,9 +28,8 @@ def shown(tiny_root, tmp_path_factory):
 
 
 def words(fig):
-    return " ".join(
-        t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))
-    )
+    texts = [t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))]
+    return " ".join([*texts, fig.caption])
 
 
 def test_every_method_stands_in_with_the_row_of_its_paper_and_a_baseline(monkeypatch):
@@ -64,7 +63,9 @@ def test_the_protocol_is_one_where_no_field_differs(shown):
         rows["MITML"][0],
         record=replace(rows["MITML"][0].record, config=preset("tiny", "mitml", lr=0.5)),
     )
-    assert across_methods.config_differences(rows | {"other": [other]}).columns.tolist() == ["lr"]
+    assert across_methods.config_differences(
+        rows | {"other": [other]}
+    ).columns.tolist() == ["lr"]
 
 
 def test_pairs_mirror_one_another_and_agree_with_the_difference(shown):

@@ -45,7 +45,9 @@ def test_curves_begin_with_the_undisturbed_rank_one(trained, tiny_root):
     assert lines["Baseline"][2] == pytest.approx(
         clean + 100 * trained.probe("occluded").value
     )
-    table = robustness.rank1_kept({"Baseline": [robustness.measured(trained, tiny_root)]})
+    table = robustness.rank1_kept(
+        {"Baseline": [robustness.measured(trained, tiny_root)]}
+    )
     assert table.loc["Baseline", "occluded 0.45"] == pytest.approx(
         lines["Baseline"][3] / clean, abs=0.005
     )

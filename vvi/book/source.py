@@ -34,16 +34,15 @@ class Listing:
         return f"# {self.location}\n{self.text}"
 
     def _repr_html_(self) -> str:
-        """Return the source with Pygments classes, coloured by the theme of the page."""
+        """Return the source with classes that the theme of the page colours."""
         from pygments import highlight
         from pygments.formatters import HtmlFormatter
         from pygments.lexers import PythonLexer
 
         code = highlight(self.text, PythonLexer(), HtmlFormatter(wrapcode=True))
         head = f'<div class="vvi-location">{html.escape(self.location)}</div>'
-        return (
-            f'<style>{_notebook_css()}</style><div class="vvi-source">{head}{code}</div>'
-        )
+        css = f"<style>{_notebook_css()}</style>"
+        return f'{css}<div class="vvi-source">{head}{code}</div>'
 
 
 def _notebook_css() -> str:

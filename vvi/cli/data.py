@@ -30,7 +30,8 @@ def _add_check(command: arguments.Command) -> None:
     sub = command(
         "check",
         check,
-        "read a data set, print counts beside the expected ones and every problem found",
+        "read a data set, print counts beside the expected ones "
+        "and every problem found",
     )
     sub.add_argument("root")
     sub.add_argument("--layout", default="auto", choices=("auto", *options.LAYOUTS))

@@ -23,7 +23,13 @@ def add_preset(sub: argparse.ArgumentParser, default: str = "standard") -> None:
 def add_seeds(
     sub: argparse.ArgumentParser, default: list[int] | None, note: str = ""
 ) -> None:
-    """Add `--seeds`, in any way that people write several numbers."""
+    """Add `--seeds`, in any way that people write several numbers.
+
+    Args:
+        sub: parser of a command.
+        default: without the option.
+        note: end of the help text.
+    """
     sub.add_argument(
         "--seeds",
         nargs="+",
@@ -70,8 +76,8 @@ def add_compile(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--compile",
         action="store_true",
-        help="train through torch.compile: needs a C++ compiler, a minute at the start, "
-        "and changes numbers by rounding",
+        help="train through torch.compile: needs a C++ compiler, a minute at the "
+        "start, and changes numbers by rounding",
     )
 
 
@@ -81,8 +87,8 @@ def add_resume(sub: argparse.ArgumentParser) -> None:
         "--resume",
         default="same",
         choices=("same", "anyway"),
-        help="a checkpoint of another processor, device or number of threads is refused "
-        "(same), or gone on from anyway: the record then says so",
+        help="a checkpoint of another processor, device or number of threads is "
+        "refused (same), or gone on from anyway: the record then says so",
     )
 
 

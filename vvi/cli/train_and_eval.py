@@ -153,7 +153,8 @@ def _compared(
     lacking = ablation.missing(mains, args.data)
     if lacking:
         seeds = f"{len(lacking)} of {len(mains)} seeds not stored"
-        return f"to compare with {base}, train it: the same command without --set ({seeds})"
+        command = f"the same command without --set ({seeds})"
+        return f"to compare with {base}, train it: {command}"
     run_options = _run_options(args) | {"log": None}
     main_results = [experiment.run(main, **run_options) for main in mains]
     scene = figures.scene(config, args.data)

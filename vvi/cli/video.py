@@ -175,7 +175,7 @@ def search(args: argparse.Namespace) -> int:
     method = experiment.ready(
         config, len(dataset.labels), device=args.device, data=args.data
     ).to(device)
-    found = engine.search(
+    result = engine.search(
         args.video,
         args.modality,
         dataset.gallery("ir2vis" if args.modality == "ir" else "vis2ir"),
@@ -185,12 +185,12 @@ def search(args: argparse.Namespace) -> int:
         args.out,
         args.camera,
     )
-    people = found.people(args.video)
-    print(found.made)
-    print(f"searched by {args.method}, {name}, among {len(found.gallery)} tracklets")
-    print(*found.lines(people), sep="\n")
+    people = result.people(args.video)
+    print(result.made)
+    print(f"searched by {args.method}, {name}, among {len(result.gallery)} tracklets")
+    print(*result.lines(people), sep="\n")
     if args.figure:
-        panel = found.panel(f"{args.video}, searched by {args.method}", people)
+        panel = result.panel(f"{args.video}, searched by {args.method}", people)
         ranked.draw([panel]).savefig(args.figure)
         print(args.figure)
     return 0

@@ -222,8 +222,8 @@ def _line(n: int) -> dict[str, Any]:
 def _legend_above(fig: Figure, ax: Axes) -> None:
     """Put one legend for all panels above them, in as many columns as fit."""
     handles, labels = ax.get_legend_handles_labels()
-    place = "outside upper right"
-    fig.legend(handles, labels, loc=place, ncols=4, handlelength=3.2)
+    corner = "outside upper right"
+    fig.legend(handles, labels, loc=corner, ncols=4, handlelength=3.2)
 
 
 def _finish(fig: Figure, ax: Axes, caption: str) -> Figure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -77,7 +78,7 @@ def _columns(cells: Cells) -> list[str]:
 
 def _longest(texts: Sequence[Sequence[str]]) -> int:
     """Return the length of the longest line of some texts."""
-    return max(len(line) for lines in texts for line in [*lines, ""])
+    return max(map(len, chain([""], *texts)))
 
 
 def _height(name: Sequence[str], row: Mapping[str, tuple[str, str]]) -> float:
@@ -114,9 +115,7 @@ def _cell(
         style.label(ax, left + width - 0.04, top + 0.03, sign, **corner)
 
 
-def _ground(
-    ax: Axes, rect: tuple[float, float, float, float], colour: str
-) -> None:
+def _ground(ax: Axes, rect: tuple[float, float, float, float], colour: str) -> None:
     left, top, width, height = rect
     line = {"edgecolor": "#bbbbbb", "linewidth": 0.8}
     ax.add_patch(Rectangle((left, top), width, height, facecolor=colour, **line))

@@ -315,7 +315,8 @@ def save(
         )
     if not alt.strip() or not data.strip():
         raise ValueError(
-            f"figure {name}: say in `alt` what it shows and in `data` which data made it"
+            f"figure {name}: say in `alt` what it shows "
+            "and in `data` which data made it"
         )
     fig.alt = alt
     runs = [run] if isinstance(run, str) else list(run)

@@ -1,7 +1,7 @@
 """Tables of the book: one look for all, and ablations beside what a paper prints.
 
-A table has its caption on top, one header row, and numbers to the right. Its colours are
-those of the page (`book/_static/book.css`), so that it reads in the dark theme too.
+A table has its caption on top, one header row, and numbers to the right. Its colours
+are those of the page (`book/_static/book.css`), so it reads in the dark theme too.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def ablation(
     data: str = "synthetic",
     names: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Build one line per row label: what the paper prints beside mean and spread of ours.
+    """Build one line per row label: the paper's value beside mean and spread of ours.
 
     Args:
         runs: columns row, seed and the metrics in per cent, one line per run.

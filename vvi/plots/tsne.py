@@ -146,7 +146,8 @@ def _scatter(
     if not same_length or not np.isin(modality, MODALITIES).all():
         words = ", ".join(map(str, np.unique(modality)))
         raise ValueError(
-            f"{len(points)} points, {len(ids)} ids, {len(modality)} modalities ({words})"
+            f"{len(points)} points, {len(ids)} ids, "
+            f"{len(modality)} modalities ({words})"
         )
     shown = np.unique(ids)[:highlight].tolist()
     colours = {identity: COLOURS[n % len(COLOURS)] for n, identity in enumerate(shown)}
