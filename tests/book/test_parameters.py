@@ -67,7 +67,7 @@ def test_a_parameter_typed_for_papermill_is_read(arguments, expected):
         (("data", "D:\\new\\table"), "under WSL"),
         (("data", str(Path(__file__))), "no such folder"),
         (("device", "mps"), "no device 'mps'"),
-        (("preset", "small"), "no preset 'small': choose from tiny, standard"),
+        (("preset", "small"), "no preset 'small': choose from tiny, half, standard"),
     ],
 )
 def test_a_parameter_that_cannot_be_read_is_refused_in_one_line(arguments, said):

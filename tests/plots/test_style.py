@@ -55,6 +55,12 @@ def test_a_saved_figure_has_a_picture_and_a_side_file(folder):
     assert side["commit"]
 
 
+def test_a_pdf_is_written_only_where_it_is_asked_for(folder, monkeypatch):
+    monkeypatch.setenv("VVI_PDF", "1")
+    png = style.save(line(), "data/line", alt="A line.", data="none")
+    assert png.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_the_same_figure_gives_the_same_bytes(folder):
     first, second = (
         style.save(line(), f"data/{name}", run="abc", alt="A line.", data="none")

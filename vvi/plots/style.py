@@ -11,6 +11,7 @@ import functools
 import html
 import io
 import json
+import os
 import platform
 import re
 import textwrap
@@ -291,8 +292,8 @@ def save(
 ) -> Path:
     """Write `<figures>/<name>.png` and the side file `.json`.
 
-    The same figure gives the same bytes: no file holds a time. The file shows the
-    caption under the picture; a PDF or SVG is what `fig.savefig` writes.
+    The same figure gives the same bytes: no file holds a time. The PNG shows the caption
+    under the picture. With `VVI_PDF=1` (`make pdfs`) a PDF for print is written too.
 
     Args:
         fig: what to write.
@@ -334,6 +335,9 @@ def save(
     png = paths.figures() / f"{name}.png"
     png.parent.mkdir(parents=True, exist_ok=True)
     png.write_bytes(encode(_with_caption(fig), alt, fig.caption))
+    if os.environ.get("VVI_PDF") == "1":
+        with look():
+            fig.savefig(png.with_suffix(".pdf"), metadata={"CreationDate": None})
     text = json.dumps(side, indent=1, ensure_ascii=False) + "\n"
     png.with_suffix(".json").write_text(text, encoding="utf-8")
     return png
