@@ -33,7 +33,7 @@ def words(fig):
 
 
 def test_every_method_stands_in_with_the_row_of_its_paper_and_a_baseline(monkeypatch):
-    monkeypatch.setattr(across_methods.experiment, "run", lambda config, **_: config)
+    monkeypatch.setattr(ablation.experiment, "run", lambda config, **_: config)
     main, own = (
         across_methods.main_results("tiny", (0, 1)),
         across_methods.baselines("tiny", (0, 1)),

@@ -292,8 +292,8 @@ def save(
 ) -> Path:
     """Write `<figures>/<name>.png` and the side file `.json`.
 
-    The same figure gives the same bytes: no file holds a time. The PNG shows the caption
-    under the picture. With `VVI_PDF=1` (`make pdfs`) a PDF for print is written too.
+    The same figure gives the same bytes: no file holds a time. The PNG shows the
+    caption under the picture. With `VVI_PDF=1` (`make pdfs`) a PDF for print is written too.
 
     Args:
         fig: what to write.
