@@ -79,7 +79,7 @@ def test_the_computed_map_is_the_one_that_a_record_would_keep(one):
     result, view = one
     query = view.sides("ir2vis")[0][result.arrays["cam/ir_rows"][0]]
     kept, now = (
-        queries._kept(result, view, query),
-        queries._computed(result, view, "ir2vis", query),
+        queries._stored_maps(result, view, query),
+        queries._computed_maps(result, view, "ir2vis", query),
     )
     np.testing.assert_allclose(np.round(now[:, 2::4, 2::4]), kept, atol=2)
