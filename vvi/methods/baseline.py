@@ -26,7 +26,7 @@ from vvi.methods.base import (
 )
 from vvi.nn import backbone
 from vvi.nn.neck import Neck
-from vvi.nn.pool import global_average, temporal_mean
+from vvi.nn.pool import clip_average
 from vvi.types import Batch, Modality
 
 #: Raised when the method computes other numbers, so that stored results are not reused.
@@ -89,8 +89,7 @@ class Model(Method):
 
     def clip_feat(self, maps: Tensor, frames: int) -> Tensor:
         """Turn stem maps into clip features: (NT, C0, h0, w0) -> (N, D)."""
-        feat = global_average(self.trunk(maps)).unflatten(0, (-1, frames))  # (N, T, D)
-        return temporal_mean(feat)
+        return clip_average(self.trunk(maps), frames)
 
 
 #: Table or figure -> row -> switches that it changes.

@@ -24,7 +24,7 @@ from vvi.methods.iban.parts import (
 )
 from vvi.nn import backbone
 from vvi.nn.neck import Neck
-from vvi.nn.pool import global_average, temporal_mean
+from vvi.nn.pool import clip_average, global_average, temporal_mean
 from vvi.types import Batch, Modality
 
 #: Attributes that hold parameters, where the switches make them.
@@ -116,7 +116,7 @@ class Model(Method):
 
     def _anaglyph_feats(self, levels: Levels, frames: int) -> dict:
         """Average A4 over positions and frames, without aggregation, then normalise."""
-        mean = temporal_mean(global_average(levels[1]).unflatten(0, (-1, frames)))
+        mean = clip_average(levels[1], frames)
         return {
             "levels": levels,
             "anaglyph feat": mean,

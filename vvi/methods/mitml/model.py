@@ -17,7 +17,7 @@ from vvi.methods.mitml.losses import IR, VIS, confusion_loss, modal_loss
 from vvi.methods.mitml.parts import ModalClassifier, TemporalMemory
 from vvi.nn import backbone
 from vvi.nn.neck import Neck
-from vvi.nn.pool import global_average, temporal_mean
+from vvi.nn.pool import clip_average, global_average
 from vvi.types import Batch, Modality
 
 
@@ -131,8 +131,7 @@ class Model(Method):
             (N, D).
         """
         if self.config.temporal == "mean":
-            feat = global_average(self.trunk(maps)).unflatten(0, (-1, frames))
-            return temporal_mean(feat)
+            return clip_average(self.trunk(maps), frames)
         attention, aggregation = self.frame_feats(maps, frames)
         return self.memory(_reordered(attention, order), _reordered(aggregation, order))
 
