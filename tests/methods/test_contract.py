@@ -87,7 +87,7 @@ def test_each_phase_moves_its_parts_and_nothing_else(name):
     ):
         nn.init.ones_(
             norm.weight
-        )  # a norm that starts at zero, as that of a residual block may, hides what stands before it from its first gradient
+        )  # a norm that starts at zero hides what stands before it from its gradient
     for phase in method.phases:
         before = copy.deepcopy(dict(method.named_parameters()))
         moved = {id(p) for p in method.parameters_of(phase)}
@@ -173,14 +173,22 @@ def test_modules_define_what_the_book_reads(name):
 @pytest.mark.parametrize("name", methods.names())
 def test_every_switch_on_the_common_config_says_what_it_means(name):
     kind = methods.module(name).Config
-    if issubclass(kind, MethodConfig):
-        assert set(field_docs(kind)) == {field.name for field in fields(kind)}
+    assert issubclass(kind, MethodConfig)
+    assert set(field_docs(kind)) == {field.name for field in fields(kind)}
 
 
 @pytest.mark.parametrize("name", methods.names())
 def test_clips_of_another_shape_are_refused(name):
     with pytest.raises(ValueError, match=r"\(B, T, 3, H, W\)"):
         build(name).embed(torch.zeros(2, 3, 32, 16), "vis")
+
+
+def test_modules_and_packages_are_methods_and_their_base_is_none():
+    assert {"baseline", "iban"} <= set(
+        methods.names()
+    ) and "base" not in methods.names()
+    assert not hasattr(methods.module("baseline"), "__path__")
+    assert hasattr(methods.module("iban"), "__path__")
 
 
 def test_a_wrong_name_and_a_wrong_option_are_named():
@@ -191,7 +199,7 @@ def test_a_wrong_name_and_a_wrong_option_are_named():
 
 
 def test_the_helper_of_this_file_sees_a_part_that_should_not_move():
-    # the phase test must be able to fail: a phase that names one part leaves the other where it is
+    # the phase test must be able to fail: a phase of one part does not move the other
     method = build("baseline").train()
     method.phases = (type(method.phases[0])("head", ("neck",)),)
     before = copy.deepcopy(method.trunk.layer4.state_dict())

@@ -1,4 +1,4 @@
-"""One module per paper; this folder is the registry."""
+"""One module or package per paper: this folder is the registry of methods."""
 
 from __future__ import annotations
 
@@ -16,36 +16,54 @@ if TYPE_CHECKING:
 
 
 def names() -> tuple[str, ...]:
-    """Every method there is: the modules of this folder but `base`."""
-    return tuple(
-        sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base")
-    )
+    """List every method: the modules and packages of this folder but `base`."""
+    found = {info.name for info in pkgutil.iter_modules(__path__)}
+    return tuple(sorted(found - {"base"}))
 
 
 def module(name: str) -> ModuleType:
-    """The module of a method; ValueError naming the known ones otherwise."""
+    """Import the module or package of a method.
+
+    Raises:
+        ValueError: there is no such method.
+    """
     if name not in names():
         raise ValueError(f"no method {name!r}: choose from {', '.join(names())}")
     return import_module(f"vvi.methods.{name}")
 
 
-def config(name: str, **chosen: Any) -> Any:
-    """The `Config` of a method; ValueError naming an option that it does not have or a value that does not fit."""
+def config(name: str, **options: Any) -> Any:
+    """Make the `Config` of a method from some of its fields.
+
+    Raises:
+        ValueError: it has no such field, or a value does not fit.
+    """
     kind = module(name).Config
-    if unknown := set(chosen) - set(kind.__dataclass_fields__):
+    fields = kind.__dataclass_fields__
+    if unknown := sorted(options.keys() - fields.keys()):
         raise ValueError(
-            f"{name} has no option {', '.join(sorted(unknown))}; it has {', '.join(kind.__dataclass_fields__)}"
+            f"{name} has no option {', '.join(unknown)}; it has {', '.join(fields)}"
         )
-    made = kind(**chosen)
-    check_fields(kind, vars(made), {"frames": (1, math.inf)})
-    return made
+    settings = kind(**options)
+    check_fields(kind, vars(settings), {"frames": (1, math.inf)})
+    return settings
 
 
-def load(name: str, num_ids: int, **chosen: Any) -> Method:
-    """Build a method: `load("baseline", num_ids=500, backbone="resnet50", frames=6)`. Keyword arguments are fields of the method's `Config`."""
-    made = config(name, **chosen)
+def load(name: str, num_ids: int, **options: Any) -> Method:
+    """Build a method: `load("baseline", num_ids=500, backbone="resnet50", frames=6)`.
+
+    Args:
+        name: one of `names()`.
+        num_ids: training identities, the classes of the classifier.
+        options: fields of the method's `Config`.
+
+    Raises:
+        ValueError: there is no such method or field, or a value does not fit.
+    """
+    settings = config(name, **options)
     if not isinstance(num_ids, Integral) or num_ids < 1:
         raise ValueError(
-            f"num_ids={num_ids!r}: a method is trained on at least one identity"
+            f"num_ids={num_ids!r}: must be an integer >= 1, "
+            "a method is trained on at least one identity"
         )
-    return module(name).Model(made, num_ids)
+    return module(name).Model(settings, num_ids)

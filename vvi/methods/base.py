@@ -58,112 +58,151 @@ def follow_variant(config: MethodConfig, readings: Mapping[str, tuple]) -> None:
 def in_main_reading(
     tables: Mapping[str, Mapping[str, Mapping[str, Any]]],
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Tables of ablations whose rows take `variant="main"` unless a row says which variant it takes or is of another method."""
-    return {
-        table: {
-            label: row
-            if {"variant", "method"} & row.keys()
-            else {"variant": "main"} | row
-            for label, row in rows.items()
-        }
-        for table, rows in tables.items()
-    }
+    """Add `variant="main"` to the rows of a method's tables.
+
+    A row that names its variant, or that is of another method, stays as it is.
+
+    Args:
+        tables: title of a table -> label of a row -> switches that it changes.
+    """
+    marked = {}
+    for title, rows in tables.items():
+        marked[title] = {label: _in_main(row) for label, row in rows.items()}
+    return marked
+
+
+def _in_main(row: Mapping[str, Any]) -> dict[str, Any]:
+    if "variant" in row or "method" in row:
+        return dict(row)
+    return {"variant": "main", **row}
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One optimiser step of an iteration.
+    """One optimiser step of an iteration."""
 
-    `parts`: attributes of the method whose parameters this phase moves; everything else gets no gradient. `epochs`: from (inside) to (outside), on the paper's clock. `fresh`: run
-    forward again, since an earlier phase moved what this one reads. `lr`: a constant rate of its own instead of the schedule's. `optimiser`: phases of one name share momentum and
-    moments over the union of their parts; a step touches only the parts of its own phase, weight decay included.
-    """
-
+    #: Shown before the names of its losses.
     name: str
+    #: Attributes of the method whose parameters it moves. Nothing else gets a gradient.
     parts: tuple[str, ...]
+    #: First epoch, and the epoch before which it ends, of the paper's 200.
     epochs: tuple[float, float] = (0, math.inf)
+    #: Run forward again, since an earlier phase moved what this one reads.
     fresh: bool = False
+    #: Constant learning rate of its own, in place of the schedule's.
     lr: float | None = None
+    #: Phases of one optimiser share momentum and moments over the union of their parts.
+    #: A step touches the parts of its own phase only, weight decay included.
     optimiser: str = "main"
 
 
 @dataclass
 class Output:
-    """What forward hands to the losses: clip features before the neck (2B, D), class scores (2B, C), both visible first; `extra` holds what one paper alone needs.
+    """What `Method.forward` hands to `Method.losses`, visible clips first."""
 
-    `watch`: scalars that the history keeps beside the losses and nothing minimises, such as how sure a classifier is. `streams`: how many blocks of B clips stand one after the
-    other; a tensor here has B rows, one for each pair, or the same number for every clip of every stream, so that processes that share a batch can put theirs together.
-    """
-
+    #: Clip features before the neck, (2B, D).
     feat: Tensor
+    #: Class scores, (2B, C).
     logits: Tensor
+    #: What the losses of one paper alone read.
     extra: dict[str, Any] = field(default_factory=dict)
+    #: Scalars that the history keeps beside the losses, and that nothing minimises.
     watch: dict[str, Tensor] = field(default_factory=dict)
+    #: Blocks of B clips in a tensor. A tensor has B rows, one for each pair, or as many
+    #: rows for one clip as for another, so that ranks can gather theirs.
     streams: int = 2
 
 
 class Method(nn.Module, ABC):
-    """Base of every method: `phases`, `forward`, `losses`, `embed`.
+    """Base of every method: `phases`, `forward`, `losses`, `embed`."""
 
-    `slow` names the parts, or parts of parts ("trunk.stems"), that learn at the recipe's lower rate; `maps` the layer whose maps a heat map explains;
-    `readings` other ways to embed with the same trained weights, name -> attributes of the method to set, each of them measured beside the usual one.
-    """
-
+    #: Optimiser steps of an iteration, in order.
     phases: tuple[Phase, ...]
+    #: Parts, or parts of parts ("trunk.stems"), at the recipe's lower learning rate.
     slow: tuple[str, ...] = ()
+    #: The layer whose maps a heat map explains.
     maps: str = "trunk.layer4"
+    #: Other ways to embed with the same weights, each measured beside the usual one:
+    #: name -> attributes of the method to set.
     readings: Mapping[str, Mapping[str, Any]] = {}
 
     @abstractmethod
     def forward(self, batch: Batch) -> Output:
-        """Once per batch, shared by the phases that do not ask for a fresh one."""
+        """Compute what the losses read, once a batch for all phases but fresh ones."""
 
     @abstractmethod
     def losses(self, out: Output, batch: Batch, phase: Phase) -> dict[str, Tensor]:
-        """The named, weighted scalars of a phase; their sum is minimised."""
+        """Compute the weighted losses of a phase, whose sum is minimised.
+
+        Args:
+            out: what `forward` returned for the batch.
+            batch: the clips and their classes.
+            phase: one of `phases`.
+
+        Returns:
+            Name of a loss -> scalar.
+        """
 
     @abstractmethod
     def embed(self, clips: Tensor, modality: Modality) -> Tensor:
-        """Clips of one modality, (B, T, 3, H, W) -> (B, D) of unit norm: all that evaluation calls."""
+        """Embed clips of one modality, which is all that an evaluation calls.
+
+        (B, T, 3, H, W) -> (B, D) of unit norm.
+        """
 
     def inspect(self, clips: Tensor, modality: Modality) -> dict[str, Tensor]:
-        """What figures show of the inside of the method, one row per clip (B, ...). "frame weight" (B, T) is also scored against the frames known to be noisy."""
+        """Compute what figures show of the inside, one row for each clip (B, ...).
+
+        "frame weight" (B, T) is also scored against the frames known to be noisy.
+        """
         return {}
 
     def parameters_of(self, phase: Phase) -> list[nn.Parameter]:
-        """The trainable parameters that a phase moves."""
-        return [p for part in phase.parts for _, p in _named(part, getattr(self, part))]
+        """List the trainable parameters that a phase moves."""
+        return [parameter for _, parameter in self._trainable(phase)]
 
     def groups(self, phase: Phase, slow: float) -> list[dict[str, Any]]:
-        """Parameter groups of a phase with the factor that multiplies the learning rate."""
-        split: dict[float, list[nn.Parameter]] = {}
-        for part in phase.parts:
-            for name, parameter in _named(part, getattr(self, part)):
-                split.setdefault(
-                    slow
-                    if any(f"{name}.".startswith(f"{s}.") for s in self.slow)
-                    else 1.0,
-                    [],
-                ).append(parameter)
+        """Group the parameters of a phase by the factor of their learning rate.
+
+        Args:
+            phase: whose parameters.
+            slow: the factor of those that `self.slow` names. Others have 1.
+        """
+        by_factor: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self._trainable(phase):
+            factor = slow if self._is_slow(name) else 1.0
+            by_factor.setdefault(factor, []).append(parameter)
         return [
-            {"params": params, "factor": factor} for factor, params in split.items()
+            {"params": params, "factor": factor} for factor, params in by_factor.items()
         ]
 
+    def _trainable(self, phase: Phase) -> list[tuple[str, nn.Parameter]]:
+        """List names and parameters that a phase moves, in the order of its parts."""
+        named = []
+        for part in phase.parts:
+            value = getattr(self, part)
+            if isinstance(value, nn.Parameter):
+                named.append((part, value))
+            else:
+                named += value.named_parameters(part)
+        return [(name, value) for name, value in named if value.requires_grad]
 
-def _named(name: str, part: nn.Module | nn.Parameter) -> list[tuple[str, nn.Parameter]]:
-    found = (
-        [(name, part)]
-        if isinstance(part, nn.Parameter)
-        else part.named_parameters(name)
-    )
-    return [(full, p) for full, p in found if p.requires_grad]
+    def _is_slow(self, name: str) -> bool:
+        return any(f"{name}.".startswith(f"{part}.") for part in self.slow)
 
 
 def check_clips(clips: Tensor) -> None:
-    """ValueError unless clips are (B, T, 3, H, W) and finite in shape: the classic silent error of clip models is a reshape that mixes time with channels."""
+    """Check the shape and the type of clips.
+
+    A reshape that mixes time with channels is the classic silent error of clip models.
+
+    Raises:
+        ValueError: they are not floats of shape (B, T, 3, H, W).
+    """
     if clips.ndim != 5 or clips.shape[2] != 3 or 0 in clips.shape:
         raise ValueError(
-            f"clips must be (B, T, 3, H, W) with no empty side, got {tuple(clips.shape)}"
+            "clips must be (B, T, 3, H, W) with no empty side, "
+            f"got {tuple(clips.shape)}"
         )
     if not torch.is_floating_point(clips):
         raise ValueError(f"clips must be normalised floats, got {clips.dtype}")

@@ -1,7 +1,9 @@
-"""The two-stream baseline on which every paper of this book builds (MITML, Sec. 4, Eq. 1).
+"""The two-stream baseline on which every paper of this book builds (MITML, Sec. 4).
 
-Special about it: nothing. A stem for each modality, one shared ResNet-50 whose last stage keeps its resolution, average pooling over places and then over frames, a batch-norm
-neck; identity cross-entropy after the neck, batch-hard triplet before it. The order of frames plays no part.
+Nothing is special about it. Each modality has a stem, both share a ResNet-50 whose last
+stage keeps its resolution. Maps are averaged over positions, then over frames, so that
+the order of frames plays no part. A batch-norm neck stands before the classifier:
+identity cross-entropy after it, batch-hard triplet before it.
 """
 
 from __future__ import annotations
@@ -14,30 +16,40 @@ from torch import Tensor
 
 from vvi.data.transforms import anaglyph
 from vvi.losses import batch_hard_triplet
-from vvi.methods.base import Method, Output, Phase, check_clips
+from vvi.methods.base import (
+    Method,
+    MethodConfig,
+    Output,
+    Phase,
+    check_choices,
+    check_clips,
+)
 from vvi.nn import backbone
 from vvi.nn.neck import Neck
-from vvi.nn.pool import global_average, temporal_mean
+from vvi.nn.pool import clip_average
 from vvi.types import Batch, Modality
 
+#: Raised when the method computes other numbers, so that stored results are not reused.
 VERSION = 2
 
 
 @dataclass(frozen=True)
-class Config:
-    """Switches of the baseline. `frames` is T; the mean over frames takes any number, so it only documents what the run feeds. reads: frames, or their anaglyphs (IBAN, Fig. 1);
-    lambda_tri: weight of the triplet."""
+class Config(MethodConfig):
+    """Switches of the baseline, which takes clips of any number of frames."""
 
-    backbone: str = "resnet50"
-    weights: str | None = None
-    frames: int = 6
+    #: Margin of the triplet.
     margin: float = 0.3
+    #: Weight of the triplet.
     lambda_tri: float = 1.0
+    #: Whether the network reads frames, or their anaglyphs (IBAN, Fig. 1).
     reads: Literal["frames", "anaglyphs"] = "frames"
+
+    def __post_init__(self):
+        check_choices(self)
 
 
 class Model(Method):
-    """Two stems, shared stages, mean over places and frames, neck."""
+    """Two stems, shared stages, mean over positions and frames, neck."""
 
     phases = (Phase("encoder", ("trunk", "neck")),)
     slow = ("trunk",)
@@ -49,51 +61,49 @@ class Model(Method):
         self.neck = Neck(self.trunk.channels[-1], num_ids)
 
     def forward(self, batch: Batch) -> Output:
-        """Both modalities in one pass through the shared stages, visible first."""
+        """Run both modalities through the shared stages in one pass, visible first."""
         frames = batch.vis.shape[1]
-        feat = self.clip_feat(
-            self.trunk.both(self.view(batch.vis), self.view(batch.ir)), frames
-        )
+        maps = self.trunk.both(self.view(batch.vis), self.view(batch.ir))
+        feat = self.clip_feat(maps, frames)
         return Output(feat, self.neck(feat)[1])
 
     def losses(self, out: Output, batch: Batch, phase: Phase) -> dict[str, Tensor]:
-        """Eq. (1): identity after the neck, triplet before it."""
+        """Add identity loss after the neck and triplet before it: MITML, Eq. (1)."""
+        triplet = batch_hard_triplet(out.feat, batch.labels, self.config.margin)
         return {
             "id": F.cross_entropy(out.logits, batch.labels),
-            "triplet": self.config.lambda_tri
-            * batch_hard_triplet(out.feat, batch.labels, self.config.margin),
+            "triplet": self.config.lambda_tri * triplet,
         }
 
     def embed(self, clips: Tensor, modality: Modality) -> Tensor:
-        """(B, T, 3, H, W) -> (B, D), unit norm; only the stem of the clip's own modality is used."""
+        """Embed clips through the stem of their modality: (B, T, 3, H, W) -> (B, D)."""
         check_clips(clips)
-        return self.neck.embed(
-            self.clip_feat(
-                self.trunk.stem(self.view(clips).flatten(0, 1), modality),
-                clips.shape[1],
-            )
-        )
+        maps = self.trunk.stem(self.view(clips).flatten(0, 1), modality)
+        return self.neck.embed(self.clip_feat(maps, clips.shape[1]))
 
     def view(self, clips: Tensor) -> Tensor:
-        """What the network reads of normalised clips: (B, T, 3, H, W) -> the same shape."""
-        return (
-            clips if self.config.reads == "frames" else anaglyph(clips, normalised=True)
-        )
+        """Return what the network reads of normalised clips, in the same shape."""
+        if self.config.reads == "frames":
+            return clips
+        return anaglyph(clips, normalised=True)
 
     def clip_feat(self, maps: Tensor, frames: int) -> Tensor:
-        """Stem maps of N clips, (NT, C0, h0, w0) -> (N, D)."""
-        feat = global_average(self.trunk(maps)).unflatten(0, (-1, frames))  # (N, T, D)
-        return temporal_mean(feat)
+        """Turn stem maps into clip features: (NT, C0, h0, w0) -> (N, D)."""
+        return clip_average(self.trunk(maps), frames)
 
 
+#: Table or figure -> row -> switches that it changes.
 ABLATIONS: dict[str, dict[str, dict]] = {
     "Table 2": {"Baseline": {}},
     "Fig. 6": {f"n={n}": {"frames": n} for n in (1, 2, 4, 6, 8)},
     "Fig. 1 of IBAN": {"anaglyphs": {"reads": "anaglyphs"}},
 }
-MAIN = ("Table 2", "Baseline")  # the row that stands for the paper
-SWEEPS = ()  # no table is run on the first seed only
+#: The row that stands for the paper.
+MAIN = ("Table 2", "Baseline")
+#: Tables that run on the first seed only.
+SWEEPS = ()
+#: What `vvi tune` may choose, beside what every method may (`tune.COMMON`).
 TUNED = {
     "lambda_tri": (0.3, 1.0, 3.0),
     "margin": (0.1, 0.3, 0.5),
-}  # what `vvi tune` may choose, beside what every method may (`tune.COMMON`)
+}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 class Neck(nn.Module):
     """BatchNorm with a frozen zero bias, then a linear classifier without bias.
 
-    MITML, Sec. 4 (initial values from the released code).
+    MITML, Sec. 4 (initial values from the released code). IBAN, Eq. (10).
 
     Args:
         dim: width D of the feature.

@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from vvi.nn.guide import Guide, Reconstruction, raw_view
+from vvi.methods.iban import Guide, Reconstruction, raw_view
 
 
 def awake(guide):
-    """A guide whose norm lets through what the attention finds, unchanged (up to rounding) in evaluation mode."""
+    """Let the norm of a guide pass its input unchanged in evaluation mode."""
     nn.init.ones_(guide.norm.weight)
     guide.norm.eps = 0.0
     return guide.eval()
@@ -34,15 +34,18 @@ def test_the_roles_give_the_refined_features_of_the_card(query, expected):
         for x in ([[1.0, 0], [0, 1]], [[2.0, 0], [0, 1]])
     ]  # two places of two channels
     with torch.no_grad():
-        found = literal(query)(*places, frames=1)
+        refined = literal(query)(*places, frames=1)
     torch.testing.assert_close(
-        found.reshape(2, 2).T, torch.tensor(expected), atol=1e-5, rtol=0
+        refined.reshape(2, 2).T, torch.tensor(expected), atol=1e-5, rtol=0
     )
 
 
 def slowly(guide, maps, other, frames):
-    """A loop over clips and asking places; keys and values pooled over 2x2 places of each frame, the odd column dropped."""
-    ask, answer = (maps, other) if guide.query == "original" else (other, maps)
+    """Loop over clips and query positions.
+
+    Keys and values are pooled over 2x2 positions of each frame, the odd column dropped.
+    """
+    source, target = (maps, other) if guide.query == "original" else (other, maps)
 
     def apply(layer, x):
         return (
@@ -50,9 +53,9 @@ def slowly(guide, maps, other, frames):
         )
 
     q, k, v = (
-        apply(guide.theta, ask),
-        nn.MaxPool2d(2)(apply(guide.phi, answer)),
-        nn.MaxPool2d(2)(apply(guide.g, answer)),
+        apply(guide.theta, source),
+        nn.MaxPool2d(2)(apply(guide.phi, target)),
+        nn.MaxPool2d(2)(apply(guide.g, target)),
     )
     out = torch.zeros_like(q)
     for n in range(len(maps)):
@@ -68,7 +71,7 @@ def slowly(guide, maps, other, frames):
 
 @pytest.mark.parametrize("query", ["original", "anaglyph"])
 @pytest.mark.parametrize("scope", ["clip", "frame"])
-def test_the_guide_agrees_with_a_loop_over_places(query, scope):
+def test_the_guide_agrees_with_a_loop_over_positions(query, scope):
     torch.manual_seed(0)
     guide, maps, other = (
         awake(Guide(16, query, scope=scope)),
@@ -141,7 +144,7 @@ def test_the_raw_view_keeps_clips_apart_and_is_undone_whatever_the_memory_layout
     assert torch.equal(raw_view(raw_view(maps, 3), 3, back=True), maps)
 
 
-def test_only_the_permutation_follows_frames_that_change_places():
+def test_only_the_permutation_follows_frames_that_change_order():
     torch.manual_seed(0)
     maps, other, order = (
         torch.rand(6, 32, 4, 2),
@@ -162,7 +165,7 @@ def test_only_the_permutation_follows_frames_that_change_places():
 
 
 @pytest.mark.parametrize("scope", ["clip", "frame"])
-def test_the_attention_that_places_get_is_one_on_average(scope):
+def test_the_attention_that_positions_receive_is_one_on_average(scope):
     torch.manual_seed(0)
     guide, maps, other = (
         Guide(16, scope=scope),
@@ -170,10 +173,10 @@ def test_the_attention_that_places_get_is_one_on_average(scope):
         torch.randn(6, 16, 5, 2),
     )
     with torch.no_grad():
-        found = guide.received(maps, other, 3)
-    assert found.shape == (2, 3, 2, 1)
+        received = guide.received(maps, other, 3)
+    assert received.shape == (2, 3, 2, 1)
     torch.testing.assert_close(
-        found.mean((1, 2, 3) if scope == "clip" else (2, 3)),
+        received.mean((1, 2, 3) if scope == "clip" else (2, 3)),
         torch.ones(2) if scope == "clip" else torch.ones(2, 3),
     )
 
@@ -187,8 +190,8 @@ def test_blocks_at_the_size_of_the_paper_have_the_counts_and_shapes_of_the_card(
                 == count
                 == 2 * channels**2 + 4.5 * channels
             )
-            ask, answer, value = guide._roles(maps, maps, 6)
-            assert (ask @ answer.mT).shape == (16, 972, 216) and value.shape == (
+            query, key, value = guide.query_key_value(maps, maps, 6)
+            assert (query @ key.mT).shape == (16, 972, 216) and value.shape == (
                 16,
                 216,
                 channels // 2,
@@ -205,7 +208,7 @@ def test_blocks_at_the_size_of_the_paper_have_the_counts_and_shapes_of_the_card(
     assert sum(p.numel() for p in cross.parameters()) == 27_262_976
 
 
-def test_each_modality_is_foretold_from_the_other_by_a_convolution_of_its_own():
+def test_each_modality_is_predicted_from_the_other_by_a_convolution_of_its_own():
     torch.manual_seed(0)
     cross, levels = (
         Reconstruction(3, 4),

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vvi.nn.bidirectional import Aggregation, frame_weights, weighted_mean
+from vvi.methods.iban import Aggregation, frame_weights, weighted_mean
 
 FEAT, FORTH, BACK = (
     torch.tensor([[[1.0, 0], [0, 1]]]),
@@ -48,25 +48,25 @@ def test_the_aggregation_agrees_with_a_loop_over_clips_and_frames(gate, plus_one
             bsta.back(feat[b : b + 1, [2, 1, 0]])[0][0, -1],
         )
         for t in range(3):
-            x, place = feat[b, t], t if gate == "per_place" else 0
-            seen = (
+            x, position = feat[b, t], t if gate == "per_place" else 0
+            mixed = (
                 forth
                 if gate == "shared"
                 else (F.linear(forth, bsta.fc.weight[t], bsta.fc.bias[t]) + x) / 2
             )
             s = torch.sigmoid(
                 F.linear(
-                    F.relu(F.linear(seen, bsta.squeeze.weight[place])),
-                    bsta.excite.weight[place],
+                    F.relu(F.linear(mixed, bsta.squeeze.weight[position])),
+                    bsta.excite.weight[position],
                 )
             )
             weights[b, t] = (
                 x @ forth / x.norm() / forth.norm() + x @ back / x.norm() / back.norm()
             ) / 2
             slow[b] += (weights[b, t] + plus_one) * (1 + s) * x / 3
-    found = bsta(feat)
-    torch.testing.assert_close(found[0], slow)
-    torch.testing.assert_close(found[1], weights)
+    vectors, cosines = bsta(feat)
+    torch.testing.assert_close(vectors, slow)
+    torch.testing.assert_close(cosines, weights)
 
 
 def test_the_switches_leave_out_what_they_name():
@@ -109,7 +109,7 @@ def test_reversed_frames_swap_the_summaries_only_where_both_directions_share_wei
     torch.testing.assert_close(again[1], forth)
 
 
-def test_fresh_networks_weigh_frames_near_zero_so_that_the_clip_vector_all_but_vanishes():
+def test_fresh_networks_weigh_frames_near_zero_so_that_clip_vectors_nearly_vanish():
     torch.manual_seed(0)
     bsta, feat = Aggregation(512, 6), torch.rand(8, 6, 512)
     with torch.no_grad():

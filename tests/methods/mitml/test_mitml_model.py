@@ -1,43 +1,14 @@
+"""The network of MITML as a whole."""
+
 import copy
-import math
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import nn
+from small_mitml import batch, count, small
 
 from vvi import methods
 from vvi.config import Recipe
 from vvi.engine import optim, train
-from vvi.methods import mitml
-from vvi.types import Batch
-
-CPU = torch.device("cpu")
-VIS, IR = (
-    torch.tensor([[0.0, 2, 0], [1, 0, 0]]),
-    torch.tensor([[1.0, 0, 1], [0, 0, 3]]),
-)  # columns infrared, visible, neither
-
-
-def small(**options):
-    torch.manual_seed(0)
-    return methods.load(
-        "mitml", num_ids=5, backbone="micro", **({"frames": 4} | options)
-    )
-
-
-def batch(frames=4, step=0):
-    g = torch.Generator().manual_seed(step)
-    vis, ir = (torch.randn(6, frames, 3, 32, 16, generator=g) for _ in range(2))
-    return Batch(vis, ir, torch.tensor([0, 0, 1, 1, 2, 2]), None, None, step)
-
-
-def near(value, expected):
-    assert float(value.detach()) == pytest.approx(expected, abs=1e-5)
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 def test_the_parameter_counts_at_paper_size_are_those_of_the_card():
@@ -63,136 +34,6 @@ def test_the_parameter_counts_at_paper_size_are_those_of_the_card():
         count(model.attention) == count(model.trunk.layer4) == 14_964_736
         and count(model.trunk.stems) == 19_072
     )
-
-
-def test_the_parameters_of_tmr_grow_with_the_frames_as_the_card_says():
-    with torch.device("meta"):
-        for frames in (1, 6, 8):
-            assert (
-                count(mitml.TemporalMemory(2048, frames))
-                == 67_141_632 + 4_720_640 * frames
-            )
-
-
-def test_the_losses_of_the_game_are_those_of_the_card():
-    near(mitml.modal_loss(VIS, IR), 2.873954)
-    near(mitml.confusion_loss(VIS, IR), 2.373954)
-    two = VIS[:, :2], IR[:, :2]
-    near(mitml.modal_loss(*two), 1.223299)
-    near(mitml.confusion_loss(*two, "flip"), 2.223299)
-    near(mitml.confusion_loss(*two, "uniform"), 1.723299)
-
-
-def test_the_game_at_its_start_and_where_the_uniform_target_stops_pushing():
-    zero = [torch.zeros(4, 3, requires_grad=True) for _ in range(2)]
-    near(mitml.modal_loss(*zero), 2 * math.log(3))
-    mitml.confusion_loss(*zero).backward()
-    assert zero[0].grad.abs().max() > 0.01
-    two = [torch.zeros(4, 2, requires_grad=True) for _ in range(2)]
-    near(mitml.confusion_loss(*two, "flip"), 2 * math.log(2))
-    uniform = mitml.confusion_loss(*two, "uniform")
-    near(uniform, 2 * math.log(2))
-    uniform.backward()
-    assert two[0].grad.abs().max() < 1e-7
-    with pytest.raises(ValueError, match="no adversary 'swap'"):
-        mitml.confusion_loss(*two, "swap")
-
-
-def toy_memory(eta="own", half_outside=False):
-    """TMR of two channels and two frames: only the cell gate of the LSTM has a bias, the maps are the identity."""
-    memory = mitml.TemporalMemory(2, 2, eta, half_outside, reduction=1)
-    with torch.no_grad():
-        for p in memory.parameters():
-            p.zero_()
-        for layer in (0, 1):
-            getattr(memory.lstm, f"bias_ih_l{layer}")[4:6] = (
-                1  # gates i, f, g, o of two units each: g
-            )
-        for part in (memory.fc, memory.squeeze, memory.excite):
-            part.weight.copy_(torch.eye(2).expand(2, 2, 2))
-    return memory
-
-
-ATTENTION, AGGREGATION = (
-    torch.tensor([[[0.6, 0.2], [-1, 1]]]),
-    torch.tensor([[[2.0, -4], [1, 1]]]),
-)
-
-
-@pytest.mark.parametrize(
-    ("eta", "expected"),
-    [("own", (2.346487, -2.268998)), ("last", (2.355649, -2.287893))],
-)
-def test_the_tiny_memory_gives_the_clip_vector_of_the_card(eta, expected):
-    memory = toy_memory(eta)
-    torch.testing.assert_close(
-        memory.lstm(ATTENTION)[0][0, :, 0],
-        torch.tensor([0.181700, 0.258118]),
-        atol=1e-5,
-        rtol=0,
-    )
-    torch.testing.assert_close(
-        memory(ATTENTION, AGGREGATION)[0], torch.tensor(expected), atol=1e-5, rtol=0
-    )
-
-
-@pytest.mark.parametrize(
-    ("outside", "expected"), [(False, (3.244919, -6.0)), (True, (2.731059, -5.0))]
-)
-def test_the_gate_is_that_of_the_card_with_the_halving_inside_and_outside(
-    outside, expected
-):
-    memory = toy_memory(half_outside=outside)
-    with torch.no_grad():
-        memory.lstm.bias_ih_l1.zero_()  # h = 0, so that the sum is what the attention branch gives
-    gate = memory.gates(torch.tensor([[[1.0, 0], [1, 0]]]))[
-        0, 0
-    ]  # the halved sum is (0.5, 0)
-    torch.testing.assert_close(
-        torch.tensor([2.0, -4]) * (1 + gate), torch.tensor(expected), atol=1e-5, rtol=0
-    )
-
-
-@pytest.mark.parametrize("eta", ["own", "last"])
-def test_the_memory_agrees_with_a_loop_over_clips_and_frames(eta):
-    torch.manual_seed(1)
-    memory, attention, aggregation = (
-        mitml.TemporalMemory(32, 3, eta),
-        torch.rand(2, 3, 32),
-        torch.rand(2, 3, 32),
-    )
-    slow = torch.zeros(2, 32)
-    for b in range(2):
-        states = memory.lstm(attention[b : b + 1])[0][0]
-        for t in range(3):
-            mixed = (
-                F.linear(
-                    states[t if eta == "own" else 2],
-                    memory.fc.weight[t],
-                    memory.fc.bias[t],
-                )
-                + attention[b, t]
-            )
-            gate = torch.sigmoid(
-                F.linear(
-                    F.relu(F.linear(mixed / 2, memory.squeeze.weight[t])),
-                    memory.excite.weight[t],
-                )
-            )
-            slow[b] += (gate * aggregation[b, t] + aggregation[b, t]) / 3
-    torch.testing.assert_close(memory(attention, aggregation), slow)
-
-
-def test_the_clip_vector_scales_with_the_aggregation_branch_and_lies_between_its_mean_and_twice_that():
-    memory, attention, aggregation = (
-        mitml.TemporalMemory(32, 4),
-        torch.rand(3, 4, 32),
-        torch.rand(3, 4, 32),
-    )
-    out = memory(attention, aggregation)
-    torch.testing.assert_close(memory(attention, 3 * aggregation), 3 * out)
-    mean = aggregation.mean(1)
-    assert (out >= mean).all() and (out <= 2 * mean).all()
 
 
 @pytest.mark.parametrize("options", [{}, {"eta": "last"}])
@@ -222,7 +63,7 @@ def test_the_model_of_hidden_order_sees_no_order_and_repeats_itself():
         )
         assert torch.equal(model.embed(clips, "ir"), model.embed(clips, "ir"))
     many = torch.randn(200, 4, 3, 32, 16)
-    first = model._order(many)[:, 0]
+    first = model._frame_order(many)[:, 0]
     assert (
         sorted(first.unique().tolist()) == [0, 1, 2, 3] and first.bincount().min() > 25
     )  # every place comes first now and then
@@ -235,7 +76,7 @@ def test_the_gates_that_are_shown_belong_to_the_frames_in_their_own_order():
         torch.randn(2, 4, 3, 32, 16),
     )
     with torch.no_grad():
-        order = hidden._order(clips)
+        order = hidden._frame_order(clips)
         sorted_clips = torch.stack(
             [clip[o] for clip, o in zip(clips, order, strict=True)]
         )
@@ -273,7 +114,7 @@ def iterate(model, epoch, steps=1, **changes):
     ]
 
 
-def test_the_classifier_learns_from_its_own_loss_alone_and_the_encoder_is_not_moved_by_it():
+def test_the_classifier_learns_from_its_own_loss_which_does_not_move_the_encoder():
     model = small().train()
     model.phases = tuple(p for p in model.phases if p.name == "modal")
     before = copy.deepcopy(dict(model.named_parameters()))
@@ -315,7 +156,7 @@ def test_the_encoder_phase_moves_everything_but_the_classifier_and_the_neck_bias
     )
 
 
-def test_the_game_reaches_the_encoder_through_a_classifier_that_stays_and_leaves_it_no_gradient():
+def test_the_game_reaches_the_encoder_and_leaves_the_classifier_no_gradient():
     model = small().train()
     out = model(batch())
     confusion = model.losses(out, batch(), model.phases[-1])["confusion"]
@@ -362,7 +203,7 @@ def test_before_its_start_the_released_encoder_plays_alone_and_steps_first():
     assert model.memory.eta == "last" and small().memory.eta == "own"
 
 
-def test_the_classifier_learns_at_its_own_constant_rate_while_the_encoder_follows_the_schedule():
+def test_the_classifier_learns_at_its_own_constant_rate():
     model = small()
     recipe = Recipe()
     optimisers = optim.build(model, recipe)
@@ -431,14 +272,3 @@ def test_without_its_two_ideas_the_method_is_the_baseline():
     assert plain.state_dict().keys() == bare.state_dict().keys()
     first, second = (m.train()(batch()) for m in (plain, bare))
     assert torch.equal(first.logits, second.logits)
-
-
-def test_the_classifier_is_the_stack_of_the_card():
-    stack = mitml.ModalClassifier(2048, 3)
-    widths = [block[0].out_features for block in stack.blocks]
-    assert widths == [1024, 512, 256, 128, 64, 32, 16, 8] and isinstance(
-        stack.out, nn.Linear
-    )
-    assert [
-        block[0].out_features for block in mitml.ModalClassifier(192, 2).blocks
-    ] == [96, 48, 24, 12, 8, 8, 8, 8]

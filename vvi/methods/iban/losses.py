@@ -1,0 +1,111 @@
+"""Losses of IBAN, Sec. III-B, steps 3 and 5."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vvi.losses import same_identity
+from vvi.methods.iban.config import Metric, Reduction
+
+
+def reconstruction_loss(
+    vis: Tensor,
+    ir: Tensor,
+    from_vis: Tensor,
+    from_ir: Tensor,
+    reduction: Literal["mse", "l2_sum"] = "mse",
+) -> Tensor:
+    """Compare anaglyph maps with their prediction from the other modality: Eq. (5).
+
+    No gradient flows through the targets.
+
+    Args:
+        vis: visible maps of one level, (BT, ...), the target of `from_ir`.
+        ir: infrared maps, the target of `from_vis`.
+        from_vis: R(vis), the prediction of `ir`.
+        from_ir: R(ir), the prediction of `vis`.
+        reduction: "mse" for mean squares, as in the released code. Paper: prints a sum
+            of norms, "l2_sum", which would outweigh all other losses a thousandfold at
+            full size.
+
+    Returns:
+        A scalar.
+    """
+    errors = [from_vis - ir.detach(), from_ir - vis.detach()]
+    if reduction == "mse":
+        return sum(error.float().square().mean() for error in errors)
+    return sum(error.float().flatten(1).norm(dim=1).sum() for error in errors)
+
+
+def easy_samples(
+    vis: Tensor,
+    ir: Tensor,
+    same: Tensor | None = None,
+    metric: Metric = "cosine",
+    sample: Literal["easy", "hard"] = "easy",
+) -> tuple[Tensor, Tensor]:
+    """Find each clip's nearest clip of the other modality: Eqs. (13) and (14).
+
+    Args:
+        vis: visible features (B, D).
+        ir: infrared features (B, D).
+        same: (B, B), which pairs may be chosen. All by default.
+        metric: of which distance.
+        sample: "hard" finds the farthest clip, which Fig. 6 argues against.
+
+    Returns:
+        Infrared samples of the visible clips, and visible samples of the infrared
+        clips, (B, D) each and without gradient.
+    """
+    vis, ir = vis.detach(), ir.detach()
+    if metric == "cosine":
+        dist = -F.cosine_similarity(vis[:, None], ir, 2)  # (B, B)
+    else:
+        dist = (vis[:, None] - ir).square().sum(2)
+    if sample == "hard":
+        dist = -dist
+    if same is not None:
+        dist = dist.masked_fill(~same, torch.inf)
+    return ir[dist.argmin(1)], vis[dist.argmin(0)]
+
+
+def easy_sample_loss(
+    vis: Tensor,
+    ir: Tensor,
+    ids: Tensor,
+    same_id: bool = False,
+    metric: Metric = "cosine",
+    reduction: Reduction = "sum",
+    sample: Literal["easy", "hard"] = "easy",
+) -> Tensor:
+    """Let the easy sample of each clip pull all clips of its modality: Eq. (12).
+
+    Paper: sums the terms, after the neck, which fixes the variance of a batch. The loss
+    then starts fifty times as large as the identity loss and is least where each
+    modality is one point, far from the other, so that no identity is learned. `Config`
+    takes the mean. The released code sums before the neck, where vectors can shrink.
+
+    Args:
+        vis: visible features (B, D).
+        ir: infrared features (B, D).
+        ids: identities (B,) of both.
+        same_id: seek the sample among clips of the same identity only. It still pulls
+            clips of every identity.
+        metric: distance by which it is the nearest.
+        reduction: sum or mean of the 2 B^2 mean squared errors.
+        sample: "hard" for the loss that Fig. 6 argues against.
+
+    Returns:
+        A scalar.
+    """
+    vis, ir = vis.float(), ir.float()
+    same = same_identity(vis, ids, 1) & same_identity(ir, ids, 1)
+    of_vis, of_ir = easy_samples(vis, ir, same if same_id else None, metric, sample)
+    vis_errors = (vis[:, None] - of_ir).square().mean(2)  # (B, B): clip, sample
+    ir_errors = (ir[:, None] - of_vis).square().mean(2)
+    errors = torch.stack((vis_errors, ir_errors))
+    return errors.sum() if reduction == "sum" else errors.mean()

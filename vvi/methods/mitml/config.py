@@ -1,0 +1,60 @@
+"""Switches of MITML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vvi.methods.base import MethodConfig, check_choices, follow_variant
+
+Adversary = Literal["none", "third", "flip", "uniform"]
+
+#: What a switch that is None means in each variant: (main, paper, released).
+READINGS = {
+    "eta": ("own", "own", "last"),
+    "adv_start": (60, 0, 60),
+}
+#: Value of `rates` -> parts that learn at the recipe's lower rate.
+SLOW = {
+    "released": ("trunk", "attention", "memory"),
+    "paper": ("trunk.stems",),
+    "memory": ("memory",),
+}
+
+
+@dataclass(frozen=True)
+class Config(MethodConfig):
+    """Switches of MITML, those that are None follow `variant` (see `READINGS`)."""
+
+    #: "paper" is the letter of the paper, "released" the released code, "main" the
+    #: paper with the adversarial loss of the encoder as late as in the released code.
+    variant: Literal["main", "paper", "released"] = "paper"
+    #: Temporal memory refinement (TMR), or the mean over frames of the baseline.
+    temporal: Literal["mean", "tmr"] = "tmr"
+    #: Target of the encoder in the modality game (Fig. 5).
+    adversary: Adversary = "third"
+    #: "both" hides the order of frames in training and in a search.
+    shuffle: Literal["none", "both"] = "none"
+    #: What drives the gate of frame t: the LSTM's own output h^t, or its last one, h^T.
+    eta: Literal["own", "last"] | None = None
+    #: Eq. (2) as printed, which halves the gate.
+    gate_half_outside: bool = False
+    #: First epoch of the encoder's adversarial loss, of 200. 60 is after the first drop
+    #: of the learning rate.
+    adv_start: float | None = None
+    #: Weight of the encoder's adversarial loss.
+    lambda_adv: float = 1.0
+    #: Constant learning rate of the modality classifier.
+    modal_lr: float = 0.01
+    #: What learns at the recipe's lower rate: all but neck and classifiers
+    #: ("released"), the stems ("paper"), or the memory. Paper: a full rate for the
+    #: trunk risks its pretrained weights.
+    rates: Literal["released", "paper", "memory"] = "released"
+    #: Margin of the triplet.
+    margin: float = 0.3
+    #: Width of a gate's bottleneck: channels divided by this.
+    reduction: int = 16
+
+    def __post_init__(self):
+        check_choices(self)
+        follow_variant(self, READINGS)

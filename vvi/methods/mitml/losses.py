@@ -1,0 +1,53 @@
+"""Losses of the modality game of MITML, Sec. 5.2."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vvi.methods.mitml.config import Adversary
+
+#: Classes of the modality classifier, in the order of the released code.
+IR, VIS, NEITHER = 0, 1, 2
+
+
+def confusion_loss(vis: Tensor, ir: Tensor, adversary: Adversary = "third") -> Tensor:
+    """Push the classifier's logits to the target of the encoder: Eq. (4), Fig. 5.
+
+    Paper: Eq. (4) prints the true labels, which would help the classifier. The text,
+    Fig. 5c and the released code mean the third class.
+
+    Args:
+        vis: logits of visible clips (B, K).
+        ir: logits of infrared clips (B, K).
+        adversary: "third" (K = 3): both are neither. "flip" (K = 2): the labels are
+            swapped. "uniform" (K = 2): all classes are equally likely.
+
+    Returns:
+        A scalar, the sum of the means over the clips of each modality.
+
+    Raises:
+        ValueError: there is no such adversary.
+    """
+    if adversary == "third":
+        return _class_loss(vis, NEITHER) + _class_loss(ir, NEITHER)
+    if adversary == "flip":
+        return _class_loss(vis, IR) + _class_loss(ir, VIS)
+    if adversary == "uniform":
+        return -(F.log_softmax(vis, 1).mean() + F.log_softmax(ir, 1).mean())
+    raise ValueError(f"no adversary {adversary!r}: choose from third, flip, uniform")
+
+
+def modal_loss(vis: Tensor, ir: Tensor) -> Tensor:
+    """Teach the classifier the true modality: Eq. (6).
+
+    Logits (B, K) of the clips of each modality -> scalar, the sum of the two means.
+    """
+    return _class_loss(vis, VIS) + _class_loss(ir, IR)
+
+
+def _class_loss(logits: Tensor, target: int) -> Tensor:
+    """Compute the cross-entropy of logits (B, K) with one class for all rows."""
+    targets = torch.full((len(logits),), target, device=logits.device)
+    return F.cross_entropy(logits, targets)
