@@ -559,7 +559,7 @@ for seed in (-1, 1.5, "x", True):
         "synthetic",
         f"seed {seed!r}",
         ValueError,
-        [f"seed={seed!r}", "whole number from 0"],
+        [f"seed={seed!r}", "an integer >= 0"],
         synthetic.write,
         "x",
         preset="tiny",

@@ -287,7 +287,7 @@ def frames(
     if pixels != "files":
         reader.build(dataset.train, progress)
     if pixels == "resident":
-        reader.resident(device)
+        reader.to_device(device)
     return reader
 
 
