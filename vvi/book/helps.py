@@ -279,8 +279,8 @@ def figure(
 
 
 def _marks(of: pd.DataFrame) -> dict[str, tuple[float, float, float, float]]:
-    columns = [of[name] for name in ("without", "with", "low", "high")]
-    return dict(zip(of.direction, zip(*columns, strict=True), strict=True))
+    numbers = of[["without", "with", "low", "high"]].itertuples(index=False, name=None)
+    return dict(zip(of.direction, numbers, strict=True))
 
 
 def shown(table: pd.DataFrame, ideas: Sequence[str]) -> pd.DataFrame:

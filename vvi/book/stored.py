@@ -37,10 +37,8 @@ def tables(
     found = {}
     for name in names:
         wanted = ablation.configs(method, name, size, seeds)
-        every = [c for configs in wanted.values() for c in configs]
-        if ablation.reads_records(size, run) and len(ablation.missing(every)) == len(
-            {c.hash for c in every}
-        ):
+        stored = any(_has_result(configs) for configs in wanted.values())
+        if ablation.reads_records(size, run) and not stored:
             print(f"No stored result yet: {method}, {name}. {_ablate(method, name)}")
             found[name] = Rows({}, wanted)
         else:
@@ -87,6 +85,11 @@ def command(settings: RunConfig) -> str:
 
 def _flat(settings: RunConfig) -> dict[str, Any]:
     return vars(settings.data) | vars(settings.recipe) | dict(settings.options)
+
+
+def _has_result(configs: Sequence[RunConfig]) -> bool:
+    """Whether any of these runs has a stored result."""
+    return len(ablation.missing(configs)) < len({c.hash for c in configs})
 
 
 def _ablate(method: str, table: str) -> str:
