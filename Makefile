@@ -10,7 +10,7 @@ SAMPLE ?= 1
 KEY    := $(shell { cat requirements.lock; pwd; } | cksum | tr ' ' '-')
 STAMP  := .venv/.installed-$(KEY)
 
-.PHONY: help env lock data book chapter figures lab sync format pages test coverage oldest print test-all test-real records readme verify-records reliability bench bench-step bench-gpu clean
+.PHONY: help env lock data book chapter figures pdfs lab sync format pages test coverage oldest print test-all test-real records readme verify-records reliability bench bench-step bench-gpu clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ chapter: env  ## one chapter with parameters: make chapter CH=02_mitml P="preset
 
 figures: env  ## run every chapter again, which draws figures/ anew
 	@$(PY) book/compile.py run --again
+
+pdfs: env  ## the same, and beside each figure a PDF for print, which git ignores
+	@VVI_PDF=1 $(PY) book/compile.py run --again
 
 data: env  ## the embedded synthetic data set, when it is not there yet (the book does this by itself)
 	@$(PY) book/compile.py data

@@ -214,8 +214,9 @@ DRAWN = re.compile(r'<img alt="(_images/[^"]+\.png)" src="\1"[^>]*>')
 def caption_figures(site: Path) -> int:
     """Give each figure that a chapter drew its number and its words; returns how many.
 
-    The words are the alternative text that the figure carries inside its file: read out
-    to who cannot see it, and shown below it. SystemExit names a figure without them.
+    A figure carries both inside its file: the alternative text is read out to who cannot
+    see it, the caption stands below. A click shows it with all its pixels, of which there
+    are two for one of the page. SystemExit names a figure without alternative text.
     """
     silent, count = [], 0
     for path in sorted(site.glob("*.html")):
@@ -224,13 +225,17 @@ def caption_figures(site: Path) -> int:
 
         def numbered(found: re.Match, prefix=prefix, seen=seen, page=path.name) -> str:
             seen[0] += 1
-            words = Image.open(site / found[1]).text.get("Description", "")
-            silent.extend([] if words else [f"{page}: {found[1]}"])
-            number, words = f"{prefix}{seen[0]}", escape(words)
+            with Image.open(site / found[1]) as picture:
+                alt = picture.text.get("Description", "")
+                caption = escape(picture.text.get("Caption", ""))
+                width = picture.width // 2
+            silent.extend([] if alt else [f"{page}: {found[1]}"])
+            number = f"{prefix}{seen[0]}"
             return (
-                f'<figure class="drawn" id="figure-{number}"><img alt="{words}" '
-                f'src="{found[1]}"><figcaption><a href="#figure-{number}">Figure '
-                f"{number}.</a> {words}</figcaption></figure>"
+                f'<figure class="drawn" id="figure-{number}"><a href="{found[1]}">'
+                f'<img alt="{escape(alt)}" src="{found[1]}" width="{width}"></a>'
+                f'<figcaption><a href="#figure-{number}">Figure {number}.</a> '
+                f"{caption}</figcaption></figure>"
             )
 
         path.write_text(DRAWN.sub(numbered, path.read_text()))

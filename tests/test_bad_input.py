@@ -1928,22 +1928,22 @@ for name, arguments, *words in (
     (
         "workers below none",
         ["ablate", "baseline", "--workers", "-1"],
-        "--workers: '-1' is no whole number from 0",
+        "--workers: '-1' must be an integer >= 0",
     ),
     (
         "nothing to verify",
         ["verify", "--sample", "0"],
-        "--sample: '0' is no whole number from 1",
+        "--sample: '0' must be an integer >= 1",
     ),
     (
         "synthetic seed below 0",
         ["synth", "new", "--preset", "tiny", "--seed", "-1"],
-        "--seed: '-1' is no whole number from 0",
+        "--seed: '-1' must be an integer >= 0",
     ),
     (
         "synthetic workers below 1",
         ["synth", "new", "--preset", "tiny", "--workers", "0"],
-        "--workers: '0' is no whole number from 1",
+        "--workers: '0' must be an integer >= 1",
     ),
     (
         "unknown set to write",
@@ -2071,7 +2071,7 @@ for name, arguments, *words in (
     (
         "lists in a file of no picture",
         ["search", "night.mp4", "--modality", "ir", "--figure", "lists.doc"],
-        "'lists.doc' is no .png, .pdf or .svg",
+        "'lists.doc' must end in .png, .pdf or .svg",
     ),
     (
         "a scene of nobody",

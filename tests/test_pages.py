@@ -211,16 +211,19 @@ def page_with(site, name, *figures):
 def test_figures_are_numbered_and_say_what_they_carry(pages, tmp_path, monkeypatch):
     monkeypatch.setenv("VVI_FIGURES", str(tmp_path / "figures"))
     fig, _ = style.figure()
+    style.caption(fig, "It rises by 3 < 4 points.")
     figures.save_figure(fig, "data/line", (), 'A line, "straight" & thin.')
     page_with(tmp_path, "05_x.html", ("a.png", fig), ("b.png", fig))
     page_with(tmp_path, "index.html", ("a.png", fig))
     assert pages.caption_figures(tmp_path) == 3
     text = (tmp_path / "05_x.html").read_text()
-    assert (
-        'id="figure-5.2"><img alt="A line, &quot;straight&quot; &amp; thin." src="_images/b.png">'
-        in text
-        and 'alt="a logo"' in text
-    )
+    alt, width = "A line, &quot;straight&quot; &amp; thin.", 7 * style.PAGE_DPI
+    image = f'<img alt="{alt}" src="_images/b.png" width="{width}">'
+    linked = f'<a href="_images/b.png">{image}</a>'
+    assert f'<figure class="drawn" id="figure-5.2">{linked}' in text
+    caption = '<a href="#figure-5.2">Figure 5.2.</a> It rises by 3 &lt; 4 points.'
+    assert f"<figcaption>{caption}</figcaption>" in text
+    assert 'alt="a logo"' in text
     assert 'id="figure-1"' in (tmp_path / "index.html").read_text()
     assert pages.caption_figures(tmp_path) == 0
 

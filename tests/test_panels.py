@@ -24,12 +24,12 @@ def shown(tiny_root, tmp_path_factory):
         yield runs, figures.scene(preset("tiny"), tiny_root)
 
 
-@pytest.mark.parametrize("name", ["training", "cmc"])
+@pytest.mark.parametrize("name", ["loss_curves", "cmc"])
 def test_figures_of_runs_are_drawn(shown, name):
     assert isinstance(getattr(figures, name)(shown[0]), Figure)
 
 
-@pytest.mark.parametrize("name", ["heat", "lists"])
+@pytest.mark.parametrize("name", ["cams", "ranked_lists"])
 def test_figures_of_a_run_over_its_data_are_drawn(shown, name):
     assert isinstance(getattr(figures, name)(shown[0][0], shown[1]), Figure)
 
@@ -80,13 +80,9 @@ def remembering(tiny_root, tmp_path_factory):
 
 def test_frame_weights_are_shown_and_scored_against_noisy_frames(shown, remembering):
     fig = figures.frame_weights(remembering, shown[1])
-    said = " ".join(
-        t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))
-    )
-    assert (
-        "AUC of a low weight" in said
-        and f"vis {remembering.probe('noisy frames vis').value:.2f}" in said
-    )
+    assert "AUC of a low weight" in fig.caption
+    auc = remembering.probe("noisy frames vis").value
+    assert f"vis {auc:.2f}" in fig.caption
     assert remembering.arrays["inside/ir/gate"].shape[1:] == (3, 32)
     assert isinstance(
         figures.overlaid(remembering, shown[1], "gate"), Figure
@@ -146,8 +142,9 @@ def test_trials_of_regdb_are_compared_one_by_one(tmp_path, monkeypatch):
     assert list(
         comparison.differences({"base": runs, "again": runs}, "base", view).columns
     ) == ["all queries"]
+    assert comparison.difference(runs, runs[:1], view).value == 0, "trial 0 with itself"
     with pytest.raises(ValueError, match="of the same trials"):
-        comparison.difference(runs, runs[:1], view)
+        comparison.difference(runs[1:], runs[:1], view)
 
 
 def test_the_gap_of_pixels_is_measured_after_each_change(shown):

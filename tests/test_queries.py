@@ -67,9 +67,7 @@ def test_a_clip_whose_map_is_kept_shows_it_and_another_is_computed_from_the_weig
         ("ir2vis", other, "computed from the weights"),
     ):
         fig = queries.query_cam(result, view, direction, row)
-        assert source in " ".join(
-            t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))
-        )
+        assert source in fig.caption
     monkeypatch.setenv("VVI_RUNS", str(tmp_path))
     assert queries.query_cam(result, view, "ir2vis", other) is None, (
         "neither map nor weights"
@@ -81,7 +79,7 @@ def test_the_computed_map_is_the_one_that_a_record_would_keep(one):
     result, view = one
     query = view.sides("ir2vis")[0][result.arrays["cam/ir_rows"][0]]
     kept, now = (
-        queries._kept(result, view, query),
-        queries._computed(result, view, "ir2vis", query),
+        queries._stored_maps(result, view, query),
+        queries._computed_maps(result, view, "ir2vis", query),
     )
     np.testing.assert_allclose(np.round(now[:, 2::4, 2::4]), kept, atol=2)

@@ -28,13 +28,12 @@ def shown(tiny_root, tmp_path_factory):
 
 
 def words(fig):
-    return " ".join(
-        t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))
-    )
+    texts = [t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))]
+    return " ".join([*texts, fig.caption])
 
 
 def test_every_method_stands_in_with_the_row_of_its_paper_and_a_baseline(monkeypatch):
-    monkeypatch.setattr(experiment, "run", lambda config, **_: config)
+    monkeypatch.setattr(ablation.experiment, "run", lambda config, **_: config)
     main, own = (
         across_methods.main_results("tiny", (0, 1)),
         across_methods.baselines("tiny", (0, 1)),

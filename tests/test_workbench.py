@@ -73,7 +73,7 @@ def test_another_value_of_the_variable_is_refused(monkeypatch):
 def test_the_panel_begins_with_the_rows_of_the_table_and_the_switches_of_the_main_one(
     bench,
 ):
-    assert list(bench.found) == [f"{TABLE}: {label}, seed 0" for label in SHORT]
+    assert list(bench.results) == [f"{TABLE}: {label}, seed 0" for label in SHORT]
     assert (
         bench.which.value == f"{TABLE}: {MAIN}, seed 0"
         and "is stored, Run shows it" in bench.status.value
@@ -84,7 +84,7 @@ def test_the_panel_begins_with_the_rows_of_the_table_and_the_switches_of_the_mai
         and bench.controls["gate_half_outside"].value is False
     )
     assert 'alt="Every loss' in bench.curves.value and bench.curves.value.startswith(
-        "<img"
+        "<figure"
     )
 
 
@@ -94,7 +94,7 @@ def test_a_switch_flipped_and_run_gives_a_new_line_curves_and_lists(bench):
     before = bench.queries.children
     press(bench)
     name = f"{TABLE}: {MAIN}, margin=0.5"
-    result = bench.found[f"{name}, seed 0"]
+    result = bench.results[f"{name}, seed 0"]
     assert result.config.options == {"margin": 0.5} and not result.stored
     assert (
         f"{name}</th>" in bench.lines_shown.value
@@ -108,8 +108,8 @@ def test_a_switch_flipped_and_run_gives_a_new_line_curves_and_lists(bench):
     assert not bench.go.disabled and bench.stop.disabled
     press(bench)
     assert (
-        bench.found[f"{name}, seed 0"].stored
-        and list(bench.found).count(f"{name}, seed 0") == 1
+        bench.results[f"{name}, seed 0"].stored
+        and list(bench.results).count(f"{name}, seed 0") == 1
     ), "the same again is the stored run, and no second line"
 
 
@@ -150,7 +150,7 @@ def test_a_run_that_fails_is_told_in_one_line_without_a_traceback(bench, capfd):
         "did not run. DivergedError: step " in bench.status.value
         and "Traceback" not in bench.status.value + "".join(capfd.readouterr())
     )
-    assert len(bench.found) == len(SHORT) and not bench.go.disabled
+    assert len(bench.results) == len(SHORT) and not bench.go.disabled
     press(bench)  # the turn was given back
 
 
@@ -176,13 +176,13 @@ def test_cancel_ends_training_between_steps_and_stores_nothing(bench, monkeypatc
     assert (
         not (folder / "record.json").exists()
         and not (folder / "model.safetensors").exists()
-        and len(bench.found) == len(SHORT)
+        and len(bench.results) == len(SHORT)
     )
     assert not bench.go.disabled and bench.stop.disabled
 
 
 def test_two_panels_of_a_kernel_do_not_train_at_once(bench):
-    with ablation_panel._TURN:
+    with ablation_panel._RUNNING:
         bench.go.click()
         assert "is training: wait" in bench.status.value and bench.thread is None
 
@@ -221,7 +221,7 @@ def test_the_explorer_walks_through_the_queries_of_both_directions(shown, monkey
     found = query_browser.show(shown[0][MAIN][0], shown[1])
     for direction in ("ir2vis", "vis2ir"):
         found.direction.value = direction
-        found.place.value = 1
+        found.position.value = 1
         assert (
             found.note.value.startswith(f"Query 1 of {len(found.rows)}")
             and "<b>" in found.list.value
@@ -249,9 +249,9 @@ def test_where_nobody_can_click_a_figure_stands_and_is_kept(shown, monkeypatch):
     monkeypatch.setenv("VVI_WIDGETS", "0")
     fig = ablation_panel.show("mitml", *shown)
     said = [t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))]
-    assert {"tmr", "mean", "adversary", "shuffle", "baseline"} <= set(said) and any(
-        "In JupyterLab a panel stands here" in t for t in said
-    )
+    assert {"tmr", "mean", "adversary", "shuffle", "baseline"} <= set(
+        said
+    ) and "In JupyterLab a panel stands here" in fig.caption
     side = json.loads((paths.figures() / "mitml/workbench.json").read_text())
     assert (
         side["runs"] == [runs[0].run_id for runs in shown[0].values()]

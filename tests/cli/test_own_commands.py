@@ -244,7 +244,7 @@ def test_a_run_is_named_by_id_folder_or_file(runs, here):
         ),
         (
             ["rank", "night", "day", "--modality", "ir", "--figure", "a.doc", *TINY],
-            "'a.doc' is no .png, .pdf or .svg",
+            "'a.doc' must end in .png, .pdf or .svg",
         ),
         (
             ["rank", "night", "day", "--modality", "ir", "--rerank", "k3=1", *TINY],

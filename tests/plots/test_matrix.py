@@ -10,7 +10,8 @@ CELLS = {
 
 
 def words(fig):
-    return [t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))]
+    texts = [t.get_text() for t in fig.findobj(lambda a: hasattr(a, "get_fontsize"))]
+    return [*texts, fig.caption]
 
 
 def test_every_cell_shows_its_text_and_the_sign_of_its_verdict():

@@ -14,7 +14,7 @@ def test_a_listing_is_the_source_itself_with_its_place():
     assert shown.text == inspect.getsource(metrics.ranked_lists)
     first = inspect.getsourcelines(metrics.ranked_lists)[1]
     assert (
-        shown.place
+        shown.location
         == f"vvi/metrics.py, lines {first}–{first + len(shown.text.splitlines()) - 1}"
     )
     assert repr(shown).startswith("# vvi/metrics.py")
@@ -29,18 +29,21 @@ def test_methods_properties_decorated_functions_and_modules_are_found():
     assert source.listing(curves.cmc).text.startswith("@style.drawn\ndef cmc(")
     assert "def clips" in source.listing(Batch.clips).text
     assert source.listing(metrics).text == inspect.getsource(metrics)
-    assert source.listing(metrics).place.startswith("vvi/metrics.py, lines 1–")
+    assert source.listing(metrics).location.startswith("vvi/metrics.py, lines 1–")
 
 
-def test_a_page_shows_every_word_of_it_on_a_light_ground():
+def test_a_page_shows_every_word_of_it_in_the_colours_of_its_theme():
     import re
     from html import unescape
 
     page = source.listing(metrics.Metrics.rank)._repr_html_()
-    text = unescape(re.sub(r"<[^>]+>", "", page))
+    text = unescape(re.sub(r"<style>.*?</style>|<[^>]+>", "", page))
     for word in source.listing(metrics.Metrics.rank).text.split():
         assert word in text
-    assert "background: #f6f6f6" in page
+    assert '<div class="highlight">' in page and '<span class="k">def</span>' in page
+    assert "background" not in page and "style=" not in page
+    for rule in re.search(r"<style>(.*?)</style>", page)[1].split("} "):
+        assert rule.startswith(".jp-RenderedHTML"), "of a notebook, not of the book"
 
 
 def test_showing_displays_each_thing_in_order(capsys):

@@ -26,7 +26,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_saved_figure_has_a_picture_a_print_file_and_a_side_file(folder):
+def test_a_saved_figure_has_a_picture_and_a_side_file(folder):
     png = style.save(
         line(),
         "data/line_1",
@@ -35,8 +35,14 @@ def test_a_saved_figure_has_a_picture_a_print_file_and_a_side_file(folder):
         data="synthetic",
     )
     assert png == folder / "data" / "line_1.png"
-    assert Image.open(png).size == (450, 300)
-    assert png.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    with Image.open(png) as picture:
+        width, height = picture.size
+        assert width == 3 * 2 * style.PAGE_DPI, "two pixels for one of the page"
+        assert height > 2 * 2 * style.PAGE_DPI, "the caption stands below"
+        assert picture.mode == "P", "at most 256 colours"
+        assert picture.text["Description"] == "A rising line."
+        assert picture.text["Caption"] == "a caption"
+    assert not list(folder.rglob("*.pdf"))
     side = json.loads(png.with_suffix(".json").read_text())
     assert side["function"].endswith("test_style.line")
     assert (side["runs"], side["configs"], side["data"], side["alt"]) == (
@@ -49,12 +55,18 @@ def test_a_saved_figure_has_a_picture_a_print_file_and_a_side_file(folder):
     assert side["commit"]
 
 
+def test_a_pdf_is_written_only_where_it_is_asked_for(folder, monkeypatch):
+    monkeypatch.setenv("VVI_PDF", "1")
+    png = style.save(line(), "data/line", alt="A line.", data="none")
+    assert png.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_the_same_figure_gives_the_same_bytes(folder):
     first, second = (
         style.save(line(), f"data/{name}", run="abc", alt="A line.", data="none")
         for name in ("one", "two")
     )
-    for suffix in (".png", ".pdf", ".json"):
+    for suffix in (".png", ".json"):
         assert (
             first.with_suffix(suffix).read_bytes()
             == second.with_suffix(suffix).read_bytes()
@@ -80,6 +92,26 @@ def test_a_figure_shows_itself_on_white_also_on_a_dark_page(folder):
     ):
         corner = Image.open(content).convert("RGBA").getpixel((0, 0))
         assert corner == (255, 255, 255, 255)
+
+
+def test_a_caption_is_text_beside_the_picture_and_no_part_of_it():
+    fig = line()
+    texts = fig.findobj(lambda artist: hasattr(artist, "get_text"))
+    assert fig.caption == "a caption"
+    assert "a caption" not in {text.get_text() for text in texts}
+    page = fig._repr_html_()
+    assert "<figcaption" in page and "a caption</figcaption>" in page
+    with Image.open(io.BytesIO(fig._repr_png_())) as picture:
+        assert picture.size == (3 * 2 * style.PAGE_DPI, 2 * 2 * style.PAGE_DPI)
+        assert picture.text["Caption"] == "a caption"
+
+
+def test_few_colours_change_no_colour_of_a_plain_figure():
+    fig = line()
+    before = np.asarray(style.pixels(fig)).astype(int)
+    after = np.asarray(Image.open(io.BytesIO(fig._repr_png_())).convert("RGB"))
+    assert np.abs(after - before).max() <= 8
+    assert len(fig._repr_png_()) < 60_000
 
 
 def test_no_text_is_smaller_than_eight_points():

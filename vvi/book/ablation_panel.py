@@ -1,4 +1,8 @@
-"""An ablation of your own: a panel in JupyterLab for the switches of a method. Where nobody can click, as in the built pages, a figure stands instead (`vvi.book.query_browser.live`)."""
+"""An ablation of your own: a panel in JupyterLab for the switches of a method.
+
+Where nobody can click, as in the built pages, a figure stands instead
+(`vvi.book.query_browser.live`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +21,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vvi import experiment, methods
-from vvi.book import comparison, figures, query_browser
-from vvi.book.figures import Scene
+from vvi.book import comparison, figures, formats, query_browser
+from vvi.book.scene import Scene
 from vvi.config import RunConfig
 from vvi.engine import train
 from vvi.experiment import Result, ablation, method_switches, store
@@ -25,67 +30,83 @@ from vvi.plots import switches
 
 LOG = logging.getLogger(__name__)
 WIDE = {"layout": {"width": "auto"}, "style": {"description_width": "9em"}}
-_TURN = (
-    threading.Lock()
-)  # one run at a time in a kernel: two would share its cores and torch's seeds
+GRID = {"grid_template_columns": "repeat(3, minmax(0, 1fr))", "grid_gap": "0 1em"}
+#: One run at a time in a kernel: two would share its cores and torch's seeds.
+_RUNNING = threading.Lock()
+PAUSE = 0.2  # seconds between two messages of a run
+
+Rows = Mapping[str, Sequence[Result]]
 
 
 def show(
     method: str,
-    rows: Mapping[str, Sequence[Result]],
-    view: Scene,
+    rows: Rows,
+    scene: Scene,
     device: str = "auto",
     data: str | Path | None = None,
 ) -> Bench | Figure:
-    """The panel of a method, beginning with the rows of its main table; where nobody can click, what these rows switch and what came of it, kept as figures/<method>/workbench."""
-    return (
-        Bench(method, rows, view, device, data)
-        if query_browser.live()
-        else _still(method, rows, view)
-    )
+    """Show the panel of a method, beginning with the rows of its main table.
+
+    Where nobody can click, a figure shows what these rows switch and what came of it;
+    it is saved as figures/<method>/workbench.
+
+    Args:
+        method: its name.
+        rows: label -> results of its main table.
+        scene: the data.
+        device: where runs train.
+        data: a folder in place of the data of the preset.
+    """
+    if query_browser.live():
+        return Bench(method, rows, scene, device, data)
+    return _figure(method, rows, scene)
 
 
-def _still(method: str, rows: Mapping[str, Sequence[Result]], view: Scene) -> Figure:
-    """The labelled rows of the panel: what each switches, and its rank-1."""
+def _figure(method: str, rows: Rows, scene: Scene) -> Figure:
+    """Draw the labelled rows of the panel: what each switches, and its rank-1."""
     table, base = methods.module(method).MAIN
-    every = {
+    settings = {
         label: method_switches.effective_settings(runs[0].config)
         for label, runs in rows.items()
     }
-    names = dict.fromkeys(name for row in every.values() for name in row)
-    varied = [
-        name
-        for name in names
-        if len({row[name] for row in every.values() if name in row}) > 1
-    ]
-    settings = {
-        label: {name: row[name] for name in varied if name in row}
-        for label, row in every.items()
-    }
-    values = {
-        label: [r.row("ir2vis")["rank1"] for r in runs] for label, runs in rows.items()
-    }
-    seeds = len(rows[base])
-    spread = (
-        f"mean and spread of {seeds} seeds"
-        if seeds > 1
-        else f"seed {rows[base][0].config.seed}"
+    values = {}
+    for label, runs in rows.items():
+        values[label] = [r.row("ir2vis")["rank1"] for r in runs]
+    first = rows[base]
+    spread = f"seed {first[0].config.seed}"
+    if len(first) > 1:
+        spread = f"mean and spread of {len(first)} seeds"
+    caption = (
+        f"Settings of {table}; bold: unlike {base}. Rank-1 of ir2vis, {spread}, "
+        f"{scene.label} data. In JupyterLab a panel stands here, which runs these and "
+        "others."
     )
-    caption = f"Settings of {table}; bold: unlike {base}.\nRank-1 of ir2vis, {spread}, {view.label} data.\nIn JupyterLab a panel stands here, which runs these and others."
-    fig = switches.draw(settings, values, base, caption=caption)
+    fig = switches.draw(_varied(settings), values, base, caption=caption)
     alt = f"The rows of {table}: what each of them switches, and its rank-1."
-    return figures.save_figure(
-        fig, f"{method}/workbench", [r for runs in rows.values() for r in runs], alt
-    )
+    results = list(chain.from_iterable(rows.values()))
+    return figures.save_figure(fig, f"{method}/workbench", results, alt)
+
+
+def _varied(settings: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Keep the settings that are not the same in all rows."""
+    values: dict[str, set[str]] = {}
+    for row in settings.values():
+        for name, value in row.items():
+            values.setdefault(name, set()).add(value)
+    varied = [name for name, options in values.items() if len(options) > 1]
+    differing = {}
+    for label, row in settings.items():
+        differing[label] = {name: row[name] for name in varied if name in row}
+    return differing
 
 
 def control(switch: method_switches.Switch, value: Any) -> widgets.Widget:
-    """What sets a switch: a box to tick, a list to choose from, or a number to type."""
+    """Build what sets a switch: a box to tick, a list to choose from, or a text."""
     if switch.hint is bool:
         return widgets.Checkbox(value=value, description=switch.name, **WIDE)
     if switch.options:
         return widgets.Dropdown(
-            options=[switch.word(o) for o in switch.options],
+            options=[switch.word(option) for option in switch.options],
             value=switch.word(value),
             description=switch.name,
             **WIDE,
@@ -100,65 +121,59 @@ def control(switch: method_switches.Switch, value: Any) -> widgets.Widget:
 
 
 class Bench:
-    """Choose settings, run, and see the line in the table, the training curves and the ranked lists.
+    """Choose settings, run, and see table, training curves and ranked lists.
 
-    Training happens in a thread, so that the notebook stays alive; it ends between two steps when cancelled, and a result is stored whole or not at all.
+    Training happens in a thread, so that the notebook stays alive. It ends between two
+    steps when cancelled; a result is stored whole or not at all.
+
+    Args:
+        method: its name.
+        rows: label -> results of its main table.
+        scene: the data.
+        device: where runs train.
+        data: a folder in place of the data of the preset.
     """
 
     def __init__(
         self,
         method: str,
-        rows: Mapping[str, Sequence[Result]],
-        view: Scene,
+        rows: Rows,
+        scene: Scene,
         device: str = "auto",
         data: str | Path | None = None,
     ):
-        self.method, self.view, self.device, self.data = method, view, device, data
+        self.method, self.scene, self.device, self.data = method, scene, device, data
         self.table, self.base = methods.module(method).MAIN
         self.bases = {r.config.seed: r for r in rows[self.base]}
-        self.found: dict[str, Result] = {}
+        self.results: dict[str, Result] = {}
+        self.lines: dict[str, dict] = {}
         self.shown: Result | None = None
         self.choosing = False
-        self.lines: dict[str, dict] = {}
         self.thread: threading.Thread | None = None
-        self.stopping, self.done, self.told = threading.Event(), 0, 0.0
-        self._controls()
-        self.box = self._arranged()
+        self.stopping = threading.Event()
+        self.done, self.reported = 0, 0.0
+        self._build_controls()
+        self.box = self._arrange()
         self._reset()
         for label, runs in rows.items():
             self._add(f"{self.table}: {label}", runs[0])
-        self._present(
-            next(key for key, r in self.found.items() if r is rows[self.base][0])
-        )
-        self.start.observe(lambda _: self._reset(), "value")
-        for one in (self.seed, self.more, self.again):
-            one.observe(lambda _: self._foretell(), "value")
-        self.which.observe(lambda _: self._look(), "value")
-        self.go.on_click(lambda _: self.run())
-        self.stop.on_click(lambda _: self.cancel())
+        self._present(self._key(f"{self.table}: {self.base}", rows[self.base][0]))
+        self._connect()
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
         display(self.box)
 
-    def _controls(self) -> None:
-        tables = methods.module(self.method).ABLATIONS
-        labels = [
-            f"{table}: {label}" for table, rows in tables.items() for label in rows
-        ]
-        self.start = widgets.Dropdown(
-            description="start from",
-            options=labels,
-            value=f"{self.table}: {self.base}",
-            **WIDE,
-        )
-        self.seed = widgets.Dropdown(
-            description="seed",
-            options=sorted({0, 1, 2, *self.bases}),
-            value=min(self.bases),
-            **WIDE,
-        )
+    def _build_controls(self) -> None:
+        """Build what the reader sets and what shows the results."""
+        labels = []
+        for table, rows in methods.module(self.method).ABLATIONS.items():
+            labels += [f"{table}: {label}" for label in rows]
+        start = f"{self.table}: {self.base}"
+        self.start = _dropdown("start from", labels, start)
+        seeds = sorted({0, 1, 2, *self.bases})
+        self.seed = _dropdown("seed", seeds, min(self.bases))
         self.more = widgets.Text(
             description="more changes",
             placeholder="steps=100, lr=0.001",
@@ -170,63 +185,69 @@ class Bench:
         self.stop = widgets.Button(description="Cancel", icon="stop", disabled=True)
         self.bar = widgets.IntProgress(layout={"width": "40%", "visibility": "hidden"})
         self.which = widgets.Dropdown(description="look at", **WIDE)
-        self.meaning, self.status, self.lines_shown, self.curves = (
-            widgets.HTML() for _ in range(4)
-        )
-        self.switches = widgets.GridBox(
-            layout={
-                "grid_template_columns": "repeat(3, minmax(0, 1fr))",
-                "grid_gap": "0 1em",
-            }
-        )
+        self.meaning, self.status = widgets.HTML(), widgets.HTML()
+        self.lines_shown, self.curves = widgets.HTML(), widgets.HTML()
+        self.switches = widgets.GridBox(layout=GRID)
         self.queries = widgets.VBox()
 
-    def _arranged(self) -> widgets.VBox:
+    def _arrange(self) -> widgets.VBox:
+        """Put all parts below one another."""
+        size = self.scene.settings.preset
         head = widgets.HTML(
-            f"<b>Your own ablation of {self.method}</b> at size <i>{self.view.settings.preset}</i>, {self.view.label} data"
+            f"<b>Your own ablation of {self.method}</b> at size <i>{size}</i>, "
+            f"{self.scene.label} data"
         )
-        others = widgets.GridBox(
-            [self.seed, self.more, self.again], layout=self.switches.layout
-        )
-        buttons = widgets.HBox([self.go, self.stop, self.bar])
-        looks = widgets.Tab(
-            [self.queries, self.curves],
-            titles=("ranked list of a query", "training curves"),
-        )
+        others = [self.seed, self.more, self.again]
+        buttons = [self.go, self.stop, self.bar]
+        titles = ("ranked list of a query", "training curves")
         return widgets.VBox(
             [
                 head,
                 self.start,
                 self.switches,
-                others,
+                widgets.GridBox(others, layout=self.switches.layout),
                 self.meaning,
-                buttons,
+                widgets.HBox(buttons),
                 self.status,
                 self.lines_shown,
                 self.which,
-                looks,
+                widgets.Tab([self.queries, self.curves], titles=titles),
             ]
         )
 
+    def _connect(self) -> None:
+        """Let the controls act."""
+        self.start.observe(lambda _: self._reset(), "value")
+        for field in (self.seed, self.more, self.again):
+            field.observe(lambda _: self._announce(), "value")
+        self.which.observe(lambda _: self._look(), "value")
+        self.go.on_click(lambda _: self.run())
+        self.stop.on_click(lambda _: self.cancel())
+
     def known(self) -> dict[str, RunConfig]:
-        """The labelled rows of the method's tables at this size and seed; the one to start from comes first."""
-        found = ablation.labelled_rows(
-            self.method, self.view.settings.preset, self.seed.value
-        )
-        return {self.start.value: found[self.start.value]} | found
+        """Return the labelled rows of the method at this size and seed.
+
+        The one to start from comes first.
+        """
+        size = self.scene.settings.preset
+        rows = ablation.labelled_rows(self.method, size, self.seed.value)
+        return {self.start.value: rows[self.start.value]} | rows
 
     def settings(self) -> tuple[str, RunConfig]:
-        """Name and config of what is chosen; ValueError in one line."""
-        known = self.known()
-        start = known[self.start.value]
+        """Return name and config of what is chosen.
+
+        Raises:
+            ValueError: one line that says which setting does not fit.
+        """
+        rows = self.known()
+        start = rows[self.start.value]
         wanted = {
-            s.name: s.read(self.controls[s.name].value)
-            for s in method_switches.switches(start.method)
+            switch.name: switch.read(self.controls[switch.name].value)
+            for switch in method_switches.switches(start.method)
         }
-        name, config = method_switches.resolve_settings(
-            start, wanted, method_switches.parse(self.more.value), known
-        )
-        return name if name in known else f"{self.start.value}, {name}", config
+        more = method_switches.parse(self.more.value)
+        name, config = method_switches.resolve_settings(start, wanted, more, rows)
+        return name if name in rows else f"{self.start.value}, {name}", config
 
     def run(self) -> None:
         """Start what is chosen, in a thread."""
@@ -235,26 +256,27 @@ class Bench:
         except ValueError as error:
             self._say(str(error), wrong=True)
             return
-        if not _TURN.acquire(blocking=False):
+        if not _RUNNING.acquire(blocking=False):
             self._say(
-                "A panel of this notebook is training: wait for it, or cancel it there.",
+                "A panel of this notebook is training: "
+                "wait for it, or cancel it there.",
                 wrong=True,
             )
             return
         self.stopping.clear()
-        self._busy(True)
+        self._set_busy(True)
         self._say(f"{name}: starting")
-        self.thread = threading.Thread(
-            target=self._work, args=(name, config), daemon=True
-        )
+        work = (name, config)
+        self.thread = threading.Thread(target=self._work, args=work, daemon=True)
         self.thread.start()
 
     def cancel(self) -> None:
-        """Ask the run to end after the step it is in."""
+        """Let the run end after the step it is in."""
         self.stopping.set()
         self._say("cancelling after this step")
 
     def _work(self, name: str, config: RunConfig) -> None:
+        """Train, and show the result; what goes wrong is one line in the panel."""
         try:
             result = experiment.run(
                 config,
@@ -265,73 +287,67 @@ class Bench:
                 on_step=self._step,
             )
             self._present(self._add(name, result))
-            how = (
-                "was stored"
-                if result.stored
-                else f"trained in {result.record.seconds['train']:.1f} s and is stored now"
-            )
-            self._say(f"{name}, seed {config.seed}: run {result.run_id} {how}.")
+            seed = f"{name}, seed {config.seed}"
+            self._say(f"{seed}: run {result.run_id} {_origin(result)}.")
         except train.Cancelled:
             self._say(
-                f"Cancelled after step {self.done} of {self.bar.max}. No result was stored; Run goes on from the last checkpoint, where there is one."
+                f"Cancelled after step {self.done} of {self.bar.max}. No result was "
+                "stored; Run goes on from the last checkpoint, where there is one."
             )
-        except Exception as error:  # whatever the reader's settings lead to is told in the panel, in a line; the log has the rest
+        except Exception as error:  # whatever the reader's settings lead to
             LOG.debug("run of the panel", exc_info=True)
-            self._say(
-                f"{name} did not run. {type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}",
-                wrong=True,
-            )
+            message = (str(error).splitlines() or ["no message"])[0]
+            kind = type(error).__name__
+            self._say(f"{name} did not run. {kind}: {message}", wrong=True)
         finally:
-            _TURN.release()
-            self._busy(False)
+            _RUNNING.release()
+            self._set_busy(False)
 
     def _step(self, done: int, total: int) -> None:
+        """Report a step of training, or end it."""
         if self.stopping.is_set():
             raise train.Cancelled
         self.done, now = done, time.monotonic()
-        if (
-            done == total or now - self.told > 0.2
-        ):  # the page need not hear of every step
-            self.bar.max, self.bar.value, self.told = total, done, now
+        if done < total and now - self.reported <= PAUSE:
+            return  # the page need not hear of every step
+        self.bar.max, self.bar.value, self.reported = total, done, now
+        self.stop.disabled = done == total
+        if done < total:
+            self._say(f"training, step {done} of {total}")
+        else:
             self._say(
-                f"training, step {done} of {total}"
-                if done < total
-                else "trained; measuring rank-1, probes and heat maps, which cannot be cancelled"
+                "trained; measuring rank-1, probes and heat maps, which cannot be "
+                "cancelled"
             )
-            self.stop.disabled = done == total
 
-    def _busy(self, on: bool) -> None:
+    def _set_busy(self, on: bool) -> None:
         self.go.disabled, self.stop.disabled, self.bar.value = on, not on, 0
         self.bar.layout.visibility = "visible" if on else "hidden"
 
     def _say(self, text: str, wrong: bool = False) -> None:
-        self.status.value = (
-            f'<span style="color: var(--jp-error-color1, #b71c1c)">{html.escape(text)}</span>'
-            if wrong
-            else html.escape(text)
-        )
+        """Write one line into the panel."""
+        line = html.escape(text)
+        if wrong:
+            colour = "color: var(--jp-error-color1, #b71c1c)"
+            line = f'<span style="{colour}">{line}</span>'
+        self.status.value = line
 
     def _reset(self) -> None:
-        """Another row to start from: its method's switches, as it sets them."""
+        """Show the switches of another row, as it sets them."""
         start = self.known()[self.start.value]
-        found = method_switches.switches(start.method)
         self.controls = {
-            s.name: control(s, start.options.get(s.name, s.default)) for s in found
+            switch.name: control(switch, start.options.get(switch.name, switch.default))
+            for switch in method_switches.switches(start.method)
         }
         self.switches.children = list(self.controls.values())
-        for one in self.controls.values():
-            one.observe(lambda _: self._foretell(), "value")
-        said = re.sub(
-            "`(.*?)`",
-            r"<code>\1</code>",
-            html.escape(method_switches.meaning(start.method)).replace("\n\n", "<br>"),
-        )
-        self.meaning.value = f"<details><summary style='cursor: pointer'>▸ What the switches mean ({start.method}.Config)</summary><i>default</i> stands for None. {said}</details>"
+        for field in self.controls.values():
+            field.observe(lambda _: self._announce(), "value")
+        self.meaning.value = _meaning_of(start.method)
         self.more.value = ""
-        self._foretell()
+        self._announce()
 
-    def _foretell(self) -> None:
-        """What Run would do."""
+    def _announce(self) -> None:
+        """Say what Run would do."""
         if self.go.disabled:
             return
         try:
@@ -340,66 +356,87 @@ class Bench:
             self._say(str(error), wrong=True)
             return
         located = experiment.resolve_data(config, self.data)
-        stored = (
-            store.find(located, experiment.versions(located))[0] is not None
-            and not self.again.value
-        )
-        took = next(iter(self.bases.values())).record.seconds["train"]
-        will = (
-            "is stored, Run shows it"
-            if stored
-            else f"is not stored, Run trains {config.recipe.steps or 'all'} steps ({self.base} took {took:.{int(took < 10)}f} s)"
-        )
+        record, _ = store.find(located, experiment.versions(located))
+        if record is not None and not self.again.value:
+            will = "is stored, Run shows it"
+        else:
+            seconds = next(iter(self.bases.values())).record.seconds["train"]
+            took = f"{self.base} took {seconds:.{int(seconds < 10)}f} s"
+            steps = config.recipe.steps or "all"
+            will = f"is not stored, Run trains {steps} steps ({took})"
         self._say(f"{name}, seed {config.seed}: {will}")
 
+    @staticmethod
+    def _key(name: str, result: Result) -> str:
+        return f"{name}, seed {result.config.seed}"
+
     def _add(self, name: str, result: Result) -> str:
-        """A line of the table; a run that is there already moves to the end."""
-        key, seed, base = (
-            f"{name}, seed {result.config.seed}",
-            result.config.seed,
-            self.bases.get(result.config.seed),
-        )
-        line = {
-            (d, n): f"{result.row(d)[m]:.1f}"
-            for d in result.record.scores
-            for n, m in (("rank-1", "rank1"), ("mAP", "mAP"))
-        }
-        apart = (
-            comparison.difference([result], [base], self.view)
-            if base and base.run_id != result.run_id
-            else None
-        )
-        line["rank-1, ir2vis", f"minus {self.base} (95 %)"] = (
-            f"{apart.value:+.1f} ({apart.low:+.1f} to {apart.high:+.1f})"
-            if apart
-            else "–"
-        )
-        for shelf, value in (
-            (self.found, result),
-            (self.lines, {("", "seed"): str(seed)} | line),
-        ):
-            shelf.pop(key, None)
-            shelf[key] = value
+        """Add a line to the table; a run that is there already moves to the end."""
+        key = self._key(name, result)
+        self.results.pop(key, None)
+        self.lines.pop(key, None)
+        self.results[key] = result
+        self.lines[key] = self._line(result)
         return key
 
+    def _line(self, result: Result) -> dict[tuple[str, str], str]:
+        """Return the cells of a run: scores, and the difference to the base."""
+        seed = result.config.seed
+        line = {("", "seed"): str(seed)}
+        for direction in result.record.scores:
+            scores = result.row(direction)
+            line[direction, "rank-1"] = f"{scores['rank1']:.1f}"
+            line[direction, "mAP"] = f"{scores['mAP']:.1f}"
+        base, gain = self.bases.get(seed), "–"
+        if base and base.run_id != result.run_id:
+            score = comparison.difference([result], [base], self.scene)
+            gain = formats.points(score)
+        line["rank-1, ir2vis", f"minus {self.base} (95 %)"] = gain
+        return line
+
     def _present(self, key: str) -> None:
-        """The table as it is now, and a run to look at."""
-        names = [html.escape(k.rpartition(", seed ")[0]) for k in self.lines]
+        """Show the table as it is now, and a run to look at."""
+        names = [html.escape(name.rpartition(", seed ")[0]) for name in self.lines]
         table = pd.DataFrame(list(self.lines.values()), index=names)
-        self.lines_shown.value = query_browser.grid(
-            table.set_axis(pd.MultiIndex.from_tuples(table.columns), axis=1)
-        )
-        self.choosing = True  # new options put the first of them in place, which nobody asked to see
-        self.which.options = list(self.found)
-        self.choosing, self.which.value = False, key
+        table.columns = pd.MultiIndex.from_tuples(table.columns)
+        self.lines_shown.value = query_browser.grid(table)
+        # new options choose the first of them, which nobody wants to see
+        self.choosing = True
+        self.which.options = list(self.results)
+        self.choosing = False
+        self.which.value = key
         self._look()
 
     def _look(self) -> None:
-        """The chosen run: its curves and its queries."""
-        result = self.found[self.which.value]
-        if result is not self.shown and not self.choosing:
-            self.shown = result
-            self.curves.value = query_browser.picture(
-                figures.loss_curves([result]), "Every loss over the steps of training."
-            )
-            self.queries.children = [query_browser.Explorer(result, self.view).box]
+        """Show curves and queries of the chosen run."""
+        result = self.results[self.which.value]
+        if result is self.shown or self.choosing:
+            return
+        self.shown = result
+        alt = "Every loss over the steps of training."
+        self.curves.value = query_browser.picture(figures.loss_curves([result]), alt)
+        explorer = query_browser.Explorer(result, self.scene)
+        self.queries.children = [explorer.box]
+
+
+def _dropdown(name: str, options: Sequence, value: Any) -> widgets.Dropdown:
+    return widgets.Dropdown(description=name, options=options, value=value, **WIDE)
+
+
+def _origin(result: Result) -> str:
+    """Say whether a result was stored or trained now."""
+    if result.stored:
+        return "was stored"
+    seconds = result.record.seconds["train"]
+    return f"trained in {seconds:.1f} s and is stored now"
+
+
+def _meaning_of(method: str) -> str:
+    """Return what the switches of a method mean, folded away, as HTML."""
+    text = html.escape(method_switches.meaning(method)).replace("\n\n", "<br>")
+    text = re.sub("`(.*?)`", r"<code>\1</code>", text)
+    head = f"▸ What the switches mean ({method}.Config)"
+    return (
+        f"<details><summary style='cursor: pointer'>{head}</summary>"
+        f"<i>default</i> stands for None. {text}</details>"
+    )

@@ -1,16 +1,19 @@
-"""How the methods stand beside one another: the row that stands for each paper, its own baseline, what it costs, and which claims hold where the factors are known."""
+"""All methods side by side: main rows, own baselines, costs, and claims."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from vvi import config, methods
-from vvi.book import comparison, figures, published
+from vvi.book import comparison, figures, formats, published
+from vvi.book import cost as costing
+from vvi.book.scene import Scene
 from vvi.data import synthetic
 from vvi.data.loader import evaluated_frames
 from vvi.evaluation.probes import Score
@@ -21,153 +24,178 @@ from vvi.types import MODALITIES, Direction
 BASE = "baseline"  # the method under all papers
 IDENTITIES = 500  # of HITSZ-VCM, to train on
 
+Rows = Mapping[str, Sequence[Result]]
+Row = tuple[str, str, str]  # method, table, label
+
 
 def title(name: str) -> str:
-    """What tables call a method."""
+    """Return what tables call a method."""
     return name if name == BASE else name.upper()
 
 
 def names() -> dict[str, str]:
-    """Title -> module of every method there is, the baseline first."""
-    return {
-        title(name): name
-        for name in sorted(methods.names(), key=lambda n: (n != BASE, n))
-    }
+    """Return title -> module of every method there is, the baseline first."""
+    ordered = sorted(methods.names(), key=lambda name: (name != BASE, name))
+    return {title(name): name for name in ordered}
 
 
-def main(
-    size: str = "standard", seeds: Sequence[int] = (0, 1, 2), **run
+def main_results(
+    size: str = "standard", seeds: Sequence[int] = (0, 1, 2), **run: Any
 ) -> dict[str, list[Result]]:
     """Collect the row that stands for each paper (`MAIN`).
 
     Args:
         size: preset of the runs.
-        seeds: of the runs, as in `ablate.results`.
+        seeds: of the runs, as in `ablation.results`.
         **run: arguments of `experiment.run`.
 
     Returns:
         Title of the method -> one result per seed.
     """
     rows = {t: (name, *methods.module(name).MAIN) for t, name in names().items()}
-    return _rows(rows, size, seeds, run)
+    return _results(rows, size, seeds, run)
 
 
-def _rows(
-    rows: Mapping[str, tuple[str, str, str]],
-    size: str,
-    seeds: Sequence[int],
-    run: Mapping,
+def _results(
+    rows: Mapping[str, Row], size: str, seeds: Sequence[int], run: Mapping[str, Any]
 ) -> dict[str, list[Result]]:
-    """Title -> (method, table, row) to title -> results."""
+    """Collect the results of some rows; those without any are left out.
+
+    Args:
+        rows: title -> row.
+        size: preset of the runs.
+        seeds: of the runs.
+        run: arguments of `experiment.run`.
+    """
     results = {}
-    for name, (method, table, row) in rows.items():
-        wanted = ablation.configs(method, table, size, seeds)[row]
+    for name, (method, table, label) in rows.items():
+        wanted = ablation.configs(method, table, size, seeds)[label]
         results[name] = ablation.results_of_row(
-            f"{method}, {table}: {row}", wanted, size, run
+            f"{method}, {table}: {label}", wanted, size, run
         )
-    return {name: found for name, found in results.items() if found}
+    return {name: runs for name, runs in results.items() if runs}
 
 
-def baseline_of(name: str) -> tuple[str, str, str]:
-    """Method, table and row that a paper is measured against: the row "Baseline" of the table that its `MAIN` row stands in, or where it has none the method `baseline`."""
+def baseline_of(name: str) -> Row:
+    """Return the row that a paper is measured against.
+
+    It is the row "Baseline" of the table that its `MAIN` row stands in, or where it has
+    none the method `baseline`.
+    """
     table = methods.module(name).MAIN[0]
-    return (
-        (name, table, "Baseline")
-        if "Baseline" in methods.module(name).ABLATIONS[table]
-        else (BASE, *methods.module(BASE).MAIN)
-    )
+    if "Baseline" in methods.module(name).ABLATIONS[table]:
+        return name, table, "Baseline"
+    return BASE, *methods.module(BASE).MAIN
 
 
 def baselines(
-    size: str = "standard", seeds: Sequence[int] = (0, 1, 2), **run
+    size: str = "standard", seeds: Sequence[int] = (0, 1, 2), **run: Any
 ) -> dict[str, list[Result]]:
-    """Collect the results of `baseline_of` each method; none for the baseline itself."""
+    """Collect the results of `baseline_of` each method; none for the baseline itself.
+
+    Args:
+        size: preset of the runs.
+        seeds: of the runs, as in `ablation.results`.
+        **run: arguments of `experiment.run`.
+    """
     rows = {t: baseline_of(name) for t, name in names().items() if name != BASE}
-    return _rows(rows, size, seeds, run)
+    return _results(rows, size, seeds, run)
 
 
-def unlike(rows: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
-    """Fields of data and recipe in which the first runs of some rows differ: the protocol is one where this is empty."""
-    found = {label: _fields(runs[0]) for label, runs in rows.items()}
-    table = pd.DataFrame(found).T
-    return table.loc[:, [len(set(map(str, table[c]))) > 1 for c in table]]
+def config_differences(rows: Rows) -> pd.DataFrame:
+    """Show the fields of data and recipe in which the first runs of some rows differ.
+
+    Where it is empty, all rows follow one protocol.
+    """
+    table = pd.DataFrame({label: _fields(runs[0]) for label, runs in rows.items()}).T
+    differs = [len(set(map(str, table[column]))) > 1 for column in table]
+    return table.loc[:, differs]
 
 
-def _fields(result: Result) -> dict:
+def _fields(result: Result) -> dict[str, Any]:
     c = result.config
-    return (
-        {"backbone": c.backbone, "weights": c.weights} | vars(c.data) | vars(c.recipe)
-    )
+    fields = {"backbone": c.backbone, "weights": c.weights}
+    return fields | vars(c.data) | vars(c.recipe)
 
 
-def gains(
-    rows: Mapping[str, Sequence[Result]],
-    own: Mapping[str, Sequence[Result]],
-    view: figures.Scene,
-) -> pd.DataFrame:
-    """Each method minus its own baseline over the same queries, in points of rank-1 with 95 % intervals, and what its paper prints for the same two rows (ir2vis)."""
-    told, found = published.numbers(), {}
-    for t, base in own.items():
-        if not rows.get(t):
+def gains(rows: Rows, own: Rows, scene: Scene) -> pd.DataFrame:
+    """Compare each method with its own baseline, and with what its paper prints.
+
+    Points of rank-1 over the same queries with 95 % intervals; the published gain is of
+    the same two rows (ir2vis).
+
+    Args:
+        rows: title -> results, of `main_results`.
+        own: title -> results of `baselines`.
+        scene: the data.
+    """
+    printed, lines = published.numbers(), {}
+    for name, base in own.items():
+        if not rows.get(name):
             continue
-        name = names()[t]
-        table, row = methods.module(name).MAIN
-        paper = published.gains(
-            told,
-            name,
-            table,
-            f"{row} ({name})" if row.startswith("Baseline") else row,
-            f"Baseline ({name})",
-        )
-        start = f"{np.mean([r.row('ir2vis')['rank1'] for r in base]):.1f}" + (
-            "" if baseline_of(name)[0] == name else " (the plain one)"
-        )
-        found[t] = {"its baseline": start} | {
-            d: _points(comparison.difference(rows[t], base, view, direction=d))
-            for d in rows[t][0].record.scores
-        }
-        if view.known and view.dataset.layout != "regdb":
-            found[t]["look-alikes"] = _points(
-                comparison.difference(rows[t], base, view, look_alikes=True)
-            )
-        found[t]["published, not rerun"] = (
-            "; ".join(f"{gain:+.1f} ({data})" for data, gain in paper.items()) or "–"
-        )
-    return pd.DataFrame(found).T.rename_axis(f"points of rank-1 (95 %), {view.label}")
+        method = names()[name]
+        start = f"{np.mean([r.row('ir2vis')['rank1'] for r in base]):.1f}"
+        if baseline_of(method)[0] != method:
+            start += " (the plain one)"
+        line = {"its baseline": start}
+        for direction in rows[name][0].record.scores:
+            gain = comparison.difference(rows[name], base, scene, direction=direction)
+            line[direction] = formats.points(gain)
+        if scene.look_alikes_known:
+            gain = comparison.difference(rows[name], base, scene, look_alikes=True)
+            line["look-alikes"] = formats.points(gain)
+        line["published, not rerun"] = _published_gain(printed, method)
+        lines[name] = line
+    note = f"points of rank-1 (95 %), {scene.label}"
+    return pd.DataFrame(lines).T.rename_axis(note)
 
 
-def _points(score: Score) -> str:
-    return f"{score.value:+.1f} ({score.low:+.1f} to {score.high:+.1f})"
+def _published_gain(printed: pd.DataFrame, method: str) -> str:
+    """Return what a paper prints for its main row minus its baseline."""
+    table, row = methods.module(method).MAIN
+    if row.startswith("Baseline"):
+        row = f"{row} ({method})"
+    base = f"Baseline ({method})"
+    gain = published.gains(printed, method, table, row, base)
+    words = [f"{points:+.1f} ({dataset})" for dataset, points in gain.items()]
+    return "; ".join(words) or "–"
 
 
 def pairs(
-    rows: Mapping[str, Sequence[Result]],
-    view: figures.Scene,
-    direction: Direction = "ir2vis",
+    rows: Rows, scene: Scene, direction: Direction = "ir2vis"
 ) -> dict[str, dict[str, Score]]:
-    """Row -> column -> rank-1 of the row minus that of the column over the same queries, in points (`compare.difference`)."""
-    labels, found = list(rows), {label: {} for label in rows}
-    for n, one in enumerate(labels):
-        for two in labels[n + 1 :]:
-            s = found[two][one] = comparison.difference(
-                rows[two], rows[one], view, direction=direction
+    """Compare all rows with one another over the same queries.
+
+    Args:
+        rows: label -> one result per seed.
+        scene: the data.
+        direction: of the search.
+
+    Returns:
+        Row -> column -> rank-1 of the row minus that of the column, in points.
+    """
+    labels = list(rows)
+    table: dict[str, dict[str, Score]] = {label: {} for label in labels}
+    for n, first in enumerate(labels):
+        for second in labels[n + 1 :]:
+            gain = comparison.difference(
+                rows[second], rows[first], scene, direction=direction
             )
-            found[one][two] = Score(-s.value, -s.high, -s.low, 0.0, s.count)
-    return {
-        one: {two: found[one][two] for two in labels if two != one} for one in labels
-    }
+            table[second][first] = gain
+            mirrored = (-gain.value, -gain.high, -gain.low)
+            table[first][second] = Score(*mirrored, 0.0, gain.count)
+    return {row: _in_order(table[row], labels) for row in labels}
 
 
-def draw_pairs(found: Mapping[str, Mapping[str, Score]], caption: str = "") -> Figure:
-    """`pairs` as a matrix: which rows are above which columns, and how sure that is."""
-    cells = {
-        one: {two: (comparison.verdict(s), _short(s, 1)) for two, s in row.items()}
-        for one, row in found.items()
-    }
-    cells = {
-        one: {two: row.get(two, ("", "")) for two in cells}
-        for one, row in cells.items()
-    }
+def _in_order(line: Mapping[str, Score], labels: Sequence[str]) -> dict[str, Score]:
+    return {label: line[label] for label in labels if label in line}
+
+
+def draw_pairs(table: Mapping[str, Mapping[str, Score]], caption: str = "") -> Figure:
+    """Draw `pairs` as a matrix: which rows are above which columns, how surely."""
+    cells = {}
+    for row, line in table.items():
+        cells[row] = {column: _cell(line.get(column), 1) for column in table}
     meanings = {
         "seen": "the row is better",
         "the opposite": "the column is better",
@@ -176,195 +204,232 @@ def draw_pairs(found: Mapping[str, Mapping[str, Score]], caption: str = "") -> F
     return matrix.draw(cells, meanings, caption, "row minus\ncolumn")
 
 
-def _short(score: Score, digits: int) -> str:
-    value, low, high = (
-        x + 0.0 for x in (score.value, score.low, score.high)
-    )  # a mirrored zero has no sign
-    return f"{value:+.{digits}f}\n{low:+.{digits}f} … {high:+.{digits}f}"
+def _cell(score: Score | None, digits: int) -> tuple[str, str]:
+    """Return verdict and text of a cell of a matrix; both empty on its diagonal."""
+    if score is None:
+        return "", ""
+    return comparison.verdict(score), _two_lines(score, digits)
+
+
+def _two_lines(score: Score, digits: int) -> str:
+    """Return a difference above its interval; a mirrored zero has no sign."""
+    numbers = [x + 0.0 for x in (score.value, score.low, score.high)]
+    value, low, high = (f"{x:+.{digits}f}" for x in numbers)
+    return f"{value}\n{low} … {high}"
 
 
 def cost(result: Result) -> dict[str, float]:
-    """What a method costs at the size of the paper: GFLOP of one search clip, million parameters in all, and those that a search of both directions uses."""
+    """Measure what a method costs at the size of the paper.
+
+    Returns:
+        GFLOP of one search clip, million parameters in all, and those that a search of
+        both directions uses.
+    """
     import torch
 
-    paper, asked = config.preset("paper").data, result.config
-    size = {"backbone": config.preset("paper").backbone, "frames": paper.frames}
+    paper, own = config.preset("paper"), result.config
+    data = paper.data
+    size = {"backbone": paper.backbone, "frames": data.frames}
     with torch.device("meta"):
-        model = (
-            methods.load(asked.method, IDENTITIES, **(size | dict(asked.options)))
-            .eval()
-            .requires_grad_(True)
-        )
-        clips = torch.zeros(1, paper.frames, 3, paper.height, paper.width)
-        work = figures.flops(model, clips)
+        model = methods.load(own.method, IDENTITIES, **(size | dict(own.options)))
+        model = model.eval().requires_grad_(True)
+        clips = torch.zeros(1, data.frames, 3, data.height, data.width)
+        work = costing.flops(model, clips)
         for modality in MODALITIES:
             model.embed(clips, modality).sum().backward()
-    sizes = [(p.numel() / 1e6, p.grad is not None) for p in model.parameters()]
+    parameters = list(model.parameters())
+    used = [p for p in parameters if p.grad is not None]
     return {
         "GFLOP": work / 1e9,
-        "parameters (M)": sum(n for n, _ in sizes),
-        "used in a search (M)": sum(n for n, used in sizes if used),
+        "parameters (M)": sum(p.numel() / 1e6 for p in parameters),
+        "used in a search (M)": sum(p.numel() / 1e6 for p in used),
     }
 
 
-def costs(rows: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
-    """`cost` of every row, and the seconds that its runs took to train with where that was: seconds of unlike machines, or of a busy one, do not compare."""
-    found = {}
+def costs(rows: Rows) -> pd.DataFrame:
+    """Build the `cost` of every row, with the seconds of its training and where.
+
+    Seconds of different machines, or of a busy one, do not compare.
+    """
+    lines = {}
     for label, runs in rows.items():
+        line = {name: round(value, 1) for name, value in cost(runs[0]).items()}
         seconds = [r.record.seconds["train"] for r in runs]
-        where = dict.fromkeys(
-            f"{r.record.environment.get('processor')}, {r.record.environment.get('device')}"
-            for r in runs
-        )
-        found[label] = {k: round(v, 1) for k, v in cost(runs[0]).items()} | {
-            "training (s)": f"{min(seconds):.0f} to {max(seconds):.0f}",
-            "on": "; ".join(where),
-        }
-    return pd.DataFrame(found).T
+        line["training (s)"] = f"{min(seconds):.0f} to {max(seconds):.0f}"
+        line["on"] = "; ".join(dict.fromkeys(map(_machine, runs)))
+        lines[label] = line
+    return pd.DataFrame(lines).T
+
+
+def _machine(result: Result) -> str:
+    where = result.record.environment
+    return f"{where.get('processor')}, {where.get('device')}"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A number that a claim is about: a probe of the record, or a function of a result (None where it has none); the claim holds where it lies above (`more`) or below what it is
-    read against: its reference, which is chance, no change or a blind map, or the same of the method's own baseline (`beside`)."""
+    """A number that a claim is about, and the side of its reference where it holds."""
 
+    #: A probe of the record, or a function of a result (None where it has none).
     measure: str | Callable[[Result], Score | None]
+    #: Whether the claim holds above the reference; else below.
     more: bool = True
+    #: Whether the reference is the same number of the method's own baseline; else it is
+    #: that of the probe: chance, no change or a blind map.
     beside: bool = False
 
 
-def kept(result: Result) -> Score:
-    """Share of rank-1 that a bar over 30 % of every frame leaves; the undisturbed rank-1 is taken as known."""
-    change, rank1 = result.probe("occluded"), result.record.scores["ir2vis"]["rank1"]
-    share = [
-        1 + x / rank1 if rank1 else np.nan
-        for x in (change.value, change.low, change.high)
-    ]
-    return Score(*share, 1.0, change.count)
+def rank1_kept(result: Result) -> Score:
+    """Return the share of rank-1 that a bar over 30 % of every frame leaves.
+
+    The undisturbed rank-1 is taken as known.
+    """
+    change = result.probe("occluded")
+    rank1 = result.record.scores["ir2vis"]["rank1"]
+    changes = (change.value, change.low, change.high)
+    shares = [1 + x / rank1 if rank1 else np.nan for x in changes]
+    return Score(*shares, 1.0, change.count)
 
 
-def excess(
+def excess_over_reference(
     ours: Sequence[Score], theirs: Sequence[Score] = (), seed: int = 0, n: int = 2000
 ) -> Score:
-    """Mean of a probe over runs minus its reference, or minus its mean over other runs.
+    """Return the mean of a probe over runs minus its reference, or minus other runs.
 
-    A record holds no more of a probe than its value and interval, so each resample draws runs of either side and one normal error of the size of their intervals, the same for all
-    runs of a side, which are of the same people. Both sides are also of the same people: taken as independent the interval of a difference is rather too wide.
+    A record holds no more of a probe than its value and interval. So each resample
+    draws runs of either side and one normal error of the size of their intervals, the
+    same for all runs of a side, which are of the same people. Both sides are of the
+    same people too: taken as independent, the interval of a difference is rather too
+    wide.
+
+    Args:
+        ours: the probe of each run.
+        theirs: the probe of other runs; by default its reference counts.
+        seed: of the resampling.
+        n: resamples.
     """
     rng = np.random.default_rng(seed)
-    sides = [
-        _resample(
-            [s.value - (0 if theirs else s.reference) for s in ours], ours, rng, n
-        )
-    ]
-    sides += [_resample([s.value for s in theirs], theirs, rng, n)] if theirs else []
-    value = np.mean([s.value - (0 if theirs else s.reference) for s in ours]) - (
-        np.mean([s.value for s in theirs]) if theirs else 0
-    )
-    low, high = np.percentile(sides[0] - (sides[1] if theirs else 0), (2.5, 97.5))
-    return Score(float(value), float(low), float(high), 0.0, ours[0].count)
+    values = [s.value if theirs else s.value - s.reference for s in ours]
+    middle = np.mean(values)
+    samples = _resample(values, ours, rng, n)
+    if theirs:
+        others = [s.value for s in theirs]
+        middle = middle - np.mean(others)
+        samples = samples - _resample(others, theirs, rng, n)
+    low, high = np.percentile(samples, (2.5, 97.5))
+    return Score(float(middle), float(low), float(high), 0.0, ours[0].count)
 
 
 def _resample(
     values: Sequence[float], scores: Sequence[Score], rng: np.random.Generator, n: int
 ) -> np.ndarray:
+    """Return n means of resampled runs, each with one normal error.
+
+    Args:
+        values: of the runs.
+        scores: of the runs, for the size of their intervals.
+        rng: source of the resamples.
+        n: resamples.
+    """
     drawn = rng.integers(0, len(scores), (n, len(scores)))
     errors = np.array([(s.high - s.low) / 3.92 for s in scores])
-    return np.asarray(values)[drawn].mean(1) + rng.standard_normal(n) * errors[
-        drawn
-    ].mean(1)
+    means = np.asarray(values)[drawn].mean(1)
+    return means + rng.standard_normal(n) * errors[drawn].mean(1)
 
 
 def claims(
-    rows: Mapping[str, Sequence[Result]],
-    own: Mapping[str, Sequence[Result]],
-    asked: Mapping[str, Claim],
+    rows: Rows, own: Rows, wanted: Mapping[str, Claim]
 ) -> dict[str, dict[str, tuple[str, Score | None]]]:
-    """Claim -> row -> the word of `compare.word` and the number minus what it is read against; "" and None where a row has no such number or no baseline to be read against."""
-    return {
-        text: {
-            label: _asked(runs, own.get(label, ()), claim)
+    """Judge claims for every row.
+
+    Args:
+        rows: label -> results.
+        own: label -> results of its own baseline.
+        wanted: text -> claim.
+
+    Returns:
+        Claim -> row -> the word of `comparison.verdict`, and the number minus its
+        reference; "" and None where a row has no such number or no baseline.
+    """
+    table = {}
+    for text, claim in wanted.items():
+        table[text] = {
+            label: _judge(runs, own.get(label, ()), claim)
             for label, runs in rows.items()
         }
-        for text, claim in asked.items()
-    }
+    return table
 
 
-def _asked(
+def _judge(
     runs: Sequence[Result], base: Sequence[Result], claim: Claim
 ) -> tuple[str, Score | None]:
-    ours, theirs = (
-        _measured(runs, claim),
-        _measured(base, claim) if claim.beside else [],
-    )
+    """Return verdict and number of a claim for one row."""
+    ours = _measured(runs, claim)
+    theirs = _measured(base, claim) if claim.beside else []
     if not ours or (claim.beside and not theirs):
         return "", None
-    score = excess(ours, theirs)
+    score = excess_over_reference(ours, theirs)
     return comparison.verdict(score, claim.more), score
 
 
 def _measured(runs: Sequence[Result], claim: Claim) -> list[Score]:
-    measure = (
-        claim.measure
-        if callable(claim.measure)
-        else lambda r: (
-            r.probe(claim.measure) if claim.measure in r.record.probes else None
-        )
-    )
-    return [s for s in map(measure, runs) if s is not None and np.isfinite(s.value)]
+    """Return the number of a claim for each run that has it."""
+    scores = [_measure(result, claim.measure) for result in runs]
+    return [s for s in scores if s is not None and np.isfinite(s.value)]
+
+
+def _measure(
+    result: Result, measure: str | Callable[[Result], Score | None]
+) -> Score | None:
+    if callable(measure):
+        return measure(result)
+    return result.probe(measure) if measure in result.record.probes else None
 
 
 def draw_claims(
-    found: Mapping[str, Mapping[str, tuple[str, Score | None]]], caption: str = ""
+    table: Mapping[str, Mapping[str, tuple[str, Score | None]]], caption: str = ""
 ) -> Figure:
-    """`claims` as a matrix."""
-    cells = {
-        text: {
-            label: (word, _short(s, 2) if s else "–")
-            for label, (word, s) in row.items()
+    """Draw `claims` as a matrix."""
+    cells = {}
+    for text, row in table.items():
+        cells[text] = {
+            label: (word, _two_lines(score, 2) if score else "–")
+            for label, (word, score) in row.items()
         }
-        for text, row in found.items()
-    }
     return matrix.draw(cells, caption=caption, corner="claim")
 
 
-def heat_beside(results: Mapping[str, Result], view: figures.Scene) -> Figure:
-    """Heat maps of several methods for the same frame, one column for each method: the middle frame of the first clip of either modality that the records keep maps of."""
+def cams_of_methods(results: Mapping[str, Result], scene: Scene) -> Figure:
+    """Draw the heat maps of several methods for the same frame, a column for each.
+
+    It is the middle frame of the first clip of either modality that the records keep.
+    """
+    runs = list(results.values())
+    data = runs[0].config.data
+    middle = data.frames // 2
     frames, maps, titles, masks = [], [], [], []
-    for modality, side in zip(MODALITIES, reversed(view.sides("ir2vis")), strict=True):
-        rows = {int(r.arrays[f"cam/{modality}_rows"][0]) for r in results.values()}
-        if len(rows) > 1:
-            raise ValueError(
-                f"the records keep maps of different {modality} clips: {', '.join(map(str, sorted(rows)))}"
-            )
-        clip = side[rows.pop()]
-        data = next(iter(results.values())).config.data
-        count = data.frames
-        which = evaluated_frames(clip, data)[count // 2]
-        frames.append(
-            np.repeat(view.large.images(clip, np.array([which])), len(results), axis=0)
-        )
-        maps.append(
-            np.concatenate(
-                [
-                    figures.enlarged(r.arrays[f"cam/{modality}"][0][[count // 2]])
-                    for r in results.values()
-                ]
-            )
-        )
-        masks.append(
-            np.repeat(
-                synthetic.read_masks(view.dataset.root, clip)[[which]],
-                len(results),
-                axis=0,
-            )
-        )
+    for modality, side in scene.by_modality().items():
+        clip = side[_common_row(runs, modality)]
+        number = evaluated_frames(clip, data)[middle]
+        picture = scene.large.images(clip, np.array([number]))
+        mask = synthetic.read_masks(scene.dataset.root, clip)[[number]]
+        of_runs = [r.arrays[f"cam/{modality}"][0][[middle]] for r in runs]
+        frames.append(np.repeat(picture, len(runs), axis=0))
+        masks.append(np.repeat(mask, len(runs), axis=0))
+        maps.append(np.concatenate([figures.enlarged(values) for values in of_runs]))
         titles.append(f"{modality}\nid {clip.identity}")
-    return cam.plot(
-        frames,
-        maps,
-        titles,
-        masks,
-        caption=f"One frame of each modality, {view.label} data; each map on its own scale.",
-        heads=list(results),
+    caption = (
+        f"One frame of each modality, {scene.label} data; each map on its own scale."
     )
+    return cam.plot(frames, maps, titles, masks, caption, heads=list(results))
+
+
+def _common_row(runs: Sequence[Result], modality: str) -> int:
+    """Return the row of the first clip of a modality that all records keep maps of."""
+    rows = {int(r.arrays[f"cam/{modality}_rows"][0]) for r in runs}
+    if len(rows) > 1:
+        known = ", ".join(map(str, sorted(rows)))
+        raise ValueError(
+            f"the records keep maps of different {modality} clips: {known}"
+        )
+    return rows.pop()

@@ -1,14 +1,16 @@
-"""Rows of a paper's tables beside one another: what is printed, what we measured, and whether a difference is more than identities and seeds make."""
+"""Rows of a paper's tables: what is printed, what we measured, and how sure that is."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from vvi.book import formats
 from vvi.data import synthetic
 from vvi.data.loader import test_clips
 from vvi.data.transforms import normalise
@@ -17,298 +19,400 @@ from vvi.evaluation.probes import Score, paired_bootstrap, paired_runs
 from vvi.experiment import Result, ablation
 from vvi.metrics import retrieval_metrics
 from vvi.plots import curves, tables
-from vvi.types import Direction
+from vvi.types import Direction, Tracklet
 
 if TYPE_CHECKING:
-    from pandas.io.formats.style import Styler
+    from torch import Tensor
 
-    from vvi.book import figures
+    from vvi.book.scene import Scene
     from vvi.methods.base import Method
+
+Rows = Mapping[str, Sequence[Result]]
+UNTRAINED = "not trained yet"
 
 
 def table(
-    rows: Mapping[str, Sequence[Result]],
+    rows: Rows,
     printed: pd.DataFrame | None = None,
     caption: str = "",
     direction: Direction = "ir2vis",
     setting: str = "",
     metrics: Sequence[str] = ("rank1", "mAP"),
-) -> Styler:
-    """A table of the book: what the paper prints beside the mean and spread of ours, row by row; `printed` as `ablate.published` gives it, `setting` as in `ablate.frame`."""
+) -> tables.Table:
+    """Build a table of the book: what the paper prints beside mean and spread of ours.
+
+    Args:
+        rows: label -> one result per seed.
+        printed: as `ablation.published` gives it.
+        caption: beginning of the words above the table.
+        direction: of the search.
+        setting: of SYSU-MM01, as in `ablation.frame`.
+        metrics: to show.
+    """
     label = next(iter(rows.values()))[0].data_label
-    note = " ".join(filter(None, (caption, f"{setting or direction}, {label} data.")))
-    return tables.styled(
-        tables.ablation(
-            ablation.frame(rows, direction, setting), printed, metrics, label
-        ),
-        caption=note,
-    )
+    note = f"{caption} {setting or direction}, {label} data.".strip()
+    ours = ablation.frame(rows, direction, setting)
+    return tables.styled(tables.ablation(ours, printed, metrics, label), note)
 
 
 def difference(
     ours: Sequence[Result],
     theirs: Sequence[Result],
-    view: figures.Scene,
+    scene: Scene,
     look_alikes: bool = False,
     direction: Direction = "ir2vis",
 ) -> Score:
-    """Rank-1 of some runs minus that of others over the same queries, in points; the interval is by bootstrap over identities and over seeds.
+    """Measure rank-1 of some runs minus that of others, in points.
 
-    look_alikes: only queries whose person has a look-alike (drawn data only). Seeds of RegDB are trials with other people: there the difference is taken trial by trial and the
-    bootstrap is over trials.
+    Both answer the same queries. The interval is by bootstrap over identities and over
+    seeds. Seeds of RegDB are trials with other people: there the difference is taken
+    trial by trial, and the bootstrap is over trials.
+
+    Args:
+        ours: one result per seed.
+        theirs: the runs to subtract; only common seeds count.
+        scene: the data of both.
+        look_alikes: only queries whose person has a look-alike (drawn data only).
+        direction: of the search.
     """
     theirs, ours = of_common_seeds(theirs, ours)
-    seeds = [[r.config.seed for r in runs] for runs in (theirs, ours)]
-    if view.dataset.layout == "regdb" and len({*seeds[0], *seeds[1]}) > 1:
-        if seeds[0] != seeds[1] or look_alikes:
+    seeds = [r.config.seed for r in ours]
+    their_seeds = [r.config.seed for r in theirs]
+    if scene.dataset.layout == "regdb" and len({*seeds, *their_seeds}) > 1:
+        if seeds != their_seeds or look_alikes:
             raise ValueError(
-                "seeds of RegDB are trials with other people: compare all queries of the same trials"
+                "seeds of RegDB are trials with other people: "
+                "compare all queries of the same trials"
             )
-        return paired_bootstrap(
-            *(
-                100.0 * np.array([r.metrics(direction).rank(1) for r in runs])
-                for runs in (theirs, ours)
-            )
-        )
-    hits = [
-        np.stack([r.metrics(direction).first_hit == 1 for r in runs])
-        for runs in (theirs, ours)
-    ]
-    ids = np.array([t.identity for t in view.sides(direction)[0]])
+        return paired_bootstrap(_rank1(theirs, direction), _rank1(ours, direction))
+    ids = _identities(scene.sides(direction)[0])
     used = ours[0].metrics(direction).first_hit > 0
     if look_alikes:
-        groups = synthetic.read_factors(view.dataset.root).look_alike_group
+        groups = synthetic.read_factors(scene.dataset.root).look_alike_group
         used &= groups.reindex(ids).to_numpy() >= 0
-    return paired_runs(*(100.0 * h[:, used] for h in hits), groups=ids[used])
+    before = 100.0 * _hits(theirs, direction)[:, used]
+    after = 100.0 * _hits(ours, direction)[:, used]
+    return paired_runs(before, after, groups=ids[used])
 
 
-def of_common_seeds(
-    *sides: Sequence[Result],
-) -> tuple[list[Result], ...] | tuple[Sequence[Result], ...]:
+def _rank1(runs: Sequence[Result], direction: Direction) -> np.ndarray:
+    """Return rank-1 of each run, (S,) in per cent."""
+    return 100.0 * np.array([r.metrics(direction).rank(1) for r in runs])
+
+
+def _hits(runs: Sequence[Result], direction: Direction) -> np.ndarray:
+    """Return which queries of each run have a right first item, (S, Q) bool."""
+    return np.stack([r.metrics(direction).first_hit == 1 for r in runs])
+
+
+def of_common_seeds(*sides: Sequence[Result]) -> tuple[Sequence[Result], ...]:
     """Keep the runs of seeds that both sides have, so that runs are paired by seed."""
-    common = set.intersection(*({r.config.seed for r in runs} for runs in sides))
+    common = set.intersection(*map(_seeds, sides))
     if not common:
         return sides
-    return tuple([r for r in runs if r.config.seed in common] for runs in sides)
+    paired = []
+    for runs in sides:
+        paired.append([r for r in runs if r.config.seed in common])
+    return tuple(paired)
 
 
-def differences(
-    rows: Mapping[str, Sequence[Result]], base: str, view: figures.Scene
-) -> pd.DataFrame:
-    """Every row minus the row `base`: rank-1 over all queries and over those with a look-alike, in points with 95 % intervals."""
-    found, alike = (
-        {},
-        view.known and view.dataset.layout != "regdb",
-    )  # few people of a trial have a look-alike
-    for label, runs in rows.items() if rows[base] else ():
-        scores = {"all queries": difference(runs, rows[base], view)} | (
-            {"look-alikes": difference(runs, rows[base], view, True)} if alike else {}
-        )
-        if label != base:
-            found[label] = {
-                name: f"{s.value:+.1f} ({s.low:+.1f} to {s.high:+.1f})"
-                for name, s in scores.items()
-            }
-    return pd.DataFrame(found).T.rename_axis(
-        f"rank-1 minus that of {base} (95 %), {view.label}"
-    )
+def _seeds(runs: Sequence[Result]) -> set[int]:
+    return {r.config.seed for r in runs}
 
 
-UNTRAINED = "not trained yet"
+def differences(rows: Rows, base: str, scene: Scene) -> pd.DataFrame:
+    """Compare every row with the row `base`, in points of rank-1 with 95 % intervals.
+
+    Where look-alikes are known, a second column counts their queries alone.
+
+    Args:
+        rows: label -> one result per seed.
+        base: label of the row to subtract.
+        scene: the data.
+    """
+    lines = {}
+    others = [label for label in rows if label != base] if rows[base] else []
+    for label in others:
+        gain = difference(rows[label], rows[base], scene)
+        lines[label] = {"all queries": formats.points(gain)}
+        if scene.look_alikes_known:
+            gain = difference(rows[label], rows[base], scene, True)
+            lines[label]["look-alikes"] = formats.points(gain)
+    note = f"rank-1 minus that of {base} (95 %), {scene.label}"
+    return pd.DataFrame(lines).T.rename_axis(note)
 
 
-def word(score: Score, more: bool = True) -> str:
-    """What an interval says of the claim that a difference lies above zero, or below it where not `more`."""
+def verdict(score: Score, more: bool = True) -> str:
+    """Judge the claim that a difference lies above zero, or below where not `more`."""
     above, below = score.low > 0, score.high < 0
-    return (
-        "seen"
-        if (above if more else below)
-        else "the opposite"
-        if above or below
-        else "not seen"
-    )
+    if above if more else below:
+        return "seen"
+    return "the opposite" if above or below else "not seen"
 
 
-def verdicts(claims: Mapping[str, tuple], view: figures.Scene) -> pd.DataFrame:
-    """Claims "the first runs beat the second" against the measured difference of rank-1: seen where its 95 % interval lies above zero (over identities and seeds; with one
-    seed over identities alone, which is said; over the trials of RegDB).
+def verdicts(claims: Mapping[str, tuple], scene: Scene) -> pd.DataFrame:
+    """Judge claims that some runs beat others by the measured difference of rank-1.
 
-    claims: claim -> (better, worse), both sequences of results, or (better, worse, True) where only queries with a look-alike count.
+    A claim is seen where the 95 % interval lies above zero: over identities and seeds,
+    with one seed over identities alone (which is said), over the trials of RegDB.
+
+    Args:
+        claims: claim -> (better, worse), both sequences of results, or
+            (better, worse, True) where only queries with a look-alike count.
+        scene: the data.
     """
-    found = {}
+    lines = {}
     for claim, (better, worse, *look_alikes) in claims.items():
-        if not better or not worse:
-            found[claim] = {
-                "points of rank-1": "–",
-                "seeds": 0,
-                "on this data": UNTRAINED,
-            }
-            continue
-        score = difference(better, worse, view, *look_alikes)
-        seeds = min(map(len, of_common_seeds(better, worse)))
-        said = word(score) + (", one seed" if seeds == 1 else "")
-        found[claim] = {
-            "points of rank-1": f"{score.value:+.1f} ({score.low:+.1f} to {score.high:+.1f})",
+        if better and worse:
+            gain = difference(better, worse, scene, *look_alikes)
+            points = formats.points(gain)
+            seeds = min(map(len, of_common_seeds(better, worse)))
+            judged = verdict(gain) + (", one seed" if seeds == 1 else "")
+        else:
+            points, seeds, judged = "–", 0, UNTRAINED
+        lines[claim] = {
+            "points of rank-1": points,
             "seeds": seeds,
-            "on this data": said,
+            "on this data": judged,
         }
-    return pd.DataFrame(found).T.rename_axis(f"{view.label} data")
+    return pd.DataFrame(lines).T.rename_axis(f"{scene.label} data")
 
 
-def ends(
-    rows: Mapping[str, Sequence[Result]], terms: Mapping[str, str], last: int = 50
-) -> pd.DataFrame:
-    """Where training ended, row by row: mean over runs of the last steps in which each term of the history was active, and rank-1. terms: column -> term, such as "main/id"; a dash
-    where a row has no such term."""
-    found = {}
+def final_losses(rows: Rows, terms: Mapping[str, str], last: int = 50) -> pd.DataFrame:
+    """Show where training ended, row by row, with rank-1 beside it.
+
+    A value is the mean over runs of the last steps in which a term was active; a dash
+    stands where a row has no such term.
+
+    Args:
+        rows: label -> one result per seed.
+        terms: column -> term of the history, such as "main/id".
+        last: steps.
+    """
+    lines = {}
     for label, runs in rows.items():
-        lines = {
-            column: [
-                np.array(r.history[term], dtype=float)
-                for r in runs
-                if term in r.history
-            ]
-            for column, term in terms.items()
-        }
-        found[label] = {
-            c: f"{np.mean([v[np.isfinite(v)][-last:].mean() for v in of]):.3f}"
-            if of
-            else "–"
-            for c, of in lines.items()
-        }
-        found[label]["rank-1"] = (
-            f"{np.mean([r.row('ir2vis')['rank1'] for r in runs]):.1f}"
-        )
-    return pd.DataFrame(found).T.rename_axis(
-        f"mean of the last {last} steps, {next(iter(rows.values()))[0].data_label} data"
-    )
+        line = {}
+        for column, term in terms.items():
+            ends = [_end(r, term, last) for r in runs if term in r.history]
+            line[column] = f"{np.mean(ends):.3f}" if ends else "–"
+        rank1 = np.mean([r.row("ir2vis")["rank1"] for r in runs])
+        lines[label] = line | {"rank-1": f"{rank1:.1f}"}
+    note = f"mean of the last {last} steps, {_label(rows)} data"
+    return pd.DataFrame(lines).T.rename_axis(note)
 
 
-def settles(
-    rows: Mapping[str, Sequence[Result]], term: str, level: float, smooth: int = 20
+def _end(result: Result, term: str, last: int) -> float:
+    """Return the mean of a term over the last steps in which it was active."""
+    values = np.array(result.history[term], dtype=float)
+    return values[np.isfinite(values)][-last:].mean()
+
+
+def _label(rows: Rows) -> str:
+    """Return what the data of some rows are called."""
+    return next(iter(rows.values()))[0].data_label
+
+
+def first_step_below(
+    rows: Rows, term: str, level: float, smooth: int = 20
 ) -> pd.DataFrame:
-    """The first step from which on the running mean of a term of the history stays at or below a level, run by run; one past the last where it does not."""
-    found = {}
+    """Find the step from which on a term stays at or below a level, run by run.
+
+    It is one past the last where the running mean never does.
+
+    Args:
+        rows: label -> one result per seed.
+        term: of the history.
+        level: of the running mean.
+        smooth: length of the running mean.
+    """
+    lines = {}
     for label, runs in rows.items():
-        above = [
-            np.flatnonzero(
-                curves.running_mean(np.array(r.history[term], dtype=float), smooth)
-                > level
-            )
-            for r in runs
-        ]
-        found[label] = {
-            f"seed {r.config.seed}": int(steps.max(initial=-1)) + 2
-            for r, steps in zip(runs, above, strict=True)
-        }
+        lines[label] = {}
+        for result in runs:
+            values = np.array(result.history[term], dtype=float)
+            above = np.flatnonzero(curves.running_mean(values, smooth) > level)
+            step = int(above.max(initial=-1)) + 2
+            lines[label][f"seed {result.config.seed}"] = step
     steps = len(next(iter(rows.values()))[0].history[term])
-    return (
-        pd.DataFrame(found)
-        .T.astype("Int64")
-        .rename_axis(f"step of {steps}, {next(iter(rows.values()))[0].data_label} data")
-    )
+    note = f"step of {steps}, {_label(rows)} data"
+    return pd.DataFrame(lines).T.astype("Int64").rename_axis(note)
 
 
-def probes(rows: Mapping[str, Sequence[Result]], names: Sequence[str]) -> pd.DataFrame:
-    """Probes row by row: mean over the runs and, in brackets, the outermost of their 95 % bounds; a dash where a row has no such probe.
+def probes(rows: Rows, names: Sequence[str]) -> pd.DataFrame:
+    """Compare probes row by row: mean over runs (outermost of their 95 % bounds).
 
-    The last row is what to read them against.
+    A dash stands where a row has no such probe; the last row is the reference value.
     """
-    found, first = {}, {}
+    lines, references = {}, {}
     for label, runs in rows.items():
-        scores = {n: [r.probe(n) for r in runs if n in r.record.probes] for n in names}
-        found[label] = {n: _bounds(of) if of else "–" for n, of in scores.items()}
-        first = {n: of[0].reference for n, of in scores.items() if of} | first
-    found["reference"] = {
-        n: f"{first[n]:.2f}" if np.isfinite(first.get(n, np.nan)) else "–"
-        for n in names
+        line = {}
+        for name in names:
+            scores = [r.probe(name) for r in runs if name in r.record.probes]
+            line[name] = _bounds(scores) if scores else "–"
+            if scores:
+                references.setdefault(name, scores[0].reference)
+        lines[label] = line
+    reference = {name: references.get(name, np.nan) for name in names}
+    lines["reference"] = {
+        name: f"{value:.2f}" if np.isfinite(value) else "–"
+        for name, value in reference.items()
     }
-    return pd.DataFrame(found).T.rename_axis(
-        f"mean of the runs (outermost 95 % bounds), {next(iter(rows.values()))[0].data_label}"
-    )
-
-
-def within(rows: Mapping[str, Sequence[Result]], view: figures.Scene) -> pd.DataFrame:
-    """Rank-1 of the clips that the first record of each row keeps, searched for inside their own modality and in the other: can a network tell these people at all?"""
-    found = {}
-    for label, (first, *_) in rows.items():
-        kept = {}
-        for modality, name, side in zip(
-            ("ir", "vis"), ("query", "gallery"), view.sides("ir2vis"), strict=True
-        ):
-            clips = [side[i] for i in first.arrays[f"shown/{name}_rows"]]
-            feat = first.arrays[f"shown/{name}_feat"].astype(np.float32)
-            kept[modality] = (
-                feat,
-                np.array([t.identity for t in clips]),
-                np.array([t.camera for t in clips]),
-            )
-        found[label] = {}
-        for a, b in (("ir", "ir"), ("vis", "vis"), ("ir", "vis"), ("vis", "ir")):
-            metrics = retrieval_metrics(
-                *(part for pair in zip(kept[a], kept[b], strict=True) for part in pair)
-            )
-            found[label][f"{a} in {b}"] = f"{100 * metrics.rank(1):.1f}"
-    people = len(np.unique(kept["ir"][1]))
-    return pd.DataFrame(found).T.rename_axis(
-        f"rank-1 among {people} people, seed {first.config.seed}, {view.label} data"
-    )
-
-
-def leak(
-    method: Method, view: figures.Scene, people: int = 24, seed: int = 0
-) -> pd.DataFrame:
-    """What partners chosen by their identity give away: rank-1, mAP and mINP (ir2vis, in per cent) of a method with an `oracle_pair`, over some test people.
-
-    First row: each clip alone; second: its fusion with a clip of the same person in the other modality, under the stamp of `oracle_pair`. That row is no result of the method.
-    """
-    import torch
-
-    rng, count = np.random.default_rng(seed), view.settings.data.frames
-    stride = view.settings.data.stride
-    some = sorted({t.identity for t in view.sides("ir2vis")[0]})[:people]
-    sides = [[t for t in side if t.identity in some] for side in view.sides("ir2vis")]
-    ids, cams = (
-        [np.array([t.identity for t in s]) for s in sides],
-        [np.array([t.camera for t in s]) for s in sides],
-    )
-    clips = [
-        normalise(torch.cat(list(test_clips(s, view.reader, count, stride=stride))))
-        for s in sides
-    ]
-    alone, fused, stamp = (
-        [evaluate.embed(method, s, view.reader, count, stride=stride) for s in sides],
-        [],
-        "",
-    )
-    for own, other, modality in ((0, 1, "ir"), (1, 0, "vis")):
-        partners = clips[other][
-            [int(rng.choice(np.flatnonzero(ids[other] == i))) for i in ids[own]]
-        ]
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # the name of this function and the stamp say it
-            parts = [
-                method.oracle_pair(*pair, modality)
-                for pair in zip(clips[own].split(64), partners.split(64), strict=True)
-            ]
-        fused.append(np.concatenate([part.feat.numpy() for part in parts]))
-        stamp = parts[0].protocol
-    found = {
-        name: retrieval_metrics(*feats, *ids, *cams)
-        for name, feats in (("clip alone", alone), (stamp, fused))
-    }
-    table = {
-        name: {"rank1": m.rank(1), "mAP": m.mAP, "mINP": m.mINP}
-        for name, m in found.items()
-    }
-    return (
-        (100 * pd.DataFrame(table).T)
-        .round(1)
-        .rename_axis(f"{len(some)} people, {view.label} data")
-    )
+    note = f"mean of the runs (outermost 95 % bounds), {_label(rows)}"
+    return pd.DataFrame(lines).T.rename_axis(note)
 
 
 def _bounds(scores: Sequence[Score]) -> str:
-    return f"{np.mean([s.value for s in scores]):.2f} ({min(s.low for s in scores):.2f} to {max(s.high for s in scores):.2f})"
+    mean = np.mean([s.value for s in scores])
+    low, high = min(s.low for s in scores), max(s.high for s in scores)
+    return f"{mean:.2f} ({low:.2f} to {high:.2f})"
+
+
+def within_modality(rows: Rows, scene: Scene) -> pd.DataFrame:
+    """Measure rank-1 inside each modality and across: can a network tell people at all?
+
+    The clips are those that the first record of each row keeps.
+    """
+    lines = {}
+    for label, (first, *_) in rows.items():
+        clips = {"ir": _kept_clips(first, scene, "ir")}
+        clips["vis"] = _kept_clips(first, scene, "vis")
+        lines[label] = {}
+        for a, b in (("ir", "ir"), ("vis", "vis"), ("ir", "vis"), ("vis", "ir")):
+            query, gallery = clips[a], clips[b]
+            metrics = retrieval_metrics(
+                query.feat,
+                gallery.feat,
+                query.ids,
+                gallery.ids,
+                query.cameras,
+                gallery.cameras,
+            )
+            lines[label][f"{a} in {b}"] = f"{100 * metrics.rank(1):.1f}"
+    people = len(np.unique(clips["ir"].ids))
+    seed = f"seed {first.config.seed}"
+    note = f"rank-1 among {people} people, {seed}, {scene.label} data"
+    return pd.DataFrame(lines).T.rename_axis(note)
+
+
+@dataclass(frozen=True)
+class _Clips:
+    """Embeddings (N, D) of clips with identities (N,) and cameras (N,)."""
+
+    feat: np.ndarray
+    ids: np.ndarray
+    cameras: np.ndarray
+
+
+def _kept_clips(result: Result, scene: Scene, modality: str) -> _Clips:
+    """Return the clips of a modality whose embeddings a record keeps."""
+    name = "query" if modality == "ir" else "gallery"
+    side = scene.by_modality()[modality]
+    tracklets = [side[i] for i in result.arrays[f"shown/{name}_rows"]]
+    return _Clips(
+        result.arrays[f"shown/{name}_feat"].astype(np.float32),
+        _identities(tracklets),
+        _cameras(tracklets),
+    )
+
+
+def _identities(tracklets: Sequence[Tracklet]) -> np.ndarray:
+    return np.array([t.identity for t in tracklets])
+
+
+def _cameras(tracklets: Sequence[Tracklet]) -> np.ndarray:
+    return np.array([t.camera for t in tracklets])
+
+
+def oracle_leak(
+    method: Method, scene: Scene, people: int = 24, seed: int = 0
+) -> pd.DataFrame:
+    """Measure what partners chosen by their identity give away, over some test people.
+
+    The first row is each clip alone. The second is its fusion with a clip of the same
+    person in the other modality, under the stamp of `oracle_pair`: no result of the
+    method.
+
+    Args:
+        method: with an `oracle_pair`, in eval mode.
+        scene: the data.
+        people: how many.
+        seed: of the choice of partners.
+
+    Returns:
+        rank-1, mAP and mINP (ir2vis) in per cent.
+    """
+    ir, vis = scene.sides("ir2vis")
+    some = sorted({t.identity for t in ir})[:people]
+    ir = [t for t in ir if t.identity in some]
+    vis = [t for t in vis if t.identity in some]
+    ids = [_identities(side) for side in (ir, vis)]
+    cameras = [_cameras(side) for side in (ir, vis)]
+    data = scene.settings.data
+    alone = [
+        evaluate.embed(method, side, scene.reader, data.frames, stride=data.stride)
+        for side in (ir, vis)
+    ]
+    fused, stamp = _fused(method, scene, (ir, vis), ids, seed)
+    lines = {}
+    for name, feats in (("clip alone", alone), (stamp, fused)):
+        metrics = retrieval_metrics(*feats, *ids, *cameras)
+        lines[name] = {
+            "rank1": metrics.rank(1),
+            "mAP": metrics.mAP,
+            "mINP": metrics.mINP,
+        }
+    note = f"{len(some)} people, {scene.label} data"
+    return (100 * pd.DataFrame(lines).T).round(1).rename_axis(note)
+
+
+def _fused(
+    method: Method,
+    scene: Scene,
+    sides: tuple[Sequence, Sequence],
+    ids: Sequence[np.ndarray],
+    seed: int,
+) -> tuple[list[np.ndarray], str]:
+    """Embed clips with partners of the same person, drawn from the other modality.
+
+    Args:
+        method: with an `oracle_pair`.
+        scene: the data.
+        sides: infrared and visible tracklets.
+        ids: their identities.
+        seed: of the choice of partners.
+
+    Returns:
+        Embeddings of both sides, and the stamp of their protocol.
+    """
+    rng = np.random.default_rng(seed)
+    clips = [_normalised(scene, side) for side in sides]
+    fused, stamp = [], ""
+    for own, other, modality in ((0, 1, "ir"), (1, 0, "vis")):
+        same = [np.flatnonzero(ids[other] == person) for person in ids[own]]
+        partners = clips[other][[int(rng.choice(rows)) for rows in same]]
+        parts = _oracle_pairs(method, clips[own], partners, modality)
+        fused.append(np.concatenate([part.feat.numpy() for part in parts]))
+        stamp = parts[0].protocol
+    return fused, stamp
+
+
+def _normalised(scene: Scene, side: Sequence) -> Tensor:
+    """Return the searched clips of some tracklets, (N, T, 3, h, w)."""
+    import torch
+
+    data = scene.settings.data
+    batches = test_clips(side, scene.reader, data.frames, stride=data.stride)
+    return normalise(torch.cat(list(batches)))
+
+
+def _oracle_pairs(
+    method: Method, clips: Tensor, partners: Tensor, modality: str, batch: int = 64
+) -> list:
+    """Fuse clips with their partners, batch by batch."""
+    import torch
+
+    batches = zip(clips.split(batch), partners.split(batch), strict=True)
+    with torch.no_grad(), warnings.catch_warnings():
+        # that the label chooses the partner, the stamp and the caller's name say
+        warnings.simplefilter("ignore", UserWarning)
+        return [method.oracle_pair(*pair, modality) for pair in batches]

@@ -1,10 +1,8 @@
-"""From results to the figures and tables that every method chapter shows, so that each chapter asks the same questions in one line each."""
+"""From results to the figures and tables that every method chapter shows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,267 +10,285 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vvi import experiment
-from vvi.config import RunConfig
+from vvi.book import formats
+from vvi.book.cost import flops, operations
+from vvi.book.scene import SIZE, Scene, scene
 from vvi.data import synthetic
 from vvi.data.loader import Frames, evaluated_frames
 from vvi.evaluation import evaluate
 from vvi.evaluation.probes import Score, modality_gap
 from vvi.experiment import Result
 from vvi.plots import cam, curves, ranked, style, tsne, weights
-from vvi.types import MODALITIES, Dataset, Direction, Modality, Tracklet
+from vvi.types import MODALITIES, Direction, Tracklet
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from vvi.methods.base import Method
+__all__ = ["SIZE", "Scene", "flops", "operations", "scene"]  # from modules of their own
 
-SIZE = (128, 64)  # frames in figures
-
-
-@dataclass(frozen=True)
-class Scene:
-    """The data that a chapter looks at: a config with its data in place, the lists, a reader of pixels at the model's size and one at the size of figures."""
-
-    settings: RunConfig
-    dataset: Dataset
-    reader: Frames
-    large: Frames
-
-    @property
-    def label(self) -> str:
-        """ "synthetic", or the layout of the real set: what every table and figure must say."""
-        return "synthetic" if self.known else self.dataset.layout
-
-    @property
-    def known(self) -> bool:
-        """Whether the factors of the people are known, that is, whether they were drawn."""
-        return self.settings.data.synthetic
-
-    def sides(
-        self, direction: Direction
-    ) -> tuple[tuple[Tracklet, ...], tuple[Tracklet, ...]]:
-        return self.dataset.query(direction), self.dataset.gallery(direction)
+Rows = Mapping[str, Sequence[Result]]
 
 
-def scene(settings: RunConfig, data: str | Path | None = None) -> Scene:
-    """Open the data of a config, or the folder `data` in its place."""
-    settings = experiment.resolve_data(settings, data)
-    found = experiment.dataset(settings.data, data, seed=settings.seed)
-    reader = experiment.frames(settings.data, found)
-    return Scene(settings, found, reader, Frames(*SIZE))
-
-
-def keep(
-    fig: Figure, name: str, results: Result | Sequence[Result], alt: str
+def save_figure(
+    fig: Figure, name: str, results: Result | Sequence[Result] = (), alt: str = ""
 ) -> Figure:
-    """Save a figure under figures/<name> with the runs behind it (none behind a drawing of ideas), and return it for the page. alt: what a reader who cannot see it needs."""
-    results = [results] if isinstance(results, Result) else results
-    style.save(
-        fig,
-        name,
-        run=[r.run_id for r in results],
-        alt=alt,
-        data=results[0].data_label if results else "none",
-    )
+    """Save a figure with the runs behind it, and return it for the page.
+
+    Args:
+        fig: of `vvi.plots`, with its caption.
+        name: "<chapter>/<figure>".
+        results: whose numbers it shows; none behind a drawing of ideas.
+        alt: what a reader who cannot see it needs.
+    """
+    results = [results] if isinstance(results, Result) else list(results)
+    data = results[0].data_label if results else "none"
+    style.save(fig, name, run=[r.run_id for r in results], alt=alt, data=data)
     return fig
 
 
-def inside(
+def _clips(
+    result: Result, scene: Scene, key: str
+) -> Iterator[tuple[Tracklet, np.ndarray, str]]:
+    """Yield the clips that a record keeps something of, visible ones first.
+
+    Args:
+        result: with arrays.
+        scene: its data.
+        key: of the rows, such as "cam/{modality}_rows" with the modality left open.
+
+    Yields:
+        Tracklet, the frames of it that are searched, and its title.
+    """
+    for modality, side in scene.by_modality().items():
+        for row in _stored(result, key.format(modality=modality)):
+            tracklet = side[row]
+            title = f"{modality}\nid {tracklet.identity}"
+            yield tracklet, evaluated_frames(tracklet, result.config.data), title
+
+
+def _stored_both(result: Result, key: str) -> list[np.ndarray]:
+    """Return the arrays of a key for both modalities, visible ones first."""
+    vis = _stored(result, key.format(modality="vis"))
+    return [*vis, *_stored(result, key.format(modality="ir"))]
+
+
+def _stored(result: Result, name: str) -> np.ndarray:
+    if name in result.arrays:
+        return result.arrays[name]
+    if result.stored and result.config.seed:
+        why = (
+            "records keep what pictures need of seed 0 alone: train it again, "
+            "or begin `seeds` with 0"
+        )
+    else:
+        why = f"{result.config.method} shows no such thing of itself"
+    run = f"run {result.run_id} (seed {result.config.seed})"
+    raise ValueError(f"{run} holds no {name!r}: {why}")
+
+
+def method_maps(
     result: Result,
-    view: Scene,
+    scene: Scene,
     name: str,
     draw: Callable[..., Figure],
     caption: str = "",
 ) -> Figure:
-    """What a method shows of itself, (T, ...) for each clip that its record keeps, drawn with their frames: `draw(frames, values, titles, caption=...)`."""
-    frames, values, titles = [], [], []
-    for modality, side in zip(MODALITIES, reversed(view.sides("ir2vis")), strict=True):
-        for row, value in zip(
-            _stored(result, f"inside/{modality}_rows"),
-            _stored(result, f"inside/{modality}/{name}"),
-            strict=True,
-        ):
-            frames.append(
-                view.large.images(
-                    side[row], evaluated_frames(side[row], result.config.data)
-                )
-            )
-            values.append(value.astype(np.float64))
-            titles.append(f"{modality}\nid {side[row].identity}")
-    return draw(
-        frames,
-        values,
-        titles,
-        caption=caption or f"{view.label} data, run {result.run_id}",
-    )
+    """Draw what a method shows of itself, with the frames of the clips.
+
+    Args:
+        result: whose record keeps (T, ...) for some clips.
+        scene: its data.
+        name: of what it shows, such as "gate".
+        draw: called as `draw(frames, values, titles, caption=...)`.
+        caption: words under the figure.
+    """
+    frames, titles = [], []
+    for tracklet, which, title in _clips(result, scene, "inside/{modality}_rows"):
+        frames.append(scene.large.images(tracklet, which))
+        titles.append(title)
+    stored = _stored_both(result, "inside/{modality}/" + name)
+    values = [value.astype(np.float64) for value in stored]
+    caption = caption or f"{scene.label} data, run {result.run_id}"
+    return draw(frames, values, titles, caption=caption)
 
 
-def overlaid(result: Result, view: Scene, name: str) -> Figure:
-    """Maps that a method shows of itself, (T, h, w) or one value to a stripe (T, K), over the frames of the clips that its record keeps; each clip on its own scale."""
+def overlaid(result: Result, scene: Scene, name: str) -> Figure:
+    """Draw maps of a method over frames, each clip on its own scale.
 
-    def draw(
-        frames: Sequence[np.ndarray],
-        values: Sequence[np.ndarray],
-        titles: Sequence[str],
-        caption: str,
-    ) -> Figure:
-        maps = [v if v.ndim == 3 else v[..., None] for v in values]
-        return cam.plot(
-            frames,
-            [(m - m.min()) / (m.max() - m.min() or 1) for m in maps],
-            titles,
-            caption=caption,
-        )
+    Args:
+        result: whose record keeps maps (T, h, w), or one value a stripe (T, K).
+        scene: its data.
+        name: of the maps.
+    """
 
-    return inside(result, view, name, draw)
+    def draw(frames, values, titles, caption: str) -> Figure:
+        maps = [_scaled(v if v.ndim == 3 else v[..., None]) for v in values]
+        return cam.plot(frames, maps, titles, caption=caption)
+
+    return method_maps(result, scene, name, draw)
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    """Return values from 0 to 1."""
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low or 1)
 
 
 def sweeps(
-    rows: Mapping[str, Sequence[Result]],
+    rows: Rows,
     names: Mapping[str, str],
     metrics: Sequence[str] = ("rank1", "mAP"),
 ) -> Figure:
-    """Metrics (ir2vis, mean over runs) against each setting. rows: labelled "name=value"; names: name -> what the figure calls it."""
-    first, drawn = next(iter(rows.values())), {}
+    """Draw metrics (ir2vis, mean over runs) against each setting.
+
+    Args:
+        rows: labelled "name=value".
+        names: name -> what the figure calls it.
+        metrics: of the record.
+    """
+    panels = {}
     for name, title in names.items():
-        found = {
-            float(label.split("=")[1]): [r.row("ir2vis") for r in runs]
-            for label, runs in rows.items()
-            if label.split("=")[0] == name
-        }
-        drawn[title] = (
-            list(found),
-            {
-                m: [float(np.mean([r[m] for r in runs])) for runs in found.values()]
-                for m in metrics
-            },
-        )
-    seeds = f"Seed{'s' if len(first) > 1 else ''} {', '.join(str(r.config.seed) for r in first)}"
-    return curves.sweeps(drawn, caption=f"{seeds}, ir2vis, {first[0].data_label} data.")
+        of_name = {}
+        for label, runs in rows.items():
+            setting, _, value = label.partition("=")
+            if setting == name:
+                of_name[float(value)] = runs
+        lines = {}
+        for metric in metrics:
+            lines[metric] = [_mean(runs, metric) for runs in of_name.values()]
+        panels[title] = (list(of_name), lines)
+    first = next(iter(rows.values()))
+    seeds = ", ".join(str(r.config.seed) for r in first)
+    word = "Seeds" if len(first) > 1 else "Seed"
+    caption = f"{word} {seeds}, ir2vis, {first[0].data_label} data."
+    return curves.sweeps(panels, caption=caption)
+
+
+def _mean(runs: Sequence[Result], metric: str) -> float:
+    """Return the mean of a metric over runs, in per cent."""
+    return float(np.mean(_per_seed(runs, metric)))
+
+
+def _per_seed(runs: Sequence[Result], metric: str) -> list[float]:
+    """Return a metric (ir2vis) of each run, in per cent."""
+    return [r.row("ir2vis")[metric] for r in runs]
 
 
 def lengths(
-    rows: Mapping[str, Sequence[Result]],
-    printed: pd.DataFrame,
-    metrics: Sequence[str] = ("rank1", "mAP"),
+    rows: Rows, printed: pd.DataFrame, metrics: Sequence[str] = ("rank1", "mAP")
 ) -> Figure:
-    """Metrics (ir2vis) against the number of frames in a clip. rows, and those that a paper prints: labelled "name n=frames"."""
-    first, counts = (
-        next(iter(rows.values())),
-        [int(label.split("=")[1]) for label in rows],
-    )
-    values = {
-        m: np.array([[r.row("ir2vis")[m] for r in runs] for runs in rows.values()])
-        for m in metrics
-    }
-    known = {
-        m: {
-            int(label.split("=")[1]): value
-            for label, value in printed[m].dropna().items()
-        }
-        for m in metrics
-        if m in printed
-    }
-    note = (
-        f"mean and range of {len(first)} runs"
-        if len(first) > 1
-        else f"seed {first[0].config.seed}"
-    )
+    """Draw metrics (ir2vis) against the number of frames in a clip.
+
+    Args:
+        rows: labelled "name n=frames".
+        printed: the same of a paper.
+        metrics: of the record.
+    """
+    first = next(iter(rows.values()))
+    values, published = {}, {}
+    for metric in metrics:
+        values[metric] = np.array([_per_seed(runs, metric) for runs in rows.values()])
+        if metric in printed:
+            points = printed[metric].dropna()
+            published[metric] = {_frames_of(k): v for k, v in points.items()}
+    seeds = f"seed {first[0].config.seed}"
+    if len(first) > 1:
+        seeds = f"mean and range of {len(first)} runs"
+    caption = f"ir2vis, {seeds}; the paper's points are of real data."
     return curves.frames(
-        counts,
+        [_frames_of(label) for label in rows],
         values,
-        known,
-        caption=f"ir2vis, {note}; the paper's points are of real data.",
+        published,
+        caption=caption,
         ours=f"ours, {first[0].data_label}",
     )
 
 
-def weighed(result: Result, view: Scene) -> Figure:
-    """Frame weights of the clips that a record keeps, under their frames, noisy ones marked; the caption says how well low weights find noisy frames in all clips."""
-    frames, values, noisy, titles, aucs = [], [], [], [], []
-    for modality, side in zip(MODALITIES, reversed(view.sides("ir2vis")), strict=True):
-        score = result.record.probes.get(f"noisy frames {modality}")
-        aucs += (
-            [
-                f"{modality} {score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})"
-            ]
-            if score
-            else []
-        )
-        for row, weight in zip(
-            _stored(result, f"inside/{modality}_rows"),
-            _stored(result, f"inside/{modality}/frame weight"),
-            strict=True,
-        ):
-            which = evaluated_frames(side[row], result.config.data)
-            frames.append(view.large.images(side[row], which))
-            values.append(weight.astype(np.float64))
-            titles.append(f"{modality}\nid {side[row].identity}")
-            noisy.append(
-                synthetic.read_faults(view.dataset.root, side[row])[which] != "none"
-                if view.known
-                else np.zeros(len(which), bool)
-            )
-    caption = (
-        "\n".join(
-            [
-                "AUC of a low weight against a noisy frame",
-                f"of the same clip, chance 0.50 ({view.label} data):",
-                *aucs,
-            ]
-        )
-        if aucs
-        else ""
+def _frames_of(label: str) -> int:
+    """Read the number of frames from a label "name n=frames"."""
+    return int(label.split("=")[1])
+
+
+def frame_weights(result: Result, scene: Scene) -> Figure:
+    """Draw the frame weights of some clips under their frames, noisy ones marked.
+
+    The caption says how well low weights tell noisy frames in all clips.
+    """
+    frames, noisy, titles = [], [], []
+    for tracklet, which, title in _clips(result, scene, "inside/{modality}_rows"):
+        frames.append(scene.large.images(tracklet, which))
+        noisy.append(_noisy(scene, tracklet, which))
+        titles.append(title)
+    values = np.array(_stored_both(result, "inside/{modality}/frame weight"))
+    caption = _noise_caption(result, scene)
+    return weights.strips(
+        frames, values.astype(np.float64), np.array(noisy), titles, caption
     )
-    return weights.strips(frames, np.array(values), np.array(noisy), titles, caption)
 
 
-def part_attention(
-    rows: Mapping[str, Sequence[Result]], view: Scene, count: int = 64
-) -> pd.DataFrame:
+def _noisy(scene: Scene, tracklet: Tracklet, which: np.ndarray) -> np.ndarray:
+    """Return which frames are known to be noisy."""
+    if not scene.known:
+        return np.zeros(len(which), bool)
+    return synthetic.read_faults(scene.dataset.root, tracklet)[which] != "none"
+
+
+def _noise_caption(result: Result, scene: Scene) -> str:
+    """Say how well low weights tell noisy frames; nothing where that is unknown."""
+    names = {m: f"noisy frames {m}" for m in ("vis", "ir")}
+    scores = [
+        f"{modality} {formats.value(result.probe(name))}"
+        for modality, name in names.items()
+        if name in result.record.probes
+    ]
+    if not scores:
+        return ""
+    return (
+        "AUC of a low weight against a noisy frame of the same clip, chance 0.50 "
+        f"({scene.label} data): {'; '.join(scores)}."
+    )
+
+
+def part_attention(rows: Rows, scene: Scene, count: int = 64) -> pd.DataFrame:
     """Show how the stripes of DI2L share their attention, row by row.
 
     Args:
         rows: label -> results; rows without this attention are left out.
-        view: the data of the rows.
+        scene: the data of the rows.
         count: search clips that the untrained network of the first row reads.
 
     Returns:
         What each stripe gets, from the head down, and the largest weight of a stripe,
         means over the clips that the first record of a row keeps.
     """
-    name, attention = "part attention", {}
+    names = [f"inside/{modality}/part attention" for modality in MODALITIES]
+    attention = {}
     for label, (first, *_) in rows.items():
-        names = [f"inside/{modality}/{name}" for modality in MODALITIES]
-        if all(n in first.arrays for n in names):
-            if not attention:
-                untrained = experiment.build(first.config, len(view.dataset.labels))
-                clips = view.sides("ir2vis")[0][:count]
-                frames = first.config.data.frames
-                stride = first.config.data.stride
-                shown = evaluate.inspect(
-                    untrained, clips, view.reader, frames, name, stride=stride
-                )
-                attention["untrained"] = shown[name]
-            stored = np.concatenate([first.arrays[n] for n in names])
-            attention[label] = stored.astype(float)
-    table = {}
+        if not all(name in first.arrays for name in names):
+            continue
+        if not attention:
+            attention["untrained"] = _untrained_attention(first, scene, count)
+        stored = np.concatenate([first.arrays[name] for name in names])
+        attention[label] = stored.astype(float)
+    lines = {}
     for label, alpha in attention.items():  # (clips, p, p), rows sum to one
-        gets = " ".join(f"{share:.2f}" for share in alpha.mean((0, 1)))
-        largest = f"{alpha.max(-1).mean():.2f}"
-        table[label] = {"each stripe gets": gets, "largest weight": largest}
-    return pd.DataFrame(table).T.rename_axis(f"{view.label} data")
+        shares = [f"{share:.2f}" for share in alpha.mean((0, 1))]
+        lines[label] = {
+            "each stripe gets": " ".join(shares),
+            "largest weight": f"{alpha.max(-1).mean():.2f}",
+        }
+    return pd.DataFrame(lines).T.rename_axis(f"{scene.label} data")
 
 
-def training(results: Sequence[Result], smooth: int = 20) -> Figure:
-    """Loss terms of the first of some runs, step by step."""
-    first = results[0]
-    return curves.losses(
-        _terms(first.history),
-        smooth=smooth,
-        unit="step",
-        caption=f"Run {first.run_id}, seed {first.config.seed} ({first.data_label} data); running mean of {smooth} steps.",
+def _untrained_attention(result: Result, scene: Scene, count: int) -> np.ndarray:
+    """Return the part attention of the same network before its training."""
+    method = experiment.build(result.config, len(scene.dataset.labels))
+    clips, data = scene.by_modality()["ir"][:count], result.config.data
+    name = "part attention"
+    shown = evaluate.inspect(
+        method, clips, scene.reader, data.frames, name, stride=data.stride
     )
+    return shown[name]
 
 
 def over_phases(results: Sequence[Result], term: str) -> np.ndarray:
@@ -296,9 +312,9 @@ def over_phases(results: Sequence[Result], term: str) -> np.ndarray:
 
 
 def over_steps(
-    rows: Mapping[str, Sequence[Result]],
+    rows: Rows,
     terms: Mapping[str, str],
-    view: Scene,
+    scene: Scene,
     ylabel: str = "loss",
     smooth: int = 20,
 ) -> Figure:
@@ -307,338 +323,331 @@ def over_steps(
     Args:
         rows: label -> runs, a row without runs is left out.
         terms: title of the panel -> name of the term without its phase.
-        view: the data of the rows.
+        scene: the data of the rows.
         ylabel: what the terms are.
         smooth: steps of the running mean.
     """
+    with_runs = {label: runs for label, runs in rows.items() if runs}
     panels = {}
     for title, term in terms.items():
-        lines = {k: over_phases(runs, term) for k, runs in rows.items() if runs}
-        panels[title] = lines
+        panels[title] = {k: over_phases(runs, term) for k, runs in with_runs.items()}
     note = f"Running mean of {smooth} steps, mean and range over seeds"
-    return curves.history_panels(
-        panels, smooth, ylabel=ylabel, caption=f"{note}; {view.label} data."
-    )
+    caption = f"{note}; {scene.label} data."
+    return curves.history_panels(panels, smooth, ylabel=ylabel, caption=caption)
 
 
-def _terms(history: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
-    """Loss terms of a run: one line for a term that changes its phase on the way, with the phase in its name only where two are active at once."""
-    found: dict[str, np.ndarray] = {}
-    for name, values in history.items():
+def loss_curves(results: Sequence[Result], smooth: int = 20) -> Figure:
+    """Draw the loss terms of the first of some runs, step by step."""
+    first = results[0]
+    run = f"Run {first.run_id}, seed {first.config.seed} ({first.data_label} data)"
+    caption = f"{run}; running mean of {smooth} steps."
+    history = _terms(first.history)
+    return curves.losses(history, smooth=smooth, unit="step", caption=caption)
+
+
+def _terms(history: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
+    """Return the loss terms of a run without their phases.
+
+    A term that changes its phase on the way is one line; its name has the phase only
+    where two are active at once.
+    """
+    terms: dict[str, np.ndarray] = {}
+    for name, raw in history.items():
         phase, slash, term = name.partition("/")
-        values = np.asarray(values, dtype=float)
+        values = np.asarray(raw, dtype=float)
         if not slash or phase == "watch":
             continue
-        if term not in found:
-            found[term] = values
-        elif (np.isfinite(found[term]) & np.isfinite(values)).any():
-            found[name] = values
+        if term not in terms:
+            terms[term] = values
+        elif (np.isfinite(terms[term]) & np.isfinite(values)).any():
+            terms[name] = values
         else:
-            found[term] = np.where(np.isfinite(values), values, found[term])
-    return found
+            terms[term] = np.where(np.isfinite(values), values, terms[term])
+    return terms
 
 
 def cmc(results: Sequence[Result]) -> Figure:
-    """CMC of both directions, mean and range over runs."""
-    values = {
-        direction: np.stack([r.metrics(direction).cmc for r in results])
-        for direction in results[0].record.scores
-    }
-    return curves.cmc(
-        values,
-        caption=f"Mean and range over {len(results)} seeds ({results[0].data_label} data).",
-    )
+    """Draw the CMC of both directions, mean and range over runs."""
+    values = {}
+    for direction in results[0].record.scores:
+        values[direction] = np.stack([r.metrics(direction).cmc for r in results])
+    data = results[0].data_label
+    caption = f"Mean and range over {len(results)} seeds ({data} data)."
+    return curves.cmc(values, caption=caption)
 
 
 def scores(results: Sequence[Result]) -> pd.DataFrame:
-    """Mean and spread over runs of the numbers of both directions, in per cent."""
+    """Build the scores of both directions, mean and spread over runs in per cent."""
     rows = {}
     for direction in results[0].record.scores:
         table = pd.DataFrame([r.row(direction) for r in results])
-        rows[direction] = {
-            name: f"{table[name].mean():.1f} ± {table[name].std(ddof=1):.1f}"
-            if len(results) > 1
-            else f"{table[name].mean():.1f}"
-            for name in table
-        }
-    return pd.DataFrame(rows).T.rename_axis(
-        f"{len(results)} seeds, {results[0].data_label}"
-    )
+        rows[direction] = {name: _mean_and_spread(table[name]) for name in table}
+    note = f"{len(results)} seeds, {results[0].data_label}"
+    return pd.DataFrame(rows).T.rename_axis(note)
+
+
+def _mean_and_spread(values: pd.Series) -> str:
+    mean = f"{values.mean():.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {values.std(ddof=1):.1f}"
 
 
 def probes(results: Sequence[Result]) -> pd.DataFrame:
-    """Every probe: mean over runs, their range, the 95 % interval of the first run, and what to read it against."""
+    """Build a line for every probe of some runs.
+
+    It holds mean and range over runs, the 95 % interval of the first run, and the value
+    to compare with.
+    """
     rows = {}
     for name in results[0].record.probes:
-        found = [r.probe(name) for r in results]
-        values = [s.value for s in found]
+        of_runs = [r.probe(name) for r in results]
+        first = of_runs[0]
+        values = [score.value for score in of_runs]
         rows[name] = {
             "mean": np.mean(values),
             "over seeds": f"{min(values):.3f} to {max(values):.3f}",
-            "95 % of seed 0": f"{found[0].low:.3f} to {found[0].high:.3f}",
-            "reference": found[0].reference,
-            "units": found[0].count,
+            "95 % of seed 0": f"{first.low:.3f} to {first.high:.3f}",
+            "reference": first.reference,
+            "units": first.count,
         }
     return pd.DataFrame(rows).T.rename_axis(f"{results[0].data_label} data")
 
 
-def layout(result: Result, view: Scene) -> tuple[Figure, dict[str, Score]]:
-    """t-SNE of the identities that a record keeps, before training and after, from the same starting places; and the modality gap of both, on the same clips."""
-    query, gallery = view.sides("ir2vis")
-    shown = [(query, "query"), (gallery, "gallery")]
-    rows = [
-        [side[i] for i in _stored(result, f"shown/{name}_rows")] for side, name in shown
-    ]
-    tracklets = [t for side in rows for t in side]
-    after = np.concatenate(
-        [_stored(result, f"shown/{name}_feat").astype(np.float32) for _, name in shown]
-    )
-    untrained = experiment.build(result.config, len(view.dataset.labels))
-    before = evaluate.embed(
-        untrained,
-        tracklets,
-        view.reader,
-        result.config.data.frames,
-        stride=result.config.data.stride,
-    )
-    ids, modality = (
-        np.array([t.identity for t in tracklets]),
-        np.array([t.modality for t in tracklets]),
-    )
-    gap = {}
+def tsne_before_after(result: Result, scene: Scene) -> tuple[Figure, dict[str, Score]]:
+    """Draw t-SNE of some identities before and after training, from one start.
+
+    Returns:
+        The figure, and the modality gap of "before" and "after" on the same clips.
+    """
+    tracklets, stored = [], []
+    for name, side in zip(("query", "gallery"), scene.sides("ir2vis"), strict=True):
+        tracklets += [side[i] for i in _stored(result, f"shown/{name}_rows")]
+        stored.append(_stored(result, f"shown/{name}_feat").astype(np.float32))
+    after = np.concatenate(stored)
+    before = _untrained(result, scene, tracklets)
+    ids = _identities(tracklets)
+    modality = np.array([t.modality for t in tracklets])
+    vis, ir = modality == "vis", modality == "ir"
+    gaps = {}
     for name, feat in (("before", before), ("after", after)):
-        vis, ir = (feat[modality == m] for m in ("vis", "ir"))
-        gap[name] = modality_gap(
-            vis, ir, ids[modality == "vis"], ids[modality == "ir"]
-        ).distance
-    caption = f"Gap (cross-modal over within-modal distance of one person): {gap['before'].value:.2f} before, {gap['after'].value:.2f} after ({view.label} data)."
-    return tsne.pair(
-        *tsne.embed_pair(before, after),
-        ids,
-        modality,
-        ("untrained", "trained"),
-        caption=caption,
-    ), gap
+        gap = modality_gap(feat[vis], feat[ir], ids[vis], ids[ir])
+        gaps[name] = gap.distance
+    change = f"{gaps['before'].value:.2f} before, {gaps['after'].value:.2f} after"
+    caption = (
+        "Gap (cross-modal over within-modal distance of one person): "
+        f"{change} ({scene.label} data)."
+    )
+    layouts = tsne.embed_pair(before, after)
+    titles = ("untrained", "trained")
+    return tsne.pair(*layouts, ids, modality, titles, caption=caption), gaps
+
+
+def _untrained(
+    result: Result, scene: Scene, tracklets: Sequence[Tracklet]
+) -> np.ndarray:
+    """Return embeddings (N, D) of the same network before its training."""
+    method = experiment.build(result.config, len(scene.dataset.labels))
+    data = result.config.data
+    return evaluate.embed(
+        method, tracklets, scene.reader, data.frames, stride=data.stride
+    )
 
 
 def pixel_gap(
-    view: Scene,
+    scene: Scene,
     changes: Mapping[str, Callable[[Tensor], Tensor]],
     size: tuple[int, int] = (32, 16),
 ) -> pd.DataFrame:
-    """Modality gap of raw pixels, of one small frame of every test clip: visible ones after each change, uint8 (N, 3, h, w) -> the same shape, against infrared ones as they are.
+    """Measure the modality gap of raw pixels, of one small frame of every test clip.
 
-    Beside it how far the three channels of a pixel are spread, in grey levels.
+    Visible frames are taken after each change, infrared ones as they are. A last column
+    says how far the three channels of a pixel are spread, in grey levels.
+
+    Args:
+        scene: the data.
+        changes: name -> uint8 (N, 3, h, w) to the same shape.
+        size: height and width of the frames.
     """
+    small = Frames(*size)
+    sides = scene.by_modality()
+    ir_pixels = _middle_frames(small, sides["ir"]).flatten(1).double().numpy()
+    vis_frames = _middle_frames(small, sides["vis"])
+    ids = {modality: _identities(side) for modality, side in sides.items()}
+    rows = {}
+    for name, change in changes.items():
+        changed = change(vis_frames)
+        vis_pixels = changed.flatten(1).double().numpy()
+        gap = modality_gap(vis_pixels, ir_pixels, ids["vis"], ids["ir"])
+        spread = changed.double().std(1, correction=0).mean()
+        rows[name] = {
+            "gap distance": formats.value(gap.distance),
+            "gap probe": formats.value(gap.probe),
+            "spread of the channels": f"{spread:.1f}",
+        }
+    note = f"pixels against those of infrared (95 %), {scene.label}"
+    return pd.DataFrame(rows).T.rename_axis(note)
+
+
+def _middle_frames(reader: Frames, tracklets: Sequence[Tracklet]) -> Tensor:
+    """Return the middle frame of each tracklet, (N, 3, h, w) uint8."""
     import torch
 
-    small = Frames(*size)
-    ir, vis = (
-        torch.stack([small.read(t, np.array([len(t) // 2]))[0] for t in side])
-        for side in view.sides("ir2vis")
-    )
-    ir_ids, vis_ids = (
-        np.array([t.identity for t in side]) for side in view.sides("ir2vis")
-    )
-    found = {}
-    for name, change in changes.items():
-        changed = change(vis)
-        gap = modality_gap(
-            *(x.flatten(1).double().numpy() for x in (changed, ir)), vis_ids, ir_ids
-        )
-        found[name] = {
-            f"gap {kind}": f"{s.value:.2f} ({s.low:.2f} to {s.high:.2f})"
-            for kind, s in (("distance", gap.distance), ("probe", gap.probe))
-        }
-        found[name]["spread of the channels"] = (
-            f"{changed.double().std(1, correction=0).mean():.1f}"
-        )
-    return pd.DataFrame(found).T.rename_axis(
-        f"pixels against those of infrared (95 %), {view.label}"
-    )
+    frames = [reader.read(t, np.array([len(t) // 2]))[0] for t in tracklets]
+    return torch.stack(frames)
 
 
 def first_clips(
-    result: Result, view: Scene, people: int = 8
+    result: Result, scene: Scene, people: int = 8
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Identities (P,) of some test people and embeddings of the first visible and the first infrared clip of each that a record keeps, (P, D) twice."""
-    found = []
-    for name, side in zip(
-        ("gallery", "query"), reversed(view.sides("ir2vis")), strict=True
-    ):
-        ids = np.array(
-            [side[i].identity for i in _stored(result, f"shown/{name}_rows")]
-        )
-        found.append((ids, _stored(result, f"shown/{name}_feat").astype(np.float32)))
-    chosen = np.intersect1d(*(ids for ids, _ in found))[:people]
-    return chosen, *(
-        feat[[np.flatnonzero(ids == p)[0] for p in chosen]] for ids, feat in found
+    """Return embeddings of the first clip of some people in either modality.
+
+    Args:
+        result: whose record keeps embeddings.
+        scene: its data.
+        people: how many at most.
+
+    Returns:
+        Identities (P,); visible and infrared embeddings, (P, D) each.
+    """
+    ids, feat = {}, {}
+    for modality, name in (("vis", "gallery"), ("ir", "query")):
+        side = scene.by_modality()[modality]
+        rows = _stored(result, f"shown/{name}_rows")
+        ids[modality] = np.array([side[i].identity for i in rows])
+        feat[modality] = _stored(result, f"shown/{name}_feat").astype(np.float32)
+    chosen = np.intersect1d(ids["vis"], ids["ir"])[:people]
+    first = {}
+    for modality, own in ids.items():
+        rows = [np.flatnonzero(own == person)[0] for person in chosen]
+        first[modality] = feat[modality][rows]
+    return chosen, first["vis"], first["ir"]
+
+
+def cams(result: Result, scene: Scene) -> Figure:
+    """Draw stored CAM maps over their frames, the known person outlined.
+
+    The caption says the share of the energy of all maps that lies on the person.
+    """
+    frames, masks, titles = [], [], []
+    for tracklet, which, title in _clips(result, scene, "cam/{modality}_rows"):
+        frames.append(scene.large.images(tracklet, which))
+        masks.append(synthetic.read_masks(scene.dataset.root, tracklet)[which])
+        titles.append(title)
+    maps = [enlarged(values) for values in _stored_both(result, "cam/{modality}")]
+    shares = "; ".join(_body_share(result, modality) for modality in ("vis", "ir"))
+    caption = f"Share of map energy on the person ({scene.label} data): {shares}."
+    return cam.plot(frames, maps, titles, masks, caption=caption)
+
+
+def _body_share(result: Result, modality: str) -> str:
+    """Say how much of the energy of maps lies on the person."""
+    name = f"body share {modality}"
+    if name not in result.record.probes:
+        return f"{modality} none, no map has any energy"
+    share = result.probe(name)
+    covered = f"where the person covers {share.reference:.2f}"
+    return f"{modality} {formats.value(share)}, {covered}"
+
+
+def ranked_lists(result: Result, scene: Scene, count: int = 3) -> Figure:
+    """Draw ranked lists of both directions; a look-alike of the query is marked.
+
+    The queries are the middle ones of `count` parts of the order from best found to
+    worst.
+    """
+    panels = []
+    for direction in result.record.scores:
+        rows = ranked.choose(result.metrics(direction).first_hit, count)
+        panels.append(ranked_panel(direction, result, direction, rows, scene))
+    caption = (
+        f"The middle query of each of {count} equal parts of the order from best found "
+        f"to worst ({scene.label} data, run {result.run_id})."
     )
+    return ranked.draw(panels, caption=caption)
 
 
-def flops(method: Method, clips: Tensor, modality: Modality = "ir") -> int:
-    """Operations of a search embedding of clips (B, T, 3, H, W), a multiply-add counted as two; exact for what torch counts (convolutions and products), also on `meta`."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        method.embed(clips, modality)
-    return counter.get_total_flops()
-
-
-def operations(module: nn.Module, *inputs: object) -> dict[str, int]:
-    """Parameters of a module and multiply-adds of one call on the `meta` device, where torch counts all: of weights, and in all (attention multiplies what it is given, too)."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        module(*inputs)
-    counts = {
-        str(name): count // 2
-        for name, count in counter.get_flop_counts()["Global"].items()
-    }
-    total, products = (
-        sum(counts.values()),
-        sum(
-            count
-            for name, count in counts.items()
-            if "bmm" in name or "dot_product" in name
-        ),
-    )
-    return {
-        "parameters": sum(p.numel() for p in module.parameters()),
-        "of weights": total - products,
-        "in all": total,
-    }
-
-
-def heat(result: Result, view: Scene) -> Figure:
-    """Stored CAM maps over the frames that they explain, the known person outlined, the share of energy on the person as the caption."""
-    query, gallery = view.sides("ir2vis")
-    frames, maps, titles, masks, shares = [], [], [], [], []
-    for modality, side in (("vis", gallery), ("ir", query)):
-        if f"body share {modality}" in result.record.probes:
-            share = result.probe(f"body share {modality}")
-            shares.append(
-                f"{modality} {share.value:.2f} ({share.low:.2f} to {share.high:.2f}), where the person covers {share.reference:.2f}"
-            )
-        else:
-            shares.append(f"{modality} none, no map has any energy")
-        for row, values in zip(
-            _stored(result, f"cam/{modality}_rows"),
-            _stored(result, f"cam/{modality}"),
-            strict=True,
-        ):
-            t = side[row]
-            which = evaluated_frames(t, result.config.data)
-            frames.append(view.large.images(t, which))
-            maps.append(enlarged(values))
-            titles.append(f"{modality}\nid {t.identity}")
-            masks.append(synthetic.read_masks(view.dataset.root, t)[which])
-    return cam.plot(
-        frames,
-        maps,
-        titles,
-        masks,
-        caption="\n".join(
-            [f"Share of map energy on the person ({view.label} data):", *shares]
-        ),
-    )
-
-
-def lists(result: Result, view: Scene, count: int = 3) -> Figure:
-    """Ranked lists of both directions for the middle query of each of `count` parts of the order from best found to worst; a look-alike of the query is marked."""
-    panels = [
-        listed(
-            direction,
-            result,
-            direction,
-            ranked.choose(result.metrics(direction).first_hit, count),
-            view,
-        )
-        for direction in result.record.scores
-    ]
-    return ranked.draw(
-        panels,
-        caption=f"The middle query of each of {count} equal parts of the order from best found to worst ({view.label} data, run {result.run_id}).",
-    )
-
-
-def lists_beside(
+def ranked_lists_of_methods(
     results: Mapping[str, Result],
-    view: Scene,
+    scene: Scene,
     direction: Direction = "ir2vis",
     count: int = 2,
 ) -> Figure:
-    """Ranked lists of several methods for the same queries, chosen as in `lists` by the first of them."""
-    rows = ranked.choose(
-        next(iter(results.values())).metrics(direction).first_hit, count
+    """Draw ranked lists of several methods for the same queries.
+
+    Args:
+        results: name -> result; the first chooses the queries as in `ranked_lists`.
+        scene: their data.
+        direction: of the search.
+        count: queries.
+    """
+    first = next(iter(results.values()))
+    rows = ranked.choose(first.metrics(direction).first_hit, count)
+    panels = []
+    for name, result in results.items():
+        title = f"{name}, {direction}"
+        panels.append(ranked_panel(title, result, direction, rows, scene, (96, 48)))
+    parts = f"each of {count} equal parts of " if count > 1 else ""
+    caption = (
+        f"Same queries for all: the middle of {parts}the first model's order "
+        f"({scene.label} data)."
     )
-    panels = [
-        listed(f"{name}, {direction}", result, direction, rows, view, (96, 48))
-        for name, result in results.items()
-    ]
-    return ranked.draw(
-        panels,
-        caption=f"Same queries for all: the middle of {f'each of {count} equal parts of ' if count > 1 else ''}the first model's order ({view.label} data).",
-    )
+    return ranked.draw(panels, caption=caption)
 
 
-def listed(
+def ranked_panel(
     title: str,
     result: Result,
     direction: Direction,
     rows: np.ndarray,
-    view: Scene,
+    scene: Scene,
     size: tuple[int, int] = SIZE,
 ) -> ranked.Panel:
-    """Ranked lists of some queries, by their rows, ready to be drawn."""
-    groups = (
-        synthetic.read_factors(view.dataset.root).look_alike_group.to_dict()
-        if view.known
-        else None
-    )
-    query, gallery = view.sides(direction)
-    top, hits = (
-        _stored(result, f"{direction}/top")[rows],
-        result.metrics(direction).first_hit,
-    )
-    marks = ranked.compose(
-        top,
-        np.array([query[r].identity for r in rows]),
-        np.array([t.identity for t in gallery]),
-        groups,
-    )
-    items = [
-        [ranked.load([gallery[i].paths], *size)[0] if i >= 0 else None for i in line]
-        for line in top
-    ]
+    """Build the ranked lists of some queries, ready to be drawn.
+
+    Args:
+        title: above the lists.
+        result: whose record keeps the lists.
+        direction: of the search.
+        rows: of the queries.
+        scene: the data.
+        size: height and width of a picture.
+    """
+    query, gallery = scene.sides(direction)
+    top = _stored(result, f"{direction}/top")[rows]
+    hits = result.metrics(direction).first_hit
+    gallery_ids = _identities(gallery)
+    query_ids = _identities([query[r] for r in rows])
+    marks = ranked.compose(top, query_ids, gallery_ids, _look_alike_groups(scene))
+    items = []
+    for line in top.tolist():
+        items.append([_item(gallery, row, size) for row in line])
+    pictures = ranked.load([query[r].paths for r in rows], *size)
     notes = [f"id {query[r].identity}\nfirst hit\nat rank {hits[r]}" for r in rows]
-    return ranked.Panel(
-        title, ranked.load([query[r].paths for r in rows], *size), items, marks, notes
-    )
+    return ranked.Panel(title, pictures, items, marks, notes)
 
 
-def _stored(result: Result, name: str) -> np.ndarray:
-    if name not in result.arrays:
-        kept = (
-            "records keep what pictures need of seed 0 alone: train it again, or begin `seeds` with 0"
-            if result.stored and result.config.seed
-            else f"{result.config.method} shows no such thing of itself"
-        )
-        raise ValueError(
-            f"run {result.run_id} (seed {result.config.seed}) holds no {name!r}: {kept}"
-        )
-    return result.arrays[name]
+def _identities(tracklets: Sequence[Tracklet]) -> np.ndarray:
+    return np.array([t.identity for t in tracklets])
+
+
+def _look_alike_groups(scene: Scene) -> dict[int, int] | None:
+    """Return identity -> look-alike group, None where that is not known."""
+    if not scene.known:
+        return None
+    return synthetic.read_factors(scene.dataset.root).look_alike_group.to_dict()
+
+
+def _item(
+    gallery: Sequence[Tracklet], row: int, size: tuple[int, int]
+) -> np.ndarray | None:
+    """Return a picture of a gallery row, None past the end of a list."""
+    return ranked.load([gallery[row].paths], *size)[0] if row >= 0 else None
 
 
 def enlarged(maps: np.ndarray) -> np.ndarray:
-    """Maps (T, h, w) of 0..255 at the size of figures, (T, H, W) of 0..1."""
+    """Resize maps (T, h, w) of 0..255 to the size of figures, (T, H, W) of 0..1."""
     import cv2
 
-    return np.stack(
-        [
-            cv2.resize(
-                m.astype(np.float32) / 255, SIZE[::-1], interpolation=cv2.INTER_LINEAR
-            )
-            for m in maps
-        ]
-    )
+    size = SIZE[::-1]
+    scaled = [m.astype(np.float32) / 255 for m in maps]
+    linear = {"interpolation": cv2.INTER_LINEAR}
+    return np.stack([cv2.resize(m, size, **linear) for m in scaled])

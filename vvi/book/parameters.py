@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vvi.config import PRESETS
+from vvi.plots import tables
 from vvi.runtime import validation
 
 
@@ -29,6 +30,8 @@ class Parameters(NamedTuple):
 def read(preset: Any, data: Any, seeds: Any, retrain: Any, device: Any) -> Parameters:
     """Read the parameters of a chapter, however papermill or a reader spelt them.
 
+    As the first call of every chapter it also gives all tables the look of the book.
+
     Args:
         preset: tiny, standard, full or paper.
         data: a folder, with `~` or variables in its name, or none.
@@ -42,6 +45,8 @@ def read(preset: Any, data: Any, seeds: Any, retrain: Any, device: Any) -> Param
     >>> read("Tiny", "none", "0,1", "no", 0)[:3]
     ('tiny', None, [0, 1])
     """
+    if "IPython" in sys.modules:
+        tables.register()
     for name in _injected():
         if name not in Parameters._fields:
             what = "a chapter has no parameter"
@@ -64,9 +69,9 @@ def _injected() -> list[str]:
         return []
     shell = sys.modules["IPython"].get_ipython()
     cells = shell.user_ns.get("In", []) if shell else []
-    given = [cell for cell in cells if cell.startswith("# Parameters\n")]
+    injected = [cell for cell in cells if cell.startswith("# Parameters\n")]
     names = []
-    for statement in ast.parse("\n".join(given)).body:
+    for statement in ast.parse("\n".join(injected)).body:
         if isinstance(statement, ast.Assign):
             names += [target.id for target in statement.targets]
     return names

@@ -1,72 +1,74 @@
-"""What the papers print, side by side: the numbers of every paper under one name for each method, and where they disagree with one another."""
+"""What the papers print, side by side, and where they disagree with one another."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
 
+import numpy as np
 import pandas as pd
 
 from vvi.runtime import paths
 
 WHERE = ["dataset", "protocol", "direction"]
+COPIES = ["paper", "line", "has the numbers of", "in"]
 
 
 def numbers(
     names: Mapping[str, str] | None = None, protocols: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
-    """Every number of `book/published`, one line each, with the columns of its files.
+    """Read every number of `book/published`, one line each.
 
-    names: "paper: label" -> name, for methods that papers call differently; a label that begins with "Baseline" and is not named so gets its paper's name, for every paper has a
-    baseline of its own. protocols: words for the same protocol -> one of them.
+    A label that begins with "Baseline" and is not in `names` gets its paper's name:
+    every paper has a baseline of its own.
+
+    Args:
+        names: "paper: label" -> name, for methods that papers call differently.
+        protocols: words for the same protocol -> one of them.
     """
-    found = pd.concat(
-        [pd.read_csv(file) for file in sorted(paths.published().glob("*.csv"))],
-        ignore_index=True,
-    )
-    called = dict(names or {})
-    own = found.method.where(
-        ~found.method.str.startswith("Baseline"),
-        found.method + " (" + found.paper + ")",
-    )
-    methods = [
-        called.get(f"{paper}: {label}", alone)
-        for paper, label, alone in zip(found.paper, found.method, own, strict=True)
-    ]
-    return found.assign(
-        method=methods, protocol=found.protocol.replace(dict(protocols or {}))
-    )
+    files = sorted(paths.published().glob("*.csv"))
+    lines = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+    is_baseline = lines.method.str.startswith("Baseline")
+    with_paper = lines.method + " (" + lines.paper + ")"
+    labels = lines.method.where(~is_baseline, with_paper)
+    methods = (lines.paper + ": " + lines.method).map(dict(names or {}))
+    protocol = lines.protocol.replace(dict(protocols or {}))
+    return lines.assign(method=methods.fillna(labels), protocol=protocol)
 
 
-def beside(
+def across_papers(
     numbers: pd.DataFrame,
     dataset: str,
     protocol: str,
     direction: str | None,
     metric: str = "rank1",
 ) -> pd.DataFrame:
-    """What each paper prints for each method, in the order of the files: methods x papers; the first value where a paper prints several.
+    """Build a table of what each paper prints for each method.
 
-    direction: None where the papers do not say which.
+    Args:
+        numbers: of this module's `numbers`.
+        dataset: as printed.
+        protocol: as printed.
+        direction: None where the papers do not say which.
+        metric: as in the files.
+
+    Returns:
+        Methods x papers in the order of the files; the first value where a paper prints
+        several.
     """
-    asked = (
-        numbers.direction.isna()
-        if direction is None
-        else numbers.direction == direction
-    )
-    chosen = numbers[
-        (numbers.dataset == dataset)
-        & (numbers.protocol == protocol)
-        & asked
-        & (numbers.metric == metric)
-    ]
+    if direction is None:
+        chosen = numbers[numbers.direction.isna()]
+    else:
+        chosen = numbers[numbers.direction == direction]
+    is_set = (chosen.dataset == dataset) & (chosen.protocol == protocol)
+    chosen = chosen[is_set & (chosen.metric == metric)]
     return chosen.pivot_table(
         index="method", columns="paper", values="value", aggfunc="first", sort=False
     )
 
 
-def tidy(table: pd.DataFrame) -> pd.DataFrame:
-    """Numbers for a page: two digits, and a dash where nothing is printed."""
+def two_digits(table: pd.DataFrame) -> pd.DataFrame:
+    """Format numbers with two digits, and a dash where nothing is printed."""
     return table.map("{:.2f}".format).replace("nan", "–")
 
 
@@ -79,59 +81,76 @@ def gains(
     metric: str = "rank1",
     direction: str = "ir2vis",
 ) -> dict[str, float]:
-    """What a paper prints for a row of a table minus what it prints for another: data set (and protocol where it has several) -> points. Labels as in the file."""
-    chosen = numbers[
-        (numbers.paper == paper)
-        & (numbers.table == table)
-        & (numbers.metric == metric)
-        & (numbers.direction == direction)
-    ]
-    wide = chosen[chosen.method.isin([row, base])].pivot_table(
+    """Return what a paper prints for a row minus what it prints for another.
+
+    Args:
+        numbers: of this module's `numbers`.
+        paper: as in the file.
+        table: as in the file.
+        row: label as in the file.
+        base: label of the row to subtract.
+        metric: as in the file.
+        direction: of the search.
+
+    Returns:
+        Data set (and protocol where it has several) -> points.
+    """
+    in_table = (numbers.paper == paper) & (numbers.table == table)
+    in_column = (numbers.metric == metric) & (numbers.direction == direction)
+    chosen = numbers[in_table & in_column & numbers.method.isin([row, base])]
+    wide = chosen.pivot_table(
         index=["dataset", "protocol"], columns="method", values="value"
     )
     if not {row, base} <= set(wide):
         return {}
-    found = (wide[row] - wide[base]).dropna()
-    several = found.index.get_level_values("dataset").duplicated(keep=False)
-    return {
-        f"{data}, {protocol}" if many else data: gain
-        for ((data, protocol), gain), many in zip(found.items(), several, strict=True)
-    }
+    gain = (wide[row] - wide[base]).dropna()
+    several = gain.index.get_level_values("dataset").duplicated(keep=False)
+    names = [
+        f"{dataset}, {protocol}" if many else dataset
+        for (dataset, protocol), many in zip(gain.index, several, strict=True)
+    ]
+    return dict(zip(names, gain, strict=True))
 
 
 def repeated(numbers: pd.DataFrame) -> pd.DataFrame:
-    """Numbers that are printed more than once: one line for each method, data set, protocol, direction and metric, with the values and the places of each; `agree` says whether
-    all are equal."""
+    """Find numbers that are printed more than once.
+
+    Returns:
+        One line for each method, data set, protocol, direction and metric, with the
+        values and where each is printed; `agree` says whether all are equal.
+    """
     keys = ["method", *WHERE, "metric"]
-    found = []
-    for key, group in numbers[numbers.duplicated(keys, keep=False)].groupby(
-        keys, dropna=False, sort=False
-    ):
-        places: dict[float, dict[str, None]] = {}
-        for value, place in zip(
-            group.value, group.paper + " " + group.table, strict=True
-        ):
-            places.setdefault(value, {})[place] = None
-        told = "; ".join(
-            f"{value:g} ({', '.join(where)})" for value, where in places.items()
-        )
-        found.append(
-            dict(zip(keys, key, strict=True))
-            | {
-                "papers": group.paper.nunique(),
-                "agree": len(places) == 1,
-                "printed": told,
-            }
-        )
-    return pd.DataFrame(found, columns=[*keys, "papers", "agree", "printed"])
+    several = numbers[numbers.duplicated(keys, keep=False)]
+    lines = []
+    for key, group in several.groupby(keys, dropna=False, sort=False):
+        sources = _sources(group)
+        printed = [f"{value:g} ({', '.join(s)})" for value, s in sources.items()]
+        line = dict(zip(keys, key, strict=True))
+        line["papers"] = group.paper.nunique()
+        line["agree"] = len(sources) == 1
+        line["printed"] = "; ".join(printed)
+        lines.append(line)
+    return pd.DataFrame(lines, columns=[*keys, "papers", "agree", "printed"])
 
 
-def twins(numbers: pd.DataFrame, least: int = 3) -> pd.DataFrame:
-    """Pairs of lines of one paper that differ in their method or data set and share at least `least` values of the same metrics: a copy, or a slip."""
-    found = []
+def _sources(group: pd.DataFrame) -> dict[float, dict[str, None]]:
+    """Return value -> the papers and tables that print it, in order."""
+    sources: dict[float, dict[str, None]] = {}
+    for line in group.itertuples():
+        sources.setdefault(line.value, {})[f"{line.paper} {line.table}"] = None
+    return sources
+
+
+def suspicious_copies(numbers: pd.DataFrame, least: int = 3) -> pd.DataFrame:
+    """Find pairs of lines of one paper that share values: a copy, or a slip.
+
+    They differ in their method or data set, and share at least `least` values of the
+    same metrics.
+    """
+    lines = []
     for paper, own in numbers.groupby("paper", sort=False):
         wide = own.pivot_table(
-            index=["method", "dataset", "protocol", "direction"],
+            index=["method", *WHERE],
             columns="metric",
             values="value",
             aggfunc="first",
@@ -139,19 +158,22 @@ def twins(numbers: pd.DataFrame, least: int = 3) -> pd.DataFrame:
             sort=False,
         )
         wide = wide.dropna(how="all")  # pandas makes a line for every combination
-        values = wide.to_numpy()
-        for (i, one), (j, two) in combinations(enumerate(wide.index), 2):
-            same = values[i] == values[j]  # what is not printed equals nothing
-            if same.sum() >= least and one[:2] != two[:2]:
-                lines = (
-                    " ".join(str(part) for part in line if not pd.isna(part))
-                    for line in (one, two)
-                )
-                found.append(
-                    {
-                        "paper": paper,
-                        **dict(zip(("line", "has the numbers of"), lines, strict=True)),
-                        "in": ", ".join(wide.columns[same]),
-                    }
-                )
-    return pd.DataFrame(found, columns=["paper", "line", "has the numbers of", "in"])
+        for i, j in combinations(range(len(wide)), 2):
+            same = _same_values(wide, i, j)
+            if same.sum() >= least:
+                names = [_name(wide.index[n]) for n in (i, j)]
+                lines.append([paper, *names, ", ".join(wide.columns[same])])
+    return pd.DataFrame(lines, columns=COPIES)
+
+
+def _same_values(wide: pd.DataFrame, i: int, j: int) -> np.ndarray:
+    """Return the metrics that two lines share; none where both are of one method."""
+    same = (
+        wide.to_numpy()[i] == wide.to_numpy()[j]
+    )  # what is not printed equals nothing
+    of_one = wide.index[i][:2] == wide.index[j][:2]
+    return same & (not of_one)
+
+
+def _name(line: tuple) -> str:
+    return " ".join(str(part) for part in line if not pd.isna(part))

@@ -1,4 +1,4 @@
-"""One query of a run: its ranked list, what is known of the people in it, and the heat map of its clip."""
+"""One query of a run: its ranked list, the people in it, the heat map of its clip."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 
 from vvi import experiment
 from vvi.book import figures
-from vvi.book.figures import Scene
-from vvi.config import DataConfig
+from vvi.book.scene import Scene
 from vvi.data import synthetic
 from vvi.data.loader import evaluated_frames
 from vvi.data.transforms import normalise
@@ -20,7 +19,8 @@ from vvi.experiment import Result
 from vvi.plots import cam, ranked
 from vvi.types import Direction, Tracklet
 
-KNOWN = {  # factor of a drawn person -> what a reader calls it
+#: Factor of a drawn person -> what a reader calls it.
+KNOWN = {
     "look_alike_group": "look-alike group",
     "height": "height",
     "girth": "girth",
@@ -38,80 +38,73 @@ KNOWN = {  # factor of a drawn person -> what a reader calls it
 
 
 def order(result: Result, direction: Direction) -> np.ndarray:
-    """Rows (Q,) of the queries from best found to worst, by the rank of their first right item; queries without one are left out."""
+    """Return rows (Q,) of the queries from best found to worst.
+
+    They are sorted by the rank of their first right item; queries without one are left
+    out.
+    """
     hits = result.metrics(direction).first_hit
     valid = np.flatnonzero(hits > 0)
     return valid[np.argsort(hits[valid], kind="stable")]
 
 
-def ranked_list(result: Result, view: Scene, direction: Direction, row: int) -> Figure:
-    """The query in a row of its side, and its first ten."""
-    panel = figures.ranked_panel(direction, result, direction, np.array([row]), view)
-    return ranked.draw([panel], caption=f"{view.label} data, run {result.run_id}.")
+def ranked_list(result: Result, scene: Scene, direction: Direction, row: int) -> Figure:
+    """Draw a query and its first ten.
+
+    Args:
+        result: whose record keeps the lists.
+        scene: its data.
+        direction: of the search.
+        row: of the query in its side.
+    """
+    rows = np.array([row])
+    panel = figures.ranked_panel(direction, result, direction, rows, scene)
+    return ranked.draw([panel], caption=f"{scene.label} data, run {result.run_id}.")
 
 
-def known(result: Result, view: Scene, direction: Direction, row: int) -> pd.DataFrame:
-    """What is known of a query and of its first ten, a column for each: verdict, identity, camera and, where people were drawn, noisy frames, body, clothes and gait."""
-    query, gallery = view.sides(direction)
-    panel = figures.ranked_panel(
-        direction, result, direction, np.array([row]), view, (16, 8)
-    )
-    shown = {"query": query[row]} | {
-        str(k): gallery[i]
-        for k, i in enumerate(result.arrays[f"{direction}/top"][row], 1)
-        if i >= 0
-    }
-    verdict = dict(zip(shown, ["", *panel.marks[0]], strict=False))
-    factors = synthetic.read_factors(view.dataset.root) if view.known else None
-    return pd.DataFrame(
-        {
-            name: {"verdict": verdict[name]}
-            | _facts(t, view, result.config.data, factors)
-            for name, t in shown.items()
-        }
-    )
+def known(result: Result, scene: Scene, direction: Direction, row: int) -> pd.DataFrame:
+    """Return what is known of a query and of its first ten, a column for each.
+
+    Args:
+        result: whose record keeps the lists.
+        scene: its data.
+        direction: of the search.
+        row: of the query in its side.
+
+    Returns:
+        Verdict, identity, camera and, where people were drawn, noisy frames, body,
+        clothes and gait.
+    """
+    query, gallery = scene.sides(direction)
+    rows = np.array([row])
+    panel = figures.ranked_panel(direction, result, direction, rows, scene, (16, 8))
+    shown = {"query": query[row]}
+    for rank, item in enumerate(result.arrays[f"{direction}/top"][row], 1):
+        if item >= 0:
+            shown[str(rank)] = gallery[item]
+    verdicts = dict(zip(shown, ["", *panel.marks[0]], strict=False))
+    columns = {}
+    for name, tracklet in shown.items():
+        facts = {"verdict": verdicts[name]} | _facts(tracklet, scene, result)
+        columns[name] = facts
+    return pd.DataFrame(columns)
 
 
-def heat(result: Result, view: Scene, direction: Direction, row: int) -> Figure | None:
-    """Heat map of a query's clip: the one that the record keeps, else computed from the weights of the run; None when this machine holds neither."""
-    query = view.sides(direction)[0][row]
-    maps, source = _kept(result, view, query), "kept in the record"
-    if maps is None:
-        maps, source = (
-            _computed(result, view, direction, query),
-            "computed from the weights",
-        )
-    if maps is None:
-        return None
-    which = evaluated_frames(query, result.config.data)
-    masks = (
-        [synthetic.read_masks(view.dataset.root, query)[which]] if view.known else None
-    )
-    caption = f"What resembles the person's clips\nin the other modality; {source}\nof run {result.run_id} ({view.label} data)."
-    return cam.plot(
-        [view.large.images(query, which)],
-        [figures.enlarged(maps)],
-        [f"{query.modality}\nid {query.identity}"],
-        masks,
-        caption,
-    )
-
-
-def _facts(
-    tracklet: Tracklet, view: Scene, data: DataConfig, factors: pd.DataFrame | None
-) -> dict[str, str]:
-    found = {"identity": str(tracklet.identity), "camera": str(tracklet.camera)}
-    if factors is None:
-        return found
-    faults = synthetic.read_faults(view.dataset.root, tracklet)[
-        evaluated_frames(tracklet, data)
-    ]
-    found["noisy frames"] = f"{(faults != 'none').sum()} of {len(faults)}"
-    person = factors.loc[tracklet.identity]
-    return found | {label: _words(name, person[name]) for name, label in KNOWN.items()}
+def _facts(tracklet: Tracklet, scene: Scene, result: Result) -> dict[str, str]:
+    """Return what is known of a tracklet and of the person in it."""
+    facts = {"identity": str(tracklet.identity), "camera": str(tracklet.camera)}
+    if not scene.known:
+        return facts
+    root = scene.dataset.root
+    which = evaluated_frames(tracklet, result.config.data)
+    faults = synthetic.read_faults(root, tracklet)[which]
+    facts["noisy frames"] = f"{(faults != 'none').sum()} of {len(faults)}"
+    person = synthetic.read_factors(root).loc[tracklet.identity]
+    return facts | {label: _words(name, person[name]) for name, label in KNOWN.items()}
 
 
 def _words(name: str, value: object) -> str:
+    """Return the value of a factor in words."""
     if name == "look_alike_group":
         return "–" if value < 0 else str(value)
     if isinstance(value, bool | np.bool_) or value in ("True", "False"):
@@ -119,36 +112,87 @@ def _words(name: str, value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def _kept(result: Result, view: Scene, query: Tracklet) -> np.ndarray | None:
-    """Maps (T, h, w) of 0..255 that a record keeps of this clip."""
-    side = view.sides("ir2vis")[0 if query.modality == "ir" else 1]
-    rows = result.arrays.get(f"cam/{query.modality}_rows", ())
-    return next(
-        (
-            result.arrays[f"cam/{query.modality}"][i]
-            for i, row in enumerate(rows)
-            if side[row] == query
-        ),
-        None,
+def query_cam(
+    result: Result, scene: Scene, direction: Direction, row: int
+) -> Figure | None:
+    """Draw the heat map of a query's clip.
+
+    It is the one that the record keeps, else computed from the weights of the run.
+
+    Args:
+        result: the run.
+        scene: its data.
+        direction: of the search.
+        row: of the query in its side.
+
+    Returns:
+        None when this machine holds neither map nor weights.
+    """
+    query = scene.sides(direction)[0][row]
+    maps, source = _stored_maps(result, scene, query), "kept in the record"
+    if maps is None:
+        maps = _computed_maps(result, scene, direction, query)
+        source = "computed from the weights"
+    if maps is None:
+        return None
+    which = evaluated_frames(query, result.config.data)
+    masks = None
+    if scene.known:
+        masks = [synthetic.read_masks(scene.dataset.root, query)[which]]
+    caption = (
+        "What resembles the person's clips in the other modality; "
+        f"{source} of run {result.run_id} ({scene.label} data)."
+    )
+    return cam.plot(
+        [scene.large.images(query, which)],
+        [figures.enlarged(maps)],
+        [f"{query.modality}\nid {query.identity}"],
+        masks,
+        caption,
     )
 
 
-def _computed(
-    result: Result, view: Scene, direction: Direction, query: Tracklet
+def _stored_maps(result: Result, scene: Scene, query: Tracklet) -> np.ndarray | None:
+    """Return maps (T, h, w) of 0..255 that a record keeps of a clip."""
+    side = scene.by_modality()[query.modality]
+    rows = result.arrays.get(f"cam/{query.modality}_rows", ())
+    for n, row in enumerate(rows):
+        if side[row] == query:
+            return result.arrays[f"cam/{query.modality}"][n]
+    return None
+
+
+def _computed_maps(
+    result: Result, scene: Scene, direction: Direction, query: Tracklet
 ) -> np.ndarray | None:
-    """The same from the trained weights, against the mean embedding of the person's clips in the other modality; None without weights or such clips."""
-    theirs = [t for t in view.sides(direction)[1] if t.identity == query.identity]
+    """Compute maps from the weights of a run.
+
+    They explain the similarity with the mean embedding of the person's clips in the
+    other modality.
+
+    Args:
+        result: the run.
+        scene: its data.
+        direction: of the search.
+        query: the clip.
+
+    Returns:
+        (T, h, w) of 0..255; None without weights or such clips.
+    """
+    gallery = scene.sides(direction)[1]
+    same_person = [t for t in gallery if t.identity == query.identity]
     try:
-        method = experiment.load_trained(result.config, len(view.dataset.labels))
+        method = experiment.load_trained(result.config, len(scene.dataset.labels))
     except FileNotFoundError:
         return None
-    if not theirs:
+    if not same_person:
         return None
     data = result.config.data
-    reader = experiment.frames(data, view.dataset)
-    reference = torch.from_numpy(
-        evaluate.embed(method, theirs, reader, data.frames, stride=data.stride).mean(0)
+    reader = experiment.frames(data, scene.dataset)
+    embeddings = evaluate.embed(
+        method, same_person, reader, data.frames, stride=data.stride
     )
+    reference = torch.from_numpy(embeddings.mean(0))
     clip = normalise(reader.read(query, evaluated_frames(query, data)))  # (T, 3, H, W)
     return 255 * class_activation_maps(
         method, method.maps, clip, query.modality, reference

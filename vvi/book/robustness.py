@@ -1,9 +1,9 @@
-"""What disturbed clips cost a trained model: rank-1 against the strength of an occlusion, of a blur, and across views."""
+"""Rank-1 of a trained model under occlusion, under blur, and across views."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,125 +11,157 @@ import pandas as pd
 
 from vvi import experiment
 from vvi.data import synthetic
+from vvi.data.loader import Frames
 from vvi.evaluation import evaluate, probes
+from vvi.evaluation.evaluate import Side
+from vvi.evaluation.probes import Score
 from vvi.experiment import Result, store
+from vvi.methods.base import Method
 from vvi.runtime import atomic, paths
+from vvi.types import Dataset
 
-LEVELS = {
-    "occluded": (0.15, 0.3, 0.45),
-    "blurred": (1.0, 2.0, 4.0),
-}  # share of the height of a frame; pixels of the network's input
+Rows = Mapping[str, Sequence[Result]]
+#: Share of the height of a frame; pixels of the network's input.
+LEVELS = {"occluded": (0.15, 0.3, 0.45), "blurred": (1.0, 2.0, 4.0)}
 UNITS = {"occluded": "occluded, share of the height", "blurred": "blurred, pixels"}
 CHANGES = {"occluded": probes.occluded, "blurred": probes.blurred}
-VIEWS = ("own view", "other views")  # rank-1; change of rank-1
+#: Rank-1; change of rank-1.
+VIEWS = ("own view", "other views")
+
+
+def _names() -> list[tuple[str, str, float]]:
+    """Return name of the probe, kind and level of every disturbance."""
+    names = []
+    for kind, levels in LEVELS.items():
+        names += [(f"{kind} {level:g}", kind, level) for level in levels]
+    return names
 
 
 def measured(result: Result, data: str | Path | None = None) -> Result:
-    """The result with its change of rank-1 (ir2vis) under every disturbance of `LEVELS`, and on drawn people across views, as more probes of its record.
+    """Return a result with its change of rank-1 under every disturbance of `LEVELS`.
 
-    They are measured once, from the weights in the run folder, which FileNotFoundError asks for, and kept in the record there.
+    On drawn people the change across views is measured too. All are measured once
+    (ir2vis) from the weights in the run folder, and kept as probes of the record there.
+
+    Raises:
+        FileNotFoundError: the weights are not on this machine.
     """
-    wanted = {
-        f"{kind} {level:g}": CHANGES[kind](level)
-        for kind, levels in LEVELS.items()
-        for level in levels
-    }
-    if set(result.record.probes) >= {
-        *wanted,
-        *(VIEWS if result.config.data.synthetic else ()),
-    }:
+    config = result.config
+    wanted = {name for name, _, _ in _names()}
+    wanted |= set(VIEWS if config.data.synthetic else ())
+    if wanted <= set(result.record.probes):
         return result
-    settings = result.config
-    found = experiment.dataset(settings.data, data, seed=settings.seed)
-    method, reader = (
-        experiment.load_trained(settings, len(found.labels)),
-        experiment.frames(settings.data, found),
-    )
-    clean = evaluate.evaluate(
-        method, found, reader, settings.data.frames, stride=settings.data.stride
-    )["ir2vis"]
-    people = np.array([t.identity for t in clean.query])
-    scores = {}
-    for name, change in wanted.items():
-        altered = evaluate.evaluate(
-            method,
-            found,
-            reader,
-            settings.data.frames,
-            change=change,
-            stride=settings.data.stride,
-        )["ir2vis"]
-        scores[name] = probes.robustness(
-            clean.metrics(), altered.metrics(), groups=people
-        )
-    if settings.data.synthetic:
-        yaw = (
-            synthetic.read_frames(found.root).set_index("path").view
-        )  # one view to a tracklet
-        views = [
-            yaw[
-                [t.paths[0].relative_to(found.root).as_posix() for t in side]
-            ].to_numpy()
-            for side in (clean.query, clean.gallery)
-        ]
-        gallery = np.array([t.identity for t in clean.gallery])
-        scores |= dict(
-            zip(
-                VIEWS,
-                probes.view_change(
-                    clean.query_feat @ clean.gallery_feat.T, people, gallery, *views
-                ),
-                strict=True,
-            )
-        )
-    more, folder = (
-        {name: asdict(score) for name, score in scores.items()},
-        paths.runs() / settings.hash,
-    )
+    scores = _measure(result, data)
+    more = {name: asdict(score) for name, score in scores.items()}
+    folder = paths.runs() / config.hash
     with atomic.exclusive_lock(folder):
-        record = (
-            store.current(folder, experiment.versions(settings)) or result.record
-        )  # as it is by now
+        # as it is by now: another process may have added to it
+        record = store.current(folder, experiment.versions(config)) or result.record
         record = replace(record, probes={**record.probes, **more})
         store.save_record(record, paths.runs())
     return Result(record, result.stored)
 
 
-def kept(rows: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
-    """Share of their undisturbed rank-1 that rows keep under each disturbance: a model that finds few people cannot lose many."""
-    found = {
-        f"{kind} {x:g}": {k: line[n] / line[0] for k, line in lines.items()}
-        for kind, (levels, lines) in zip(LEVELS, curves(rows).values(), strict=True)
-        for n, x in enumerate(levels)
-        if n
-    }
-    return (
-        pd.DataFrame(found)
-        .round(2)
-        .rename_axis(
-            f"share of rank-1 kept, {next(iter(rows.values()))[0].data_label} data"
+@dataclass(frozen=True)
+class _Model:
+    """A trained network, its data, and what reads their pixels."""
+
+    method: Method
+    dataset: Dataset
+    reader: Frames
+
+    def evaluate(self, result: Result, **options) -> Side:
+        """Evaluate infrared queries, with a `change` of their clips if there is one."""
+        data = result.config.data
+        sides = evaluate.evaluate(
+            self.method,
+            self.dataset,
+            self.reader,
+            data.frames,
+            stride=data.stride,
+            **options,
         )
+        return sides["ir2vis"]
+
+
+def _measure(result: Result, data: str | Path | None) -> dict[str, Score]:
+    """Measure every disturbance, and the change across views of drawn people."""
+    config = result.config
+    dataset = experiment.dataset(config.data, data, seed=config.seed)
+    method = experiment.load_trained(config, len(dataset.labels))
+    model = _Model(method, dataset, experiment.frames(config.data, dataset))
+    clean = model.evaluate(result)
+    people = np.array([t.identity for t in clean.query])
+    scores = {}
+    for name, kind, level in _names():
+        altered = model.evaluate(result, change=CHANGES[kind](level))
+        scores[name] = probes.robustness(
+            clean.metrics(), altered.metrics(), groups=people
+        )
+    if config.data.synthetic:
+        scores |= _view_scores(clean, dataset.root, people)
+    return scores
+
+
+def _view_scores(clean: Side, root: Path, people: np.ndarray) -> dict[str, Score]:
+    """Measure rank-1 in the same view, and its change in other views."""
+    frames = synthetic.read_frames(root).set_index("path").view
+
+    def views(tracklets: Sequence) -> np.ndarray:
+        """Return the view of each tracklet: it has one."""
+        names = [t.paths[0].relative_to(root).as_posix() for t in tracklets]
+        return frames[names].to_numpy()
+
+    scores = probes.view_change(
+        clean.query_feat @ clean.gallery_feat.T,
+        people,
+        np.array([t.identity for t in clean.gallery]),
+        views(clean.query),
+        views(clean.gallery),
     )
+    return dict(zip(VIEWS, scores, strict=True))
 
 
-def curves(
-    rows: Mapping[str, Sequence[Result]],
-) -> dict[str, tuple[list[float], dict[str, list[float]]]]:
-    """For `plots.curves.sweeps`: disturbance -> its strengths, and per row the mean rank-1 over runs in per cent; results as `measured` gives them."""
+def rank1_kept(rows: Rows) -> pd.DataFrame:
+    """Return the share of their undisturbed rank-1 that rows keep.
+
+    Shares, not points: a model that finds few people cannot lose many.
+    """
+    panels = curves(rows)
+    shares = {}
+    for kind, levels in LEVELS.items():
+        _, lines = panels[UNITS[kind]]
+        for n, level in enumerate(levels, 1):
+            column = {label: line[n] / line[0] for label, line in lines.items()}
+            shares[f"{kind} {level:g}"] = column
+    label = next(iter(rows.values()))[0].data_label
+    note = f"share of rank-1 kept, {label} data"
+    return pd.DataFrame(shares).round(2).rename_axis(note)
+
+
+def curves(rows: Rows) -> dict[str, tuple[list[float], dict[str, list[float]]]]:
+    """Return disturbances for `plots.curves.sweeps`.
+
+    Args:
+        rows: label -> results as `measured` gives them.
+
+    Returns:
+        Disturbance -> its strengths, and per row the mean rank-1 in per cent.
+    """
     panels = {}
     for kind, levels in LEVELS.items():
-        lines = {
-            label: [
-                np.mean(
-                    [
-                        100 * r.record.scores["ir2vis"]["rank1"]
-                        + 100 * (r.probe(f"{kind} {x:g}").value if x else 0)
-                        for r in runs
-                    ]
-                )
-                for x in (0, *levels)
-            ]
-            for label, runs in rows.items()
-        }
-        panels[UNITS[kind]] = ([0, *levels], lines)
+        strengths = [0, *levels]
+        lines = {}
+        for label, runs in rows.items():
+            lines[label] = [_rank1(runs, kind, x) for x in strengths]
+        panels[UNITS[kind]] = (strengths, lines)
     return panels
+
+
+def _rank1(runs: Sequence[Result], kind: str, level: float) -> float:
+    """Return the mean rank-1 of runs under a disturbance, in per cent."""
+    values = []
+    for result in runs:
+        change = result.probe(f"{kind} {level:g}").value if level else 0
+        values.append(100 * result.record.scores["ir2vis"]["rank1"] + 100 * change)
+    return np.mean(values)

@@ -1,4 +1,4 @@
-"""Source beside the text that explains it: what is shown is what runs, so it cannot drift."""
+"""Source beside the text that explains it: what is shown is what runs."""
 
 from __future__ import annotations
 
@@ -9,57 +9,84 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+#: Colours of JupyterLab's own editor for the classes that a page's theme colours.
+NOTEBOOK = {
+    "k kn kc ow": "keyword",
+    "nb bp": "builtin",
+    "nf nc": "def",
+    "c1 c cm": "comment",
+    "s1 s2 sd sa si se": "string",
+    "mi mf": "number",
+    "o": "operator",
+}
+
 
 @dataclass(frozen=True)
 class Listing:
-    """The text of one definition and where it stands; a notebook shows it highlighted, a terminal as text."""
+    """A definition; a notebook shows it highlighted, a terminal as text."""
 
+    #: Its source.
     text: str
-    place: str
+    #: Its file and lines.
+    location: str
 
     def __repr__(self) -> str:
-        return f"# {self.place}\n{self.text}"
+        return f"# {self.location}\n{self.text}"
 
     def _repr_html_(self) -> str:
+        """Return the source with classes that the theme of the page colours."""
         from pygments import highlight
         from pygments.formatters import HtmlFormatter
         from pygments.lexers import PythonLexer
 
-        # styles within the tags and a ground of its own: the same in a notebook, in the book and in dark mode
-        look = HtmlFormatter(
-            style="vs",
-            noclasses=True,
-            cssstyles="background: #f6f6f6; color: #222222; padding: 0.6em 0.8em; border-radius: 4px; overflow-x: auto",
-        )
-        head = f'<div style="font-size: 85%; color: #555555; background: #ffffff">{html.escape(self.place)}</div>'
-        return head + highlight(self.text, PythonLexer(), look)
+        code = highlight(self.text, PythonLexer(), HtmlFormatter(wrapcode=True))
+        head = f'<div class="vvi-location">{html.escape(self.location)}</div>'
+        css = f"<style>{_notebook_css()}</style>"
+        return f'{css}<div class="vvi-source">{head}{code}</div>'
+
+
+def _notebook_css() -> str:
+    """Return colours for JupyterLab, which has none for these classes."""
+    rules = [
+        ".jp-RenderedHTML .vvi-location {font-size: 85%; opacity: 0.75}",
+        ".jp-RenderedHTML .vvi-source pre {overflow-x: auto}",
+    ]
+    for classes, colour in NOTEBOOK.items():
+        names = [f".jp-RenderedHTML .vvi-source .{name}" for name in classes.split()]
+        value = f"var(--jp-mirror-editor-{colour}-color)"
+        rules.append(f"{', '.join(names)} {{color: {value}}}")
+    return " ".join(rules)
 
 
 def listing(thing: Any) -> Listing:
-    """The source of a function, method, class or module, whole, as it stands in its file (only the common indent is taken off)."""
+    """Return the source of a function, method, class or module as its file has it.
+
+    Only the common indent is taken off.
+
+    Raises:
+        ValueError: something without Python source.
+    """
     thing = inspect.unwrap(thing.fget if isinstance(thing, property) else thing)
     try:
         lines, first = inspect.getsourcelines(thing)
     except (TypeError, OSError) as error:
         raise ValueError(
-            f"{thing!r} has no Python source to show: give a function, a class or a module"
+            f"{thing!r} has no Python source to show: "
+            "give a function, a class or a module"
         ) from error
     first = max(first, 1)
-    return Listing(
-        textwrap.dedent("".join(lines)),
-        f"{_place(thing)}, lines {first}–{first + len(lines) - 1}",
-    )
+    location = f"{_file(thing)}, lines {first}–{first + len(lines) - 1}"
+    return Listing(textwrap.dedent("".join(lines)), location)
 
 
-def _place(thing: Any) -> str:
-    """The file from its package on, with no folder of this machine before it."""
+def _file(thing: Any) -> str:
+    """Return the file from its package on, with no folder of this machine before it."""
     parts = Path(inspect.getsourcefile(thing)).parts
     package = inspect.getmodule(thing).__name__.split(".")[0]
-    return (
-        "/".join(parts[len(parts) - 1 - parts[::-1].index(package) :])
-        if package in parts
-        else parts[-1]
-    )
+    if package not in parts:
+        return parts[-1]
+    position = len(parts) - 1 - parts[::-1].index(package)
+    return "/".join(parts[position:])
 
 
 def show(*things: Any) -> None:

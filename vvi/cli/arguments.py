@@ -1,4 +1,7 @@
-"""What the command line reads: numbers, `name=value`, names of pictures; a mistake is one line. Imports no torch."""
+"""Read what is typed: integers, `name=value`, names of pictures. Imports no torch.
+
+A mistake is one line and exit code 2.
+"""
 
 from __future__ import annotations
 
@@ -11,42 +14,49 @@ from typing import Any, NoReturn
 
 from vvi.runtime import validation
 
-_PYTHON = {
+#: What runs a command: its arguments -> exit code.
+Run = Callable[[argparse.Namespace], int]
+
+#: Words of JSON as people and pages write them.
+_WORDS = {
     "true": "true",
     "false": "false",
     "yes": "true",
     "no": "false",
     "none": "null",
     "null": "null",
-}  # as people and pages write them
+}
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, as any other mistake of the command line."""
+    """An argument parser whose errors are one line, as any other mistake."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and end with exit code 2."""
+        """Print what is wrong and exit with code 2."""
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help)\n")
 
 
-def whole(least: int) -> Callable[[str], int]:
-    """What reads a whole number that is not below a least one."""
+#: Adds a command: its name, what runs it, its help text -> its parser.
+Command = Callable[[str, Run, str], Parser]
+
+
+def integer(least: int) -> Callable[[str], int]:
+    """Return what reads an integer that is not below `least`."""
 
     def read(text: str) -> int:
-        if not re.fullmatch(r"-?\d{1,18}", text, re.ASCII) or int(text) < least:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is no whole number from {least}"
-            )
+        is_integer = re.fullmatch(r"-?\d{1,18}", text, re.ASCII)
+        if not is_integer or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} must be an integer >= {least}")
         return int(text)
 
     return read
 
 
 class Seeds(argparse.Action):
-    """Reads seeds, however they are parted: `0 1 2`, `0,1,2`, `0-2`."""
+    """Read seeds, however they are separated: `0 1 2`, `0,1,2`, `0-2`."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        """Keep them as a list of integers."""
+        """Store them as a list of integers."""
         try:
             setattr(namespace, self.dest, validation.seeds(" ".join(values)))
         except ValueError as error:
@@ -54,16 +64,17 @@ class Seeds(argparse.Action):
 
 
 def device(text: str) -> str:
-    """What computes, as `vvi.runtime.validation.device` reads it."""
-    return _said_here(validation.device, text)
+    """Read a device, as `vvi.runtime.validation.device` does."""
+    return _typed(validation.device, text)
 
 
 def folder(text: str) -> Path | None:
-    """A folder of data, or none, as `vvi.runtime.validation.folder` reads it."""
-    return _said_here(lambda value: validation.folder("the folder", value), text)
+    """Read a folder of data, or none, as `vvi.runtime.validation.folder` does."""
+    return _typed(lambda value: validation.folder("the folder", value), text)
 
 
-def _said_here(read: Callable[[str], Any], text: str) -> Any:
+def _typed(read: Callable[[str], Any], text: str) -> Any:
+    """Read a value; a ValueError becomes an error of the argument."""
     try:
         return read(text)
     except ValueError as error:
@@ -71,7 +82,7 @@ def _said_here(read: Callable[[str], Any], text: str) -> Any:
 
 
 def setting(text: str) -> tuple[str, str]:
-    """`name=value`, the value as it was typed: who knows the type of the field reads it.
+    """Split `name=value`; the value stays as typed until its field is known.
 
     >>> setting("milestones=35,80")
     ('milestones', '35,80')
@@ -83,7 +94,7 @@ def setting(text: str) -> tuple[str, str]:
 
 
 def field(text: str) -> tuple[str, Any]:
-    """`name=value` with a value as JSON or Python write it, else a word.
+    """Split `name=value`; the value is JSON or Python, else a word.
 
     >>> field("lr=0.1"), field("esb=False"), field("temporal=mean")
     (('lr', 0.1), ('esb', False), ('temporal', 'mean'))
@@ -92,19 +103,25 @@ def field(text: str) -> tuple[str, Any]:
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not name=value")
     try:
-        return name, json.loads(_PYTHON.get(value.lower(), value))
+        return name, json.loads(_WORDS.get(value.lower(), value))
     except ValueError:
         return name, value
 
 
 def picture(text: str) -> str:
-    """The name of a picture that can be written."""
+    """Read the name of a picture that can be written."""
     path = Path(text)
-    if (
-        path.suffix not in (".png", ".pdf", ".svg")
-        or not path.absolute().parent.is_dir()
-    ):
+    has_folder = path.absolute().parent.is_dir()
+    if path.suffix not in (".png", ".pdf", ".svg") or not has_folder:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no .png, .pdf or .svg in a folder that is there"
+            f"{text!r} must end in .png, .pdf or .svg and lie in an existing folder"
         )
     return text
+
+
+def features_file(text: str) -> str:
+    """Read the name of a file of features that can be written."""
+    path = Path(text).expanduser()
+    if path.suffix not in (".npz", ".safetensors"):
+        raise argparse.ArgumentTypeError(f"{text!r} must end in .npz or .safetensors")
+    return str(path)

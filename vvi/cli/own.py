@@ -5,35 +5,44 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vvi.cli import arguments
+from vvi.cli import arguments, options, settings
 
-SIZES = ("tiny", "standard", "full", "paper")
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vvi.evaluation.features import Features
+    from vvi.experiment.trained_network import Trained
+
 RULES = ("vcm", "sysu", "none")
-MODALITIES = ("ir", "vis")
-#: Options of `--rerank`, as they are typed -> as the function calls them.
-RERANK = {"k1": "k1", "k2": "k2", "lambda": "weight", "weight": "weight"}
-Command = Callable[[str, Callable, str], arguments.Parser]
+WEIGHTS = "id or folder of a run, a file of weights, or a method (with --preset, --set)"
+OTHER = {"ir": "vis", "vis": "ir", None: None}
 
 
-def add(command: Command) -> None:
-    """Add the commands `embed` and `rank` to the command line."""
+def add(command: arguments.Command) -> None:
+    """Add the commands `embed` and `rank`."""
     embed = command(
         "embed",
         embed_command,
         "write features of one's own pictures or video, and a table of their rows",
     )
     embed.add_argument("source", help="folder of crops or tracklets, picture or video")
-    embed.add_argument("--modality", required=True, choices=MODALITIES)
+    embed.add_argument("--modality", required=True, choices=options.MODALITIES)
     embed.add_argument(
         "--out",
-        type=features_file,
+        type=arguments.features_file,
         help="a name that ends in .npz or .safetensors; the table ends in .csv beside "
         "it (default: SOURCE.features.npz, here)",
     )
+    embed.add_argument("--weights", required=True, metavar="RUN_OR_FILE", help=WEIGHTS)
+    _add_network(embed)
+    _add_rank(command)
+
+
+def _add_rank(command: arguments.Command) -> None:
     rank = command(
         "rank",
         rank_command,
@@ -45,10 +54,10 @@ def add(command: Command) -> None:
         )
     rank.add_argument(
         "--modality",
-        choices=MODALITIES,
+        choices=options.MODALITIES,
         help="of the query, where it is not features; the gallery is of the other",
     )
-    rank.add_argument("--gallery-modality", choices=MODALITIES)
+    rank.add_argument("--gallery-modality", choices=options.MODALITIES)
     rank.add_argument("--top", type=arguments.integer(1), default=10)
     rank.add_argument("--out", default="ranked.csv", metavar="FILE.csv")
     rank.add_argument(
@@ -61,11 +70,9 @@ def add(command: Command) -> None:
     rank.add_argument(
         "--rows", type=arguments.integer(1), default=8, help="drawn lists"
     )
-    add_rerank(rank)
-    embed.add_argument("--weights", required=True, metavar="RUN_OR_FILE", help=WEIGHTS)
+    options.add_rerank(rank)
     rank.add_argument("--weights", metavar="RUN_OR_FILE", help=WEIGHTS)
-    for sub in (embed, rank):
-        _add_network(sub)
+    _add_network(rank)
 
 
 def add_features(evaluate: argparse.ArgumentParser) -> None:
@@ -86,40 +93,21 @@ def add_features(evaluate: argparse.ArgumentParser) -> None:
     )
     evaluate.add_argument(
         "--out",
-        type=features_file,
+        type=arguments.features_file,
         help="write the features of queries and gallery, and a table of their rows",
     )
-    add_rerank(evaluate)
-
-
-def add_rerank(sub: argparse.ArgumentParser) -> None:
-    """Add the option `--rerank`, with or without parameters."""
-    sub.add_argument(
-        "--rerank",
-        nargs="*",
-        type=arguments.setting,
-        metavar="NAME=VALUE",
-        help="k-reciprocal re-ranking: k1=20 k2=6 lambda=0.3, or others",
-    )
-
-
-WEIGHTS = "id or folder of a run, a file of weights, or a method (with --preset, --set)"
+    options.add_rerank(evaluate)
 
 
 def _add_network(sub: argparse.ArgumentParser) -> None:
+    """Add what names a network, and what finds people in a video."""
     sub.add_argument(
         "--method", help="of a file of weights that does not say it, with --preset"
     )
-    sub.add_argument("--preset", default="standard", choices=SIZES)
-    sub.add_argument(
-        "--set",
-        type=arguments.setting,
-        action="extend",
-        nargs="+",
-        metavar="FIELD=VALUE",
-    )
-    sub.add_argument("--data", type=arguments.folder, help="what a method trained on")
-    sub.add_argument("--device", type=arguments.device, default="auto")
+    options.add_preset(sub)
+    options.add_set(sub)
+    options.add_data(sub, "what a method trained on")
+    options.add_device(sub)
     sub.add_argument("--camera", type=arguments.integer(0), help="its number, if known")
     sub.add_argument("--detector", default="fcos", help="what finds people in a video")
     sub.add_argument("--detector-weights", metavar="FILE")
@@ -131,43 +119,14 @@ def _add_network(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def features_file(text: str) -> str:
-    """Read the name of a file of features that can be written."""
-    path = Path(text).expanduser()
-    if path.suffix not in (".npz", ".safetensors"):
-        wrong = f"{text!r} must end in .npz or .safetensors"
-        raise argparse.ArgumentTypeError(wrong)
-    return str(path)
-
-
-def rerank_options(given: list[tuple[str, str]] | None) -> dict[str, Any]:
-    """Read `--rerank k1=20 lambda=0.3`; empty without the option.
-
-    >>> rerank_options(None), rerank_options([]), rerank_options([("lambda", ".1")])
-    ({}, {'k1': 20, 'k2': 6, 'weight': 0.3}, {'k1': 20, 'k2': 6, 'weight': 0.1})
-    """
-    from vvi.runtime import validation
-
-    if given is None:
-        return {}
-    options: dict[str, Any] = {"k1": 20, "k2": 6, "weight": 0.3}
-    for name, text in given:
-        if name not in RERANK:
-            known = {"": ["k1", "k2", "lambda"]}
-            raise validation.unknown(name, "--rerank has no option", known)
-        hint = float if RERANK[name] == "weight" else int
-        options[RERANK[name]] = validation.setting(text, hint)
-    return options
-
-
 def embed_command(args: argparse.Namespace) -> int:
     """Embed a folder or a video, and write the features."""
     from vvi.evaluation import features
 
     out = args.out or f"{Path(args.source).expanduser().stem}.features.npz"
-    found = _embedded(args.source, args.modality, args, _network(args))
-    file = features.save(found, out)
-    size = f"{len(found)} rows of {found.values.shape[1]} numbers"
+    rows = _embed(args.source, args.modality, args, _network(args))
+    file = features.save(rows, out)
+    size = f"{len(rows)} rows of {rows.values.shape[1]} numbers"
     print(f"{size}: {file}, {file.with_suffix('.csv')}")
     return 0
 
@@ -176,38 +135,68 @@ def rank_command(args: argparse.Namespace) -> int:
     """Rank a gallery for every query; write the lists and their picture."""
     from vvi.evaluation import features, ranking
     from vvi.runtime import atomic
-    from vvi.video import own
 
-    options = rerank_options(args.rerank)
+    rerank = settings.rerank_options(args.rerank)
     out = Path(args.out).expanduser()
     if out.suffix != ".csv":
         raise ValueError(f"{out}: the name of the table must end in .csv")
     features.refuse_foreign(out, "query,rank,")
-    sides = {"query": args.query, "gallery": args.gallery}
-    query, gallery = _sides(sides, args)
-    lists = ranking.rank(query, gallery, args.top, **options)
-    shown = lists["query_row"].unique()[: args.rows]
+    query, gallery = _sides(args)
+    lists = ranking.rank(query, gallery, args.top, **rerank)
+    rows = lists["query_row"].unique()[: args.rows]
     figure = Path(args.figure or out.with_suffix(".png")).expanduser()
-    pictures = own.has_pictures(query) and own.has_pictures(gallery)
-    drawn = io.BytesIO()
-    if pictures:  # drawn before anything is written
-        kind = figure.suffix.removeprefix(".")
-        names = [Path(name).name for name in (args.query, args.gallery)]
-        title = " among ".join(names) + (", re-ranked" if options else "")
-        picture = own.draw(lists, query, gallery, shown, title)
-        picture.savefig(drawn, format=kind)
+    picture = _drawn(args, lists, query, gallery, rows, figure.suffix)
     atomic.write(out, lists.to_csv(index=False, lineterminator="\n").encode())
     print(f"{len(query)} queries among {len(gallery)} rows: {out}")
-    for name, part in list(lists.groupby("query", sort=False))[:5]:
-        best = [f"{row.gallery} {row[4]:.2f}" for row in part.head(3).itertuples()]
-        print(f"  {name}: {', '.join(best)}")
-    if not pictures:
+    _print_lists(lists)
+    if picture is None:
         print("no picture: these features do not say where their pictures are")
         return 0
-    atomic.write(figure, drawn.getvalue())
-    part = f" shows the first {len(shown)}" if len(shown) < len(query) else ""
+    atomic.write(figure, picture)
+    part = f" shows the first {len(rows)}" if len(rows) < len(query) else ""
     print(f"{figure}{part}")
     return 0
+
+
+def _drawn(
+    args: argparse.Namespace,
+    lists: pd.DataFrame,
+    query: Features,
+    gallery: Features,
+    rows: Sequence[int],
+    suffix: str,
+) -> bytes | None:
+    """Draw ranked lists before anything is written.
+
+    Args:
+        args: of the command, for the title.
+        lists: what `ranking.rank` returned.
+        query: rows that searched.
+        gallery: rows that were searched.
+        rows: query rows to show.
+        suffix: .png, .pdf or .svg.
+
+    Returns:
+        The content of the picture; None where features do not say their pictures.
+    """
+    from vvi.video import own
+
+    if not own.has_pictures(query) or not own.has_pictures(gallery):
+        return None
+    title = f"{Path(args.query).name} among {Path(args.gallery).name}"
+    if args.rerank is not None:
+        title += ", re-ranked"
+    buffer = io.BytesIO()
+    picture = own.draw(lists, query, gallery, rows, title)
+    picture.savefig(buffer, format=suffix.removeprefix("."))
+    return buffer.getvalue()
+
+
+def _print_lists(lists: pd.DataFrame, most: int = 5) -> None:
+    """Print the best three of the first lists."""
+    for name, part in list(lists.groupby("query", sort=False))[:most]:
+        best = [f"{row.gallery} {row[4]:.2f}" for row in part.head(3).itertuples()]
+        print(f"  {name}: {', '.join(best)}")
 
 
 def score_command(args: argparse.Namespace) -> int:
@@ -216,79 +205,86 @@ def score_command(args: argparse.Namespace) -> int:
 
     if len(args.features) > 2:
         raise ValueError("--features takes one file, or two: query and gallery")
-    options = rerank_options(args.rerank)
+    rerank = settings.rerank_options(args.rerank)
     files = [features.load(file) for file in args.features]
     for name, (query, gallery) in ranking.pairs(*files).items():
-        plain, again = ranking.score(query, gallery, args.rule, **options)
+        plain, reranked = ranking.score(query, gallery, args.rule, **rerank)
         print(f"{name}  {plain}")
-        if again:
-            print(f"{name}  re-ranked {again}")
+        if reranked:
+            print(f"{name}  re-ranked {reranked}")
     return 0
 
 
-def _sides(sources: dict[str, str], args: argparse.Namespace) -> list:
-    """Features of query and gallery, read, or made with one network."""
+def _sides(args: argparse.Namespace) -> list[Features]:
+    """Return features of query and gallery, read or made with one network."""
     from vvi.evaluation import features
 
-    other = {"ir": "vis", "vis": "ir", None: None}
-    wanted = {
+    sources = {"query": args.query, "gallery": args.gallery}
+    modality = {
         "query": args.modality,
-        "gallery": args.gallery_modality or other[args.modality],
+        "gallery": args.gallery_modality or OTHER[args.modality],
     }
-    found, net = [], None
+    sides, network = [], None
     for side, source in sources.items():
         if Path(source).suffix.lower() in features.ENDS:
-            found.append(features.load(source))
+            sides.append(features.load(source))
             continue
-        option = "--modality" if side == "query" else "--gallery-modality"
-        if wanted[side] is None:
-            raise ValueError(f"say {option} ir or {option} vis for {source}")
-        if args.weights is None:
-            raise ValueError(f"say --weights RUN_OR_FILE: what embeds {source}")
-        net = net or _network(args)
-        found.append(_embedded(source, wanted[side], args, net))
-    return found
+        _refuse_unclear(args, side, source, modality)
+        network = network or _network(args)
+        sides.append(_embed(source, modality[side], args, network))
+    return sides
 
 
-def _embedded(source: str, modality: str, args: argparse.Namespace, net: Any) -> Any:
+def _refuse_unclear(
+    args: argparse.Namespace, side: str, source: str, modality: Mapping[str, str | None]
+) -> None:
+    """Refuse pictures of no modality, or without a network to embed them."""
+    option = "--modality" if side == "query" else "--gallery-modality"
+    if modality[side] is None:
+        raise ValueError(f"say {option} ir or {option} vis for {source}")
+    if args.weights is None:
+        raise ValueError(f"say --weights RUN_OR_FILE: what embeds {source}")
+
+
+def _embed(
+    source: str, modality: str, args: argparse.Namespace, network: Trained
+) -> Features:
+    """Embed a folder, a picture or a video with a network."""
     from vvi.data import crops
     from vvi.data.video import open_video
     from vvi.video import detectors, own
 
     path, detect = Path(source).expanduser(), None
     if path.is_file() and not crops.is_picture(path):
-        open_video(path)  # a bad file is named before a network is built
-        device = str(next(net.method.parameters()).device)
+        open_video(path)  # a bad file is named before a detector is built
+        device = str(next(network.method.parameters()).device)
         detect = detectors.load(args.detector, args.detector_weights, device)
-    options = {"camera": args.camera, "detect": detect, "height": args.height}
-    bar = sys.stderr.isatty()
-    return own.embed(path, net, modality, **options, progress=bar)
+    return own.embed(
+        path,
+        network,
+        modality,
+        camera=args.camera,
+        detect=detect,
+        height=args.height,
+        progress=sys.stderr.isatty(),
+    )
 
 
-def _network(args: argparse.Namespace) -> Any:
-    """The network that `--weights` names, on the device that is asked for."""
-    from vvi import methods
+def _network(args: argparse.Namespace) -> Trained:
+    """Load the network that `--weights` names, onto the device of `--device`."""
+    from vvi import experiment, methods
     from vvi.engine import train
     from vvi.experiment import trained_network
 
     device = train.fabric(args.device).device
-    name = args.method or (args.weights if args.weights in methods.names() else None)
-    settings = _settings_of(name, args) if name else None
-    source = settings if args.weights == name else args.weights
-    net = trained_network.load_run_or_file(source, settings)
-    net.method.to(device)
-    return net
-
-
-def _settings_of(method: str, args: argparse.Namespace) -> Any:
-    """The main row of a method at a size, or what `--set` makes of it."""
-    from vvi import experiment
-    from vvi.experiment import ablation, method_switches
-
-    rows = ablation.labelled_rows(method, args.preset)
-    main = next(iter(rows.values()))
-    changes = method_switches.read(method, dict(args.set or []))
-    own = {switch.name for switch in method_switches.switches(method)}
-    wanted = {name: changes.pop(name) for name in own & changes.keys()}
-    config = method_switches.resolve_settings(main, wanted, changes, rows)[1]
-    return experiment.resolve_data(config, args.data)
+    is_method = args.weights in methods.names()
+    name = args.method or (args.weights if is_method else None)
+    config: Any = None
+    if name:
+        row = argparse.Namespace(**vars(args) | {"method": name})
+        (_, config), _ = settings.changed_row(row, 0)
+        config = experiment.resolve_data(config, args.data)
+    source = config if args.weights == name else args.weights
+    network = trained_network.load_run_or_file(source, config)
+    network.method.to(device)
+    return network

@@ -23,7 +23,7 @@ def response(
     usual: float | None = None,
     caption: str = "",
 ) -> Figure:
-    """Draw a dose-response figure of one world.
+    """Draw the dose-response of one world.
 
     Above, how far the cue alone goes at each dose; below, what each component adds.
 
@@ -35,12 +35,12 @@ def response(
         knob: what is dosed.
         unit: of the differences, in points.
         usual: dose that sets have without a world.
-        caption: text under the figure.
+        caption: words under the figure.
     """
-    rows = len(components) + len(oracle)
+    lines = len(components) + len(oracle)
     shares = {"height_ratios": (2, 3)}
-    height = 4.0 + 0.14 * rows
-    fig, axes = style.figure(2, 1, height=height, sharex=True, gridspec_kw=shares)
+    height = 4.0 + 0.14 * lines
+    fig, axes = style.figure(2, 1, height, sharex=True, gridspec_kw=shares)
     above, below = axes[:, 0]
     x = np.arange(len(doses))
     for number, (name, values) in enumerate(oracle.items()):

@@ -1,80 +1,91 @@
-"""An adversarial game: what each player is told to reach, and what a belief costs."""
+"""An adversarial game: the target of each player, and what a belief costs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 
 from vvi.plots import style
+
+CEILING = 8.0  # losses above it are not drawn
+
+Targets = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
 @style.drawn
 def draw(
     classes: Sequence[str],
-    targets: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    targets: Targets,
     belief: np.ndarray,
     costs: Mapping[str, np.ndarray],
     xlabel: str = "classifier's belief in the true modality",
     caption: str = "",
 ) -> Figure:
-    """Left, for each player, the target distribution over `classes` given for a visible and for an infrared clip; right, the loss of each strategy against a belief.
+    """Draw the target of each player, and the loss of each strategy.
 
-    targets: player -> (of visible, of infrared), each (K,), NaN where a class does not exist for it; belief: (N,) in 0..1; costs: strategy -> (N,), drawn up to 8.
+    Args:
+        classes: of the modality classifier, K.
+        targets: player -> (of a visible clip, of an infrared clip), each (K,), NaN
+            where a class does not exist for it.
+        belief: (N,) in 0..1.
+        costs: strategy -> (N,) loss against that belief.
+        xlabel: what the belief is in.
+        caption: words under the figure.
     """
-    fig = style.Drawing(
-        figsize=(style.WIDTH, 0.62 * len(targets) + 1.5), layout="constrained"
-    )
+    size = (style.WIDTH, 0.62 * len(targets) + 1.5)
+    fig = style.Drawing(figsize=size, layout="constrained")
     left, right = fig.subfigures(1, 2, width_ratios=(1.25, 1))
-    axes = left.subplots(len(targets), 1, sharex=True, sharey=True)
-    for ax, (player, (vis, ir)) in zip(
-        np.atleast_1d(axes), targets.items(), strict=True
-    ):
-        for shift, modality, values in ((-0.2, "vis", vis), (0.2, "ir", ir)):
-            look = style.MODALITY[modality]
-            hatch = "" if modality == "vis" else "////"
-            places, heights = (
-                np.arange(len(classes)) + shift,
-                np.asarray(values, dtype=float),
-            )
-            ax.bar(
-                places,
-                heights,
-                0.36,
-                facecolor=look["color"] if not hatch else "white",
-                edgecolor=look["color"],
-                hatch=hatch,
-                label=f"{look['label']} clip",
-            )
-            for place in places[np.isnan(heights)]:
-                ax.text(
-                    place, 0.03, "–", ha="center", color=style.INK, fontsize=style.SMALL
-                )
-        ax.set(
-            ylim=(0, 1.15),
-            yticks=(0, 1),
-            xticks=range(len(classes)),
-            xticklabels=classes,
-        )
-        ax.set_ylabel(player, rotation=0, ha="right", va="center")
-    left.legend(
-        *np.atleast_1d(axes)[0].get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=2,
-    )
-    ax = right.subplots()
-    for n, (name, values) in enumerate(costs.items()):
-        ax.plot(
-            belief,
-            np.where(np.asarray(values) <= 8, values, np.nan),
-            color=style.PALETTE[n],
-            linestyle=style.LINES[n % len(style.LINES)],
-            label=name,
-        )
-    ax.set(xlabel=xlabel, ylabel="loss of the encoder", xlim=(0, 1), ylim=(0, 8))
-    ax.grid(axis="y")
-    right.legend(loc="outside upper center", ncols=2)
-    if caption:
-        fig.supxlabel(caption, fontsize=style.SMALL, x=0.01, ha="left")
+    _draw_targets(left, classes, targets)
+    _draw_costs(right, belief, costs, xlabel)
+    style.caption(fig, caption)
     return fig
+
+
+def _draw_targets(part: SubFigure, classes: Sequence[str], targets: Targets) -> None:
+    """Draw one panel of bars for each player."""
+    axes = part.subplots(len(targets), 1, sharex=True, sharey=True, squeeze=False)
+    for ax, (player, (vis, ir)) in zip(axes[:, 0], targets.items(), strict=True):
+        positions = np.arange(len(classes))
+        _bars(ax, positions - 0.2, vis, "vis")
+        _bars(ax, positions + 0.2, ir, "ir")
+        ax.set(ylim=(0, 1.15), yticks=(0, 1), xticks=positions, xticklabels=classes)
+        ax.set_ylabel(player, rotation=0, ha="right", va="center")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    part.legend(handles, labels, loc="outside upper center", ncols=2)
+
+
+def _bars(
+    ax: Axes, positions: np.ndarray, values: Sequence[float], modality: str
+) -> None:
+    """Draw the target of a clip; a dash where a class does not exist."""
+    colour = style.MODALITY[modality]["color"]
+    heights = np.asarray(values, dtype=float)
+    ax.bar(
+        positions,
+        heights,
+        0.36,
+        facecolor=colour if modality == "vis" else "white",
+        edgecolor=colour,
+        hatch="" if modality == "vis" else "////",
+        label=f"{style.MODALITY[modality]['label']} clip",
+    )
+    dash = {"ha": "center", "color": style.INK, "fontsize": style.SMALL}
+    for position in positions[np.isnan(heights)]:
+        ax.text(position, 0.03, "–", **dash)
+
+
+def _draw_costs(
+    part: SubFigure, belief: np.ndarray, costs: Mapping[str, np.ndarray], xlabel: str
+) -> None:
+    """Draw the loss of each strategy against a belief."""
+    ax = part.subplots()
+    for n, (strategy, loss) in enumerate(costs.items()):
+        values = np.where(np.asarray(loss) <= CEILING, loss, np.nan)
+        line = style.LINES[n % len(style.LINES)]
+        ax.plot(belief, values, color=style.PALETTE[n], linestyle=line, label=strategy)
+    ax.set(xlabel=xlabel, ylabel="loss of the encoder", xlim=(0, 1), ylim=(0, CEILING))
+    ax.grid(axis="y")
+    part.legend(loc="outside upper center", ncols=2)

@@ -1,10 +1,12 @@
-"""Who is pulled to whom: clips of two modalities in a plane, with the one that a loss takes as the target."""
+"""Who is pulled to whom: clips of two modalities in a plane, with a loss's target."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vvi.plots import style
@@ -18,78 +20,77 @@ def draw(
     chosen: Mapping[str, tuple[int, int]],
     caption: str = "",
 ) -> Figure:
-    """One panel for each rule of choice: the asking infrared clip, the visible clip that the rule finds, and arrows from all visible clips to it.
+    """Draw one panel for each rule that chooses the target of a loss.
 
-    vis, ir: (B, 2) places of the clips; ids: (B,) whom they show, written beside them; chosen: rule -> (row of the asking clip in ir, row of the found one in vis).
+    It shows the infrared query, the visible clip that the rule chooses for it, and
+    arrows from all visible clips to that one.
+
+    Args:
+        vis: (B, 2) positions of visible clips.
+        ir: (B, 2) positions of infrared clips.
+        ids: (B,) identities of both.
+        chosen: rule -> (row of the query in `ir`, row of the chosen clip in `vis`).
+        caption: words under the figure.
     """
     fig, axes = style.figure(1, len(chosen), height=3.6, sharex=True, sharey=True)
-    for ax, (rule, (asking, found)) in zip(axes[0], chosen.items(), strict=True):
-        for modality, points in (("vis", vis), ("ir", ir)):
-            look = style.MODALITY[modality]
-            face = look["color"] if modality == "vis" else "white"
-            ax.scatter(
-                *points.T,
-                marker=look["marker"],
-                s=42,
-                facecolor=face,
-                edgecolor=look["color"],
-                linewidth=1.2,
-                label=look["label"],
-                zorder=3,
-            )
-            for point, identity in zip(points, ids, strict=True):
-                ax.annotate(
-                    str(identity),
-                    point,
-                    xytext=(5, 3),
-                    textcoords="offset points",
-                    fontsize=style.SMALL,
-                )
-        for n, point in enumerate(vis):
-            if n != found:
-                look = {
-                    "arrowstyle": "->",
-                    "color": style.RIGHT if ids[n] == ids[asking] else style.WRONG,
-                    "linewidth": 1.0,
-                    "shrinkA": 5,
-                    "shrinkB": 7,
-                }
-                ax.annotate(
-                    "",
-                    vis[found],
-                    xytext=point,
-                    arrowprops=look
-                    | {"linestyle": "-" if ids[n] == ids[asking] else "--"},
-                )
-        for point, label in ((ir[asking], "asks"), (vis[found], "easy sample")):
-            ax.scatter(
-                *point,
-                s=190,
-                facecolor="none",
-                edgecolor=style.INK,
-                linewidth=1.4,
-                zorder=4,
-            )
-            ax.annotate(
-                label,
-                point,
-                xytext=(0, -16),
-                textcoords="offset points",
-                ha="center",
-                fontsize=style.SMALL,
-                fontweight="bold",
-                bbox={
-                    "facecolor": style.PAPER,
-                    "edgecolor": "none",
-                    "pad": 0.5,
-                    "alpha": 0.8,
-                },
-                zorder=5,
-            )
+    for ax, (rule, (query, easy)) in zip(axes[0], chosen.items(), strict=True):
+        _points(ax, vis, ids, "vis")
+        _points(ax, ir, ids, "ir")
+        for row, point in enumerate(vis):
+            if row != easy:
+                _pull(ax, point, vis[easy], ids[row] == ids[query])
+        _ring(ax, ir[query], "query")
+        _ring(ax, vis[easy], "easy sample")
         ax.set(xticks=(), yticks=(), title=rule)
         ax.margins(0.14)
-    fig.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2
-    )
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper right", ncols=2)
     style.caption(fig, caption)
     return fig
+
+
+def _points(ax: Axes, points: np.ndarray, ids: np.ndarray, modality: str) -> None:
+    """Draw the clips of a modality with their identities."""
+    look = style.MODALITY[modality]
+    ax.scatter(
+        *points.T,
+        marker=look["marker"],
+        s=42,
+        facecolor=look["color"] if modality == "vis" else "white",
+        edgecolor=look["color"],
+        linewidth=1.2,
+        label=look["label"],
+        zorder=3,
+    )
+    for point, identity in zip(points, ids, strict=True):
+        _note(ax, str(identity), point, (5, 3))
+
+
+def _note(
+    ax: Axes, text: str, point: np.ndarray, offset: tuple[int, int], **options: Any
+) -> None:
+    """Write a text beside a point, at an offset in points."""
+    near = {"xytext": offset, "textcoords": "offset points", "fontsize": style.SMALL}
+    ax.annotate(text, point, **near, **options)
+
+
+def _pull(ax: Axes, start: np.ndarray, end: np.ndarray, right: bool) -> None:
+    """Draw an arrow, whole where it pulls a person to itself, else dashed."""
+    arrow = {
+        "arrowstyle": "->",
+        "color": style.RIGHT if right else style.WRONG,
+        "linestyle": "-" if right else "--",
+        "linewidth": 1.0,
+        "shrinkA": 5,
+        "shrinkB": 7,
+    }
+    ax.annotate("", end, xytext=start, arrowprops=arrow)
+
+
+def _ring(ax: Axes, point: np.ndarray, name: str) -> None:
+    """Draw a ring around a clip, and its name below."""
+    ring = {"s": 190, "facecolor": "none", "edgecolor": style.INK, "linewidth": 1.4}
+    ax.scatter(*point, zorder=4, **ring)
+    ground = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
+    look = {"ha": "center", "fontweight": "bold", "bbox": ground, "zorder": 5}
+    _note(ax, name, point, (0, -16), **look)

@@ -1,12 +1,20 @@
-"""One look for all figures: colours that mean the same everywhere, fonts that are legible at page width, and `save`, which writes down what made a figure."""
+"""One look for all figures, and `save`, which writes down what made a figure.
+
+Colours mean the same everywhere, text is legible at page width, and a caption is text
+beside the picture, never a part of it.
+"""
 
 from __future__ import annotations
 
+import base64
 import functools
+import html
 import io
 import json
+import os
 import platform
 import re
+import textwrap
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,13 +25,17 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from vvi.runtime import paths
 from vvi.types import Modality
 
+#: seaborn's "colorblind".
 PALETTE = (
     "#0173b2",
     "#de8f05",
@@ -35,19 +47,24 @@ PALETTE = (
     "#949494",
     "#ece133",
     "#56b4e9",
-)  # seaborn's "colorblind"
+)
 VIS, IR, RIGHT, WRONG, LOOK_ALIKE, _, _, QUIET, _, _ = PALETTE
 INK, PAPER = "#222222", "#ffffff"
-MODALITY: dict[
-    Modality, dict[str, Any]
-] = {  # colour, marker and line, so that grey print keeps them apart
+#: Colour, marker and line of a modality, so that grey print keeps them apart.
+MODALITY: dict[Modality, dict[str, Any]] = {
     "vis": {"color": VIS, "marker": "o", "linestyle": "-", "label": "visible"},
     "ir": {"color": IR, "marker": "^", "linestyle": "--", "label": "infrared"},
 }
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-WIDTH = 7.0  # inches: the text width of the book's page
-SMALL = 8.0  # points: no smaller text in any figure
+#: Width of the text of a page, inches.
+WIDTH = 7.0
+#: Size of the smallest text in any figure, points.
+SMALL = 8.0
+#: Pixels of a page for an inch of a figure: 7 inches fill its text width.
+PAGE_DPI = 110
+#: Pixels of a file for one of the page.
+SCALE = 2
 RC = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -70,49 +87,81 @@ RC = {
     "lines.linewidth": 1.6,
     "lines.markersize": 5,
     "hatch.linewidth": 0.8,
+    # never transparent: a page in dark mode shows a white card
     "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
-    "savefig.facecolor": PAPER,  # never transparent: a page in dark mode shows a white card
-    "savefig.dpi": 150,
-    "figure.dpi": 110,
+    "savefig.facecolor": PAPER,
+    "savefig.dpi": SCALE * PAGE_DPI,
+    "figure.dpi": PAGE_DPI,
     "pdf.fonttype": 42,
     "svg.hashsalt": "vvi",
 }
 
-
-_TURN = threading.RLock()  # matplotlib's settings belong to the process, and a panel draws from a thread of its own
+#: matplotlib's settings belong to the process, and a panel draws in its own thread.
+_LOCK = threading.RLock()
 
 
 @contextmanager
 def look() -> Iterator[None]:
-    """The settings of all figures, one thread at a time."""
-    with _TURN, mpl.rc_context(RC):
+    """Set the look of all figures, one thread at a time."""
+    with _LOCK, mpl.rc_context(RC):
         yield
 
 
 class Drawing(Figure):
-    """A Figure that shows itself as the last value of a notebook cell without pyplot, hence without state that lasts; `drawn_by` names its function.
+    """A Figure that a notebook shows as the value of a cell, without pyplot.
 
-    `alt`: what a reader who cannot see it needs, told by `save`. It travels inside the image, from where the built page takes it.
+    Its words travel inside the PNG, from where the built page takes them.
     """
 
-    drawn_by = alt = ""
+    #: Name of the function that drew it.
+    drawn_by = ""
+    #: What a reader who cannot see it needs.
+    alt = ""
+    #: What it shows, in words and numbers, under the picture.
+    caption = ""
 
     def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        with look():
-            self.savefig(
-                buffer,
-                format="png",
-                dpi=RC["figure.dpi"],
-                metadata={"Software": None}
-                | ({"Description": self.alt} if self.alt else {}),
-            )
-        return buffer.getvalue()
+        return encode(pixels(self), self.alt, self.caption)
+
+    def _repr_html_(self) -> str:
+        """Return the picture with its caption, for a notebook that is open."""
+        data = base64.b64encode(encode(pixels(self), self.alt)).decode()
+        width = round(self.get_figwidth() * PAGE_DPI)
+        caption = html.escape(self.caption)
+        return (
+            f'<figure style="margin: 0"><img alt="{html.escape(self.alt)}" '
+            f'style="width: {width}px; max-width: 100%" '
+            f'src="data:image/png;base64,{data}">'
+            f'<figcaption style="font-size: 90%">{caption}</figcaption></figure>'
+        )
+
+
+def pixels(fig: Figure) -> Image.Image:
+    """Draw a figure at the resolution of files."""
+    with look():
+        fig.set_dpi(SCALE * PAGE_DPI)
+        canvas = FigureCanvasAgg(fig)
+        canvas.draw()
+        fig.set_dpi(PAGE_DPI)
+        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def encode(picture: Image.Image, alt: str = "", caption: str = "") -> bytes:
+    """Encode a picture as a PNG of at most 256 colours that holds its words."""
+    info = PngInfo()
+    if alt:
+        info.add_itxt("Description", alt)
+    if caption:
+        info.add_itxt("Caption", caption)
+    buffer = io.BytesIO()
+    quantised = picture.quantize(256, Image.Quantize.MEDIANCUT)
+    quantised.save(buffer, "png", optimize=True, pnginfo=info)
+    return buffer.getvalue()
 
 
 def drawn(function: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Decorator of every figure function: it runs in this look, and the figure remembers which function drew it."""
+    """Decorate a figure function: it draws in this look, and the figure names it."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **options: Any) -> Figure:
@@ -131,19 +180,24 @@ def figure(
     width: float = WIDTH,
     **options: Any,
 ) -> tuple[Drawing, np.ndarray]:
-    """A figure and its axes (rows, cols), laid out so that no text overlaps. `height`, `width`: inches; `options`: those of `Figure.subplots`."""
+    """Make a figure and its axes (rows, cols), laid out so that no text overlaps.
+
+    Args:
+        rows: of axes.
+        cols: of axes.
+        height: inches.
+        width: inches.
+        **options: of `Figure.subplots`.
+    """
     fig = Drawing(figsize=(width, height), layout="constrained")
     return fig, fig.subplots(rows, cols, squeeze=False, **options)
 
 
-def caption(fig: Figure, text: str) -> None:
-    """One or two lines under a figure: the number beside the picture."""
-    if text:
-        fig.supxlabel(text, fontsize=SMALL, x=0.01, ha="left")
-
-
 def board(width: float, height: float) -> tuple[Drawing, Axes]:
-    """A figure of pictures: one axes over all of it, in inches from the top left corner. Many axes would look the same and take seconds to lay out."""
+    """Make a figure of pictures: one axes over all of it, in inches from the top left.
+
+    Many axes would look the same and take seconds to lay out.
+    """
     fig = Drawing(figsize=(width, height))
     ax = fig.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
@@ -151,45 +205,54 @@ def board(width: float, height: float) -> tuple[Drawing, Axes]:
     return fig, ax
 
 
+def caption(fig: Drawing, text: str) -> None:
+    """Say what a figure shows, in the words under it; lines run on."""
+    fig.caption = " ".join(text.split())
+
+
 def picture(
     ax: Axes,
     image: np.ndarray,
-    place: tuple[float, float, float, float],
+    rect: tuple[float, float, float, float],
     outline: str | None = None,
     **options: Any,
 ) -> AxesImage:
-    """Put a frame, (H, W) or (H, W, 3), uint8 or 0..1, on a board. place: left, top, width, height in inches; outline: colour of its border."""
-    left, top, width, height = place
-    look = {
+    """Put a frame on a board.
+
+    Args:
+        ax: of the board.
+        image: (H, W) or (H, W, 3), uint8 or 0..1.
+        rect: left, top, width, height in inches.
+        outline: colour of its border.
+        **options: of `Axes.imshow`.
+    """
+    left, top, width, height = rect
+    defaults = {
         "cmap": "gray",
         "vmin": 0,
         "vmax": 255 if np.asarray(image).dtype == np.uint8 else 1,
         "interpolation": "nearest",
-    } | options
-    shown = ax.imshow(
-        image, extent=(left, left + width, top + height, top), aspect="auto", **look
-    )
+    }
+    extent = (left, left + width, top + height, top)
+    shown = ax.imshow(image, extent=extent, aspect="auto", **defaults | options)
     if outline:
-        ax.add_patch(
-            Rectangle(
-                (left, top),
-                width,
-                height,
-                fill=False,
-                edgecolor=outline,
-                linewidth=2.5,
-                zorder=3,
-            )
-        )
+        border = {"fill": False, "edgecolor": outline, "linewidth": 2.5, "zorder": 3}
+        ax.add_patch(Rectangle((left, top), width, height, **border))
     return shown
 
 
 def sign(
-    ax: Axes, text: str, place: tuple[float, float, float, float], colour: str
+    ax: Axes, text: str, rect: tuple[float, float, float, float], colour: str
 ) -> None:
-    """A small white sign on colour in the upper right corner of a picture."""
-    left, top, width, _ = place
-    box = {"boxstyle": "square,pad=0.12", "facecolor": colour, "edgecolor": "none"}
+    """Put a small white sign on colour into the upper right corner of a picture.
+
+    Args:
+        ax: of the board.
+        text: one letter or sign.
+        rect: left, top, width, height of the picture in inches.
+        colour: of the ground.
+    """
+    left, top, width, _ = rect
     ax.text(
         left + width - 0.03,
         top + 0.03,
@@ -199,26 +262,27 @@ def sign(
         fontsize=8.5,
         fontweight="bold",
         color="white",
-        bbox=box,
+        bbox={"boxstyle": "square,pad=0.12", "facecolor": colour, "edgecolor": "none"},
         zorder=4,
     )
 
 
 def label(ax: Axes, x: float, y: float, text: str, **options: Any) -> None:
-    """Text on a board, by default small and with its upper left corner at (x, y) inches."""
-    ax.text(
-        x,
-        y,
-        text,
-        **(
-            {"fontsize": SMALL, "va": "top", "ha": "left", "linespacing": 1.25}
-            | options
-        ),
-    )
+    """Put text on a board, by default small, its upper left corner at (x, y) inches.
+
+    Args:
+        ax: of the board.
+        x: inches from the left.
+        y: inches from the top.
+        text: one or several lines.
+        **options: of `Axes.text`.
+    """
+    defaults = {"fontsize": SMALL, "va": "top", "ha": "left", "linespacing": 1.25}
+    ax.text(x, y, text, **defaults | options)
 
 
 def save(
-    fig: Figure,
+    fig: Drawing,
     name: str,
     *,
     run: str | Sequence[str] = (),
@@ -226,42 +290,76 @@ def save(
     data: str,
     config: str | Sequence[str] = (),
 ) -> Path:
-    """Write `<figures>/<name>.png`, `.pdf` and the side file `.json`; returns the path of the PNG.
+    """Write `<figures>/<name>.png` and the side file `.json`.
 
-    name: "<chapter>/<figure>"; run: the run(s) whose numbers are shown (in this project a run is named by the hash of its config); config: their config hashes where
-    the run's name is another; alt: what a reader who cannot see the figure needs; data: "synthetic", the name of a real set, or "none" for a drawing of ideas. The
-    same figure gives the same bytes: no file holds a time.
+    The same figure gives the same bytes: no file holds a time. The PNG shows the
+    caption under the picture. With `VVI_PDF=1` (`make pdfs`) a PDF for print is written too.
+
+    Args:
+        fig: what to write.
+        name: "<chapter>/<figure>".
+        run: the runs whose numbers are shown (a run is named by its config's hash).
+        alt: what a reader who cannot see the figure needs.
+        data: "synthetic", the name of a real set, or "none" for a drawing of ideas.
+        config: config hashes where the names of the runs are others.
+
+    Returns:
+        The path of the PNG.
+
+    Raises:
+        ValueError: a name of another form, or an empty `alt` or `data`.
     """
     if not re.fullmatch(r"[a-z0-9_]+(/[a-z0-9_]+)+", name):
         raise ValueError(
-            f"figure name {name!r}: it is <chapter>/<figure>, in small letters, digits and _"
+            f"figure name {name!r}: write <chapter>/<figure> in small letters, "
+            "digits and _"
         )
     if not alt.strip() or not data.strip():
         raise ValueError(
-            f"figure {name}: say in `alt` what it shows and in `data` which data made it"
+            f"figure {name}: say in `alt` what it shows "
+            "and in `data` which data made it"
         )
     fig.alt = alt
-    stem = paths.figures() / name
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    with look():
-        fig.savefig(
-            stem.with_suffix(".png"), metadata={"Software": None, "Description": alt}
-        )
-        fig.savefig(
-            stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Subject": alt}
-        )
     runs = [run] if isinstance(run, str) else list(run)
+    configs = [config] if isinstance(config, str) else list(config)
     side = {
         "function": getattr(fig, "drawn_by", ""),
         "runs": runs,
-        "configs": ([config] if isinstance(config, str) else list(config)) or runs,
+        "configs": configs or runs,
         "data": data,
         "alt": alt,
-        "versions": {p: version(p) for p in ("vvi", "numpy", "matplotlib", "torch")}
-        | {"python": platform.python_version()},
+        "caption": fig.caption,
+        "versions": _versions(),
         "commit": paths.commit(),
     }
-    stem.with_suffix(".json").write_text(
-        json.dumps(side, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    return stem.with_suffix(".png")
+    png = paths.figures() / f"{name}.png"
+    png.parent.mkdir(parents=True, exist_ok=True)
+    png.write_bytes(encode(_with_caption(fig), alt, fig.caption))
+    if os.environ.get("VVI_PDF") == "1":
+        with look():
+            fig.savefig(png.with_suffix(".pdf"), metadata={"CreationDate": None})
+    text = json.dumps(side, indent=1, ensure_ascii=False) + "\n"
+    png.with_suffix(".json").write_text(text, encoding="utf-8")
+    return png
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("vvi", "numpy", "matplotlib", "torch")}
+    return packages | {"python": platform.python_version()}
+
+
+def _with_caption(fig: Drawing) -> Image.Image:
+    """Draw a figure with its caption in small text below."""
+    above = pixels(fig)
+    if not fig.caption:
+        return above
+    width = fig.get_figwidth()
+    lines = textwrap.wrap(fig.caption, max(20, int(16 * width)))
+    strip, ax = board(width, 0.1 + 0.16 * len(lines))
+    with look():
+        label(ax, 0.05, 0.03, "\n".join(lines))
+    below = pixels(strip)
+    whole = Image.new("RGB", (above.width, above.height + below.height), PAPER)
+    whole.paste(above, (0, 0))
+    whole.paste(below, (0, above.height))
+    return whole

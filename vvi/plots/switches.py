@@ -10,74 +10,65 @@ from matplotlib.figure import Figure
 
 from vvi.plots import style
 
+Settings = Mapping[str, Mapping[str, str]]
+
 
 @style.drawn
 def draw(
-    rows: Mapping[str, Mapping[str, str]],
+    rows: Settings,
     values: Mapping[str, Sequence[float]],
     base: str,
     metric: str = "rank-1 (%)",
     caption: str = "",
 ) -> Figure:
-    """A line for each row: its switches, those unlike the row `base` in colour and bold, and the mean and spread of its runs.
+    """Draw a line for each row: its switches, and mean and spread of its runs.
 
-    rows: row -> switch -> setting as text; values: row -> (S,) of S runs.
+    Switches that differ from those of the row `base` are coloured and bold.
+
+    Args:
+        rows: row -> switch -> setting as text.
+        values: row -> (S,) of S runs.
+        base: the row to compare with.
+        metric: what the values are.
+        caption: words under the figure.
     """
-    names = list(dict.fromkeys(name for settings in rows.values() for name in settings))
-    widths = [
-        0.35
-        + 0.075
-        * max(len(name), *(len(settings.get(name, "")) for settings in rows.values()))
-        for name in names
-    ]
+    names: dict[str, None] = {}
+    for settings in rows.values():
+        names |= dict.fromkeys(settings)
+    widths = [_width(rows, name) for name in names]
     share = max(0.1, min(sum(widths), 0.62 * style.WIDTH))
-    lines = len(caption.splitlines()) if caption else 0
-    fig, axes = style.figure(
-        1,
-        2,
-        height=0.27 * len(rows) + 0.85 + 0.15 * lines,
-        sharey=True,
-        gridspec_kw={"width_ratios": (share, style.WIDTH - share - 1.3)},
-    )
-    _matrix(axes[0, 0], rows, names, np.cumsum([0, *widths]), base)
-    _results(axes[0, 1], values, base, metric)
-    axes[0, 0].set(
-        yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5)
-    )
+    ratios = {"width_ratios": (share, style.WIDTH - share - 1.3)}
+    height = 0.27 * len(rows) + 0.85
+    fig, axes = style.figure(1, 2, height, sharey=True, gridspec_kw=ratios)
+    left, right = axes[0]
+    _matrix(left, rows, list(names), np.cumsum([0, *widths]), base)
+    _results(right, values, base, metric)
+    last = len(rows) - 0.5
+    left.set(yticks=range(len(rows)), yticklabels=rows, ylim=(last, -0.5))
     style.caption(fig, caption)
     return fig
 
 
+def _width(rows: Settings, name: str) -> float:
+    """Return the width of a column in inches, as its longest setting asks."""
+    settings = [len(row.get(name, "")) for row in rows.values()]
+    return 0.35 + 0.075 * max(len(name), *settings)
+
+
 def _matrix(
-    ax: Axes,
-    rows: Mapping[str, Mapping[str, str]],
-    names: Sequence[str],
-    edges: np.ndarray,
-    base: str,
+    ax: Axes, rows: Settings, names: Sequence[str], edges: np.ndarray, base: str
 ) -> None:
+    """Write the settings, those that differ from the base in colour and bold."""
+    middles = (edges[:-1] + edges[1:]) / 2
+    centred = {"ha": "center", "va": "center", "fontsize": style.SMALL}
     for y, settings in enumerate(rows.values()):
-        for name, left, right in zip(names, edges, edges[1:], strict=False):
-            text, unlike = (
-                settings.get(name, "–"),
-                settings.get(name, "–") != rows[base].get(name, "–"),
-            )
-            look = (
-                {"color": style.WRONG, "fontweight": "bold"}
-                if unlike
-                else {"color": style.INK}
-            )
-            ax.text(
-                (left + right) / 2,
-                y,
-                text,
-                ha="center",
-                va="center",
-                fontsize=style.SMALL,
-                **look,
-            )
-    ax.set(
-        xlim=(0, edges[-1] or 1), xticks=(edges[:-1] + edges[1:]) / 2, xticklabels=names
-    )
+        for name, x in zip(names, middles, strict=True):
+            text = settings.get(name, "–")
+            differs = text != rows[base].get(name, "–")
+            colour = style.WRONG if differs else style.INK
+            weight = "bold" if differs else "normal"
+            ax.text(x, y, text, color=colour, fontweight=weight, **centred)
+    ax.set(xlim=(0, edges[-1] or 1), xticks=middles, xticklabels=names)
     ax.xaxis.tick_top()
     ax.tick_params(axis="both", length=0)
     ax.spines[:].set_visible(False)
@@ -86,19 +77,14 @@ def _matrix(
 def _results(
     ax: Axes, values: Mapping[str, Sequence[float]], base: str, metric: str
 ) -> None:
-    for y, (row, found) in enumerate(values.items()):
-        spread = np.std(found, ddof=1) if len(found) > 1 else 0.0
-        ax.errorbar(
-            np.mean(found),
-            y,
-            xerr=spread,
-            fmt="D" if row == base else "o",
-            color=style.VIS,
-            capsize=3,
-        )
-    ax.axvline(
-        np.mean(values[base]), color="#bbbbbb", linestyle="--", linewidth=1, zorder=0
-    )
+    """Draw mean and spread of each row, and a line at the mean of the base."""
+    for y, (row, runs) in enumerate(values.items()):
+        spread = np.std(runs, ddof=1) if len(runs) > 1 else 0.0
+        marker = "D" if row == base else "o"
+        point = {"fmt": marker, "color": style.VIS, "capsize": 3}
+        ax.errorbar(np.mean(runs), y, xerr=spread, **point)
+    line = {"color": "#bbbbbb", "linestyle": "--", "linewidth": 1, "zorder": 0}
+    ax.axvline(np.mean(values[base]), **line)
     ax.set(xlabel=metric)
     ax.margins(x=0.15)
     ax.grid(axis="both")

@@ -1,19 +1,23 @@
-"""Ablation tables: what the paper prints beside what we measured, mean and spread over seeds."""
+"""Tables of the book: one look for all, and ablations beside what a paper prints.
+
+A table has its caption on top, one header row, and numbers to the right. Its colours
+are those of the page (`book/_static/book.css`), so it reads in the dark theme too.
+"""
 
 from __future__ import annotations
 
-import zlib
+import html
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vvi.plots import style
-
-if TYPE_CHECKING:
-    from pandas.io.formats.style import Styler
 
 NAMES = {
     "rank1": "Rank-1",
@@ -23,6 +27,142 @@ NAMES = {
     "mAP": "mAP",
     "mINP": "mINP",
 }
+#: What a cell of numbers begins with: a digit, a sign, or the dash of nothing.
+NUMBER = re.compile(r"(<b>)?[-+−±]?\d|–$|$")
+MOST_DIGITS = 3
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as a page shows it; `print` shows it as text."""
+
+    frame: pd.DataFrame
+    #: What stands above it.
+    caption: str = ""
+    #: Cells that are bold: bool, of the shape of `frame`.
+    bold: pd.DataFrame | None = None
+    #: Whether cells are text; else they are HTML.
+    escaped: bool = field(default=True, repr=False)
+
+    def __repr__(self) -> str:
+        text = self.frame.to_string()
+        return f"{self.caption}\n{text}" if self.caption else text
+
+    def to_html(self) -> str:
+        """Return the table as HTML without any colour of its own."""
+        frame, heads = _flat(self.frame)
+        caption = self.caption or _caption_of(self.frame)
+        texts = [_texts(frame.iloc[:, n]) for n in range(frame.shape[1])]
+        if self.escaped:
+            texts = [list(map(html.escape, column)) for column in texts]
+        names = [html.escape(str(name)) for name in frame.columns]
+        sides = ["l" if n < heads else _side(column) for n, column in enumerate(texts)]
+        if self.bold is not None:
+            for n, marked in enumerate(self.bold.to_numpy().T, heads):
+                texts[n] = list(map(_in_bold, texts[n], marked))
+        lines = ['<div class="vvi-scroll"><table class="vvi-table">']
+        if caption:
+            lines.append(f"<caption>{html.escape(caption)}</caption>")
+        header = "".join(map(_cell, ["th"] * len(names), names, sides))
+        lines.append(f"<thead><tr>{header}</tr></thead><tbody>")
+        tags = ["th"] * heads + ["td"] * (len(names) - heads)
+        for row in zip(*texts, strict=True):
+            lines.append(f"<tr>{''.join(map(_cell, tags, row, sides))}</tr>")
+        return "\n".join([*lines, "</tbody></table></div>"])
+
+    _repr_html_ = to_html
+
+
+def register() -> None:
+    """Show every DataFrame and Series of an open notebook as a `Table`."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        return
+    formatter = shell.display_formatter.formatters["text/html"]
+    formatter.for_type(pd.DataFrame, lambda frame: Table(frame).to_html())
+    formatter.for_type(pd.Series, lambda row: Table(row.to_frame()).to_html())
+
+
+def _caption_of(frame: pd.DataFrame) -> str:
+    """Return the name of the index where it is a phrase: a caption, not a header."""
+    name = frame.index.name
+    return name if isinstance(name, str) and " " in name else ""
+
+
+def _flat(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Return a table whose labels of rows are columns, and how many these are.
+
+    Headers of several levels become one; rows that are only counted lose their number.
+    """
+    frame = frame.copy()
+    frame.columns = [_joined(label) for label in frame.columns]
+    index = frame.index
+    counted = isinstance(index, pd.RangeIndex) and index.name is None
+    if counted and index.start == 0:
+        return frame, 0
+    labels = index.to_frame(index=False)
+    caption = _caption_of(frame)
+    names = ["" if name is None or name == caption else name for name in index.names]
+    labels.columns = names
+    frame = frame.reset_index(drop=True)
+    return pd.concat([labels, frame], axis=1), len(names)
+
+
+def _joined(label: Any) -> str:
+    """Return a header of one or several levels as one."""
+    if not isinstance(label, tuple):
+        return str(label)
+    return ", ".join(str(part) for part in label if str(part))
+
+
+def _texts(column: pd.Series) -> list[str]:
+    """Return the cells of a column as text, its numbers with the same digits."""
+    values = column.tolist()
+    digits = _digits([v for v in values if _is_number(v)])
+    return [_text(value, digits) for value in values]
+
+
+def _is_number(value: Any) -> bool:
+    is_float = isinstance(value, float | np.floating)
+    return is_float and bool(np.isfinite(value))
+
+
+def _digits(values: Sequence[float]) -> int:
+    """Return the least number of digits that shows some values, at most three."""
+    for digits in range(MOST_DIGITS):
+        if all(abs(v - round(v, digits)) < 1e-9 for v in values):
+            return digits
+    return MOST_DIGITS
+
+
+def _text(value: Any, digits: int) -> str:
+    """Return a value in words: yes and no, a dash for nothing, no minus zero."""
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_text(v, digits)}" for name, v in value.items())
+    if isinstance(value, set | frozenset | list | tuple | np.ndarray):
+        return ", ".join(_text(item, digits) for item in value)
+    if value is None or pd.isna(value):
+        return "–"
+    if _is_number(value):
+        return f"{round(float(value), digits) + 0.0:.{digits}f}"
+    return str(value)
+
+
+def _side(column: Sequence[str]) -> str:
+    """Return the side of a column: numbers to the right, words to the left."""
+    return "r" if all(map(NUMBER.match, column)) else "l"
+
+
+def _in_bold(text: str, marked: bool) -> str:
+    return f"<b>{text}</b>" if marked else text
+
+
+def _cell(tag: str, text: str, side: str) -> str:
+    return f'<{tag} class="{side}">{text}</{tag}>'
 
 
 def ablation(
@@ -32,143 +172,122 @@ def ablation(
     data: str = "synthetic",
     names: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """One line per row label, in the order of `runs`, columns (metric, "paper" | "ours (<data>)" | "±" | "runs").
+    """Build one line per row label: the paper's value beside mean and spread of ours.
 
-    runs: columns row, seed and the metrics in per cent, one line per run; published: row label -> metrics as printed; names: row label -> label in `published` where
-    they differ. "±" is the sample standard deviation over seeds, NaN for a single run; what nobody printed or ran is NaN.
+    Args:
+        runs: columns row, seed and the metrics in per cent, one line per run.
+        published: row label -> metrics as printed.
+        metrics: to show.
+        data: what our runs were trained on.
+        names: row label -> label in `published` where they differ.
+
+    Returns:
+        Columns (metric, "paper" | "ours (<data>)" | "±" | "runs"), rows in the order of
+        `runs`. "±" is the sample standard deviation over seeds, NaN for a single run;
+        what nobody printed or ran is NaN.
     """
     missing = [c for c in ("row", *metrics) if c not in runs]
     if missing:
         raise ValueError(
-            f"runs lack the column(s) {', '.join(missing)}; they have {', '.join(map(str, runs.columns))}"
+            f"runs lack the column(s) {', '.join(missing)}; "
+            f"they have {', '.join(map(str, runs.columns))}"
         )
     labels = list(dict.fromkeys(runs["row"]))
-    grouped, columns = runs.groupby("row", sort=False), {}
+    grouped = runs.groupby("row", sort=False)
+    columns = {}
     for metric in metrics:
         if published is not None:
-            printed = (
-                published[metric] if metric in published else pd.Series(dtype=float)
-            )
-            columns[metric, "paper"] = [
-                printed.get((names or {}).get(label, label), np.nan) for label in labels
-            ]
-        columns[metric, f"ours ({data})"] = (
-            grouped[metric].mean().reindex(labels).to_numpy()
-        )
-        columns[metric, "±"] = grouped[metric].std(ddof=1).reindex(labels).to_numpy()
+            columns[metric, "paper"] = _printed(published, metric, labels, names or {})
+        scores = grouped[metric]
+        columns[metric, f"ours ({data})"] = scores.mean().reindex(labels).to_numpy()
+        columns[metric, "±"] = scores.std(ddof=1).reindex(labels).to_numpy()
     columns["", "runs"] = grouped[metrics[0]].count().reindex(labels).to_numpy()
     return pd.DataFrame(columns, index=pd.Index(labels, name="row"))
 
 
-def styled(table: pd.DataFrame, caption: str = "") -> Styler:
-    """The table for a page: "61.2 ± 0.8", the best of our means in bold, an en dash for what was not printed or not run. White ground, so dark mode reads too."""
-    text, best = _cells(table)
-    bold = best.map(lambda chosen: "font-weight: bold" if chosen else "")
-    css = [
-        {
-            "selector": "",
-            "props": f"background-color: {style.PAPER}; color: {style.INK}; border-collapse: collapse",
-        },
-        {
-            "selector": "th, td",
-            "props": f"padding: 0.25em 0.8em; text-align: right; background-color: {style.PAPER}; color: {style.INK}",
-        },
-        {
-            "selector": "th.row_heading",
-            "props": "text-align: left; font-weight: normal",
-        },
-        {
-            "selector": "caption",
-            "props": f"caption-side: bottom; text-align: left; background-color: {style.PAPER}; color: {style.INK}",
-        },
-    ]
-    page = (
-        text.style.apply(lambda _: bold, axis=None)
-        .set_table_styles(css)
-        .set_uuid(_name(table, caption))
-    )
-    return page.set_caption(caption) if caption else page
+def _printed(
+    published: pd.DataFrame,
+    metric: str,
+    labels: Sequence[str],
+    names: Mapping[str, str],
+) -> list[float]:
+    """Return what a paper prints of a metric for some rows, NaN where nothing.
+
+    Args:
+        published: row label -> metrics.
+        metric: a column that may be missing.
+        labels: our rows.
+        names: our label -> label in `published` where they differ.
+    """
+    if metric not in published:
+        return [np.nan] * len(labels)
+    column = published[metric]
+    return [column.get(names.get(label, label), np.nan) for label in labels]
 
 
-@style.drawn
-def draw(table: pd.DataFrame, caption: str = "") -> Figure:
-    """The same as a picture: one panel per metric, the paper's value as a hollow diamond, ours as a dot with its spread, the number beside it."""
-    metrics = [m for m in dict.fromkeys(table.columns.get_level_values(0)) if m]
-    fig, axes = style.figure(
-        1, len(metrics), height=0.34 * len(table) + 1.1, sharey=True
-    )
-    places = np.arange(len(table))
-    for ax, metric in zip(axes[0], metrics, strict=True):
-        ours = next(c for c in table[metric] if c.startswith("ours"))
-        mean, spread = (
-            table[metric, ours].to_numpy(float),
-            table[metric, "±"].to_numpy(float),
-        )
-        ax.errorbar(
-            mean,
-            places,
-            xerr=np.nan_to_num(spread),
-            fmt="o",
-            color=style.VIS,
-            capsize=3,
-            label=ours,
-        )
-        if (metric, "paper") in table:
-            ax.plot(
-                table[metric, "paper"].to_numpy(float),
-                places,
-                "D",
-                color=style.WRONG,
-                markerfacecolor="white",
-                markersize=6,
-                label="paper (real data)",
-            )
-        ax.set(
-            xlabel=f"{NAMES.get(metric, metric)} (%)",
-            yticks=places,
-            yticklabels=table.index,
-            ylim=(len(table) - 0.5, -0.5),
-        )
-        ax.margins(x=0.15)
-        ax.grid(axis="both")
-        ax.set_axisbelow(True)
-        ax.tick_params(axis="y", length=0)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside upper right", ncols=2)
-    style.caption(fig, caption)
-    return fig
-
-
-def _name(table: pd.DataFrame, caption: str) -> str:
-    """A name for the styles of a table, so that those of two on one page do not mix; the same for the same table."""
-    return f"table{zlib.crc32((caption + table.to_csv()).encode()):08x}"
-
-
-def _cells(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The text of every cell, mean and spread in one, and which cells hold the best of our means."""
-    text, best = {}, {}
+def styled(table: pd.DataFrame, caption: str = "") -> Table:
+    """Return an `ablation` for a page: "61.2 ± 0.8", the best of our means in bold."""
+    texts, bold = {}, {}
     for metric, column in table.columns:
         if column == "±":
             continue
+        key = f"{NAMES.get(metric, metric)}, {column}" if metric else column
         values = table[metric, column]
-        key = (NAMES.get(metric, metric), column)
-        best[key] = (
-            (values == values.max())
-            if column.startswith("ours")
-            else pd.Series(False, index=table.index)
-        )
-        if column == "runs":
-            text[key] = values.map("{:.0f}".format)
-        elif column == "paper":
-            text[key] = values.map(lambda v: "–" if np.isnan(v) else f"{v:.2f}")
-        else:
-            text[key] = [
-                _spread(v, s) for v, s in zip(values, table[metric, "±"], strict=True)
-            ]
-    return pd.DataFrame(text, index=table.index), pd.DataFrame(best, index=table.index)
+        ours = column.startswith("ours")
+        texts[key] = _formatted(table, metric, column)
+        bold[key] = (values == values.max()) & ours
+    frame = pd.DataFrame(texts, index=table.index.rename(None))
+    return Table(frame, caption, pd.DataFrame(bold, index=table.index))
+
+
+def _formatted(table: pd.DataFrame, metric: str, column: str) -> list[str]:
+    """Return the cells of a column of an `ablation`, mean and spread in one."""
+    values = table[metric, column]
+    if column == "runs":
+        return [f"{value:.0f}" for value in values]
+    if column == "paper":
+        return ["–" if np.isnan(value) else f"{value:.2f}" for value in values]
+    return list(map(_spread, values, table[metric, "±"]))
 
 
 def _spread(value: float, spread: float) -> str:
     if np.isnan(value):
         return "–"
     return f"{value:.1f}" if np.isnan(spread) else f"{value:.1f} ± {spread:.1f}"
+
+
+@style.drawn
+def draw(table: pd.DataFrame, caption: str = "") -> Figure:
+    """Draw an `ablation`, one panel per metric.
+
+    The paper's value is a hollow diamond, ours a dot with its spread.
+    """
+    metrics = [m for m in dict.fromkeys(table.columns.get_level_values(0)) if m]
+    height = 0.34 * len(table) + 1.1
+    fig, axes = style.figure(1, len(metrics), height=height, sharey=True)
+    for ax, metric in zip(axes[0], metrics, strict=True):
+        _panel(ax, table, metric)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper right", ncols=2)
+    style.caption(fig, caption)
+    return fig
+
+
+def _panel(ax: Axes, table: pd.DataFrame, metric: str) -> None:
+    """Draw one metric of every row."""
+    rows = np.arange(len(table))
+    ours = next(c for c in table[metric] if c.startswith("ours"))
+    mean = table[metric, ours].to_numpy(float)
+    spread = np.nan_to_num(table[metric, "±"].to_numpy(float))
+    point = {"fmt": "o", "color": style.VIS, "capsize": 3, "label": ours}
+    ax.errorbar(mean, rows, xerr=spread, **point)
+    if (metric, "paper") in table:
+        look = {"color": style.WRONG, "markerfacecolor": "white", "markersize": 6}
+        printed = table[metric, "paper"].to_numpy(float)
+        ax.plot(printed, rows, "D", label="paper (real data)", **look)
+    ax.set(xlabel=f"{NAMES.get(metric, metric)} (%)", ylim=(len(table) - 0.5, -0.5))
+    ax.set(yticks=rows, yticklabels=table.index)
+    ax.margins(x=0.15)
+    ax.grid(axis="both")
+    ax.set_axisbelow(True)
+    ax.tick_params(axis="y", length=0)

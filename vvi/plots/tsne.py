@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,9 +12,10 @@ from matplotlib.lines import Line2D
 from vvi.plots import style
 from vvi.types import MODALITIES
 
-COLOURS = tuple(
-    c for c in style.PALETTE if c not in ("#949494", "#fbafe4", "#ece133")
-)  # the pale ones vanish in a thin marker
+PALE = ("#949494", "#fbafe4", "#ece133")  # they vanish in a thin marker
+COLOURS = tuple(colour for colour in style.PALETTE if colour not in PALE)
+REST = "#b5b5b5"  # colour of identities without one of their own
+NEAR = 0.12  # of the width of a layout: two centres nearer than this are one
 
 
 def embed_2d(
@@ -23,7 +24,20 @@ def embed_2d(
     init: str | np.ndarray = "pca",
     perplexity: float = 30.0,
 ) -> np.ndarray:
-    """t-SNE of features (N, D) -> (N, 2). init: "pca", "random" or starting points (N, 2); perplexity is lowered for few points. Same seed, same layout."""
+    """Lay out features by t-SNE; the same seed gives the same layout.
+
+    Args:
+        feat: (N, D).
+        seed: of the optimisation.
+        init: "pca", "random" or starting points (N, 2).
+        perplexity: lowered for few points.
+
+    Returns:
+        (N, 2).
+
+    Raises:
+        ValueError: fewer than four rows, or values that are not finite.
+    """
     from sklearn.manifold import TSNE
 
     feat = np.asarray(feat, dtype=np.float32)
@@ -31,12 +45,10 @@ def embed_2d(
         raise ValueError(
             f"t-SNE needs at least 4 finite rows of features, got shape {feat.shape}"
         )
-    start = init if isinstance(init, str) else np.asarray(init, np.float32)
-    perplexity = min(perplexity, (len(feat) - 1) / 3)
     return TSNE(
-        init=start,
+        init=init if isinstance(init, str) else np.asarray(init, np.float32),
         random_state=seed,
-        perplexity=perplexity,
+        perplexity=min(perplexity, (len(feat) - 1) / 3),
         learning_rate="auto",
         n_jobs=1,
     ).fit_transform(feat)
@@ -45,16 +57,27 @@ def embed_2d(
 def embed_pair(
     before: np.ndarray, after: np.ndarray, seed: int = 0, perplexity: float = 30.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two sets of features of the same N items -> two layouts that start from the same random places, so that only the features make them differ."""
+    """Lay out two sets of features of the same items from the same starting points.
+
+    Only the features make the two layouts differ.
+
+    Args:
+        before: (N, D).
+        after: (N, E).
+        seed: of starting points and optimisation.
+        perplexity: of both.
+
+    Returns:
+        Two layouts, (N, 2).
+    """
     if len(before) != len(after):
         raise ValueError(
-            f"{len(before)} items before, {len(after)} after: a pair shows the same items twice"
+            f"{len(before)} items before, {len(after)} after: "
+            "a pair shows the same items twice"
         )
     start = np.random.default_rng(seed).normal(scale=1e-4, size=(len(before), 2))
-    first, second = (
-        embed_2d(feat, seed, start, perplexity) for feat in (before, after)
-    )
-    return first, second
+    first = embed_2d(before, seed, start, perplexity)
+    return first, embed_2d(after, seed, start, perplexity)
 
 
 @style.drawn
@@ -66,9 +89,19 @@ def plot(
     caption: str = "",
     highlight: int = 7,
 ) -> Figure:
-    """One layout. points: (N, 2); ids: (N,); modality: (N,) of "vis" or "ir"; the first `highlight` identities get a colour and a number, the rest stay grey."""
+    """Draw one layout.
+
+    Args:
+        points: (N, 2).
+        ids: (N,) identities.
+        modality: (N,) of "vis" or "ir".
+        title: above the axes.
+        caption: words under the figure.
+        highlight: how many identities get a colour and a number; others are grey.
+    """
     fig, axes = style.figure(height=4.4, width=5.2)
-    _scatter(axes[0, 0], points, ids, modality, title, highlight)
+    _scatter(axes[0, 0], points, ids, modality, highlight)
+    axes[0, 0].set_title(title)
     _legend(fig, len(np.unique(ids)) > highlight)
     style.caption(fig, caption)
     return fig
@@ -84,90 +117,108 @@ def pair(
     caption: str = "",
     highlight: int = 7,
 ) -> Figure:
-    """Two layouts (N, 2) of the same items side by side, from `embed_pair`; the same colours in both."""
+    """Draw two layouts of the same items side by side, with the same colours.
+
+    Args:
+        before: (N, 2), of `embed_pair`.
+        after: (N, 2), of `embed_pair`.
+        ids: (N,) identities.
+        modality: (N,) of "vis" or "ir".
+        titles: of the two panels.
+        caption: words under the figure.
+        highlight: how many identities get a colour and a number; others are grey.
+    """
     fig, axes = style.figure(1, 2, height=3.9)
     for ax, points, title in zip(axes[0], (before, after), titles, strict=True):
-        _scatter(ax, points, ids, modality, title, highlight)
+        _scatter(ax, points, ids, modality, highlight)
+        ax.set_title(title)
     _legend(fig, len(np.unique(ids)) > highlight)
     style.caption(fig, caption)
     return fig
 
 
 def _scatter(
+    ax: Axes, points: np.ndarray, ids: np.ndarray, modality: np.ndarray, highlight: int
+) -> None:
+    """Draw a layout, the first `highlight` identities in colour."""
+    points, ids, modality = np.asarray(points), np.asarray(ids), np.asarray(modality)
+    same_length = len(points) == len(ids) == len(modality)
+    if not same_length or not np.isin(modality, MODALITIES).all():
+        words = ", ".join(map(str, np.unique(modality)))
+        raise ValueError(
+            f"{len(points)} points, {len(ids)} ids, "
+            f"{len(modality)} modalities ({words})"
+        )
+    shown = np.unique(ids)[:highlight].tolist()
+    colours = {identity: COLOURS[n % len(COLOURS)] for n, identity in enumerate(shown)}
+    for name in MODALITIES:
+        of_modality = modality == name
+        rest = of_modality & ~np.isin(ids, shown)
+        _markers(ax, points[rest], name, None)
+        for identity, colour in colours.items():
+            _markers(ax, points[of_modality & (ids == identity)], name, colour)
+    _numbers(ax, points, ids, modality, colours)
+    ax.set(xticks=[], yticks=[])
+    ax.margins(0.09)
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.spines[:].set(visible=True, color="#cccccc")
+
+
+def _markers(ax: Axes, points: np.ndarray, modality: str, colour: str | None) -> None:
+    """Draw points, filled where they are visible clips of a coloured identity."""
+    marker = style.MODALITY[modality]["marker"]
+    if colour is None:
+        look = {"facecolor": "none", "edgecolor": REST, "linewidth": 0.6, "s": 12}
+    elif modality == "vis":
+        look = {"facecolor": colour, "edgecolor": "white", "linewidth": 0.4, "s": 28}
+    else:
+        look = {"facecolor": "none", "edgecolor": colour, "linewidth": 1.3, "s": 28}
+    ax.scatter(*points.T, marker=marker, zorder=1 if colour is None else 2, **look)
+
+
+def _numbers(
     ax: Axes,
     points: np.ndarray,
     ids: np.ndarray,
     modality: np.ndarray,
-    title: str,
-    highlight: int,
+    colours: Mapping[int, str],
 ) -> None:
-    points, ids, modality = np.asarray(points), np.asarray(ids), np.asarray(modality)
-    if (
-        not len(points) == len(ids) == len(modality)
-        or not np.isin(modality, MODALITIES).all()
-    ):
-        raise ValueError(
-            f"{len(points)} points, {len(ids)} ids, {len(modality)} modalities ({', '.join(map(str, np.unique(modality)))})"
-        )
-    shown = dict(
-        zip(
-            np.unique(ids)[:highlight].tolist(),
-            COLOURS * (1 + highlight // len(COLOURS)),
-            strict=False,
-        )
-    )
-    for name in MODALITIES:
-        look = style.MODALITY[name]
-        rest = (modality == name) & ~np.isin(ids, list(shown))
-        ax.scatter(
-            *points[rest].T,
-            s=12,
-            marker=look["marker"],
-            facecolor="none",
-            edgecolor="#b5b5b5",
-            linewidth=0.6,
-            zorder=1,
-        )
-        for identity, colour in shown.items():
-            here = (modality == name) & (ids == identity)
-            filled = (
-                {"facecolor": colour, "edgecolor": "white", "linewidth": 0.4}
-                if name == "vis"
-                else {"facecolor": "none", "edgecolor": colour, "linewidth": 1.3}
-            )
-            ax.scatter(*points[here].T, s=28, marker=look["marker"], zorder=2, **filled)
-    for identity, colour in shown.items():
-        _number(
-            ax,
-            points[ids == identity],
-            modality[ids == identity],
-            str(identity),
-            colour,
-            0.12 * np.ptp(points, axis=0).max(),
-        )
-    ax.set(title=title, xticks=[], yticks=[])
-    ax.margins(0.09)
-    ax.set_aspect("equal", adjustable="datalim")
-    for spine in ax.spines.values():
-        spine.set(visible=True, color="#cccccc")
+    """Write the number of each coloured identity above its points.
+
+    It stands once per modality where the identity is torn apart. A number that would
+    lie on another one moves up.
+
+    Args:
+        ax: of the layout.
+        points: (N, 2).
+        ids: (N,).
+        modality: (N,).
+        colours: identity -> colour.
+    """
+    near = NEAR * np.ptp(points, axis=0).max()
+    taken: list[np.ndarray] = []
+    for identity, colour in colours.items():
+        own = points[ids == identity]
+        for centre in _centres(own, modality[ids == identity], near):
+            close = own[np.linalg.norm(own - centre, axis=1) < near]
+            top = close[:, 1].max() if len(close) else centre[1]
+            anchor = np.array([centre[0], top])
+            lifted = sum(np.linalg.norm(other - anchor) < near / 2 for other in taken)
+            taken.append(anchor)
+            _number(ax, str(identity), anchor, 6 + 13 * int(lifted), colour)
 
 
-def _number(
-    ax: Axes,
-    points: np.ndarray,
-    modality: np.ndarray,
-    text: str,
-    colour: str,
-    far: float,
-) -> None:
-    """The identity's number above its points; once per modality where an identity is torn apart."""
-    centres = [
-        np.median(points[modality == name], axis=0)
-        for name in MODALITIES
-        if (modality == name).any()
-    ]
-    if len(centres) == 2 and np.linalg.norm(centres[0] - centres[1]) < far:
-        centres = [np.median(points, axis=0)]
+def _centres(points: np.ndarray, modality: np.ndarray, near: float) -> list[np.ndarray]:
+    """Return the centres of the two modalities; one where these are near."""
+    sides = [points[modality == name] for name in MODALITIES]
+    centres = [np.median(side, axis=0) for side in sides if len(side)]
+    if len(centres) == 2 and np.linalg.norm(centres[0] - centres[1]) < near:
+        return [np.median(points, axis=0)]
+    return centres
+
+
+def _number(ax: Axes, text: str, anchor: np.ndarray, lift: int, colour: str) -> None:
+    """Write a boxed number `lift` points above a position."""
     box = {
         "boxstyle": "round,pad=0.1",
         "facecolor": "white",
@@ -175,57 +226,25 @@ def _number(
         "linewidth": 0.8,
         "alpha": 0.85,
     }
-    for centre in centres:
-        near = points[np.linalg.norm(points - centre, axis=1) < far]
-        top = near[:, 1].max() if len(near) else centre[1]
-        ax.annotate(
-            text,
-            (centre[0], top),
-            xytext=(0, 6),
-            textcoords="offset points",
-            fontsize=style.SMALL,
-            ha="center",
-            va="bottom",
-            bbox=box,
-            zorder=3,
-        )
+    look = {"fontsize": style.SMALL, "ha": "center", "va": "bottom", "zorder": 3}
+    offset = {"xytext": (0, lift), "textcoords": "offset points"}
+    ax.annotate(text, tuple(anchor), bbox=box, **offset, **look)
 
 
 def _legend(fig: Figure, rest: bool) -> None:
-    vis, ir = (style.MODALITY[m] for m in MODALITIES)
+    """Explain the markers; `rest`: whether some identities have no colour."""
     ink = style.INK
+    vis = {"markerfacecolor": ink, "markeredgecolor": "white", "markersize": 7}
+    ir = {"markerfacecolor": "none", "markeredgecolor": ink, "markersize": 7}
     handles = [
-        Line2D(
-            [],
-            [],
-            linestyle="",
-            marker=vis["marker"],
-            markerfacecolor=ink,
-            markeredgecolor="white",
-            markersize=7,
-            label="visible",
-        ),
-        Line2D(
-            [],
-            [],
-            linestyle="",
-            marker=ir["marker"],
-            markerfacecolor="none",
-            markeredgecolor=ink,
-            markersize=7,
-            label="infrared",
-        ),
+        _handle("visible", style.MODALITY["vis"]["marker"], vis),
+        _handle("infrared", style.MODALITY["ir"]["marker"], ir),
     ]
     if rest:
-        handles.append(
-            Line2D(
-                [],
-                [],
-                linestyle="",
-                marker="o",
-                markerfacecolor="none",
-                markeredgecolor="#b5b5b5",
-                label="other identities",
-            )
-        )
+        grey = {"markerfacecolor": "none", "markeredgecolor": REST}
+        handles.append(_handle("other identities", "o", grey))
     fig.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+
+
+def _handle(label: str, marker: str, look: Mapping) -> Line2D:
+    return Line2D([], [], linestyle="", marker=marker, label=label, **look)

@@ -1,6 +1,8 @@
-"""Detectors of people: torchvision's detection networks, small ones with the weights that `vvi.video.train_detectors` trained, or large ones from a local file.
+"""Detectors of people: torchvision's detection networks.
 
-Nothing is ever downloaded. A detector is called with frames (T, H, W, 3) uint8 and returns, for each, boxes (n, 5): x1, y1, x2, y2, score.
+Small ones have the weights that `vvi.video.train_detectors` trained, large ones come
+from a local file; nothing is ever downloaded. A detector is called with frames
+(T, H, W, 3) uint8 and returns, for each, boxes (n, 5): x1, y1, x2, y2, score.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,125 +21,135 @@ from torch import Tensor, nn
 
 from vvi.runtime import paths
 
+if TYPE_CHECKING:
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+
 NAMES = ("fcos", "retinanet", "fasterrcnn")
 TITLES = {"fcos": "FCOS", "retinanet": "RetinaNet", "fasterrcnn": "Faster R-CNN"}
 PERSON = 1  # class number, here and in torchvision's own weights
-HEIGHT = 96  # of the pictures that the small detectors see; people are then some 40 pixels tall
+HEIGHT = 96  # of the pictures of small detectors; people are then some 40 pixels tall
 CHANNELS = 64
 FOLDER = "detectors"  # of records
+#: Convolutions of the trunk of a small detector: channels in, channels out, stride.
+LAYERS = (
+    (3, 24, 2),
+    (24, 32, 2),
+    (32, 48, 1),
+    (48, 64, 2),
+    (64, 64, 1),
+    (64, CHANNELS, 1),
+)
+#: What is wrong with a file that holds no weights.
+BAD_FILE = (
+    SafetensorError,
+    UnpicklingError,
+    RuntimeError,
+    EOFError,
+    AttributeError,
+)
 
 
 @dataclass(frozen=True)
 class Detector:
-    """A network and the height (None: as it comes) at which it sees pictures."""
+    """A network that detects people."""
 
     network: nn.Module
+    #: Height at which it sees pictures; None: as they come.
     height: int | None
+    #: Score of the least certain box.
     least: float = 0.1
 
     @torch.no_grad()
     def __call__(self, frames: np.ndarray) -> list[np.ndarray]:
-        """Frames (T, H, W, 3) uint8 -> boxes (n, 5) of each, in pixels of the frames."""
+        """Detect people: (T, H, W, 3) uint8 -> boxes (n, 5) of each, in its pixels."""
         self.network.eval()
         device = next(self.network.parameters()).device
         small = [shrink(frame, self.height) for frame in frames]
-        scale = np.array(
-            [
-                frames[0].shape[1] / small[0].shape[1],
-                frames[0].shape[0] / small[0].shape[0],
-            ]
-            * 2
-        )
-        return [
-            self._boxes(found, scale)
-            for found in self.network([tensor(picture).to(device) for picture in small])
-        ]
+        height, width = frames[0].shape[:2]
+        scale = np.array([width / small[0].shape[1], height / small[0].shape[0]] * 2)
+        pictures = [tensor(picture).to(device) for picture in small]
+        return [self._boxes(one, scale) for one in self.network(pictures)]
 
-    def _boxes(self, found: dict[str, Tensor], scale: np.ndarray) -> np.ndarray:
-        good = (found["labels"] == PERSON) & (found["scores"] >= self.least)
-        return np.concatenate(
-            (
-                found["boxes"][good].cpu().numpy() * scale,
-                found["scores"][good, None].cpu().numpy(),
-            ),
-            1,
-        ).astype(np.float64)
+    def _boxes(self, output: dict[str, Tensor], scale: np.ndarray) -> np.ndarray:
+        """Return the boxes of people among all that a network puts out."""
+        certain = output["scores"] >= self.least
+        good = (output["labels"] == PERSON) & certain
+        corners = output["boxes"][good].cpu().numpy() * scale
+        scores = output["scores"][good, None].cpu().numpy()
+        return np.concatenate((corners, scores), 1).astype(np.float64)
 
 
 def build(name: str, height: int = HEIGHT) -> nn.Module:
-    """An untrained small detector of `NAMES` for pictures of this height: torchvision's head on six convolutions of stride 8."""
-    from torchvision.models import detection
-    from torchvision.models.detection.anchor_utils import AnchorGenerator
-    from torchvision.ops import MultiScaleRoIAlign
+    """Build an untrained small detector: torchvision's head on six convolutions.
 
-    size = {
-        "min_size": height,
-        "max_size": 100 * height,
-    }  # torchvision then leaves our pictures as they are
+    Args:
+        name: one of `NAMES`.
+        height: of its pictures.
+    """
+    from torchvision.models import detection
+
+    # torchvision then leaves our pictures as they are
+    size = {"min_size": height, "max_size": 100 * height}
     if name == "fcos":
-        return detection.FCOS(
-            _Trunk(), 2, anchor_generator=AnchorGenerator(((8,),), ((1.0,),)), **size
-        )
+        anchors = _anchors((8,), 1.0)
+        return detection.FCOS(_Trunk(), 2, anchor_generator=anchors, **size)
     if name == "retinanet":
-        return detection.RetinaNet(
-            _Trunk(),
-            2,
-            anchor_generator=AnchorGenerator(((22, 30),), ((2.4,),)),
-            **size,
-        )
+        anchors = _anchors((22, 30), 2.4)
+        return detection.RetinaNet(_Trunk(), 2, anchor_generator=anchors, **size)
     if name == "fasterrcnn":
-        pool = MultiScaleRoIAlign(["0"], (6, 4), 2)
-        head = detection.faster_rcnn.TwoMLPHead(CHANNELS * 24, 128)
-        few = dict(
-            rpn_pre_nms_top_n_train=300,
-            rpn_post_nms_top_n_train=60,
-            rpn_pre_nms_top_n_test=300,
-            rpn_post_nms_top_n_test=60,
-            box_batch_size_per_image=32,
-        )
-        anchors = AnchorGenerator(((22, 30),), ((2.4,),))
-        last = detection.faster_rcnn.FastRCNNPredictor(128, 2)
-        return detection.FasterRCNN(
-            _Trunk(),
-            rpn_anchor_generator=anchors,
-            box_roi_pool=pool,
-            box_head=head,
-            box_predictor=last,
-            **few,
-            **size,
-        )
+        return _faster_rcnn(size)
     raise ValueError(f"no small detector {name!r}; there are {', '.join(NAMES)}")
 
 
+def _anchors(sizes: tuple[int, ...], ratio: float) -> AnchorGenerator:
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+
+    return AnchorGenerator((sizes,), ((ratio,),))
+
+
+def _faster_rcnn(size: dict[str, int]) -> nn.Module:
+    """Build Faster R-CNN with few proposals and a small head."""
+    from torchvision.models.detection import faster_rcnn
+    from torchvision.ops import MultiScaleRoIAlign
+
+    pool = MultiScaleRoIAlign(["0"], (6, 4), 2)
+    head = faster_rcnn.TwoMLPHead(CHANNELS * 24, 128)
+    anchors = _anchors((22, 30), 2.4)
+    predictor = faster_rcnn.FastRCNNPredictor(128, 2)
+    return faster_rcnn.FasterRCNN(
+        _Trunk(),
+        rpn_anchor_generator=anchors,
+        box_roi_pool=pool,
+        box_head=head,
+        box_predictor=predictor,
+        rpn_pre_nms_top_n_train=300,
+        rpn_post_nms_top_n_train=60,
+        rpn_pre_nms_top_n_test=300,
+        rpn_post_nms_top_n_test=60,
+        box_batch_size_per_image=32,
+        **size,
+    )
+
+
 class _Trunk(nn.Sequential):
-    """(B, 3, H, W) -> (B, 64, H / 8, W / 8)."""
+    """Six convolutions: (B, 3, H, W) -> (B, 64, H / 8, W / 8)."""
 
     out_channels = CHANNELS
 
     def __init__(self) -> None:
-        plan = (
-            (3, 24, 2),
-            (24, 32, 2),
-            (32, 48, 1),
-            (48, 64, 2),
-            (64, 64, 1),
-            (64, CHANNELS, 1),
-        )
-        super().__init__(
-            *(
-                layer
-                for a, b, s in plan
-                for layer in (
-                    nn.Conv2d(a, b, 3, s, 1, bias=False),
-                    nn.BatchNorm2d(b),
-                    nn.ReLU(inplace=True),
-                )
-            )
-        )
+        layers: list[nn.Module] = []
+        for inputs, outputs, stride in LAYERS:
+            layers.append(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False))
+            layers.append(nn.BatchNorm2d(outputs))
+            layers.append(nn.ReLU(inplace=True))
+        super().__init__(*layers)
 
 
 def shrink(frame: np.ndarray, height: int | None) -> np.ndarray:
-    """(H, W, 3) uint8 -> that height, each pixel the mean of those it covers; the width becomes a multiple of 8."""
+    """Resize (H, W, 3) uint8 to a height, each pixel the mean of those it covers.
+
+    The width becomes a multiple of 8.
+    """
     import cv2
 
     if height is None:
@@ -146,37 +159,47 @@ def shrink(frame: np.ndarray, height: int | None) -> np.ndarray:
 
 
 def tensor(picture: np.ndarray) -> Tensor:
-    """(H, W, 3) uint8 -> (3, H, W) float in [0, 1]."""
-    return (
-        torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))).float() / 255
-    )
+    """Turn (H, W, 3) uint8 into (3, H, W) float in [0, 1]."""
+    channels_first = np.ascontiguousarray(picture.transpose(2, 0, 1))
+    return torch.from_numpy(channels_first).float() / 255
 
 
 def load(
     name: str = "fcos", weights: str | Path | None = None, device: str = "cpu"
 ) -> Detector:
-    """A trained detector: one of `NAMES` with the stored weights, or one of torchvision's detection networks with its own (COCO) weights.
+    """Load a trained detector.
 
-    The latter come from a file `weights`, or from where torchvision's loader keeps them; when they are not there, an error says where to put them. Nothing is downloaded.
+    Args:
+        name: one of `NAMES`, or one of torchvision's detection networks with its own
+            (COCO) weights.
+        weights: a file; by default the stored weights, or where torchvision's loader
+            keeps its own.
+        device: where it computes.
+
+    Raises:
+        FileNotFoundError: the weights are not there; nothing is downloaded.
+        ValueError: an unknown name, or a file of other weights.
     """
-    if name in NAMES:
-        file = (
-            Path(weights)
-            if weights is not None
-            else next(
-                (record.with_suffix(".safetensors") for record in stored(name)), None
-            )
+    if name not in NAMES:
+        return Detector(_large(name, weights).to(device).eval(), None)
+    file = Path(weights) if weights is not None else _stored_weights(name)
+    if file is None or not file.is_file():
+        at = f" at {file}" if file else ""
+        raise FileNotFoundError(
+            f"no weights of the small detector {name!r}{at}: train it with "
+            f"vvi.video.train_detectors.run(DetectorRecipe({name!r}))"
         )
-        if file is None or not file.is_file():
-            raise FileNotFoundError(
-                f"no weights of the small detector {name!r}{f' at {file}' if file else ''}: train it with vvi.video.train_detectors.run(detect.DetectorRecipe({name!r}))"
-            )
-        network = _filled(build(name), file, load_file)
-        return Detector(network.to(device).eval(), HEIGHT)
-    return Detector(_large(name, weights).to(device).eval(), None)
+    network = _filled(build(name), file, load_file)
+    return Detector(network.to(device).eval(), HEIGHT)
+
+
+def _stored_weights(name: str) -> Path | None:
+    records = stored(name)
+    return records[0].with_suffix(".safetensors") if records else None
 
 
 def _large(name: str, weights: str | Path | None) -> nn.Module:
+    """Load one of torchvision's detection networks from a local file."""
     from torchvision import models
 
     known = models.list_models(module=models.detection)
@@ -185,47 +208,43 @@ def _large(name: str, weights: str | Path | None) -> nn.Module:
             f"no detector {name!r}; there are {', '.join((*NAMES, *known))}"
         )
     url = models.get_model_weights(name).DEFAULT.url
-    file = Path(
-        weights or Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    )
+    usual = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    file = Path(weights or usual)
     if not file.is_file():
         raise FileNotFoundError(
-            f"weights of {name} are not on this machine: put torchvision's file {file.name} at {file}; nothing is downloaded here"
+            f"weights of {name} are not on this machine: put torchvision's file "
+            f"{file.name} at {file}; nothing is downloaded here"
         )
-    return _filled(
-        models.get_model(name, weights=None, weights_backbone=None),
-        file,
-        lambda path: torch.load(path, weights_only=True),
-    )
+    network = models.get_model(name, weights=None, weights_backbone=None)
+    return _filled(network, file, _read_torch)
+
+
+def _read_torch(file: Path) -> Any:
+    return torch.load(file, weights_only=True)
 
 
 def _filled(
     network: nn.Module, file: Path, read: Callable[[Path], dict[str, Tensor]]
 ) -> nn.Module:
+    """Load the weights of a file into a network, in single precision."""
     try:
-        network.load_state_dict(
-            {
-                key: value.float() if value.is_floating_point() else value
-                for key, value in read(file).items()
-            }
-        )
-    except (
-        SafetensorError,
-        UnpicklingError,
-        RuntimeError,
-        EOFError,
-        AttributeError,
-    ) as error:
+        state = read(file)
+        for key, value in state.items():
+            state[key] = value.float() if value.is_floating_point() else value
+        network.load_state_dict(state)
+    except BAD_FILE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"{file} holds no weights of this detector: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            f"{file} holds no weights of this detector: {reason}"
         ) from error
     return network
 
 
 def stored(name: str) -> list[Path]:
-    """Records of a small detector, under `$VVI_RUNS` before `book/records`; the weights lie beside them."""
-    return [
-        file
-        for folder in (paths.runs(), paths.records())
-        if (file := folder / FOLDER / f"{name}.json").is_file()
-    ]
+    """Return records of a small detector; the weights lie beside them.
+
+    Those of this machine come before the committed ones.
+    """
+    folders = (paths.runs() / FOLDER, paths.records() / FOLDER)
+    files = [folder / f"{name}.json" for folder in folders]
+    return [file for file in files if file.is_file()]

@@ -90,7 +90,18 @@ def _of_video(
     detect: Detect | None,
     height: int,
 ) -> tuple[Path, list[Tracklet], pd.DataFrame]:
-    """Tracklets of a video, cut anew into the cache, and their table."""
+    """Cut the tracklets of a video into the cache.
+
+    Args:
+        video: a file.
+        modality: of the video.
+        camera: its number, where the table shall say it.
+        detect: what finds people.
+        height: boxes that are fewer pixels high do not count.
+
+    Returns:
+        Their folder, the tracklets, and a table of them.
+    """
     footage = open_video(video)
     if detect is None:
         raise ValueError(f"video {video}: give detect=, what finds people in it")
@@ -99,8 +110,8 @@ def _of_video(
     rule = usual(footage.rate, height)
     write_tracklets(video, root, camera or 1, modality, detect, rule, again=True)
     direction = "ir2vis" if modality == "ir" else "vis2ir"
-    found = open_dataset(root, layout="hitsz-vcm", part="test")
-    tracklets = list(found.query(direction))
+    dataset = open_dataset(root, layout="hitsz-vcm", part="test")
+    tracklets = list(dataset.query(direction))
     about = json.loads((root / WHO).read_text())
     rows, seen = [], {}
     for tracklet in tracklets:
@@ -143,31 +154,31 @@ def draw(
     items = []
     for line, part in enumerate(chosen):
         marks[line, : len(part)] = part["verdict"]
-        found = [_picture(gallery, row) for row in part["gallery_row"]]
-        items.append([*found, *[None] * (longest - len(part))])
-    pictures = [_picture(query, row) for row in rows]
+        pictures = [_picture(gallery, row) for row in part["gallery_row"]]
+        items.append([*pictures, *[None] * (longest - len(part))])
+    queries = [_picture(query, row) for row in rows]
     notes = [_note(query, row) for row in rows]
-    panel = ranked.Panel(title, pictures, items, marks, notes)
+    panel = ranked.Panel(title, queries, items, marks, notes)
     return ranked.draw([panel])
 
 
-def has_pictures(found: Features) -> bool:
+def has_pictures(features: Features) -> bool:
     """Whether features say where the pictures of their rows are."""
-    return FILES in found.table and bool(found.about.get("source"))
+    return FILES in features.table and bool(features.about.get("source"))
 
 
-def _picture(found: Features, row: int) -> np.ndarray:
-    if not has_pictures(found):
-        file = found.about.get("file", "features")
+def _picture(features: Features, row: int) -> np.ndarray:
+    if not has_pictures(features):
+        file = features.about.get("file", "features")
         raise FileNotFoundError(
             f"{file}: nothing says where the pictures of its rows are"
         )
-    path = Path(found.about["source"]) / found.column(FILES)[row]
+    path = Path(features.about["source"]) / features.column(FILES)[row]
     return decode(path, HEIGHT, WIDTH).permute(1, 2, 0).numpy()
 
 
-def _note(found: Features, row: int, longest: int = 12) -> str:
-    """What is written beside a query: who it is, else the end of its name."""
-    who, name = found.column("identity")[row], found.column("name")[row]
-    text = f"id {who}" if who else Path(name).stem
+def _note(features: Features, row: int, longest: int = 12) -> str:
+    """Return the text beside a query: its identity, else the end of its name."""
+    identity = features.column("identity")[row]
+    text = f"id {identity}" if identity else Path(features.column("name")[row]).stem
     return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -1,4 +1,7 @@
-"""Whom does this video show? From a raw video of either modality and a gallery to ranked lists: detector, tracker, tracklets, reader, trained model."""
+"""Whom does this video show? From a raw video and a gallery to ranked lists.
+
+Detector, tracker, tracklets, reader, trained model.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,16 @@ from vvi.video.tracklets import Detect, Made, videos, write_tracklets
 
 @dataclass(frozen=True)
 class Found:
-    """Tracklets of the video, the gallery, and for each tracklet its best gallery rows `top` (Q, K) with their cosine `similarity` (Q, K)."""
+    """Tracklets of a video with their ranked lists of a gallery."""
 
+    #: What was cut from the video.
     made: Made
+    #: Q tracklets of the video.
     query: tuple[Tracklet, ...]
     gallery: tuple[Tracklet, ...]
+    #: (Q, K) best gallery rows of each tracklet.
     top: np.ndarray
+    #: (Q, K) their cosine similarity.
     similarity: np.ndarray
 
     @property
@@ -39,38 +46,44 @@ class Found:
         return np.array([track[t.identity] for t in self.query])
 
     def people(self, video: str | Path) -> dict[int, int]:
-        """Track -> identity, from the truth beside a drawn video; empty for any other video."""
+        """Return track -> identity, from the truth beside a drawn video.
+
+        It is empty for any other video.
+        """
         try:
             return tracking.people(self.made.tracks, read_truth(video))
-        except (
-            FileNotFoundError,
-            ValueError,
-        ):  # no table, or one of something else: nobody is known
-            return {}
+        except (FileNotFoundError, ValueError):
+            return {}  # no table, or one of something else: nobody is known
 
     def identities(self, people: Mapping[int, int]) -> np.ndarray:
-        """(Q,) who each tracklet shows, from who each track follows (`vvi.video.tracking.people`); -1 for nobody known."""
+        """Return (Q,) the person of each tracklet; -1 for nobody known.
+
+        Args:
+            people: track -> identity (`vvi.video.tracking.people`).
+        """
         return np.array([people.get(track, -1) for track in self.tracks])
 
     def lines(self, people: Mapping[int, int], top: int = 5) -> list[str]:
-        """A line for each tracklet: its track, whom it shows where that is known, and the best of its list as identity, camera and cosine."""
-        found = []
-        for query, track, who, row, cosines in zip(
-            self.query,
-            self.tracks,
-            self.identities(people),
-            self.top,
-            self.similarity,
-            strict=True,
-        ):
-            best = [
-                f"{self.gallery[i].identity} (camera {self.gallery[i].camera}) {cosine:.2f}"
-                for i, cosine in zip(row[:top], cosines, strict=False)
-            ]
-            found.append(
-                f"track {track}, {len(query)} frames{f', shows {who}' if who >= 0 else ''}: {', '.join(best)}"
-            )
-        return found
+        """Return a line for each tracklet: its track and the best of its list.
+
+        Args:
+            people: track -> identity, said where it is known.
+            top: items of a list, each as identity, camera and cosine.
+        """
+        lines = []
+        ids = self.identities(people)
+        for n, query in enumerate(self.query):
+            person = f", shows {ids[n]}" if ids[n] >= 0 else ""
+            items = [self._item(n, rank) for rank in range(len(self.top[n, :top]))]
+            track = f"track {self.tracks[n]}, {len(query)} frames{person}"
+            lines.append(f"{track}: {', '.join(items)}")
+        return lines
+
+    def _item(self, query: int, rank: int) -> str:
+        """Return an item of a ranked list as text."""
+        item = self.gallery[self.top[query, rank]]
+        cosine = self.similarity[query, rank]
+        return f"{item.identity} (camera {item.camera}) {cosine:.2f}"
 
     def panel(
         self,
@@ -80,35 +93,40 @@ class Found:
         height: int = 128,
         width: int = 64,
     ) -> ranked.Panel:
-        """Ranked lists to draw with `vvi.plots.ranked.draw`, right and wrong marked by what is known of the scene. rows: tracklets to show, the first of each person (of each
-        track, where nobody is known) by default."""
+        """Build ranked lists to draw with `vvi.plots.ranked.draw`.
+
+        Right and wrong are marked by what is known of the scene.
+
+        Args:
+            title: above the lists.
+            people: track -> identity.
+            rows: tracklets to show; by default the first of each person, or of each
+                track where nobody is known.
+            height: of a picture.
+            width: of a picture.
+        """
         ids = self.identities(people)
-        rows = (
-            np.unique(ids if people else self.tracks, return_index=True)[1]
-            if rows is None
-            else np.asarray(rows)
-        )
-        items = [
-            ranked.load([self.gallery[i].paths for i in line], height, width)
-            for line in self.top[rows]
-        ]
-        marks = ranked.compose(
-            self.top[rows], ids[rows], np.array([t.identity for t in self.gallery])
-        )
+        if rows is None:
+            groups = ids if people else self.tracks
+            rows = np.unique(groups, return_index=True)[1]
+        rows = np.asarray(rows)
+        top = self.top[rows]
+        gallery_ids = np.array([t.identity for t in self.gallery])
+        marks = ranked.compose(top, ids[rows], gallery_ids)
         marks[ids[rows] < 0] = "unknown"
-        notes = [
-            f"id {ids[r]}\n{len(self.query[r])} frames"
-            if ids[r] >= 0
-            else f"track {self.tracks[r]}"
-            for r in rows
-        ]
-        return ranked.Panel(
-            title,
-            ranked.load([self.query[r].paths for r in rows], height, width),
-            items,
-            marks,
-            notes,
-        )
+        items = [self._pictures(line, height, width) for line in top]
+        queries = ranked.load([self.query[r].paths for r in rows], height, width)
+        notes = [self._note(r, ids[r]) for r in rows]
+        return ranked.Panel(title, queries, items, marks, notes)
+
+    def _pictures(self, line: np.ndarray, height: int, width: int) -> list[np.ndarray]:
+        return ranked.load([self.gallery[i].paths for i in line], height, width)
+
+    def _note(self, row: int, identity: int) -> str:
+        """Return the text beside a query."""
+        if identity < 0:
+            return f"track {self.tracks[row]}"
+        return f"id {identity}\n{len(self.query[row])} frames"
 
 
 def search(
@@ -122,34 +140,50 @@ def search(
     camera: int = 1,
     top: int = 10,
 ) -> Found:
-    """Ranked lists of the people in a video: its tracklets, written into `root` anew, are read back by the reader and compared with every tracklet of the gallery.
+    """Rank a gallery for every person of a video.
 
-    data: the size and number of frames that the method was trained with; root: by default a folder of the cache named like the video; ValueError where it holds another video.
+    The tracklets of the video are written into `root` anew, read back by the reader and
+    compared with every tracklet of the gallery.
+
+    Args:
+        video: a file.
+        modality: of the video.
+        gallery: whom to search among.
+        method: a trained network.
+        data: size and number of frames that it was trained with.
+        detect: what finds people in frames.
+        root: by default a folder of the cache named like the video.
+        camera: number of the camera of the video.
+        top: length of a list.
+
+    Raises:
+        ValueError: an empty gallery, or a `root` that holds another video.
     """
     if not gallery:
         raise ValueError("the gallery is empty: there is nobody to search among")
     video = Path(video).expanduser().absolute()
-    root = (
-        paths.cache()
-        / "sequences"
-        / f"{video.stem}-{hashlib.sha256(bytes(video)).hexdigest()[:8]}"
-        if root is None
-        else Path(root).expanduser()
-    )
-    if others := videos(root) - {video.name}:
+    root = Path(root).expanduser() if root is not None else _usual_root(video)
+    others = videos(root) - {video.name}
+    if others:
         raise ValueError(
-            f"{root} holds tracklets of {min(others)}, which a search would remove: choose another folder"
+            f"{root} holds tracklets of {min(others)}, which a search would remove: "
+            "choose another folder"
         )
     made = write_tracklets(video, root, camera, modality, detect, again=True)
-    opened = open_dataset(made.root, layout="hitsz-vcm", part="test")
-    query = opened.query("ir2vis" if modality == "ir" else "vis2ir")
+    dataset = open_dataset(made.root, layout="hitsz-vcm", part="test")
+    query = dataset.query("ir2vis" if modality == "ir" else "vis2ir")
     frames = Frames(data.height, data.width)
-    mine, theirs = (
+    query_feat, gallery_feat = (
         embed(method, side, frames, data.frames, stride=data.stride)
         for side in (query, gallery)
     )
-    similarity = mine @ theirs.T
-    order = np.argsort(-similarity, axis=1, kind="stable")[:, :top]
-    return Found(
-        made, query, tuple(gallery), order, np.take_along_axis(similarity, order, 1)
-    )
+    similarity = query_feat @ gallery_feat.T
+    best = np.argsort(-similarity, axis=1, kind="stable")[:, :top]
+    cosines = np.take_along_axis(similarity, best, 1)
+    return Found(made, query, tuple(gallery), best, cosines)
+
+
+def _usual_root(video: Path) -> Path:
+    """Return a folder of the cache for the tracklets of a video."""
+    digest = hashlib.sha256(bytes(video)).hexdigest()[:8]
+    return paths.cache() / "sequences" / f"{video.stem}-{digest}"

@@ -1,0 +1,109 @@
+"""`vvi switches`, `runs` and `verify`: what can be switched, what is stored."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vvi.cli import arguments, options
+
+if TYPE_CHECKING:
+    from vvi.experiment.ablation import Check
+    from vvi.experiment.store import Record
+
+
+def add(command: arguments.Command) -> None:
+    """Add the commands of this file."""
+    sub = command(
+        "switches",
+        switches,
+        "list the switches of a method, which `train --set` takes, with what they mean",
+    )
+    sub.add_argument("method")
+    sub = command(
+        "runs", runs, "list stored results, each with the row of a table that it is"
+    )
+    sub.add_argument("methods", nargs="*", metavar="METHOD")
+    sub.add_argument("--preset", choices=options.SIZES)
+    sub = command(
+        "verify", verify, "train a sample of the committed records again and compare"
+    )
+    sub.add_argument("--sample", type=arguments.integer(1), default=1)
+    options.add_device(sub)
+
+
+def switches(args: argparse.Namespace) -> int:
+    """Print the switches of a method."""
+    from vvi.experiment import method_switches
+
+    print(method_switches.describe(args.method))
+    return 0
+
+
+def runs(args: argparse.Namespace) -> int:
+    """Print a line for each stored result."""
+    for folder, record in _records():
+        config = record.config
+        method_fits = not args.methods or config.method in args.methods
+        if method_fits and args.preset in (None, config.preset):
+            print(_line(folder, record))
+    return 0
+
+
+def _records() -> Iterator[tuple[Path, Record]]:
+    """Yield stored results, those of this machine before the committed ones."""
+    from vvi.experiment import store
+    from vvi.runtime import paths
+
+    for root in (paths.runs(), paths.records()):
+        for file in sorted(root.glob("*/record.json")):
+            yield file.parent, store.load_record(file.parent)
+
+
+def _line(folder: Path, record: Record) -> str:
+    """Return a stored result as one line: where, size, scores, row of a table."""
+    from vvi import experiment
+    from vvi.evaluation import protocols
+    from vvi.experiment import ablation, store
+
+    config = record.config
+    current = store.is_current(record, experiment.versions(config))
+    stale = "" if current else "  STALE"
+    data = experiment.Result(record, stored=True).data_name
+    scores = "  ".join(protocols.short(record.scores, record.arrays))
+    plain = config if config.data.synthetic else experiment.unresolved(config)
+    rows = ablation.names(config.preset, config.seed)
+    row = rows.get(plain.hash) or _described(record)
+    name = f"{folder.parent.name}/{folder.name}"
+    size = f"{config.preset:8s}  seed {config.seed}"
+    return f"{name}  {size}  {data}  {scores}{stale}  {row}"
+
+
+def _described(record: Record) -> str:
+    """Return the method and options of a run that is no row of a table."""
+    config = record.config
+    words = [f"{name}={value}" for name, value in config.options.items()]
+    words.append(f"T={config.data.frames}")
+    if "+" in config.data.source:
+        words.append(config.data.source)
+    return f"{config.method}, {' '.join(words)}"
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Train some committed records again; 1 where one is not reproduced."""
+    from vvi.experiment import ablation
+
+    checks = ablation.verify(args.sample, device=args.device)
+    for check in checks:
+        print(_verified(check))
+    return 0 if all(check.holds for check in checks) else 1
+
+
+def _verified(check: Check) -> str:
+    verdict = "ok  " if check.holds else "FAIL"
+    points = "  ".join(f"{k} {v:+.2f}" for k, v in check.difference.items())
+    where = "same machine and versions" if check.same_machine else "another machine"
+    allowed = f"({where}: {check.allowed} allowed)"
+    return f"{verdict} {check.run_id}  {points} points  {allowed}"

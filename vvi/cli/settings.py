@@ -1,0 +1,107 @@
+"""The configs that `METHOD`, `--preset`, `--seeds` and `--set` name."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vvi.config import RunConfig
+
+#: Options of `--rerank`, as they are typed -> as the function calls them.
+RERANK = {"k1": "k1", "k2": "k2", "lambda": "weight", "weight": "weight"}
+#: Fields of the data that decide which people are searched.
+PEOPLE = ("source", "seed", "layout", "min_seq_len", "split")
+
+Named = tuple[str, "RunConfig"]
+
+
+def changed_row(args: argparse.Namespace, seed: int) -> tuple[Named, Named]:
+    """Resolve what `--set` makes of the main row of a method.
+
+    Returns:
+        (name, config) of the changed row, and (name, config) of the main row itself.
+    """
+    from vvi import methods
+    from vvi.experiment import ablation, method_switches
+
+    changes = dict(args.set or [])
+    refuse_options(changes, ("method", "preset", "seed"), "METHOD, --preset or --seeds")
+    changes = method_switches.read(args.method, changes)
+    rows = ablation.labelled_rows(args.method, args.preset, seed)
+    rows = _in_layout(rows, changes, args.data)
+    base = ": ".join(methods.module(args.method).MAIN)
+    switches = {switch.name for switch in method_switches.switches(args.method)}
+    wanted = {name: changes.pop(name) for name in switches & changes.keys()}
+    name, config = method_switches.resolve_settings(rows[base], wanted, changes, rows)
+    if name not in rows:
+        name = f"{base}, {name}"
+    return (name, config), (base, rows[base])
+
+
+def _in_layout(
+    rows: Mapping[str, RunConfig], changes: dict[str, Any], data: Any
+) -> dict[str, RunConfig]:
+    """Give rows the recipe of the layout that is read; takes `layout` from changes."""
+    from vvi import experiment
+    from vvi.config import for_layout
+
+    usual = next(iter(rows.values())).data
+    layout = experiment.layout_of(
+        usual, data, changes.get("source"), changes.pop("layout", None)
+    )
+    adapted = {}
+    for name, config in rows.items():
+        is_usual = config.data.layout == usual.layout
+        adapted[name] = for_layout(config, layout) if is_usual else config
+    return adapted
+
+
+def refuse_options(changes: Mapping[str, Any], options: tuple, instead: str) -> None:
+    """Refuse `--set` of what an option of its own says.
+
+    Raises:
+        ValueError: one of `options` is among the changes.
+    """
+    taken = changes.keys() & set(options)
+    if taken:
+        raise ValueError(f"--set cannot change {min(taken)}: give it as {instead}")
+
+
+def wanted_seeds(args: argparse.Namespace) -> list[int]:
+    """Return the seeds of `--seeds`; by default 0, and of RegDB all its trials."""
+    from vvi import experiment
+    from vvi.evaluation import protocols
+
+    if args.seeds is not None:
+        return args.seeds
+    (_, config), _ = changed_row(args, 0)
+    if config.data.layout != "regdb":
+        return [0]
+    return protocols.regdb_seeds(experiment.dataset(config.data, args.data).root)
+
+
+def other_people(config: RunConfig, main: RunConfig) -> list[str]:
+    """Return the fields of the data that let two runs search other people."""
+    return [n for n in PEOPLE if getattr(config.data, n) != getattr(main.data, n)]
+
+
+def rerank_options(typed: list[tuple[str, str]] | None) -> dict[str, Any]:
+    """Read `--rerank k1=20 lambda=0.3`; empty without the option.
+
+    >>> rerank_options(None), rerank_options([]), rerank_options([("lambda", ".1")])
+    ({}, {'k1': 20, 'k2': 6, 'weight': 0.3}, {'k1': 20, 'k2': 6, 'weight': 0.1})
+    """
+    from vvi.runtime import validation
+
+    if typed is None:
+        return {}
+    options: dict[str, Any] = {"k1": 20, "k2": 6, "weight": 0.3}
+    for name, text in typed:
+        if name not in RERANK:
+            known = {"": ["k1", "k2", "lambda"]}
+            raise validation.unknown(name, "--rerank has no option", known)
+        hint = float if RERANK[name] == "weight" else int
+        options[RERANK[name]] = validation.setting(text, hint)
+    return options

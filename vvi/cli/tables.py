@@ -1,0 +1,178 @@
+"""`vvi ablate`, `tune` and `worlds`: train many runs, here or on many processes."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from vvi.cli import arguments, options
+
+
+def add(command: arguments.Command) -> None:
+    """Add the commands of this file."""
+    _add_ablate(command)
+    _add_tune(command)
+    _add_worlds(command)
+
+
+def _add_ablate(command: arguments.Command) -> None:
+    sub = command("ablate", ablate, "train the runs that a method's tables miss")
+    sub.add_argument("method")
+    sub.add_argument("--tables", nargs="+")
+    options.add_preset(sub)
+    options.add_seeds(sub, [0, 1, 2])
+    options.add_device(sub)
+    options.add_resume(sub)
+    options.add_pixels(sub)
+    options.add_compile(sub)
+    options.add_executor(sub)
+    sub.add_argument(
+        "--collect", action="store_true", help="copy the results into book/records"
+    )
+
+
+def _add_tune(command: arguments.Command) -> None:
+    sub = command(
+        "tune",
+        tune,
+        "draw settings of a method, train each and score validation people; "
+        "test people are not looked at",
+    )
+    sub.add_argument("method")
+    sub.add_argument(
+        "--trials",
+        type=arguments.integer(1),
+        default=8,
+        help="how many, the main row among them (default: 8)",
+    )
+    sub.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="table of the trials (default: book/records/tuning/METHOD.csv)",
+    )
+    options.add_preset(sub)
+    sub.add_argument("--device", default="auto")
+    options.add_pixels(sub)
+    options.add_executor(sub)
+
+
+def _add_worlds(command: arguments.Command) -> None:
+    sub = command(
+        "worlds",
+        worlds,
+        "train what is missing of the runs in worlds where one cue is dosed, "
+        "each idea on and off",
+    )
+    sub.add_argument(
+        "worlds",
+        nargs="*",
+        metavar="WORLD",
+        help="bad-frames, gap, time, place, bars (default: all)",
+    )
+    sub.add_argument("--seeds", type=arguments.integer(0), nargs="+", default=[0, 1])
+    task = sub.add_mutually_exclusive_group()
+    task.add_argument(
+        "--plan",
+        action="store_true",
+        help="count the runs and what they cost; train nothing",
+    )
+    task.add_argument(
+        "--oracles",
+        action="store_true",
+        help="measure how far each cue alone tells people apart, into "
+        "book/records/worlds/oracles.csv",
+    )
+    task.add_argument(
+        "--collect",
+        action="store_true",
+        help="copy the results that are there into book/records; train nothing",
+    )
+    options.add_preset(sub, "half")
+    sub.add_argument("--device", default="auto")
+    options.add_pixels(sub)
+    options.add_executor(sub)
+
+
+def _executor(args: argparse.Namespace) -> AbstractContextManager[Any]:
+    """Open what trains the runs: here, processes, Dask or Slurm."""
+    from vvi.experiment import executors
+    from vvi.runtime import paths
+
+    where = args.executor or ("processes" if args.workers else "here")
+    jobs = paths.runs() / ".jobs"
+    return executors.connect(where, args.workers, jobs, **dict(args.options or []))
+
+
+def ablate(args: argparse.Namespace) -> int:
+    """Train the missing runs of a method's tables."""
+    from vvi import methods
+    from vvi.experiment import ablation
+
+    wanted = []
+    for table in args.tables or list(methods.module(args.method).ABLATIONS):
+        rows = ablation.configs(args.method, table, args.preset, args.seeds)
+        for configs in rows.values():
+            wanted += configs
+    run_options = dict(
+        device=args.device,
+        pixels=args.pixels,
+        compiled=args.compile,
+        resume=args.resume,
+    )
+    with _executor(args) as executor:
+        count = ablation.train_missing(wanted, executor, **run_options)
+    print(f"{count} runs trained, {len({c.hash for c in wanted})} wanted")
+    if args.collect:
+        count = ablation.copy_to_records(args.method, args.preset, args.seeds)
+        print(f"{count} records in book/records")
+    return 0
+
+
+def tune(args: argparse.Namespace) -> int:
+    """Train drawn settings of a method and write the table of their scores."""
+    from vvi.experiment import tune as tuning
+
+    with _executor(args) as executor:
+        table = tuning.tune(
+            args.method,
+            args.trials,
+            args.preset,
+            executor=executor,
+            device=args.device,
+            pixels=args.pixels,
+        )
+    file = tuning.write_log(args.method, table, args.out)
+    print(table.to_string(index=False, na_rep="-"))
+    best = tuning.best(args.method, table) or "the main row"
+    print(f"best on validation people: {best}; {len(table)} trials in {file}")
+    return 0
+
+
+def worlds(args: argparse.Namespace) -> int:
+    """Plan, train or collect the runs of the worlds, or measure their oracles."""
+    from vvi.experiment import ablation
+    from vvi.experiment import worlds as study
+
+    names = args.worlds or list(study.PLAN)
+    if args.plan:
+        print(study.plan(args.preset, args.seeds).to_string())
+        return 0
+    if args.oracles:
+        table = study.write_oracles(args.preset).round(3)
+        print(table.to_string(index=False, na_rep="-"))
+        return 0
+    wanted = study.wanted(names, args.preset, args.seeds)
+    if args.collect:
+        count = study.copy_to_records(names, args.preset, args.seeds)
+        print(f"{count} of {len(wanted)} records in book/records")
+        return 0
+    with _executor(args) as executor:
+        count = ablation.train_missing(
+            wanted, executor, device=args.device, pixels=args.pixels
+        )
+    print(f"{count} runs trained, {len(wanted)} wanted")
+    return 0
