@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from vvi import experiment, methods
-from vvi.cli import main as main_module
+from vvi.cli import parser
+from vvi.cli import settings as settings_of
 from vvi.cli.main import main
 from vvi.config import preset
 from vvi.data import synthetic
@@ -163,10 +164,8 @@ def test_ablate_trains_a_table_in_processes_and_finds_it_afterwards(tiny_root, c
 
 def test_a_value_may_be_spelt_as_in_python_and_a_named_default_makes_no_run_of_its_own():
     def settings(*given):
-        args = main_module._parser().parse_args(
-            ["train", "iban", "--preset", "tiny", *given]
-        )
-        return main_module._settings(args, 0)[0][1]
+        args = parser.build().parse_args(["train", "iban", "--preset", "tiny", *given])
+        return settings_of.changed_row(args, 0)[0][1]
 
     assert settings("--set", "temporal=mean", "esb_sample=hard").options == {
         "variant": "main",
@@ -187,8 +186,8 @@ def test_a_method_alone_is_its_main_row_and_settings_that_make_a_row_of_a_table_
     method,
 ):
     known = ablation.labelled_rows(method, "tiny")
-    args = main_module._parser().parse_args(["train", method, "--preset", "tiny"])
-    (name, config), (base, main) = main_module._settings(args, 0)
+    args = parser.build().parse_args(["train", method, "--preset", "tiny"])
+    (name, config), (base, main) = settings_of.changed_row(args, 0)
     assert name == base and config == main == known[base]
     for label, row in known.items():
         changes = (
@@ -200,10 +199,10 @@ def test_a_method_alone_is_its_main_row_and_settings_that_make_a_row_of_a_table_
             else []
         )
         if changes and replace(row, options={}) == replace(main, options={}):
-            args = main_module._parser().parse_args(
+            args = parser.build().parse_args(
                 ["train", method, "--preset", "tiny", "--set", *changes]
             )
-            found = main_module._settings(args, 0)[0]
+            found = settings_of.changed_row(args, 0)[0]
             assert (
                 method_switches.effective(found[1]) == method_switches.effective(row)
                 and found[0] in known
@@ -237,10 +236,10 @@ def test_a_run_of_ones_own_is_set_beside_the_main_row(tiny_root, capsys):
 
 
 def settings(*given, method="baseline"):
-    args = main_module._parser().parse_args(
+    args = parser.build().parse_args(
         ["train", method, "--preset", "tiny", *(["--set", *given] if given else [])]
     )
-    return main_module._settings(args, 0)[0][1]
+    return settings_of.changed_row(args, 0)[0][1]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +276,7 @@ def test_a_whole_number_in_python_is_the_same_run_as_the_float(tiny_root):
 
 def test_seeds_may_be_parted_by_commas_spaces_or_a_dash():
     for given in (["0,1,2"], ["0", "1", "2"], ["0-2"], ["[0,", "1,", "2]"]):
-        assert main_module._parser().parse_args(
+        assert parser.build().parse_args(
             ["train", "baseline", "--seeds", *given]
         ).seeds == [0, 1, 2]
 
@@ -372,7 +371,7 @@ def test_committed_records_are_listed_and_none_is_called_stale(
         record = store.Record(config, *about, {}, scores, {"train": 1.0}, {}, {})
         store.save_record(record, stored)
         monkeypatch.setattr("vvi.runtime.paths.records", lambda: stored)
-    assert main_module.main(["runs"]) == 0
+    assert main(["runs"]) == 0
     shown = capsys.readouterr().out
     assert "records/" in shown and "STALE" not in shown
 

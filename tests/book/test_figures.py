@@ -42,4 +42,4 @@ def test_one_panel_a_term_and_no_line_for_a_row_without_runs():
     assert [ax.get_title() for ax in fig.axes] == ["identity", "triplet"]
     for ax in fig.axes:
         assert [line.get_label() for line in ax.lines] == ["main"]
-    assert "synthetic data" in fig.get_supxlabel()
+    assert "synthetic data" in fig.caption

@@ -49,7 +49,7 @@ def test_empty_rows_and_rows_without_the_term_are_left_out(tmp_path, monkeypatch
     fig = traces.draw(rows, "t", "method/t", "Lines.", smooth=1)
     assert [line.get_label() for line in fig.axes[0].get_lines()] == ["a", "d"]
     assert fig.alt == "Lines."
-    words = fig.get_supxlabel()
+    words = fig.caption
     assert "a (1)" in words
     assert "d (4)" in words
     assert (tmp_path / "method" / "t.png").is_file()
@@ -58,7 +58,7 @@ def test_empty_rows_and_rows_without_the_term_are_left_out(tmp_path, monkeypatch
 def test_a_single_line_names_no_lowest_and_highest(tmp_path, monkeypatch):
     monkeypatch.setenv("VVI_FIGURES", str(tmp_path))
     fig = traces.draw({"a": [result(x__t=[1.0])]}, "t", "method/t", "A line.")
-    assert "Lowest" not in fig.get_supxlabel()
+    assert "Lowest" not in fig.caption
 
 
 def test_no_row_with_the_term_is_an_error():

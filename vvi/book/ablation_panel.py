@@ -7,7 +7,6 @@ Where nobody can click, as in the built pages, a figure stands instead
 from __future__ import annotations
 
 import html
-import inspect
 import logging
 import re
 import threading
@@ -22,7 +21,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vvi import experiment, methods
-from vvi.book import comparison, figures, intervals, query_browser
+from vvi.book import comparison, figures, formats, query_browser
 from vvi.book.scene import Scene
 from vvi.config import RunConfig
 from vvi.engine import train
@@ -391,7 +390,7 @@ class Bench:
         base, gain = self.bases.get(seed), "–"
         if base and base.run_id != result.run_id:
             score = comparison.difference([result], [base], self.scene)
-            gain = intervals.points(score)
+            gain = formats.points(score)
         line["rank-1, ir2vis", f"minus {self.base} (95 %)"] = gain
         return line
 
@@ -434,7 +433,7 @@ def _origin(result: Result) -> str:
 
 def _meaning_of(method: str) -> str:
     """Return what the switches of a method mean, folded away, as HTML."""
-    text = html.escape(inspect.getdoc(methods.module(method).Config))
+    text = html.escape(method_switches.meaning(method)).replace("\n\n", "<br>")
     text = re.sub("`(.*?)`", r"<code>\1</code>", text)
     head = f"▸ What the switches mean ({method}.Config)"
     return (

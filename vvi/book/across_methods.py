@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vvi import config, methods
-from vvi.book import comparison, figures, intervals, published
+from vvi.book import comparison, figures, formats, published
 from vvi.book import cost as costing
 from vvi.book.scene import Scene
 from vvi.data import synthetic
@@ -140,10 +140,10 @@ def gains(rows: Rows, own: Rows, scene: Scene) -> pd.DataFrame:
         line = {"its baseline": start}
         for direction in rows[name][0].record.scores:
             gain = comparison.difference(rows[name], base, scene, direction=direction)
-            line[direction] = intervals.points(gain)
+            line[direction] = formats.points(gain)
         if scene.look_alikes_known:
             gain = comparison.difference(rows[name], base, scene, look_alikes=True)
-            line["look-alikes"] = intervals.points(gain)
+            line["look-alikes"] = formats.points(gain)
         line["published, not rerun"] = _published_gain(printed, method)
         lines[name] = line
     note = f"points of rank-1 (95 %), {scene.label}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from vvi.book import intervals
+from vvi.book import formats
 from vvi.data import synthetic
 from vvi.data.loader import test_clips
 from vvi.data.transforms import normalise
@@ -134,10 +134,10 @@ def differences(rows: Rows, base: str, scene: Scene) -> pd.DataFrame:
     others = [label for label in rows if label != base] if rows[base] else []
     for label in others:
         gain = difference(rows[label], rows[base], scene)
-        lines[label] = {"all queries": intervals.points(gain)}
+        lines[label] = {"all queries": formats.points(gain)}
         if scene.look_alikes_known:
             gain = difference(rows[label], rows[base], scene, True)
-            lines[label]["look-alikes"] = intervals.points(gain)
+            lines[label]["look-alikes"] = formats.points(gain)
     note = f"rank-1 minus that of {base} (95 %), {scene.label}"
     return pd.DataFrame(lines).T.rename_axis(note)
 
@@ -165,7 +165,7 @@ def verdicts(claims: Mapping[str, tuple], scene: Scene) -> pd.DataFrame:
     for claim, (better, worse, *look_alikes) in claims.items():
         if better and worse:
             gain = difference(better, worse, scene, *look_alikes)
-            points = intervals.points(gain)
+            points = formats.points(gain)
             seeds = min(map(len, of_common_seeds(better, worse)))
             judged = verdict(gain) + (", one seed" if seeds == 1 else "")
         else:

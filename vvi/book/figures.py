@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vvi import experiment
-from vvi.book import intervals
+from vvi.book import formats
 from vvi.book.cost import flops, operations
 from vvi.book.scene import SIZE, Scene, scene
 from vvi.data import synthetic
@@ -57,7 +57,7 @@ def _clips(
         key: of the rows, such as "cam/{modality}_rows" with the modality left open.
 
     Yields:
-        Tracklet, the frames of it that are evaluated_frames, and its title.
+        Tracklet, the frames of it that are searched, and its title.
     """
     for modality, side in scene.by_modality().items():
         for row in _stored(result, key.format(modality=modality)):
@@ -237,7 +237,7 @@ def _noise_caption(result: Result, scene: Scene) -> str:
     """Say how well low weights tell noisy frames; nothing where that is unknown."""
     names = {m: f"noisy frames {m}" for m in ("vis", "ir")}
     scores = [
-        f"{modality} {intervals.value(result.probe(name))}"
+        f"{modality} {formats.value(result.probe(name))}"
         for modality, name in names.items()
         if name in result.record.probes
     ]
@@ -247,6 +247,93 @@ def _noise_caption(result: Result, scene: Scene) -> str:
         "AUC of a low weight against a noisy frame of the same clip, chance 0.50 "
         f"({scene.label} data): {'; '.join(scores)}."
     )
+
+
+def part_attention(rows: Rows, scene: Scene, count: int = 64) -> pd.DataFrame:
+    """Show how the stripes of DI2L share their attention, row by row.
+
+    Args:
+        rows: label -> results; rows without this attention are left out.
+        scene: the data of the rows.
+        count: search clips that the untrained network of the first row reads.
+
+    Returns:
+        What each stripe gets, from the head down, and the largest weight of a stripe,
+        means over the clips that the first record of a row keeps.
+    """
+    names = [f"inside/{modality}/part attention" for modality in MODALITIES]
+    attention = {}
+    for label, (first, *_) in rows.items():
+        if not all(name in first.arrays for name in names):
+            continue
+        if not attention:
+            attention["untrained"] = _untrained_attention(first, scene, count)
+        stored = np.concatenate([first.arrays[name] for name in names])
+        attention[label] = stored.astype(float)
+    lines = {}
+    for label, alpha in attention.items():  # (clips, p, p), rows sum to one
+        shares = [f"{share:.2f}" for share in alpha.mean((0, 1))]
+        lines[label] = {
+            "each stripe gets": " ".join(shares),
+            "largest weight": f"{alpha.max(-1).mean():.2f}",
+        }
+    return pd.DataFrame(lines).T.rename_axis(f"{scene.label} data")
+
+
+def _untrained_attention(result: Result, scene: Scene, count: int) -> np.ndarray:
+    """Return the part attention of the same network before its training."""
+    method = experiment.build(result.config, len(scene.dataset.labels))
+    clips, data = scene.by_modality()["ir"][:count], result.config.data
+    name = "part attention"
+    shown = evaluate.inspect(
+        method, clips, scene.reader, data.frames, name, stride=data.stride
+    )
+    return shown[name]
+
+
+def over_phases(results: Sequence[Result], term: str) -> np.ndarray:
+    """Join one term of the history over all phases of training.
+
+    Args:
+        results: runs of the same number of steps.
+        term: its name without the phase, such as "id".
+
+    Returns:
+        One line per run, (runs, steps); NaN where the term was off.
+    """
+    lines = []
+    for result in results:
+        history = result.history.items()
+        parts = [v for name, v in history if name.partition("/")[2] == term]
+        if not parts:
+            raise ValueError(f"run {result.run_id} has no term {term!r}")
+        lines.append(np.fmax.reduce(np.array(parts, dtype=float)))
+    return np.stack(lines)
+
+
+def over_steps(
+    rows: Rows,
+    terms: Mapping[str, str],
+    scene: Scene,
+    ylabel: str = "loss",
+    smooth: int = 20,
+) -> Figure:
+    """Draw terms of training over the steps, one panel a term, one line a row.
+
+    Args:
+        rows: label -> runs, a row without runs is left out.
+        terms: title of the panel -> name of the term without its phase.
+        scene: the data of the rows.
+        ylabel: what the terms are.
+        smooth: steps of the running mean.
+    """
+    with_runs = {label: runs for label, runs in rows.items() if runs}
+    panels = {}
+    for title, term in terms.items():
+        panels[title] = {k: over_phases(runs, term) for k, runs in with_runs.items()}
+    note = f"Running mean of {smooth} steps, mean and range over seeds"
+    caption = f"{note}; {scene.label} data."
+    return curves.history_panels(panels, smooth, ylabel=ylabel, caption=caption)
 
 
 def loss_curves(results: Sequence[Result], smooth: int = 20) -> Figure:
@@ -392,8 +479,8 @@ def pixel_gap(
         gap = modality_gap(vis_pixels, ir_pixels, ids["vis"], ids["ir"])
         spread = changed.double().std(1, correction=0).mean()
         rows[name] = {
-            "gap distance": intervals.value(gap.distance),
-            "gap probe": intervals.value(gap.probe),
+            "gap distance": formats.value(gap.distance),
+            "gap probe": formats.value(gap.probe),
             "spread of the channels": f"{spread:.1f}",
         }
     note = f"pixels against those of infrared (95 %), {scene.label}"
@@ -458,7 +545,7 @@ def _body_share(result: Result, modality: str) -> str:
         return f"{modality} none, no map has any energy"
     share = result.probe(name)
     covered = f"where the person covers {share.reference:.2f}"
-    return f"{modality} {intervals.value(share)}, {covered}"
+    return f"{modality} {formats.value(share)}, {covered}"
 
 
 def ranked_lists(result: Result, scene: Scene, count: int = 3) -> Figure:
@@ -564,97 +651,3 @@ def enlarged(maps: np.ndarray) -> np.ndarray:
     scaled = [m.astype(np.float32) / 255 for m in maps]
     linear = {"interpolation": cv2.INTER_LINEAR}
     return np.stack([cv2.resize(m, size, **linear) for m in scaled])
-
-
-def part_attention(
-    rows: Mapping[str, Sequence[Result]], view: Scene, count: int = 64
-) -> pd.DataFrame:
-    """Show how the stripes of DI2L share their attention, row by row.
-
-    Args:
-        rows: label -> results; rows without this attention are left out.
-        view: the data of the rows.
-        count: search clips that the untrained network of the first row reads.
-
-    Returns:
-        What each stripe gets, from the head down, and the largest weight of a stripe,
-        means over the clips that the first record of a row keeps.
-    """
-    name, attention = "part attention", {}
-    for label, (first, *_) in rows.items():
-        names = [f"inside/{modality}/{name}" for modality in MODALITIES]
-        if all(n in first.arrays for n in names):
-            if not attention:
-                untrained = experiment.build(first.config, len(view.dataset.labels))
-                clips = view.sides("ir2vis")[0][:count]
-                frames = first.config.data.frames
-                stride = first.config.data.stride
-                shown = evaluate.inspect(
-                    untrained, clips, view.reader, frames, name, stride=stride
-                )
-                attention["untrained"] = shown[name]
-            stored = np.concatenate([first.arrays[n] for n in names])
-            attention[label] = stored.astype(float)
-    table = {}
-    for label, alpha in attention.items():  # (clips, p, p), rows sum to one
-        gets = " ".join(f"{share:.2f}" for share in alpha.mean((0, 1)))
-        largest = f"{alpha.max(-1).mean():.2f}"
-        table[label] = {"each stripe gets": gets, "largest weight": largest}
-    return pd.DataFrame(table).T.rename_axis(f"{view.label} data")
-
-
-def training(results: Sequence[Result], smooth: int = 20) -> Figure:
-    """Loss terms of the first of some runs, step by step."""
-    first = results[0]
-    return curves.losses(
-        _terms(first.history),
-        smooth=smooth,
-        unit="step",
-        caption=f"Run {first.run_id}, seed {first.config.seed} ({first.data_label} data); running mean of {smooth} steps.",
-    )
-
-
-def over_phases(results: Sequence[Result], term: str) -> np.ndarray:
-    """Join one term of the history over all phases of training.
-
-    Args:
-        results: runs of the same number of steps.
-        term: its name without the phase, such as "id".
-
-    Returns:
-        One line per run, (runs, steps); NaN where the term was off.
-    """
-    lines = []
-    for result in results:
-        history = result.history.items()
-        parts = [v for name, v in history if name.partition("/")[2] == term]
-        if not parts:
-            raise ValueError(f"run {result.run_id} has no term {term!r}")
-        lines.append(np.fmax.reduce(np.array(parts, dtype=float)))
-    return np.stack(lines)
-
-
-def over_steps(
-    rows: Mapping[str, Sequence[Result]],
-    terms: Mapping[str, str],
-    view: Scene,
-    ylabel: str = "loss",
-    smooth: int = 20,
-) -> Figure:
-    """Draw terms of training over the steps, one panel a term, one line a row.
-
-    Args:
-        rows: label -> runs, a row without runs is left out.
-        terms: title of the panel -> name of the term without its phase.
-        view: the data of the rows.
-        ylabel: what the terms are.
-        smooth: steps of the running mean.
-    """
-    panels = {}
-    for title, term in terms.items():
-        lines = {k: over_phases(runs, term) for k, runs in rows.items() if runs}
-        panels[title] = lines
-    note = f"Running mean of {smooth} steps, mean and range over seeds"
-    return curves.history_panels(
-        panels, smooth, ylabel=ylabel, caption=f"{note}; {view.label} data."
-    )

@@ -1,7 +1,8 @@
 """What helps: every idea of the book against the same network without it.
 
 One list of comparisons stands behind the chapter that compares the methods, the README
-and the first page of the book. Verdicts follow from stored results: nothing is written by hand.
+and the first page of the book. Verdicts follow from stored results; none is written by
+hand.
 """
 
 from __future__ import annotations
@@ -373,7 +374,7 @@ def save(table: pd.DataFrame, known: Mapping[str, float]) -> None:
 
 
 def load() -> tuple[pd.DataFrame, dict[str, float]]:
-    """Read what `save` wrote: comparisons and levels; both empty where it wrote none."""
+    """Read comparisons and levels as `save` wrote them, or two empty tables."""
     if not file().is_file():
         return pd.DataFrame(columns=COLUMNS), {}
     whole = pd.read_csv(file())
@@ -408,7 +409,8 @@ def sentences(table: pd.DataFrame, known: Mapping[str, float]) -> list[str]:
         f"The plain baseline has rank-1 {base} (known for comparison: "
         f"{', '.join(marks) or 'nothing'}); of the papers' methods as a whole, "
         f"{joined(above) or 'none'} {'is' if len(above) < 2 else 'are'} seen to beat "
-        f"the own baseline, {joined(below) or 'none'} {'is' if len(below) < 2 else 'are'} not.",
+        f"the own baseline, {joined(below) or 'none'} "
+        f"{'is' if len(below) < 2 else 'are'} not.",
     ]
 
 

@@ -167,7 +167,7 @@ def worlds(args: argparse.Namespace) -> int:
         return 0
     wanted = study.wanted(names, args.preset, args.seeds)
     if args.collect:
-        count = study.collect(names, args.preset, args.seeds)
+        count = study.copy_to_records(names, args.preset, args.seeds)
         print(f"{count} of {len(wanted)} records in book/records")
         return 0
     with _executor(args) as executor:

@@ -30,17 +30,9 @@ def draw(
     shares = {"width_ratios": (1, 1)}
     fig, axes = style.figure(1, 2, height=height, sharey=True, gridspec_kw=shares)
     left, right = axes[0]
-    for place, found in enumerate(rows.values()):
-        for direction, (without, with_, low, high) in found.items():
-            color, marker, shift = DIRECTIONS[direction]
-            y = place + shift
-            look = {"color": color, "marker": marker, "linestyle": "none"}
-            left.plot([without, with_], [y, y], color=color, linewidth=1)
-            left.plot(without, y, markerfacecolor=style.PAPER, **look)
-            left.plot(with_, y, **look)
-            value = with_ - without
-            errors = np.abs([[value - low], [high - value]])
-            right.errorbar(value, y, xerr=errors, capsize=3, **look)
+    for row, directions in enumerate(rows.values()):
+        for direction, numbers in directions.items():
+            _pair(left, right, row, direction, numbers)
     _levels(left, levels or {})
     right.axvline(0, color="#666666", linewidth=1, zorder=0)
     left.set(xlabel="rank-1 (%)", xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5))
@@ -57,6 +49,34 @@ def draw(
     fig.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=2)
     style.caption(fig, caption)
     return fig
+
+
+def _pair(
+    left: Axes,
+    right: Axes,
+    row: int,
+    direction: str,
+    numbers: tuple[float, float, float, float],
+) -> None:
+    """Draw an idea in one direction.
+
+    Args:
+        left: axes of levels.
+        right: axes of differences.
+        row: of the idea.
+        direction: of the search.
+        numbers: without, with, low, high.
+    """
+    without, with_, low, high = numbers
+    color, marker, shift = DIRECTIONS[direction]
+    y = row + shift
+    look = {"color": color, "marker": marker, "linestyle": "none"}
+    left.plot([without, with_], [y, y], color=color, linewidth=1)
+    left.plot(without, y, markerfacecolor=style.PAPER, **look)
+    left.plot(with_, y, **look)
+    value = with_ - without
+    errors = np.abs([[value - low], [high - value]])
+    right.errorbar(value, y, xerr=errors, capsize=3, **look)
 
 
 def _levels(ax: Axes, levels: Mapping[str, float]) -> None:

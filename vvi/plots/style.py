@@ -293,7 +293,8 @@ def save(
     """Write `<figures>/<name>.png` and the side file `.json`.
 
     The same figure gives the same bytes: no file holds a time. The PNG shows the
-    caption under the picture. With `VVI_PDF=1` (`make pdfs`) a PDF for print is written too.
+    caption under the picture. With `VVI_PDF=1` (`make pdfs`) it writes a PDF for print,
+    too.
 
     Args:
         fig: what to write.
