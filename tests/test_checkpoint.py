@@ -150,9 +150,11 @@ def test_a_checkpoint_comes_after_so_many_seconds_and_at_the_end(tmp_path):
 def test_where_a_save_is_slow_it_is_made_less_often(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(
-        checkpoint.durable, "write", lambda *_: now.__setitem__(0, now[0] + 4)
-    )
+
+    def write(*_):
+        now[0] += 4
+
+    monkeypatch.setattr(checkpoint.atomic, "write", write)
     toy, often = Toy(), kept(tmp_path, every=30)
     now[0] = 31.0
     assert often.due(1, 99)

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from vvi import experiment, methods
 from vvi.config import preset
 from vvi.experiment.trained_network import load_run_or_file
+from vvi.runtime import paths
 from vvi.runtime.tensors import CheckpointError
 
 
@@ -34,9 +35,7 @@ def settings(method="baseline"):
 
 
 def weights(method="baseline"):
-    return load_file(
-        experiment.paths.runs() / settings(method).hash / "model.safetensors"
-    )
+    return load_file(paths.runs() / settings(method).hash / "model.safetensors")
 
 
 def same(net, method="baseline"):

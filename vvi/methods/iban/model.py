@@ -91,7 +91,7 @@ class Model(Method):
         encoder = Phase("encoder", parts, (start, math.inf))
         if start <= 0:
             return (encoder,)
-        without_loss = {"cross"}
+        without_loss = {"cross"}  # before `start`
         if c.late_branch and c.metric_feat == "pre":
             without_loss.add("anaglyph_norm")
         early = tuple(name for name in parts if name not in without_loss)
