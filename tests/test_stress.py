@@ -25,7 +25,7 @@ def test_disturbances_are_measured_once_and_stay_in_the_record(
     )  # the same bar, by another way
     again = experiment.run(preset("tiny"), data=tiny_root, device="cpu", progress=False)
     assert again.stored and again.record.probes == found.record.probes
-    monkeypatch.setattr(experiment, "trained", None)  # nothing is measured twice
+    monkeypatch.setattr(experiment, "load_trained", None)  # nothing is measured twice
     assert robustness.measured(again, tiny_root) is again
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from vvi import config, experiment, methods
 from vvi.book import ablation_panel, figures, query_browser
 from vvi.engine import train
-from vvi.experiment import ablation
+from vvi.experiment import ablation, measure
 from vvi.runtime import paths
 
 TABLE, MAIN = methods.module("mitml").MAIN
@@ -236,7 +236,7 @@ def test_the_explorer_says_what_a_record_of_numbers_alone_lacks(shown, monkeypat
     result = shown[0][MAIN][0]
     bare = replace(
         result.record,
-        arrays={k: v for k, v in result.arrays.items() if k.endswith(ablation.NUMBERS)},
+        arrays={k: v for k, v in result.arrays.items() if k.endswith(measure.NUMBERS)},
     )
     monkeypatch.setenv("VVI_WIDGETS", "1")
     found = query_browser.show(replace(result, record=bare), shown[1])
