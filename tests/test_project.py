@@ -1,7 +1,8 @@
 """The repository as a whole: one lock, small files, no trace of a machine."""
 
-from __future__ import ast
+from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import tomllib

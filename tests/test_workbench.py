@@ -95,7 +95,14 @@ def test_a_switch_flipped_and_run_gives_a_new_line_curves_and_lists(bench):
     press(bench)
     name = f"{TABLE}: {MAIN}, margin=0.5"
     result = bench.results[f"{name}, seed 0"]
-    assert result.config.options == {"margin": 0.5} and not result.stored
+    assert (
+        result.config.options
+        == {
+            "variant": "main",
+            "margin": 0.5,
+        }
+        and not result.stored
+    )
     assert (
         f"{name}</th>" in bench.lines_shown.value
         and f"{result.row('ir2vis')['rank1']:.1f}" in bench.lines_shown.value
@@ -120,7 +127,7 @@ def test_a_choice_that_is_a_row_of_the_paper_is_found_by_its_name(bench):
 
 def test_a_row_of_another_method_brings_that_methods_switches(bench):
     bench.start.value = f"{TABLE}: Baseline"
-    assert set(bench.controls) == {"margin", "reads"} and isinstance(
+    assert set(bench.controls) == {"margin", "reads", "lambda_tri"} and isinstance(
         bench.controls["reads"], widgets.Dropdown
     )
 
