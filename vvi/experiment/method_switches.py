@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from vvi import methods
 from vvi.config import DataConfig, Recipe, RunConfig, change
 from vvi.runtime import validation
-from vvi.runtime.fields import hints
+from vvi.runtime.fields import field_docs, hints
 
 #: Fields of every Config that the size of a run decides.
 ELSEWHERE = ("backbone", "weights", "frames")
@@ -104,11 +104,24 @@ def describe(method: str) -> str:
     for switch in switches(method):
         choices = " | ".join(map(switch.word, switch.options)) or kind(switch.hint)
         lines.append(f"  {switch.name:20s} {switch.word(switch.default):12s} {choices}")
-    text = inspect.getdoc(methods.module(method).Config).split("\n\n")
+    text = meaning(method).split("\n\n")
     text.append(f"of every run: {', '.join(sorted(every_run()))}")
     for paragraph in text:
         lines.append("\n" + textwrap.fill(paragraph, 120))
     return "\n".join(lines)
+
+
+def meaning(method: str) -> str:
+    """Return what the Config of a method says of itself and of each switch.
+
+    Paragraphs have an empty line between them.
+    """
+    config = methods.module(method).Config
+    paragraphs = [inspect.getdoc(config)]
+    for name, text in field_docs(config).items():
+        if name not in ELSEWHERE:
+            paragraphs.append(f"{name}: {text}")
+    return "\n\n".join(paragraphs)
 
 
 def effective(config: RunConfig) -> Any:
