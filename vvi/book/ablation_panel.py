@@ -280,9 +280,9 @@ class Bench:
         try:
             result = experiment.run(
                 config,
-                self.again.value,
-                self.device,
-                self.data,
+                retrain=self.again.value,
+                device=self.device,
+                data=self.data,
                 progress=False,
                 on_step=self._step,
             )
