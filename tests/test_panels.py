@@ -3,12 +3,12 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
-from vvi.nn.fusion import Cascade
 
 from vvi import experiment
 from vvi.book import comparison, figures
 from vvi.config import preset
 from vvi.experiment import ablation
+from vvi.methods.cmft import Cascade
 
 
 @pytest.fixture(scope="module")
