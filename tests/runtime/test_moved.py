@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from vvi import experiment
 from vvi.runtime.moved import MOVED
 
 
@@ -31,3 +32,13 @@ def test_old_names_work_in_every_form_of_import():
 def test_a_name_that_never_was_is_an_error():
     with pytest.raises(ImportError):
         importlib.import_module("vvi.nothing")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("located", "resolve_data"), ("ready", "train_if_missing")]
+)
+def test_an_old_function_is_the_new_one(old, new):
+    with pytest.warns(DeprecationWarning, match=f"is now experiment.{new}"):
+        assert getattr(experiment, old) is getattr(experiment, new)
+    with pytest.raises(AttributeError, match="nothing"):
+        experiment.nothing  # noqa: B018

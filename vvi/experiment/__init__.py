@@ -1,9 +1,15 @@
 """From a configuration to a stored result, and tables of such results."""
 
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
 from vvi.experiment.datasets import (
     REAL,
     Data,
     Pixels,
+    _digest,  # noqa: F401  scripts that change a folder empty this cache
     data_about,
     dataset,
     frames,
@@ -46,3 +52,20 @@ __all__ = [
     "unresolved",
     "versions",
 ]
+
+#: Old name of a function -> its name now.
+_RENAMED = {
+    "located": "resolve_data",
+    "ready": "train_if_missing",
+    "trained": "load_trained",
+    "unlocated": "unresolved",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Find a function under its old name, with a warning."""
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    text = f"experiment.{name} is now experiment.{_RENAMED[name]}"
+    warnings.warn(text, DeprecationWarning, stacklevel=2)
+    return globals()[_RENAMED[name]]
