@@ -19,7 +19,7 @@ from vvi.types import Batch, Modality
 class MethodConfig:
     """Fields that the Config of every method has; a method adds its switches."""
 
-    #: Trunk, by name or as `module:function` (`vvi.nn.backbone.build`).
+    #: Trunk, by name or as module:function, see `vvi.nn.backbone.build`.
     backbone: str = "resnet50"
     #: Weights to begin with: none, "imagenet" or a file.
     weights: str | None = None

@@ -143,12 +143,15 @@ def _remove_halves(target: Path) -> None:
             half.unlink()
 
 
-def quit_with_parent() -> None:
+def quit_with_parent(parent: int) -> None:
     """End a worker soon after the process that started it.
 
-    A process whose parent is gone gets another parent, whichever way it was started.
+    A process whose parent is gone gets another parent. The parent says who it is: it
+    may have been killed before its worker could look.
+
+    Args:
+        parent: id of the process that started this one.
     """
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

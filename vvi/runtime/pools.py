@@ -8,6 +8,7 @@ so scikit-learn) brings, starts children that never look at the main module.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Executor
 
@@ -23,10 +24,11 @@ def processes(workers: int, prepare: Callable[[], None] | None = None) -> Execut
     """
     from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
-    return ProcessPoolExecutor(workers, initializer=_begin, initargs=(prepare,))
+    options = (os.getpid(), prepare)
+    return ProcessPoolExecutor(workers, initializer=_begin, initargs=options)
 
 
-def _begin(prepare: Callable[[], None] | None) -> None:
-    quit_with_parent()
+def _begin(parent: int, prepare: Callable[[], None] | None) -> None:
+    quit_with_parent(parent)
     if prepare:
         prepare()
