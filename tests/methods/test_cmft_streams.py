@@ -112,3 +112,26 @@ def test_a_stage_that_keeps_its_width_strides_without_a_weight():
         Stream(backbone.build("micro"), "vis", last_stride=stride) for stride in (1, 2)
     )
     assert one.state_dict().keys() == two.state_dict().keys()
+
+
+@pytest.mark.parametrize("shared_from", range(2, 8))
+def test_no_block_is_shifted_twice_whoever_owns_it(shared_from):
+    trunk = backbone.build("small", None)
+    lender = Stream(trunk, "vis")
+    stream = Stream(trunk, "ir", lender=lender, shared_from=shared_from)
+    for stage in (*lender.stages, *stream.stages):
+        for block in stage:
+            assert isinstance(block.conv1, Shifted)
+            assert isinstance(block.conv1.net, torch.nn.Conv2d)
+
+
+@pytest.mark.parametrize("shared_from", range(2, 8))
+def test_streams_that_share_stages_and_weights_give_equal_maps(shared_from):
+    trunk = backbone.build("small", None)
+    trunk.stems["ir"] = trunk.stems["vis"]
+    lender = Stream(trunk, "vis").eval()
+    stream = Stream(trunk, "ir", lender=lender, shared_from=shared_from).eval()
+    clips = torch.rand(2, 3, 3, 64, 32)
+    with torch.no_grad():
+        for lent, own in zip(lender(clips), stream(clips), strict=True):
+            torch.testing.assert_close(own, lent)

@@ -58,7 +58,7 @@ from vvi.methods.cmft.tables import (
 )
 
 #: Raised when the method computes other numbers, so that stored results are not reused.
-VERSION = 3
+VERSION = 4
 
 __all__ = [
     "ABLATIONS",

@@ -92,13 +92,10 @@ class Stream(nn.Module):
         self.layer4 = copy.deepcopy(trunk.layer4)
         if last_stride != 1:
             _set_stride(self.layer4[0], last_stride)
-        if shifted:
-            for stage in self.stages:
-                for block in stage:
-                    # a block of the lender is shifted already, and again below
-                    block.conv1 = Shifted(block.conv1)
         if lender is not None:
             self._drop_from(shared_from)
+        if shifted:
+            self._shift_own_stages()
 
     def _drop_from(self, stage: int) -> None:
         """Delete the modules from a stage on."""
@@ -106,6 +103,16 @@ class Stream(nn.Module):
             delattr(self, f"layer{number - 2}")
         if stage == 2:
             del self.stem
+
+    def _shift_own_stages(self) -> None:
+        """Shift the input of each block's first convolution, once.
+
+        The lender has shifted the blocks that it lends.
+        """
+        for number in (1, 2, 3, 4):
+            if self._owner(number + 2) is self:
+                for block in getattr(self, f"layer{number}"):
+                    block.conv1 = Shifted(block.conv1)
 
     @property
     def stages(self) -> tuple[nn.Sequential, ...]:
