@@ -277,6 +277,13 @@ def test_a_chapter_runs_from_elsewhere_at_the_tiny_preset(
     assert not [kind for kind in kinds if "widget" in kind], (
         f"{path.name} leaves a widget in its page, where nobody can use it"
     )
+    texts = [
+        output.get("text", "")
+        for cell in done.cells
+        for output in cell.get("outputs", [])
+    ]
+    cut = [text for text in texts if "cut off at its edges" in text]
+    assert not cut, f"{path.name} draws text that nobody can read: {cut}"
     runner.sign(done, "cpu")
     runner.TESTED.mkdir(parents=True, exist_ok=True)
     nbformat.write(

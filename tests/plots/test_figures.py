@@ -9,7 +9,17 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vvi.plots import curves, game, pull, ranked, sheets, tables, tsne, weights
+from vvi.plots import (
+    curves,
+    game,
+    pull,
+    ranked,
+    sheets,
+    style,
+    tables,
+    tsne,
+    weights,
+)
 
 
 def draw(function, *args, **options):
@@ -28,6 +38,7 @@ def draw(function, *args, **options):
     ]
     assert texts
     assert min(t.get_fontsize() for t in texts) >= 8
+    assert style.cut_off(fig) == []
     return fig
 
 

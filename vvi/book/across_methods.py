@@ -418,10 +418,22 @@ def cams_of_methods(results: Mapping[str, Result], scene: Scene) -> Figure:
         masks.append(np.repeat(mask, len(runs), axis=0))
         maps.append(np.concatenate([figures.enlarged(values) for values in of_runs]))
         titles.append(f"{modality}\nid {clip.identity}")
+    shares = [f"{label} {_body_share(r)}" for label, r in results.items()]
     caption = (
+        f"Share of map energy on the person, vis / ir: {', '.join(shares)}. "
         f"One frame of each modality, {scene.label} data; each map on its own scale."
     )
     return cam.plot(frames, maps, titles, masks, caption, heads=list(results))
+
+
+def _body_share(result: Result) -> str:
+    """Return how much of the energy of maps lies on the person, in both modalities."""
+    shares = []
+    for modality in MODALITIES:
+        name = f"body share {modality}"
+        known = name in result.record.probes
+        shares.append(f"{result.probe(name).value:.2f}" if known else "–")
+    return " / ".join(shares)
 
 
 def _common_row(runs: Sequence[Result], modality: str) -> int:

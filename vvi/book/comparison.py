@@ -274,8 +274,8 @@ def within_modality(rows: Rows, scene: Scene) -> pd.DataFrame:
     """
     lines = {}
     for label, (first, *_) in rows.items():
-        clips = {"ir": _kept_clips(first, scene, "ir")}
-        clips["vis"] = _kept_clips(first, scene, "vis")
+        clips = {"ir": kept_clips(first, scene, "ir")}
+        clips["vis"] = kept_clips(first, scene, "vis")
         lines[label] = {}
         for a, b in (("ir", "ir"), ("vis", "vis"), ("ir", "vis"), ("vis", "ir")):
             query, gallery = clips[a], clips[b]
@@ -295,20 +295,23 @@ def within_modality(rows: Rows, scene: Scene) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Clips:
-    """Embeddings (N, D) of clips with identities (N,) and cameras (N,)."""
+class Clips:
+    """Clips whose embeddings a record keeps."""
 
+    #: Embeddings, (N, D).
     feat: np.ndarray
+    #: Identities, (N,).
     ids: np.ndarray
+    #: Cameras, (N,).
     cameras: np.ndarray
 
 
-def _kept_clips(result: Result, scene: Scene, modality: str) -> _Clips:
+def kept_clips(result: Result, scene: Scene, modality: str) -> Clips:
     """Return the clips of a modality whose embeddings a record keeps."""
     name = "query" if modality == "ir" else "gallery"
     side = scene.by_modality()[modality]
     tracklets = [side[i] for i in result.arrays[f"shown/{name}_rows"]]
-    return _Clips(
+    return Clips(
         result.arrays[f"shown/{name}_feat"].astype(np.float32),
         _identities(tracklets),
         _cameras(tracklets),
