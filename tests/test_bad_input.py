@@ -1571,6 +1571,12 @@ for file, name, change, *words in (
     ),
     (
         "record.json",
+        "history of numbers without names",
+        odd(history=[1.0]),
+        "history does not hold list values by name",
+    ),
+    (
+        "record.json",
         "versions in words",
         odd(versions={"loop": "one"}),
         "versions does not hold",
