@@ -13,7 +13,6 @@ from vvi import experiment
 from vvi.book import formats
 from vvi.book.cost import flops, operations
 from vvi.book.scene import SIZE, Scene, scene
-from vvi.data import synthetic
 from vvi.data.loader import Frames, evaluated_frames
 from vvi.evaluation import evaluate
 from vvi.evaluation.probes import Score, modality_gap
@@ -241,9 +240,9 @@ def frame_weights(result: Result, scene: Scene) -> Figure:
 
 def _noisy(scene: Scene, tracklet: Tracklet, which: np.ndarray) -> np.ndarray:
     """Return which frames are known to be noisy."""
-    if not scene.known:
+    if scene.truth is None:
         return np.zeros(len(which), bool)
-    return synthetic.read_faults(scene.dataset.root, tracklet)[which] != "none"
+    return scene.truth.noisy(tracklet, which)
 
 
 def _noise_caption(result: Result, scene: Scene) -> str:
@@ -553,19 +552,20 @@ def first_clips(
 
 
 def cams(result: Result, scene: Scene) -> Figure:
-    """Draw stored CAM maps over their frames, the known person outlined.
+    """Draw stored CAM maps over their frames, the person outlined where it is known.
 
     The caption says the share of the energy of all maps that lies on the person.
     """
     frames, masks, titles = [], [], []
     for tracklet, which, title in _clips(result, scene, "cam/{modality}_rows"):
         frames.append(scene.large.images(tracklet, which))
-        masks.append(synthetic.read_masks(scene.dataset.root, tracklet)[which])
+        if scene.truth is not None:
+            masks.append(scene.truth.masks(tracklet, which))
         titles.append(title)
     maps = [enlarged(values) for values in _stored_both(result, "cam/{modality}")]
     shares = "; ".join(_body_share(result, modality) for modality in ("vis", "ir"))
     caption = f"Share of map energy on the person ({scene.label} data): {shares}."
-    return cam.plot(frames, maps, titles, masks, caption=caption)
+    return cam.plot(frames, maps, titles, masks or None, caption=caption)
 
 
 def _body_share(result: Result, modality: str) -> str:
@@ -664,9 +664,7 @@ def _identities(tracklets: Sequence[Tracklet]) -> np.ndarray:
 
 def _look_alike_groups(scene: Scene) -> dict[int, int] | None:
     """Return identity -> look-alike group, None where that is not known."""
-    if not scene.known:
-        return None
-    return synthetic.read_factors(scene.dataset.root).look_alike_group.to_dict()
+    return None if scene.truth is None else scene.truth.look_alike_groups()
 
 
 def _item(
