@@ -179,13 +179,8 @@ def test_a_run_that_fails_does_not_stop_the_others_and_is_named(here, monkeypatc
     assert sorted(seeds) == [0, 1, 2] and ablation.missing(wanted) == [wanted[1]]
 
 
-def test_a_sweep_under_torchrun_is_refused(monkeypatch):
-    for name, value in {
-        "TORCHELASTIC_RUN_ID": "test",
-        "WORLD_SIZE": "2",
-        "RANK": "0",
-    }.items():
-        monkeypatch.setenv(name, value)
+def test_a_sweep_under_torchrun_is_refused(under_torchrun):
+    under_torchrun()
     with pytest.raises(ValueError, match="side by side"):
         ablation.train_missing([])
 

@@ -50,6 +50,7 @@ def test_a_record_is_one_line_with_its_scores_in_per_cent(records):
     assert line["row"] == ablation.names("tiny", 1)[preset("tiny", seed=1).hash]
     assert line["row"].startswith("baseline, ")
     assert (line["layout"], line["data"]) == ("hitsz-vcm", "tiny")
+    assert line["versions"] == "loop 1"
     assert line["processor"] == "2 x made up"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -370,29 +371,36 @@ def load() -> tuple[pd.DataFrame, dict[str, float]]:
 
 def sentences(table: pd.DataFrame, levels: Mapping[str, float]) -> list[str]:
     """Say what helps, by how much, and on what data, in three short paragraphs."""
-    return [
+    return [" ".join(paragraph) for paragraph in _paragraphs(table, levels)]
+
+
+def _paragraphs(
+    table: pd.DataFrame, levels: Mapping[str, float]
+) -> tuple[list[str], list[str], list[str]]:
+    """Return the paragraphs of `sentences`, each as its sentences."""
+    data = (
         "All numbers are of drawn (synthetic) people: they say which ideas work where "
-        "every factor is known, and measure nothing on HITSZ-VCM.",
-        _what_helps(table),
-        f"{_plain_baseline(table, levels)} {_whole_methods(table)}",
-    ]
+        "every factor is known, and measure nothing on HITSZ-VCM."
+    )
+    baselines = [*_plain_baseline(table, levels), _whole_methods(table)]
+    return [data], _what_helps(table), baselines
 
 
-def _what_helps(table: pd.DataFrame) -> str:
+def _what_helps(table: pd.DataFrame) -> list[str]:
     """Name the ideas that were seen to help most, with their gains."""
     seen = split(table).seen
     if not seen:
-        return "Nothing was seen to help."
+        return ["Nothing was seen to help."]
     gains = [f"{name} ({_line(table, name)['points']:+.1f} points)" for name in seen]
     first = _line(table, seen[0])
     interval = f"{first['low']:+.1f} to {first['high']:+.1f}"
-    return (
-        f"What helps on infrared queries: {joined(gains[:NAMED], '; ')}. "
-        f"The 95 % interval of the first is {interval}."
-    )
+    return [
+        f"What helps on infrared queries: {joined(gains[:NAMED], '; ')}.",
+        f"The 95 % interval of the first is {interval}.",
+    ]
 
 
-def _plain_baseline(table: pd.DataFrame, levels: Mapping[str, float]) -> str:
+def _plain_baseline(table: pd.DataFrame, levels: Mapping[str, float]) -> list[str]:
     """Say what rank-1 the plain baseline has, beside levels known for comparison."""
     plain = {ideas.PLAIN, ideas.PLAIN_OF_IBAN}
     names = [idea.name for idea in IDEAS if idea.baseline in plain]
@@ -402,8 +410,8 @@ def _plain_baseline(table: pd.DataFrame, levels: Mapping[str, float]) -> str:
     if len(lines):
         rank1 = f"rank-1 {lines['without'].iloc[-1]:.1f} %"
     marks = [f"{name} {value:.1f} %" for name, value in levels.items()]
-    beside = f" For comparison: {', '.join(marks)}." if marks else ""
-    return f"The plain baseline has {rank1}.{beside}"
+    others = [f"For comparison: {', '.join(marks)}."] if marks else []
+    return [f"The plain baseline has {rank1}.", *others]
 
 
 def _whole_methods(table: pd.DataFrame) -> str:
@@ -443,7 +451,7 @@ def block(figures: str) -> str:
     if table.empty:
         return "No result is stored yet: `make records` trains them."
     picture = f"![{ALT}]({figures}/{FIGURE}.png)"
-    lines = "\n".join(sentences(table, levels))
+    lines = "\n".join(chain.from_iterable(_paragraphs(table, levels)))
     foot = "Points of rank-1 with 95 % intervals over people and seeds."
     foot += f"\nUnder-trained: the identity loss ends more than {LOSS_EXCESS} above "
     foot += "that of the row without the idea."

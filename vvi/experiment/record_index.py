@@ -26,7 +26,7 @@ def table() -> pd.DataFrame:
         A line for each record, sorted by method, row and seed: hash, method, preset,
         seed, the table row that it is (empty where it is none), rank-1 and mAP of both
         directions in per cent, layout and digest of the data (or the name of drawn
-        ones), and the processor.
+        ones), the versions of the code that made it, and the processor.
     """
     folders = [file.parent for file in paths.records().glob("*/record.json")]
     lines = [_line(store.load_record(folder)) for folder in folders]
@@ -40,7 +40,7 @@ def columns() -> list[str]:
     names = ["hash", "method", "preset", "seed", "row"]
     for direction in DIRECTIONS:
         names += [f"{metric} {direction}" for metric in METRICS]
-    return [*names, "layout", "data", "processor"]
+    return [*names, "layout", "data", "versions", "processor"]
 
 
 def _line(record: store.Record) -> dict[str, Any]:
@@ -58,6 +58,8 @@ def _line(record: store.Record) -> dict[str, Any]:
             line[f"{metric} {direction}"] = round(100 * value, 3)
     line["layout"] = settings.data.layout
     line["data"] = settings.data.source.removeprefix(REAL)
+    versions = sorted(record.versions.items())
+    line["versions"] = ", ".join(f"{part} {number}" for part, number in versions)
     line["processor"] = record.environment.get("processor", "")
     return line
 

@@ -51,25 +51,25 @@ class HitszVcm:
     def films(self, preset: Preset, seed: int) -> dict[int, list[Film]]:
         return presets.films(preset, seed)
 
-    def folders(self, who: Identity) -> list[str]:
-        return [f"{who.identity:04d}", f"masks/{who.identity:04d}"]
+    def folders(self, person: Identity) -> list[str]:
+        return [f"{person.identity:04d}", f"masks/{person.identity:04d}"]
 
     def scenery(self, film: Film) -> int:
         """Which of the twelve places this camera looks at."""
         return film.camera
 
-    def place(self, who: Identity, film: Film, index: int) -> Place:
+    def place(self, person: Identity, film: Film, index: int) -> Place:
         folder, tracklet = (
             ("ir" if film.modality == "ir" else "rgb"),
             index // TRACKLET + 1,
         )
         frame = 1 + STEP * index
-        path = f"{who.identity:04d}/{folder}/D{film.camera}/{frame}.jpg"
+        path = f"{person.identity:04d}/{folder}/D{film.camera}/{frame}.jpg"
         return Place(
             path,
             tracklet,
             frame,
-            f"masks/{who.identity:04d}/{folder}_D{film.camera}_T{tracklet}.png",
+            f"masks/{person.identity:04d}/{folder}_D{film.camera}_T{tracklet}.png",
             index % TRACKLET,
         )
 
@@ -192,17 +192,17 @@ class SysuMm01:
             "ir": (int(rng.choice((3, 6))),),
         }
 
-    def folders(self, who: Identity) -> list[str]:
+    def folders(self, person: Identity) -> list[str]:
         return [
-            *(f"cam{c}/{who.identity:04d}" for c in range(1, 7)),
-            f"masks/{who.identity:04d}",
+            *(f"cam{c}/{person.identity:04d}" for c in range(1, 7)),
+            f"masks/{person.identity:04d}",
         ]
 
     def scenery(self, film: Film) -> int:
         return 2 if film.camera == 3 else film.camera
 
-    def place(self, who: Identity, film: Film, index: int) -> Place:
-        pid = f"{who.identity:04d}"
+    def place(self, person: Identity, film: Film, index: int) -> Place:
+        pid = f"{person.identity:04d}"
         return Place(
             f"cam{film.camera}/{pid}/{index + 1:04d}.jpg",
             1,
@@ -239,20 +239,20 @@ class RegDb:
         films = [Film(m, c, self.images) for c, m in enumerate(MODALITIES, 1)]
         return {number: list(films) for number in self.splits(preset)["all"]}
 
-    def folders(self, who: Identity) -> list[str]:
+    def folders(self, person: Identity) -> list[str]:
         return [
-            f"Visible/{who.identity}",
-            f"Thermal/{who.identity}",
-            f"masks/{who.identity}",
+            f"Visible/{person.identity}",
+            f"Thermal/{person.identity}",
+            f"masks/{person.identity}",
         ]
 
     def scenery(self, film: Film) -> int:
         """One pair of cameras, mounted together."""
         return 1
 
-    def place(self, who: Identity, film: Film, index: int) -> Place:
+    def place(self, person: Identity, film: Film, index: int) -> Place:
         pid, folder, sign = (
-            who.identity,
+            person.identity,
             *(("Visible", "v") if film.modality == "vis" else ("Thermal", "t")),
         )
         sex = "female" if pid % 2 else "male"
@@ -337,14 +337,14 @@ class BuptCampus:
                     plan[number] += [Film(modality, c, n) for c, n in counts]
         return plan
 
-    def folders(self, who: Identity) -> list[str]:
-        return [f"{IMAGES}/{who.identity}", f"masks/{who.identity}"]
+    def folders(self, person: Identity) -> list[str]:
+        return [f"{IMAGES}/{person.identity}", f"masks/{person.identity}"]
 
     def scenery(self, film: Film) -> int:
         return film.camera
 
-    def place(self, who: Identity, film: Film, index: int) -> Place:
-        pid, name = who.identity, FOLDER[film.modality]
+    def place(self, person: Identity, film: Film, index: int) -> Place:
+        pid, name = person.identity, FOLDER[film.modality]
         camera, tracklet = CAMPUS[film.camera - 1], index // TRACKLET + 1
         frame = 1 + STEP * index
         file = f"{pid}_{name}_{camera}_{tracklet}_{frame}.jpg"
