@@ -245,12 +245,12 @@ class Bench:
         """
         rows = self.known()
         start = rows[self.start.value]
-        wanted = {
+        chosen = {
             switch.name: switch.read(self.controls[switch.name].value)
             for switch in method_switches.switches(start.method)
         }
         more = method_switches.parse(self.more.value)
-        name, config = method_switches.resolve_settings(start, wanted, more, rows)
+        name, config = method_switches.resolve_settings(start, chosen, more, rows)
         return name if name in rows else f"{self.start.value}, {name}", config
 
     def run(self) -> None:

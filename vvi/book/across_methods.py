@@ -68,9 +68,9 @@ def _results(
     """
     results = {}
     for name, (method, table, label) in rows.items():
-        wanted = ablation.configs(method, table, size, seeds)[label]
+        configs = ablation.configs(method, table, size, seeds)[label]
         results[name] = ablation.results_of_row(
-            f"{method}, {table}: {label}", wanted, size, run
+            f"{method}, {table}: {label}", configs, size, run
         )
     return {name: runs for name, runs in results.items() if runs}
 
@@ -337,21 +337,21 @@ def _resample(
 
 
 def claims(
-    rows: Rows, own: Rows, wanted: Mapping[str, Claim]
+    rows: Rows, own: Rows, claims_by_text: Mapping[str, Claim]
 ) -> dict[str, dict[str, tuple[str, Score | None]]]:
     """Judge claims for every row.
 
     Args:
         rows: label -> results.
         own: label -> results of its own baseline.
-        wanted: text -> claim.
+        claims_by_text: text -> claim.
 
     Returns:
         Claim -> row -> the word of `comparison.verdict`, and the number minus its
         reference; "" and None where a row has no such number or no baseline.
     """
     table = {}
-    for text, claim in wanted.items():
+    for text, claim in claims_by_text.items():
         table[text] = {
             label: _judge(runs, own.get(label, ()), claim)
             for label, runs in rows.items()

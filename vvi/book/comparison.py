@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vvi.book import formats
+from vvi.book.scene import Scene, identities
 from vvi.data.loader import test_clips
 from vvi.data.transforms import normalise
 from vvi.evaluation.probes import Score, paired_bootstrap, paired_runs
@@ -22,7 +23,6 @@ from vvi.types import Direction, Tracklet
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vvi.book.scene import Scene
     from vvi.methods.base import Method
 
 Rows = Mapping[str, Sequence[Result]]
@@ -83,7 +83,7 @@ def difference(
                 "compare all queries of the same trials"
             )
         return paired_bootstrap(_rank1(theirs, direction), _rank1(ours, direction))
-    ids = _identities(scene.sides(direction)[0])
+    ids = identities(scene.sides(direction)[0])
     used = ours[0].metrics(direction).first_hit > 0
     if look_alikes:
         groups = scene.truth.look_alike_groups()
@@ -311,13 +311,9 @@ def kept_clips(result: Result, scene: Scene, modality: str) -> Clips:
     tracklets = [side[i] for i in result.arrays[f"shown/{name}_rows"]]
     return Clips(
         result.arrays[f"shown/{name}_feat"].astype(np.float32),
-        _identities(tracklets),
+        identities(tracklets),
         _cameras(tracklets),
     )
-
-
-def _identities(tracklets: Sequence[Tracklet]) -> np.ndarray:
-    return np.array([t.identity for t in tracklets])
 
 
 def _cameras(tracklets: Sequence[Tracklet]) -> np.ndarray:
@@ -346,7 +342,7 @@ def oracle_leak(
     some = sorted({t.identity for t in ir})[:people]
     ir = [t for t in ir if t.identity in some]
     vis = [t for t in vis if t.identity in some]
-    ids = [_identities(side) for side in (ir, vis)]
+    ids = [identities(side) for side in (ir, vis)]
     cameras = [_cameras(side) for side in (ir, vis)]
     embed = measure.embedding(method, scene.data)
     alone = [embed(side) for side in (ir, vis)]

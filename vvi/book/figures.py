@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from vvi import experiment
 from vvi.book import formats
 from vvi.book.cost import flops, operations
-from vvi.book.scene import SIZE, Scene, scene
+from vvi.book.scene import SIZE, Scene, identities, scene
 from vvi.data.loader import Frames, evaluated_frames
 from vvi.evaluation import evaluate
 from vvi.evaluation.probes import Score, modality_gap
@@ -77,14 +77,14 @@ def _stored(result: Result, name: str) -> np.ndarray:
     if name in result.arrays:
         return result.arrays[name]
     if result.stored and result.config.seed:
-        why = (
+        reason = (
             "records keep what pictures need of seed 0 alone: train it again, "
             "or begin `seeds` with 0"
         )
     else:
-        why = f"{result.config.method} shows no such thing of itself"
+        reason = f"{result.config.method} shows no such thing of itself"
     run = f"run {result.run_id} (seed {result.config.seed})"
-    raise ValueError(f"{run} holds no {name!r}: {why}")
+    raise ValueError(f"{run} holds no {name!r}: {reason}")
 
 
 def method_maps(
@@ -453,7 +453,7 @@ def tsne_before_after(result: Result, scene: Scene) -> tuple[Figure, dict[str, S
         stored.append(_stored(result, f"shown/{name}_feat").astype(np.float32))
     after = np.concatenate(stored)
     before = _untrained(result, scene, tracklets)
-    ids = _identities(tracklets)
+    ids = identities(tracklets)
     modality = np.array([t.modality for t in tracklets])
     vis, ir = modality == "vis", modality == "ir"
     gaps = {}
@@ -500,7 +500,7 @@ def pixel_gap(
     sides = scene.by_modality()
     ir_pixels = _middle_frames(small, sides["ir"]).flatten(1).double().numpy()
     vis_frames = _middle_frames(small, sides["vis"])
-    ids = {modality: _identities(side) for modality, side in sides.items()}
+    ids = {modality: identities(side) for modality, side in sides.items()}
     rows = {}
     for name, change in changes.items():
         changed = change(vis_frames)
@@ -647,8 +647,8 @@ def ranked_panel(
     query, gallery = scene.sides(direction)
     top = _stored(result, f"{direction}/top")[rows]
     hits = result.metrics(direction).first_hit
-    gallery_ids = _identities(gallery)
-    query_ids = _identities([query[r] for r in rows])
+    gallery_ids = identities(gallery)
+    query_ids = identities([query[r] for r in rows])
     marks = ranked.compose(top, query_ids, gallery_ids, _look_alike_groups(scene))
     items = []
     for line in top.tolist():
@@ -656,10 +656,6 @@ def ranked_panel(
     pictures = ranked.load([query[r].paths for r in rows], *size)
     notes = [f"id {query[r].identity}\nfirst hit\nat rank {hits[r]}" for r in rows]
     return ranked.Panel(title, pictures, items, marks, notes)
-
-
-def _identities(tracklets: Sequence[Tracklet]) -> np.ndarray:
-    return np.array([t.identity for t in tracklets])
 
 
 def _look_alike_groups(scene: Scene) -> dict[int, int] | None:

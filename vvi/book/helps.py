@@ -294,8 +294,8 @@ def unseen(table: pd.DataFrame) -> pd.DataFrame:
     for name in [*others, *opposite]:
         of_idea = table[table.idea == name]
         verdicts = [f"{r.direction} {r.verdict}" for r in of_idea.itertuples()]
-        why = _why_unseen(of_idea, harms=name in opposite)
-        lines[name] = {"verdict": "; ".join(verdicts), "why": why}
+        reason = _why_unseen(of_idea, harms=name in opposite)
+        lines[name] = {"verdict": "; ".join(verdicts), "why": reason}
     return pd.DataFrame(lines).T.rename_axis("idea")
 
 

@@ -59,7 +59,12 @@ def ranked_list(result: Result, scene: Scene, direction: Direction, row: int) ->
     """
     rows = np.array([row])
     panel = figures.ranked_panel(direction, result, direction, rows, scene)
-    return ranked.draw([panel], caption=f"{scene.label} data, run {result.run_id}.")
+    hit = result.metrics(direction).first_hit[row]
+    caption = (
+        f"The first right item of this {direction} query stands at rank {hit} "
+        f"({scene.label} data, run {result.run_id})."
+    )
+    return ranked.draw([panel], caption=caption)
 
 
 def known(result: Result, scene: Scene, direction: Direction, row: int) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vvi import experiment
+from vvi.book.scene import identities
 from vvi.data import synthetic
 from vvi.evaluation import probes
 from vvi.evaluation.evaluate import Side
@@ -44,9 +45,9 @@ def measured(result: Result, data: str | Path | None = None) -> Result:
         FileNotFoundError: the weights are not on this machine.
     """
     config = result.config
-    wanted = {name for name, _, _ in _names()}
-    wanted |= set(VIEWS if config.data.synthetic else ())
-    if wanted <= set(result.record.probes):
+    names = {name for name, _, _ in _names()}
+    names |= set(VIEWS if config.data.synthetic else ())
+    if names <= set(result.record.probes):
         return result
     scores = _measure(result, data)
     more = {name: asdict(score) for name, score in scores.items()}
@@ -65,7 +66,7 @@ def _measure(result: Result, data: str | Path | None) -> dict[str, Score]:
     opened = experiment.open_data(config.data, data, seed=config.seed)
     method = experiment.load_trained(config, len(opened.dataset.labels))
     clean = measure.evaluate_on(method, opened)["ir2vis"]
-    people = np.array([t.identity for t in clean.query])
+    people = identities(clean.query)
     scores = {}
     for name, kind, level in _names():
         change = CHANGES[kind](level)
@@ -90,7 +91,7 @@ def _view_scores(clean: Side, root: Path, people: np.ndarray) -> dict[str, Score
     scores = probes.view_change(
         clean.query_feat @ clean.gallery_feat.T,
         people,
-        np.array([t.identity for t in clean.gallery]),
+        identities(clean.gallery),
         views(clean.query),
         views(clean.gallery),
     )

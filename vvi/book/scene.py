@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from vvi import experiment
 from vvi.config import RunConfig
@@ -66,6 +69,11 @@ class Scene:
         """Return modality -> its test tracklets, visible ones first."""
         ir, vis = self.sides("ir2vis")
         return {"vis": vis, "ir": ir}
+
+
+def identities(tracklets: Sequence[Tracklet]) -> np.ndarray:
+    """Return whom each tracklet shows, (N,)."""
+    return np.array([t.identity for t in tracklets])
 
 
 def scene(settings: RunConfig, data: str | Path | None = None) -> Scene:

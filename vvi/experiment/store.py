@@ -110,8 +110,8 @@ def load_record(folder: Path) -> Record:
         parts["data"] = _part({"data": {}} | content, "data", object)
         terms = _terms(content)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        why = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{file} is no record of this version: {why}") from error
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{file} is no record of this version: {reason}") from error
     if settings.hash != folder.name:
         raise ValueError(
             f"{file} was changed by hand: its config hashes to {settings.hash}"
