@@ -1,4 +1,6 @@
-"""What all tests share: one generated data set per run, and a header that says what was not run."""
+"""What all tests share: one generated data set per run, and a header that says what was
+not run.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The generated set at preset `tiny` in HITSZ-VCM layout, written once for all processes of a run; read only."""
+    """The generated set at preset `tiny` in HITSZ-VCM layout, written once for all
+    processes of a run; read only.
+    """
     from vvi.data import synthetic
 
     base = tmp_path_factory.getbasetemp()
@@ -63,7 +67,9 @@ class Reliability:
 
 @pytest.fixture(scope="session")
 def reliability(request: pytest.FixtureRequest):
-    """Counts of this session; written when `--reliability FILE` asks for it and no test failed."""
+    """Counts of this session; written when `--reliability FILE` asks for it and no test
+    failed.
+    """
     found = Reliability()
     yield found
     file = request.config.getoption("--reliability")

@@ -1,4 +1,6 @@
-"""The page "Use it on your own data" does what it says: its commands and its Python, in their order."""
+"""The page "Use it on your own data" does what it says: its commands and its Python, in
+their order.
+"""
 
 import re
 import shlex

@@ -1,4 +1,6 @@
-"""Synthetic sets on disk: what is written is what is read, in three layouts; the same bytes from any number of processes and through any interruption."""
+"""Synthetic sets on disk: what is written is what is read, in three layouts; the same
+bytes from any number of processes and through any interruption.
+"""
 
 from __future__ import annotations
 

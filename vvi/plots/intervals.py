@@ -37,7 +37,7 @@ def draw(
     right.axvline(0, color="#666666", linewidth=1, zorder=0)
     left.set(xlabel="rank-1 (%)", xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5))
     left.set_yticks(range(len(rows)), list(rows))
-    right.set_xlabel("with minus without (points, 95 %)")
+    right.set_xlabel("with minus without\n(points, 95 %)")
     for ax in (left, right):
         ax.grid(axis="x")
         ax.set_axisbelow(True)

@@ -210,10 +210,9 @@ def look_alike_claims(root: Path | str, split: str, pairs: int) -> dict[str, flo
         )
         found["single_frame"].append(_single_frame_accuracy(np.stack(frames)))
         known = np.array([who.gait.rate for who in members])
-        nearest = [
-            [np.abs(known - rate).argmin() == k for rate in rates[k]] for k in (0, 1)
-        ]
-        found["stride_rate"].append(float(np.mean(nearest)))
+        dist = np.abs(known - np.array(rates)[..., None])
+        right = dist.argmin(-1) == np.arange(2)[:, None]
+        found["stride_rate"].append(float(np.mean(right)))
     claims = {f"pairs_{name}": float(np.mean(values)) for name, values in found.items()}
     errors = {
         f"pairs_{name}_error": float(

@@ -162,13 +162,19 @@ class SysuMm01:
             low, high = (13, 16) if split == "test" else (6, 10)
             for number in numbers:
                 rng = np.random.default_rng([seed, STILLS, number])
-                seen = self._seen(rng)
-                plan[number] = [
-                    Film(m, c, int(rng.integers(low, high + 1)))
-                    for m in MODALITIES
-                    for c in seen[m]
-                ]
+                plan[number] = self._films_of_one(rng, low, high)
         return plan
+
+    def _films_of_one(
+        self, rng: np.random.Generator, low: int, high: int
+    ) -> list[Film]:
+        """Draw the cameras of one identity, and `low` to `high` images of each."""
+        seen, films = self._seen(rng), []
+        for modality in MODALITIES:
+            for camera in seen[modality]:
+                images = int(rng.integers(low, high + 1))
+                films.append(Film(modality, camera, images))
+        return films
 
     def _seen(self, rng: np.random.Generator) -> dict[Modality, tuple[int, ...]]:
         """Draw the cameras that see one identity.
@@ -230,10 +236,8 @@ class RegDb:
         return {"all": list(range(1, preset.paired + 1))}
 
     def films(self, preset: Preset, seed: int) -> dict[int, list[Film]]:
-        return {
-            number: [Film(m, c, self.images) for c, m in enumerate(MODALITIES, 1)]
-            for number in self.splits(preset)["all"]
-        }
+        films = [Film(m, c, self.images) for c, m in enumerate(MODALITIES, 1)]
+        return {number: list(films) for number in self.splits(preset)["all"]}
 
     def folders(self, who: Identity) -> list[str]:
         return [
@@ -279,13 +283,17 @@ class RegDb:
                 ("test", mixed[len(mixed) // 2 :]),
             ):
                 for modality, folder in (("vis", "visible"), ("ir", "thermal")):
-                    lines = [
-                        f"{by_person[pid, modality][k]} {label}\n"
-                        for k in range(self.images)
-                        for label, pid in enumerate(half)
-                    ]
-                    texts[f"idx/{split}_{folder}_{trial}.txt"] = "".join(lines)
+                    paths = [by_person[pid, modality] for pid in half]
+                    name = f"idx/{split}_{folder}_{trial}.txt"
+                    texts[name] = self._labelled_lines(paths)
         return texts
+
+    def _labelled_lines(self, paths: list[list[str]]) -> str:
+        """List the first image of each person, then the second, with its label."""
+        lines = []
+        for image in range(self.images):
+            lines += [f"{p[image]} {label}\n" for label, p in enumerate(paths)]
+        return "".join(lines)
 
 
 class BuptCampus:
@@ -323,11 +331,10 @@ class BuptCampus:
                 )
                 frames = rng.integers(12, TRACKLET + 1, len(cameras))
                 frames[0] += TRACKLET if split == "test" else 0
-                plan[number] = [
-                    Film(m, int(c), int(n))
-                    for m in MODALITIES
-                    for c, n in zip(cameras, frames, strict=True)
-                ]
+                counts = list(zip(map(int, cameras), map(int, frames), strict=True))
+                plan[number] = []
+                for modality in MODALITIES:
+                    plan[number] += [Film(modality, c, n) for c, n in counts]
         return plan
 
     def folders(self, who: Identity) -> list[str]:
@@ -365,10 +372,9 @@ class BuptCampus:
         pairs = frames[frames.modality == "vis"].drop_duplicates("mask")
         listed = list(zip(pairs.identity, pairs.camera, pairs.tracklet, strict=True))
         splits = self.splits(preset)
-        parts = [
-            [(p, BOTH, CAMPUS[c - 1], t) for p, c, t in listed if p in splits[split]]
-            for split in ("train", "auxiliary")
-        ]
+        both = [(p, BOTH, CAMPUS[c - 1], t) for p, c, t in listed]
+        train = [line for line in both if line[0] in splits["train"]]
+        auxiliary = [line for line in both if line[0] in splits["auxiliary"]]
         query, gallery, seen = [], [], set()
         for p, c, t in listed:
             if p not in splits["test"]:
@@ -379,7 +385,7 @@ class BuptCampus:
             seen.add(p)
             modality = MODALITIES[len(query) % 2]
             query.append((p, FOLDER[modality], CAMPUS[c - 1], t))
-        return [*parts, query, gallery]
+        return [train, auxiliary, query, gallery]
 
 
 Layout = HitszVcm | SysuMm01 | RegDb | BuptCampus

@@ -369,9 +369,9 @@ def _claim(claim: str, hit: np.ndarray, chance: np.ndarray, who: np.ndarray) -> 
 
 def _reflectances(people: Iterable[Identity]) -> dict:
     """Nearest neighbour between infrared and visible grey values of what all wear."""
-    worn = [[who.colours[name] for name in WORN] for who in people]
     infrared, luminance = [], []
-    for colours in worn:
+    for person in people:
+        colours = [person.colours[name] for name in WORN]
         infrared.append([colour.ir for colour in colours])
         luminance.append([colour.luminance for colour in colours])
     ir, light = (_standard(np.array(values)) for values in (infrared, luminance))
