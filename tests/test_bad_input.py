@@ -31,7 +31,16 @@ from vvi import experiment, losses, methods, metrics, weights
 from vvi.book import parameters
 from vvi.cli.main import main
 from vvi.config import DataConfig, Recipe, from_json, preset
-from vvi.data import buptcampus, open_dataset, regdb, synthetic, sysu, validate, vcm
+from vvi.data import (
+    buptcampus,
+    crops,
+    open_dataset,
+    regdb,
+    synthetic,
+    sysu,
+    validate,
+    vcm,
+)
 from vvi.data.check import report
 from vvi.data.loader import Frames, TrainLoader, decode
 from vvi.engine import checkpoint, train
@@ -1086,6 +1095,11 @@ def features_of(folder, name="a.npz", table=None, **arrays):
     return folder / name
 
 
+def torch_file(path, content):
+    torch.save(content, path)
+    return path
+
+
 for name, make, *words in (
     (
         "in a text",
@@ -1113,7 +1127,33 @@ for name, make, *words in (
     (
         "NaN",
         lambda folder: features_of(folder, features=np.full((2, 3), np.nan)),
-        "NaN or infinity in row(s) 0, 1",
+        "a.npz: NaN or infinity in row(s) 0, 1",
+    ),
+    (
+        "beyond float32",
+        lambda folder: features_of(folder, features=np.full((2, 3), 1e200)),
+        "a.npz: NaN or infinity in row(s) 0, 1",
+    ),
+    (
+        "of zeros only",
+        lambda folder: features_of(folder, features=np.eye(4)[:, :3]),
+        "a.npz: row(s) 3 hold zeros only",
+    ),
+    (
+        "without numbers",
+        lambda folder: features_of(folder, features=np.zeros((3, 0))),
+        "a.npz: its rows hold no numbers, (3, 0)",
+    ),
+    (
+        "in a text named .npz",
+        lambda folder: text(folder, "a.npz"),
+        "a.npz holds no features that can be read: it is no file of NumPy",
+    ),
+    (
+        "in a list of torch",
+        lambda folder: torch_file(folder / "a.pt", [[0.0, 1.0]]),
+        "a.pt holds no features that can be read",
+        "a list",
     ),
     (
         "with too few identities",
@@ -2383,6 +2423,64 @@ def _(folder, tiny):
         "--set",
         "foreign=drop",
     ]
+
+
+@command(
+    "a set whose images are not where its lists say",
+    2,
+    "set: listed files that do not exist: ",
+    "put them back or take them off the lists (`vvi check",
+)
+def _(folder, tiny):
+    shutil.copytree(tiny / "info", folder / "set")
+    return ["train", "baseline", "--preset", "tiny", "--data", folder / "set"]
+
+
+@case("crops", "a picture that is a link to nothing", DataError, "b.jpg is a link to")
+def _(folder):
+    (folder / "own").mkdir()
+    (folder / "own" / "b.jpg").symlink_to("/nowhere/b.jpg")
+    return lambda: crops.read(folder / "own", "ir")
+
+
+@case("crops", "as phones write them", DataError, "save IMG_1.HEIC and its like as")
+def _(folder):
+    (folder / "own").mkdir()
+    text(folder / "own", "IMG_1.HEIC", b"\0\0\0\x18ftypheic")
+    return lambda: crops.read(folder / "own", "ir")
+
+
+def sides_of(folder, gallery, **arrays):
+    """Two files of features: a good query, and this gallery."""
+    query = np.eye(3)[:2]
+    features_of(folder, "q.npz", features=query, ids=[0, 1], cams=[1, 1])
+    return [folder / "q.npz", features_of(folder, "g.npz", features=gallery, **arrays)]
+
+
+ODD_GALLERIES = {
+    "that is empty": (np.zeros((0, 3)), "the gallery (", "g.npz) is empty"),
+    "of equal rows": (np.ones((3, 3)), "g.npz) are all equal: they tell nobody apart"),
+    "of infinite identities": (np.eye(3), "g.npz: no identity in row(s) 2"),
+}
+for name, (values, *words) in ODD_GALLERIES.items():
+
+    @command(f"features, a gallery {name}", 2, *words)
+    def _(folder, tiny, values=values):
+        ids = np.array([0, 1, np.inf])[: len(values)]
+        files = sides_of(folder, values, ids=ids, cams=np.full(len(values), 2))
+        return ["eval", "--features", *files]
+
+
+@command("a gallery that is the query alone", 2, "the gallery holds nothing but a.jpg")
+def _(folder, tiny):
+    features_of(
+        folder,
+        "q.npz",
+        "name\na.jpg\n",
+        features=np.ones((1, 3)),
+        about=np.array(json.dumps({"source": str(folder)})),
+    )
+    return ["rank", folder / "q.npz", folder / "q.npz"]
 
 
 @command("a set of another project", 2, "this looks like LLCM, which is not read here")

@@ -23,7 +23,7 @@ from vvi.data import buptcampus, regdb, sysu, vcm
 from vvi.data.faults import Survey
 from vvi.data.images import ARRAYS, existing_file
 from vvi.runtime import atomic
-from vvi.types import Tracklet
+from vvi.types import DataError, Tracklet
 
 #: Number of files from which a digest is stored, together with their stamp.
 LONG = 20_000
@@ -31,6 +31,8 @@ LONG = 20_000
 PATIENCE = 20.0
 #: Seconds: a stamp that takes less is made anew every time.
 QUICK = 0.25
+#: State of a file that is not there.
+MISSING = "missing"
 #: Files that a thread reads at a time.
 CHUNK = 256
 
@@ -71,6 +73,8 @@ def listing(root: Path, layout: str) -> Listing:
 
 #: (root, layout) -> the time until which a stamp is trusted, and the stamp.
 _SEEN: dict[tuple[Path, str], tuple[float, str]] = {}
+#: (root, layout) -> listed files that were not there at the last stamp.
+_MISSING: dict[tuple[Path, str], list[Path]] = {}
 
 
 def stamp(root: Path, layout: str) -> str:
@@ -83,7 +87,10 @@ def stamp(root: Path, layout: str) -> str:
         return _SEEN[key][1]
     start = time.monotonic()
     listed = listing(root, layout)
-    value = stamp_of([*listed.files, *listed.images])
+    paths = [*listed.files, *dict.fromkeys(map(_file, listed.images))]
+    states = [_state(path) for path in paths]
+    _MISSING[key] = [p for p, s in zip(paths, states, strict=True) if s == MISSING]
+    value = _stamp_of(paths, states)
     duration = time.monotonic() - start
     patience = PATIENCE * duration if duration > QUICK else 0.0
     _SEEN[key] = (time.monotonic() + patience, value)
@@ -181,10 +188,30 @@ def _hash(path: Path) -> bytes:
 
 def stamp_of(files: Iterable[Path]) -> str:
     """Return a short digest of the names, sizes and times of files."""
+    files = list(files)
+    return _stamp_of(files, [_state(path) for path in files])
+
+
+def _stamp_of(files: Sequence[Path], states: Sequence[str]) -> str:
     value = hashlib.sha256()
-    for path in files:
-        value.update(f"{path} {_state(path)}\n".encode())
+    for path, state in zip(files, states, strict=True):
+        value.update(f"{path} {state}\n".encode())
     return value.hexdigest()[:16]
+
+
+def refuse_missing(root: Path, layout: str) -> None:
+    """Refuse a set before hours of training end at an image that is not there.
+
+    Raises:
+        DataError: listed files were missing when the set was last stamped.
+    """
+    missing = _MISSING.get((root.absolute(), layout))
+    if missing:
+        raise DataError(
+            f"{root}: listed files that do not exist: {len(missing)}, first "
+            f"{missing[0]}; put them back or take them off the lists (`vvi check "
+            f"{root}` names each)"
+        )
 
 
 def _state(path: Path) -> str:
@@ -194,7 +221,7 @@ def _state(path: Path) -> str:
     except OSError:
         other = existing_file(path)
         if other == path:
-            return "missing"
+            return MISSING
         stat = os.stat(other)
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 

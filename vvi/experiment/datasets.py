@@ -80,7 +80,8 @@ def resolve_data(settings: RunConfig, data: str | Path | None = None) -> RunConf
 
     Raises:
         ValueError: the method refuses its options, before data are read or drawn.
-        DataError: the folder holds no known set, or another one than asked for.
+        DataError: the folder holds no known set, another one than asked for, or lists
+            images that are not there.
     """
     settings, data = _canonical(settings), validation.folder("data", data)
     methods.config(settings.method, **method_options(settings))
@@ -93,6 +94,7 @@ def resolve_data(settings: RunConfig, data: str | Path | None = None) -> RunConf
     settings, stamp = for_layout(settings, layout), digest.stamp(root, layout)
     options = reader_options(settings.data, settings.seed)
     _check_readable(root, layout, tuple(options.items()), stamp)
+    digest.refuse_missing(root, layout)
     source = f"{REAL}{_digest(root, layout, stamp)}"
     return replace(settings, data=replace(settings.data, source=source))
 
