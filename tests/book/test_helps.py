@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from vvi import experiment, methods
-from vvi.book import across_methods, figures, helps, ideas
+from vvi.book import across_methods, figures, formats, helps, ideas
 from vvi.config import preset
 from vvi.experiment import ablation
 from vvi.runtime import paths
@@ -193,5 +193,5 @@ def test_reranking_is_that_of_the_kept_embeddings(measured):
 
 
 def test_words_are_joined_as_in_a_sentence():
-    assert helps.joined([]) == "" and helps.joined(["a"]) == "a"
-    assert helps.joined(["a", "b", "c"]) == "a, b and c"
+    assert formats.joined([]) == "" and formats.joined(["a"]) == "a"
+    assert formats.joined(["a", "b", "c"]) == "a, b and c"

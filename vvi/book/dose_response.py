@@ -16,8 +16,9 @@ from vvi.types import Direction
 
 def stored(world: str, direction: Direction = "ir2vis") -> pd.DataFrame:
     """Return the table of `worlds.responses` of what is trained; nothing is trained."""
-    how = {"size": worlds.SIZE, "only_stored": True, "progress": False}
-    return worlds.responses(world, direction, **how)
+    return worlds.responses(
+        world, direction, worlds.SIZE, only_stored=True, progress=False
+    )
 
 
 def show(world: str) -> Figure | None:

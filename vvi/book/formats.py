@@ -29,11 +29,11 @@ def value(score: Score, digits: int = 2) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def joined(words: Sequence[str]) -> str:
-    """Join words as a sentence does.
+def joined(words: Sequence[str], comma: str = ", ") -> str:
+    """Join words as a sentence does; nothing where there are none.
 
-    >>> joined(["0"]), joined(["0", "0.5", "1"])
-    ('0', '0, 0.5 and 1')
+    >>> joined(["0"]), joined(["0", "0.5", "1"]), joined([])
+    ('0', '0, 0.5 and 1', '')
     """
-    *early, last = words
-    return f"{', '.join(early)} and {last}" if early else last
+    *early, last = words or [""]
+    return f"{comma.join(early)} and {last}" if early else last

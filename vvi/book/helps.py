@@ -241,7 +241,7 @@ def _caption(table: pd.DataFrame, label: str) -> str:
         best = _line(table, seen[0])
         gain = f"{points(best)} points of rank-1"
         finding += f", most {seen[0]}: {gain}, ir2vis"
-    finding += f". Seen to harm: {joined(opposite) or 'none'}."
+    finding += f". Seen to harm: {formats.joined(opposite) or 'none'}."
     marks = "Filled: with the idea; hollow: without; bars: 95 % over people and seeds."
     return f"{finding} {marks} {label.capitalize()} data."
 
@@ -395,7 +395,7 @@ def _what_helps(table: pd.DataFrame) -> list[str]:
     first = _line(table, seen[0])
     interval = f"{first['low']:+.1f} to {first['high']:+.1f}"
     return [
-        f"What helps on infrared queries: {joined(gains[:NAMED], '; ')}.",
+        f"What helps on infrared queries: {formats.joined(gains[:NAMED], '; ')}.",
         f"The 95 % interval of the first is {interval}.",
     ]
 
@@ -425,20 +425,14 @@ def _whole_methods(table: pd.DataFrame) -> str:
         beat = "are seen to beat their own baselines"
     are_not = "is not" if len(below) < 2 else "are not"
     return (
-        f"Of the papers' methods as a whole, {joined(above) or 'none'} {beat}; "
-        f"{joined(below) or 'none'} {are_not}."
+        f"Of the papers' methods as a whole, {formats.joined(above) or 'none'} {beat}; "
+        f"{formats.joined(below) or 'none'} {are_not}."
     )
 
 
 def _line(table: pd.DataFrame, name: str) -> pd.Series:
     """Return the line of an idea for infrared queries."""
     return table[(table.idea == name) & (table.direction == "ir2vis")].iloc[0]
-
-
-def joined(words: Sequence[str], comma: str = ", ") -> str:
-    """Join words as a sentence does: "a, b and c"."""
-    *early, last = words or [""]
-    return f"{comma.join(early)} and {last}" if early else last
 
 
 def block(figures: str) -> str:

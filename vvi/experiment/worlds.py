@@ -329,8 +329,9 @@ def _of_common_seeds(
 ) -> tuple[list[Result], list[Result]]:
     """Keep the runs of seeds that both sides have."""
     common = {r.config.seed for r in on} & {r.config.seed for r in off}
-    kept = [[r for r in side if r.config.seed in common] for side in (on, off)]
-    return kept[0], kept[1]
+    with_it = [r for r in on if r.config.seed in common]
+    without = [r for r in off if r.config.seed in common]
+    return with_it, without
 
 
 def by_component(table: pd.DataFrame, world: str) -> dict[str, np.ndarray]:
