@@ -10,7 +10,7 @@ SAMPLE ?= 1
 KEY    := $(shell { cat requirements.lock; pwd; } | cksum | tr ' ' '-')
 STAMP  := .venv/.installed-$(KEY)
 
-.PHONY: help env lock data book chapter figures pdfs lab sync format pages test coverage oldest print look test-all test-browser test-real records readme verify-records reliability bench bench-step bench-gpu clean
+.PHONY: help env lock data book chapter figures pdfs lab sync format pages test coverage oldest print look test-all test-browser test-real records readme verify-records reliability bench bench-step bench-gpu moving thumbnails clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -80,6 +80,12 @@ records: env  ## train whatever stored result of the standard preset is missing 
 
 readme: env  ## what helps, from the stored records: README.md, book/index.md and their figure
 	@$(PY) book/compile.py readme
+
+moving: env  ## draw the moving pictures of the book anew, and their stills
+	@$(PY) book/compile.py moving
+
+thumbnails: env  ## draw the pictures of the query browser anew
+	@$(PY) book/compile.py thumbnails
 
 verify-records: env  ## train SAMPLE=1 of the stored results again and compare
 	@$(PY) -m vvi verify --sample $(SAMPLE)

@@ -36,7 +36,9 @@ CALL = "vviQueries"
 Place = tuple[int, int]
 
 
-def sides(preset: str | Preset = PRESET, least: int = 12) -> dict[Modality, list[Place]]:
+def sides(
+    preset: str | Preset = PRESET, least: int = 12
+) -> dict[Modality, list[Place]]:
     """Return identity and camera of the test tracklets, in the order of the lists.
 
     Args:
