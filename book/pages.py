@@ -257,11 +257,13 @@ def moving(folder: Path, where: str = "_static/moving") -> str:
     Nothing plays by itself: `book.js` starts a film where motion is wanted.
     """
     parts = []
-    for path in sorted(folder.glob("*.json")):
-        film = json.loads(path.read_text())
+    films = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    order = sorted(films, key=lambda name: films[name]["position"])
+    for name in order:
+        film = films[name]
         words = {key: escape(film[key]) for key in ("alt", "caption")}
         size = {key: film[key] for key in ("width", "height")}
-        parts.append(FILM.format(name=path.stem, folder=where, **size, **words))
+        parts.append(FILM.format(name=name, folder=where, **size, **words))
     return "\n\n".join(parts)
 
 

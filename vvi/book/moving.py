@@ -36,7 +36,7 @@ HEIGHT, WIDTH = 288, 144
 #: Frames a second of a tracklet.
 RATE = 5
 FRAMES = 24
-#: Pixels between panels, and of the strip of words below each.
+#: Pixels between panels, and of the strip of words above each.
 GAP, STRIP = 8, 40
 #: Compression of H.264 (0 best, 51 worst): a film stays below `LARGEST` bytes.
 QUALITY = 27
@@ -282,7 +282,7 @@ def _rgb(colour: str) -> tuple[int, int, int]:
 
 
 def _row(panels: Sequence[np.ndarray], words: Sequence[Sequence[str]]) -> np.ndarray:
-    """Put films beside one another, each over its words.
+    """Put films beside one another, each below its words: controls hide the bottom.
 
     Args:
         panels: (T, H, W, 3) each.
@@ -293,10 +293,10 @@ def _row(panels: Sequence[np.ndarray], words: Sequence[Sequence[str]]) -> np.nda
     board = np.full((count, height + GAP + STRIP, total, 3), GROUND, np.uint8)
     for n, (panel, texts) in enumerate(zip(panels, words, strict=True)):
         left = GAP + n * (width + GAP)
-        board[:, GAP : GAP + height, left : left + width] = panel
+        board[:, STRIP : STRIP + height, left : left + width] = panel
         strips = {text: _strip(text, width) for text in set(texts)}
         for t, text in enumerate(texts):
-            board[t, GAP + height :, left : left + width] = strips[text]
+            board[t, :STRIP, left : left + width] = strips[text]
     return board
 
 
@@ -344,6 +344,7 @@ def write(name: str, film: Moving | None = None) -> Path:
     height, width = film.frames.shape[1:3]
     side = {
         "function": f"{__name__}.{name}",
+        "position": list(FILMS).index(name),
         "frames": len(film.frames),
         "rate": film.rate,
         "width": width,
