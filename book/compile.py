@@ -246,7 +246,7 @@ def site(executed: Path) -> Path:
     if subprocess.run([tool, "build", str(SOURCE), *strict], cwd=ROOT).returncode:
         raise SystemExit("[book] not built: each warning above counts as an error")
     pages.caption_figures(ROOT / "_build" / "html")
-    pages.name_toggles(ROOT / "_build" / "html")
+    pages.mend_markup(ROOT / "_build" / "html")
     if (BOOK / "query_browser.md").is_file():
         browse(ROOT / "_build" / "html" / "_static" / "queries")
     if dead := pages.broken(ROOT / "_build" / "html"):

@@ -4,7 +4,7 @@
 
 Each page is opened at three widths, light and dark. Faults are
 
-- the page is wider than the window, or an element sticks out of it;
+- the page is wider than the window, an element sticks out of it or is cut off;
 - a listing or an equation scrolls sideways in a window as wide as a desk's;
 - what axe-core finds by the rules of WCAG 2 A and AA: contrast, alternative texts, names.
 
@@ -64,12 +64,15 @@ OVERFLOW = """([desk, slack]) => {
       found.push(['sticks out', near(e), Math.round(box.right), room]);
       return;
     }
-    if (scrolls || style.overflowX === 'hidden' || style.overflowX === 'clip') {
-      const listing = e.matches('pre, div.math, mjx-container, .vvi-source *');
-      if (scrolls && desk && listing && e.scrollWidth > e.clientWidth + slack)
+    const needs = e.scrollWidth > e.clientWidth + slack;
+    if (scrolls) {
+      const listing = e.matches('pre, mjx-container');
+      if (desk && listing && needs)
         found.push(['scrolls', near(e), e.scrollWidth, e.clientWidth]);
       return;
     }
+    if (['hidden', 'clip'].includes(style.overflowX) && needs && box.width > 1)
+      found.push(['cut off', near(e), e.scrollWidth, e.clientWidth]);
     for (const child of e.children) visit(child);
   };
   const article = document.querySelector('article') || document.body;
@@ -86,7 +89,7 @@ class Fault:
     #: Width of the window, pixels.
     width: int
     theme: str
-    #: "page", "sticks out", "scrolls", or the rule of axe-core.
+    #: "page", "sticks out", "cut off", "scrolls", or the rule of axe-core.
     kind: str
     #: The element, and its first words.
     where: str

@@ -267,12 +267,16 @@ def moving(folder: Path, where: str = "_static/moving") -> str:
     return "\n\n".join(parts)
 
 
-def name_toggles(site: Path) -> None:
-    """Give the arrows that unfold the contents a name, which the theme leaves out."""
+def mend_markup(site: Path) -> None:
+    """Mend what the theme and docutils write for who reads with a screen reader.
+
+    The arrows that unfold the contents get a name; a role that is out of use goes.
+    """
     arrow = '<summary><span class="toctree-toggle"'
     named = arrow.replace("<summary", '<summary aria-label="Pages below"')
     for path in site.glob("*.html"):
-        path.write_text(path.read_text().replace(arrow, named))
+        text = path.read_text().replace(arrow, named)
+        path.write_text(text.replace(' role="doc-biblioentry"', ""))
 
 
 class Page(HTMLParser):

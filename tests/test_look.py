@@ -74,6 +74,12 @@ def test_each_element_that_breaks_a_rule_is_a_fault(look):
             set(),
         ),
         (
+            "<div><p>Words.</p></div>",
+            "p {width: 300px} div {overflow: hidden; width: 200px}",
+            420,
+            {"cut off"},
+        ),
+        (
             f'<pre tabindex="0">{"x" * 300}</pre>',
             "pre {overflow: auto}",
             1000,

@@ -222,7 +222,7 @@ def _worst(modality: Modality, people: int) -> Take:
 
 def _framed(frame: np.ndarray, fault: str) -> np.ndarray:
     """Frame a picture in the colour of good or bad."""
-    framed = np.ascontiguousarray(frame)
+    framed = np.array(frame)
     colour = _rgb(RIGHT if fault == "none" else WRONG)
     height, width = framed.shape[:2]
     cv2.rectangle(framed, (0, 0), (width - 1, height - 1), colour, 7)
