@@ -1,15 +1,15 @@
 """Run the chapters and build the pages; the Makefile calls this.
 
-    python book/compile.py book                     run what changed, build the site
-    python book/compile.py run [--again]            run the chapters (--again: all of them)
-    python book/compile.py chapter NAME [key=value ...]     run one, into _build/chapters/
-    python book/compile.py data                     the embedded data, when missing
-    python book/compile.py readme                   what helps: README.md and index.md, from records
-    python book/compile.py moving                   the films of the page of moving pictures
-    python book/compile.py thumbnails               the pictures of the query browser
-    python book/compile.py print                    all pages as one, and as a PDF
-    python book/compile.py pages                    the site of chapters that `make test` ran
-    python book/compile.py sync                     pair book/text/*.md and book/*.ipynb
+    python book/compile.py book             run what changed, build the site
+    python book/compile.py run [--again]    run the chapters (--again: all of them)
+    python book/compile.py chapter NAME [key=value ...]    run one, to _build/chapters/
+    python book/compile.py data             the embedded data, when missing
+    python book/compile.py readme           what helps: README.md and index.md
+    python book/compile.py moving           the films of the page of moving pictures
+    python book/compile.py thumbnails       the pictures of the query browser
+    python book/compile.py print            all pages as one, and as a PDF
+    python book/compile.py pages            the site of chapters that `make test` ran
+    python book/compile.py sync             pair book/text/*.md and book/*.ipynb
 
 Chapters are executed into `_build/executed/`, never in place. An executed copy is used
 again while the hash of its chapter, the package, the stored records and the published
@@ -41,7 +41,7 @@ FAILED = ROOT / "_build" / "failed"
 TESTED = ROOT / "_build" / "tested"  # where `make test` leaves chapters run at tiny
 STEP = ROOT / "benchmarks" / "results" / "step.json"
 RELIABILITY = BOOK / "records" / "reliability.json"
-# What Jupyter Book compiles: it looks upwards for _config.yml, puts _build/html beside it.
+# What Jupyter Book compiles. It looks upwards for _config.yml and puts html beside it.
 SOURCE = ROOT / "_build" / "book"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 KEPT = ("tags", "mystnb")  # the part of a cell's metadata that the text holds
@@ -101,7 +101,7 @@ def execute(chapter: Path, output: Path, parameters: dict | None = None) -> str 
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    # Nobody can click in a page: vvi.book.ablation_panel draws a figure where it has a panel.
+    # Nobody can click in a page: `ablation_panel` draws a figure in place of its panel.
     os.environ["VVI_WIDGETS"] = "0"
     FAILED.mkdir(parents=True, exist_ok=True)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -278,7 +278,7 @@ def thumbnails() -> None:
 
 
 def single() -> Path:
-    """All pages as one; where there is Chromium, a PDF of it too: the path of either."""
+    """All pages as one; with Chromium, a PDF of it too: the path of either."""
     import pages
 
     gather(EXECUTED)
@@ -340,7 +340,7 @@ def data() -> None:
 
 
 def chapter(name: str, settings: list[str]) -> None:
-    """Run one chapter with `key=value` parameters; papermill only warns of unknown ones."""
+    """Run one chapter with `key=value` parameters; an unknown one is refused."""
     import yaml
 
     parameters = {}
@@ -380,10 +380,15 @@ def readme() -> None:
 
     The numbers come from the stored results of the standard preset, and are kept in
     `book/records/helps.csv`; a test holds them, the records and both pages together.
+    Records of an older format are rewritten, and the index of all records is.
     """
     from vvi import config
     from vvi.book import figures, helps
+    from vvi.experiment import record_index, store
+    from vvi.runtime import paths
 
+    store.rewrite_old(paths.records())
+    record_index.save()
     view = figures.scene(config.preset("standard"))
     table, levels = helps.measure(view), helps.levels(view)
     if (table.seeds > 0).any():

@@ -6,9 +6,9 @@ Each page is opened at three widths, light and dark. Faults are
 
 - the page is wider than the window, an element sticks out of it or is cut off;
 - a listing or an equation scrolls sideways in a window as wide as a desk's;
-- what axe-core finds by the rules of WCAG 2 A and AA: contrast, alternative texts, names.
+- what axe-core finds by the rules of WCAG 2 A and AA: contrast, alternative texts.
 
-Screenshots are left in `_build/look/`, long pages in slices, and `faults.json` beside them.
+Screenshots are left in `_build/look/`, long pages in slices, beside `faults.json`.
 The exit status is 1 when there is a fault. `--quick` takes no screenshots.
 """
 
