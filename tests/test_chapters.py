@@ -214,17 +214,41 @@ def test_every_import_of_a_chapter_resolves(path):
 
 
 @each_numbered_chapter
-def test_a_chapter_is_made_of_ten_to_twenty_small_cells(path):
-    lengths = [length(tree) for _, tree in trees(path)]
-    assert 10 <= len(lengths) <= 20, f"{path.name} has {len(lengths)} code cells"
-    folded = [
-        "hide-input" in cell.metadata.get("tags", []) for cell in code_cells(path)
+def test_a_chapter_is_made_of_ten_to_twenty_two_small_cells(path):
+    """Solutions of exercises (`hide-cell`) are small, too, and not counted."""
+    cells = [(cell, length(ast.parse(cell.source))) for cell in code_cells(path)]
+    tags = [cell.metadata.get("tags", []) for cell, _ in cells]
+    lengths = [n for _, n in cells]
+    counted = [
+        n for n, tag in zip(lengths, tags, strict=True) if "hide-cell" not in tag
     ]
-    shown = [n for n, hidden in zip(lengths, folded, strict=True) if not hidden]
+    assert 10 <= len(counted) <= 22, f"{path.name} has {len(counted)} code cells"
+    shown = [
+        n
+        for n, tag in zip(lengths, tags, strict=True)
+        if not {"hide-input", "hide-cell"} & set(tag)
+    ]
     assert median(shown) <= 6, f"{path.name}: the median of {shown} lines is above 6"
     assert max(lengths) <= 20, (
         f"{path.name}: code cell {lengths.index(max(lengths)) + 1} has {max(lengths)} lines"
     )
+
+
+@each_numbered_chapter
+def test_a_chapter_of_a_method_has_exercises_of_three_levels_with_solutions(path):
+    """Chapters 1 to 6: each exercise has a hint and, right behind it, a solution."""
+    if path.stem.startswith("07"):
+        return
+    cells = nbformat.read(path, as_version=4).cells
+    levels = set()
+    for cell, after in zip(cells, cells[1:], strict=False):
+        for level in re.findall(r"admonition\} Exercise \d+: (.+)", cell.source):
+            levels.add(level)
+            assert "{dropdown} Hint" in cell.source, f"{path.name}: {level}: no hint"
+            assert "hide-cell" in after.metadata.get("tags", []), (
+                f"{path.name}: {level}: no folded solution behind it"
+            )
+    assert levels == {"look it up", "work it out", "try it"}
 
 
 @pytest.fixture(scope="module")
