@@ -57,14 +57,19 @@ def lines_of(node: ast.AST) -> int:
 
 
 def length(tree: ast.Module) -> int:
-    """Lines of a cell as a reader counts them: the call that stores a figure is one, however long its alternative text."""
-    saves = [
+    """Lines of a cell as a reader counts them.
+
+    The call that stores a figure is one, however long its alternative text; so is an
+    import, however many its names.
+    """
+    folded = [
         node
         for node in tree.body
-        if isinstance(node, ast.Expr) and ast.unparse(node).startswith("style.save(")
+        if isinstance(node, ast.ImportFrom)
+        or (isinstance(node, ast.Expr) and ast.unparse(node).startswith("style.save("))
     ]
     return (tree.body[-1].end_lineno if tree.body else 0) - sum(
-        lines_of(node) - 1 for node in saves
+        lines_of(node) - 1 for node in folded
     )
 
 
