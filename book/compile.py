@@ -1,13 +1,13 @@
 """Run the chapters and build the pages; the Makefile calls this.
 
-    python book/compile.py book                     run what changed, build the site
-    python book/compile.py run [--again]            run the chapters (--again: all of them)
-    python book/compile.py chapter NAME [key=value ...]     run one, into _build/chapters/
-    python book/compile.py data                     the embedded data, when missing
-    python book/compile.py readme                   what helps: README.md and index.md, from records
-    python book/compile.py print                    all pages as one, and as a PDF
-    python book/compile.py pages                    the site of chapters that `make test` ran
-    python book/compile.py sync                     pair book/text/*.md and book/*.ipynb
+    python book/compile.py book             run what changed, build the site
+    python book/compile.py run [--again]    run the chapters (--again: all of them)
+    python book/compile.py chapter NAME [key=value ...]    run one, to _build/chapters/
+    python book/compile.py data             the embedded data, when missing
+    python book/compile.py readme           what helps: README.md and index.md
+    python book/compile.py print            all pages as one, and as a PDF
+    python book/compile.py pages            the site of chapters that `make test` ran
+    python book/compile.py sync             pair book/text/*.md and book/*.ipynb
 
 Chapters are executed into `_build/executed/`, never in place. An executed copy is used
 again while the hash of its chapter, the package, the stored records and the published
@@ -39,7 +39,7 @@ FAILED = ROOT / "_build" / "failed"
 TESTED = ROOT / "_build" / "tested"  # where `make test` leaves chapters run at tiny
 STEP = ROOT / "benchmarks" / "results" / "step.json"
 RELIABILITY = BOOK / "records" / "reliability.json"
-# What Jupyter Book compiles: it looks upwards for _config.yml, puts _build/html beside it.
+# What Jupyter Book compiles. It looks upwards for _config.yml and puts html beside it.
 SOURCE = ROOT / "_build" / "book"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 KEPT = ("tags", "mystnb")  # the part of a cell's metadata that the text holds
@@ -96,7 +96,7 @@ def execute(chapter: Path, output: Path, parameters: dict | None = None) -> str 
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    # Nobody can click in a page: vvi.book.ablation_panel draws a figure where it has a panel.
+    # Nobody can click in a page: `ablation_panel` draws a figure in place of its panel.
     os.environ["VVI_WIDGETS"] = "0"
     FAILED.mkdir(parents=True, exist_ok=True)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -225,6 +225,7 @@ def modules() -> str:
 
 def site(executed: Path) -> Path:
     """Compile the pages with warnings as errors; the path of the first one."""
+    import hover
     import pages
 
     gather(executed)
@@ -233,13 +234,14 @@ def site(executed: Path) -> Path:
     if subprocess.run([tool, "build", str(SOURCE), *strict], cwd=ROOT).returncode:
         raise SystemExit("[book] not built: each warning above counts as an error")
     pages.caption_figures(ROOT / "_build" / "html")
+    hover.explain(ROOT / "_build" / "html")
     if dead := pages.broken(ROOT / "_build" / "html"):
         raise SystemExit("\n".join(["[book] links that lead nowhere:", *dead]))
     return ROOT / "_build" / "html" / "index.html"
 
 
 def single() -> Path:
-    """All pages as one; where there is Chromium, a PDF of it too: the path of either."""
+    """All pages as one; with Chromium, a PDF of it too: the path of either."""
     import pages
 
     gather(EXECUTED)
@@ -301,7 +303,7 @@ def data() -> None:
 
 
 def chapter(name: str, settings: list[str]) -> None:
-    """Run one chapter with `key=value` parameters; papermill only warns of unknown ones."""
+    """Run one chapter with `key=value` parameters; an unknown one is refused."""
     import yaml
 
     parameters = {}
@@ -341,10 +343,15 @@ def readme() -> None:
 
     The numbers come from the stored results of the standard preset, and are kept in
     `book/records/helps.csv`; a test holds them, the records and both pages together.
+    Records of an older format are rewritten, and the index of all records is.
     """
     from vvi import config
     from vvi.book import figures, helps
+    from vvi.experiment import record_index, store
+    from vvi.runtime import paths
 
+    store.rewrite_old(paths.records())
+    record_index.save()
     view = figures.scene(config.preset("standard"))
     table, levels = helps.measure(view), helps.levels(view)
     if (table.seeds > 0).any():

@@ -62,7 +62,7 @@ def _open(text: str) -> Iterable[tuple[int, int]]:
 
 
 def finish(notebook: NotebookNode, glossary: list[str]) -> None:
-    """Link the words of an executed chapter, and say at its end when and where it ran."""
+    """Link the words of an executed chapter, and end it with when and where it ran."""
     unseen = list(glossary)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -71,7 +71,7 @@ def finish(notebook: NotebookNode, glossary: list[str]) -> None:
 
 
 def stamp(notebook: NotebookNode) -> str:
-    """One line: time and duration (of papermill), parameters, commit, versions, device."""
+    """Time and duration (of papermill), parameters, commit, versions and device."""
     ran, where = notebook.metadata["papermill"], notebook.metadata["executed"]
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")
     asked = {n.target.id: ast.unparse(n.value) for n in ast.parse(first.source).body}
@@ -139,7 +139,8 @@ def speed(file: Path) -> str:
         if "in turn" in one
     }
     lines += [""] + [
-        f"{name.upper()}, bf16 against float32, steps in turn within one process: **{span(r)}** "
+        f"{name.upper()}, bf16 against float32, steps in turn within one process: "
+        f"**{span(r)}** "
         f"of the time, {len(r['rounds'])} pairs."
         for name, r in turns.items()
     ]
@@ -199,10 +200,11 @@ def rerank(file: Path) -> str:
 
 
 def compiled(file: Path) -> str:
-    """CPU seconds of a step with and without `torch.compile`, from a run of their own."""
+    """CPU seconds of a step with and without `torch.compile`, from their own run."""
     found = json.loads(file.read_text())["methods"]
     return "; ".join(
-        f"{name.upper()} {one['variants']['bf16, compiled']['seconds']['median']:.1f} CPU seconds "
+        f"{name.upper()} "
+        f"{one['variants']['bf16, compiled']['seconds']['median']:.1f} CPU seconds "
         f"against {one['variants']['bf16']['seconds']['median']:.1f} without"
         for name, one in found.items()
     )
@@ -214,9 +216,10 @@ DRAWN = re.compile(r'<img alt="(_images/[^"]+\.png)" src="\1"[^>]*>')
 def caption_figures(site: Path) -> int:
     """Give each figure that a chapter drew its number and its words; returns how many.
 
-    A figure carries both inside its file: the alternative text is read out to who cannot
-    see it, the caption stands below. A click shows it with all its pixels, of which there
-    are two for one of the page. SystemExit names a figure without alternative text.
+    A figure carries both inside its file: the alternative text is read out to who
+    cannot see it, the caption stands below. A click shows it with all its pixels, of
+    which there are two for one of the page. SystemExit names a figure without
+    alternative text.
     """
     silent, count = [], 0
     for path in sorted(site.glob("*.html")):
@@ -263,7 +266,8 @@ class Page(HTMLParser):
 def broken(site: Path) -> list[str]:
     """`page: link` for each link of a built site that leads to no file or place in it.
 
-    Folders that begin with `_` are the theme's and the sources': only links to them count.
+    Folders that begin with `_` are the theme's and the sources': only links to them
+    count.
     """
     site = site.resolve()
     pages = {path: Page(path.read_text()) for path in site.rglob("*.html")}

@@ -1,7 +1,10 @@
-"""The bad input campaign: whatever is wrong with a file, an option or an array, every public entry says so in one line that names the cause, and leaves nothing half-written.
+"""The bad input campaign: whatever is wrong with a file, an option or an array, every
+public entry says so in one line that names the cause, and leaves nothing half-written.
 
-`CASES` go through Python, `COMMANDS` through the command line. What is wrong inside the lists of a data set is in tests/data/test_malformed.py. A case makes its bad input in a
-folder and returns the call that must fail (for a command: the arguments), beside the words that the message must hold.
+`CASES` go through Python, `COMMANDS` through the command line. What is wrong inside the
+lists of a data set is in tests/data/test_malformed.py. A case makes its bad input in a
+folder and returns the call that must fail (for a command: the arguments), beside the
+words that the message must hold.
 """
 
 from __future__ import annotations
@@ -28,7 +31,16 @@ from vvi import experiment, losses, methods, metrics, weights
 from vvi.book import parameters
 from vvi.cli.main import main
 from vvi.config import DataConfig, Recipe, from_json, preset
-from vvi.data import buptcampus, open_dataset, regdb, synthetic, sysu, validate, vcm
+from vvi.data import (
+    buptcampus,
+    crops,
+    open_dataset,
+    regdb,
+    synthetic,
+    sysu,
+    validate,
+    vcm,
+)
 from vvi.data.check import report
 from vvi.data.loader import Frames, TrainLoader, decode
 from vvi.engine import checkpoint, train
@@ -147,7 +159,8 @@ def test_the_campaign_is_large_and_names_no_case_twice():
     assert len(CASES) + len(COMMANDS) >= 150 and len(set(names)) == len(names)
 
 
-# readers ----------------------------------------------------------------------------------------------------------------------------------------------------------------------
+# readers
+# --------------------------------------------------------------------------------------
 MAKE = {
     "vcm": partial(toys.vcm, images=True),
     "sysu": toys.sysu,
@@ -343,7 +356,8 @@ def _(folder):
     return lambda: Frames(32, 16).read(found.train[0], np.arange(2))
 
 
-# images ------------------------------------------------------------------------------------------------------------------------------------------------------------------------
+# images
+# --------------------------------------------------------------------------------------
 def jpeg(folder, cut=None):
     toys.write_image(folder / "a.jpg")
     (folder / "a.jpg").write_bytes((folder / "a.jpg").read_bytes()[:cut])
@@ -516,7 +530,8 @@ def test_a_link_out_of_the_root_is_read_when_it_is_wanted(tmp_path):
     assert "leaves the data folder" in regdb.read(root, strict=False).problems[0]
 
 
-# the embedded set ---------------------------------------------------------------------------------------------------------------------------------------------------------------
+# the embedded set
+# --------------------------------------------------------------------------------------
 call(
     "synthetic",
     "unknown preset",
@@ -646,7 +661,8 @@ for name, table, content, *words in (
         )
 
 
-# configs and methods ----------------------------------------------------------------------------------------------------------------------------------------------------------
+# configs and methods
+# --------------------------------------------------------------------------------------
 for changes, *words in (
     ({"steps": 0}, "steps=0 must be at least 1"),
     ({"steps": -5}, "steps=-5 must be at least 1"),
@@ -893,7 +909,8 @@ class Trap:
         return open, (self.file, "w")
 
 
-# features and scores ----------------------------------------------------------------------------------------------------------------------------------------------------------
+# features and scores
+# --------------------------------------------------------------------------------------
 RNG = np.random.default_rng(0)
 GOOD = dict(
     query=RNG.normal(size=(3, 4)),
@@ -1078,6 +1095,11 @@ def features_of(folder, name="a.npz", table=None, **arrays):
     return folder / name
 
 
+def torch_file(path, content):
+    torch.save(content, path)
+    return path
+
+
 for name, make, *words in (
     (
         "in a text",
@@ -1105,7 +1127,33 @@ for name, make, *words in (
     (
         "NaN",
         lambda folder: features_of(folder, features=np.full((2, 3), np.nan)),
-        "NaN or infinity in row(s) 0, 1",
+        "a.npz: NaN or infinity in row(s) 0, 1",
+    ),
+    (
+        "beyond float32",
+        lambda folder: features_of(folder, features=np.full((2, 3), 1e200)),
+        "a.npz: NaN or infinity in row(s) 0, 1",
+    ),
+    (
+        "of zeros only",
+        lambda folder: features_of(folder, features=np.eye(4)[:, :3]),
+        "a.npz: row(s) 3 hold zeros only",
+    ),
+    (
+        "without numbers",
+        lambda folder: features_of(folder, features=np.zeros((3, 0))),
+        "a.npz: its rows hold no numbers, (3, 0)",
+    ),
+    (
+        "in a text named .npz",
+        lambda folder: text(folder, "a.npz"),
+        "a.npz holds no features that can be read: it is no file of NumPy",
+    ),
+    (
+        "in a list of torch",
+        lambda folder: torch_file(folder / "a.pt", [[0.0, 1.0]]),
+        "a.pt holds no features that can be read",
+        "a list",
     ),
     (
         "with too few identities",
@@ -1171,7 +1219,8 @@ for name, (query, gallery), *words in (
     ]
     call("features", name, ValueError, words, ranking.score, *sides)
 
-# what chapters are given --------------------------------------------------------------------------------------------------------------------------------------------------------
+# what chapters are given
+# --------------------------------------------------------------------------------------
 STANDARD = dict(preset="tiny", data=None, seeds=[0], retrain=False, device="auto")
 for changes, *words in (
     ({"preset": "small"}, "no preset 'small': choose from tiny, half, standard"),
@@ -1209,7 +1258,8 @@ for changes, *words in (
         **(STANDARD | changes),
     )
 
-# losses -------------------------------------------------------------------------------------------------------------------------------------------------------------------------
+# losses
+# --------------------------------------------------------------------------------------
 FEAT, ONE, TWO = (
     torch.arange(20.0).view(4, 5),
     torch.full((4,), 7),
@@ -1343,7 +1393,8 @@ def _(folder):
     )
 
 
-# checkpoints and records --------------------------------------------------------------------------------------------------------------------------------------------------------
+# checkpoints and records
+# --------------------------------------------------------------------------------------
 def saved(folder, content):
     torch.save(content, folder / "a.pt")
     return folder / "a.pt"
@@ -1571,6 +1622,12 @@ for file, name, change, *words in (
     ),
     (
         "record.json",
+        "history of numbers without names",
+        odd(history=[1.0]),
+        "history does not hold list values by name",
+    ),
+    (
+        "record.json",
         "versions in words",
         odd(versions={"loop": "one"}),
         "versions does not hold",
@@ -1679,7 +1736,8 @@ for name, content in (
         return restore
 
 
-# the command line ---------------------------------------------------------------------------------------------------------------------------------------------------------------
+# the command line
+# --------------------------------------------------------------------------------------
 for name, arguments, *words in (
     ("no command", [], "COMMAND"),
     ("unknown command", ["fly"], "invalid choice: 'fly'"),
@@ -2365,6 +2423,64 @@ def _(folder, tiny):
         "--set",
         "foreign=drop",
     ]
+
+
+@command(
+    "a set whose images are not where its lists say",
+    2,
+    "set: listed files that do not exist: ",
+    "put them back or take them off the lists (`vvi check",
+)
+def _(folder, tiny):
+    shutil.copytree(tiny / "info", folder / "set")
+    return ["train", "baseline", "--preset", "tiny", "--data", folder / "set"]
+
+
+@case("crops", "a picture that is a link to nothing", DataError, "b.jpg is a link to")
+def _(folder):
+    (folder / "own").mkdir()
+    (folder / "own" / "b.jpg").symlink_to("/nowhere/b.jpg")
+    return lambda: crops.read(folder / "own", "ir")
+
+
+@case("crops", "as phones write them", DataError, "save IMG_1.HEIC and its like as")
+def _(folder):
+    (folder / "own").mkdir()
+    text(folder / "own", "IMG_1.HEIC", b"\0\0\0\x18ftypheic")
+    return lambda: crops.read(folder / "own", "ir")
+
+
+def sides_of(folder, gallery, **arrays):
+    """Two files of features: a good query, and this gallery."""
+    query = np.eye(3)[:2]
+    features_of(folder, "q.npz", features=query, ids=[0, 1], cams=[1, 1])
+    return [folder / "q.npz", features_of(folder, "g.npz", features=gallery, **arrays)]
+
+
+ODD_GALLERIES = {
+    "that is empty": (np.zeros((0, 3)), "the gallery (", "g.npz) is empty"),
+    "of equal rows": (np.ones((3, 3)), "g.npz) are all equal: they tell nobody apart"),
+    "of infinite identities": (np.eye(3), "g.npz: no identity in row(s) 2"),
+}
+for name, (values, *words) in ODD_GALLERIES.items():
+
+    @command(f"features, a gallery {name}", 2, *words)
+    def _(folder, tiny, values=values):
+        ids = np.array([0, 1, np.inf])[: len(values)]
+        files = sides_of(folder, values, ids=ids, cams=np.full(len(values), 2))
+        return ["eval", "--features", *files]
+
+
+@command("a gallery that is the query alone", 2, "the gallery holds nothing but a.jpg")
+def _(folder, tiny):
+    features_of(
+        folder,
+        "q.npz",
+        "name\na.jpg\n",
+        features=np.ones((1, 3)),
+        about=np.array(json.dumps({"source": str(folder)})),
+    )
+    return ["rank", folder / "q.npz", folder / "q.npz"]
 
 
 @command("a set of another project", 2, "this looks like LLCM, which is not read here")

@@ -1,4 +1,6 @@
-"""Chapters call, show, ask and explain; what they may not hold, and that each of them runs, is checked here."""
+"""Chapters call, show, ask and explain; what they may not hold, and that each of them
+runs, is checked here.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def code_cells(path: Path) -> list:
 
 
 def trees(path: Path) -> list[tuple[int, ast.Module]]:
-    """(number of the code cell, its syntax tree); a magic line is not Python and fails here, naming the cell."""
+    """(number of the code cell, its syntax tree); a magic line is not Python and fails
+    here, naming the cell.
+    """
     found = []
     for number, cell in enumerate(code_cells(path), start=1):
         try:
@@ -306,6 +310,13 @@ def test_a_chapter_runs_from_elsewhere_at_the_tiny_preset(
     assert not [kind for kind in kinds if "widget" in kind], (
         f"{path.name} leaves a widget in its page, where nobody can use it"
     )
+    texts = [
+        output.get("text", "")
+        for cell in done.cells
+        for output in cell.get("outputs", [])
+    ]
+    cut = [text for text in texts if "cut off at its edges" in text]
+    assert not cut, f"{path.name} draws text that nobody can read: {cut}"
     runner.sign(done, "cpu")
     runner.TESTED.mkdir(parents=True, exist_ok=True)
     nbformat.write(

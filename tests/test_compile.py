@@ -1,4 +1,6 @@
-"""The runner of the book: what counts as changed, what a failing chapter leaves, what `sync` keeps."""
+"""The runner of the book: what counts as changed, what a failing chapter leaves, what
+`sync` keeps.
+"""
 
 from __future__ import annotations
 

@@ -281,7 +281,9 @@ def test_seeds_may_be_parted_by_commas_spaces_or_a_dash():
         ).seeds == [0, 1, 2]
 
 
-@pytest.mark.parametrize("field", ["min_seq_len=2", "source=standard", "data_seed=1"])
+@pytest.mark.parametrize(
+    "field", ["source=standard", "data_seed=1", "split=val", "source=half margin=0.5"]
+)
 def test_a_run_that_searches_other_people_is_not_compared(field, monkeypatch, capsys):
     record = SimpleNamespace(scores={}, environment={})
 
@@ -296,11 +298,48 @@ def test_a_run_that_searches_other_people_is_not_compared(field, monkeypatch, ca
         )
 
     monkeypatch.setattr(experiment, "run", run)
-    assert main(["train", "baseline", "--preset", "tiny", "--set", field]) == 0
+    typed = field.split()
+    assert main(["train", "baseline", "--preset", "tiny", "--set", *typed]) == 0
     assert (
         "not compared with Table 2: Baseline: other people are searched"
         in capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize(
+    ("read", "as_read"),
+    [
+        (["strict=false"], "strict=False"),
+        (["strict=no", "min_seq_len=2"], "strict=False, min_seq_len=2"),
+        (["strict=false", "foreign=drop"], "strict=False, foreign=drop"),
+    ],
+)
+def test_a_folder_of_links_is_trained_and_compared_with_the_main_row_read_alike(
+    read, as_read, real_root, tmp_path, capsys
+):
+    linked = tmp_path / "linked"
+    shutil.copytree(real_root / "info", linked / "info")
+    for folder in real_root.iterdir():
+        if folder.name != "info":
+            (linked / folder.name).symlink_to(folder)
+    command = ["train", "baseline", "--preset", "tiny", "--data", str(linked)]
+    command += ["--device", "cpu", "--set", "steps=1", *read]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    typed = " ".join(read)
+    base = f"Table 2: Baseline, {as_read}"
+    assert (
+        f"to compare with {base}, train it: the same command with --set {typed} alone "
+        "(1 of 1 seeds not stored)" in said
+    )
+    (_, config), (name, row) = settings_of.changed_row(
+        parser.build().parse_args(command), 0
+    )
+    assert name == base and row.data == config.data and row.recipe != config.recipe
+    assert main([*command[: command.index("--set")], "--set", *read]) == 0
+    assert base in capsys.readouterr().out
+    assert main(command) == 0
+    assert f"rank-1 ir2vis minus {base}: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("method", ["baseline", "iban"])

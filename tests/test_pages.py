@@ -1,4 +1,6 @@
-"""What pages get beside their chapters: links to the glossary, a stamp, counts from files; and the check of links."""
+"""What pages get beside their chapters: links to the glossary, a stamp, counts from
+files; and the check of links.
+"""
 
 from __future__ import annotations
 
@@ -159,7 +161,9 @@ def test_the_table_of_speed_comes_from_the_stored_benchmark(pages, tmp_path):
 
 
 def test_the_stored_measurements_are_whole(pages):
-    """What the pages say of reliability and speed: every kind of count, every method, every search."""
+    """What the pages say of reliability and speed: every kind of count, every method,
+    every search.
+    """
     results = ROOT / "benchmarks" / "results"
     counts = json.loads((ROOT / "book" / "records" / "reliability.json").read_text())
     assert all(

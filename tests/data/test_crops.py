@@ -123,3 +123,15 @@ def test_what_is_no_folder_of_pictures_is_called_what_it_is(make, said, tmp_path
 def test_a_modality_of_another_name_is_refused(tmp_path):
     with pytest.raises(ValueError, match="modality 'thermal': choose from vis, ir"):
         crops.read(tmp_path, "thermal")
+
+
+def test_tracklets_behind_links_are_read_and_a_circle_of_links_ends(tmp_path):
+    for frame in (1, 2):
+        picture(tmp_path / "disk" / "walk" / f"{frame}.jpg")
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "anna").symlink_to(tmp_path / "disk")
+    (own / "circle").symlink_to(own)
+    _, table = crops.read(own, "vis")
+    assert list(table.name) == ["anna/walk"] and list(table.frames) == [2]
+    assert list(table.identity) == ["anna"]

@@ -286,3 +286,42 @@ def test_what_is_missing_in_a_table_is_named_with_the_cure():
         )
     with pytest.raises(ValueError, match="must end in .npz or .safetensors"):
         features.save(known(), "a.txt")
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_table_as_another_program_writes_it_is_read(mark, tmp_path):
+    """Columns parted as spreadsheets part them, and named as loaders name them."""
+    np.savez(tmp_path / "a.npz", features=made())
+    lines = [mark.join((" PID ", "camid", "paths"))]
+    for number, (person, camera) in enumerate(zip(IDS, CAMS, strict=True)):
+        lines.append(mark.join((str(person), str(camera), f"{number}.jpg")))
+    (tmp_path / "a.csv").write_text("\n".join(lines), encoding="utf-8-sig")
+    found = features.load(tmp_path / "a.npz")
+    assert list(found.column("identity")) == [str(i) for i in IDS]
+    assert list(found.column("camera")) == [str(c) for c in CAMS]
+    assert found.column("name")[3] == "3.jpg"
+    gallery = Features(made(1), table(identity=IDS, camera=CAMS))
+    assert_same(ranking.score(found, gallery)[0], expected())
+
+
+def test_a_tensor_saved_alone_is_features_and_no_checkpoint(tmp_path):
+    from vvi.runtime import tensors
+
+    torch.save(torch.from_numpy(made()), tmp_path / "a.pt")
+    np.testing.assert_array_equal(features.load(tmp_path / "a.pt").values, made())
+    with pytest.raises(tensors.CheckpointError, match="holds a Tensor, not a dict"):
+        tensors.read(tmp_path / "a.pt")
+
+
+def test_identities_that_are_no_numbers_are_unknown(tmp_path):
+    ids = np.array([1, 2, np.nan, np.inf, 2.5, 3, 1])
+    np.savez(tmp_path / "a.npz", features=made(), pids=ids)
+    known = ["1", "2", "", "", "2.5", "3", "1"]
+    assert list(features.load(tmp_path / "a.npz").column("identity")) == known
+
+
+def test_rows_without_a_name_go_by_their_number():
+    nameless = Features(made(), pd.DataFrame(index=range(7)))
+    lists = ranking.rank(nameless, Features(made(1), table()), top=2)
+    assert list(lists["query"][:3]) == ["row 0", "row 0", "row 1"]
+    assert all(name.endswith(".jpg") for name in lists["gallery"])

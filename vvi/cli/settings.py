@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 RERANK = {"k1": "k1", "k2": "k2", "lambda": "weight", "weight": "weight"}
 #: Fields of the data that decide which people are searched.
 PEOPLE = ("source", "seed", "layout", "min_seq_len", "split")
+#: Settings that say how a folder is read. Rows that are compared are read alike.
+READING = ("layout", "strict", "foreign", "min_seq_len")
 
 Named = tuple[str, "RunConfig"]
 
@@ -20,8 +22,12 @@ Named = tuple[str, "RunConfig"]
 def changed_row(args: argparse.Namespace, seed: int) -> tuple[Named, Named]:
     """Resolve what `--set` makes of the main row of a method.
 
+    Settings that say how data are read change the main row as well: a folder that needs
+    `strict=false` needs it for every row.
+
     Returns:
-        (name, config) of the changed row, and (name, config) of the main row itself.
+        (name, config) of the changed row, and (name, config) of the main row, read in
+        the same way.
     """
     from vvi import methods
     from vvi.experiment import ablation, method_switches
@@ -30,32 +36,50 @@ def changed_row(args: argparse.Namespace, seed: int) -> tuple[Named, Named]:
     refuse_options(changes, ("method", "preset", "seed"), "METHOD, --preset or --seeds")
     changes = method_switches.read(args.method, changes)
     rows = ablation.labelled_rows(args.method, args.preset, seed)
-    rows = _in_layout(rows, changes, args.data)
+    reading = {n: changes.pop(n) for n in READING if n in changes}
+    rows = _read_alike(rows, reading, changes.get("source"), args.data)
     base = ": ".join(methods.module(args.method).MAIN)
     switches = {switch.name for switch in method_switches.switches(args.method)}
     wanted = {name: changes.pop(name) for name in switches & changes.keys()}
     name, config = method_switches.resolve_settings(rows[base], wanted, changes, rows)
     if name not in rows:
         name = f"{base}, {name}"
-    return (name, config), (base, rows[base])
+    read = "".join(f", {n}={v}" for n, v in reading.items() if n != "layout")
+    return (name + read, config), (base + read, rows[base])
 
 
-def _in_layout(
-    rows: Mapping[str, RunConfig], changes: dict[str, Any], data: Any
+def _read_alike(
+    rows: Mapping[str, RunConfig],
+    reading: Mapping[str, Any],
+    source: str | None,
+    folder: Any,
 ) -> dict[str, RunConfig]:
-    """Give rows the recipe of the layout that is read; takes `layout` from changes."""
+    """Give rows one way of reading, and the recipe of the layout that is read.
+
+    Args:
+        rows: of a method.
+        reading: settings among `READING`.
+        source: where `--set` changes it.
+        folder: of `--data`.
+    """
     from vvi import experiment
-    from vvi.config import for_layout
+    from vvi.config import change, for_layout
 
     usual = next(iter(rows.values())).data
-    layout = experiment.layout_of(
-        usual, data, changes.get("source"), changes.pop("layout", None)
-    )
+    others = {name: value for name, value in reading.items() if name != "layout"}
+    layout = experiment.layout_of(usual, folder, source, reading.get("layout"))
     adapted = {}
     for name, config in rows.items():
         is_usual = config.data.layout == usual.layout
-        adapted[name] = for_layout(config, layout) if is_usual else config
+        config = for_layout(config, layout) if is_usual else config
+        adapted[name] = change(config, **others)
     return adapted
+
+
+def reading_words(args: argparse.Namespace) -> str:
+    """Return the settings of `--set` that say how data are read, as they were typed."""
+    typed = [f"{name}={value}" for name, value in args.set or [] if name in READING]
+    return " ".join(typed)
 
 
 def refuse_options(changes: Mapping[str, Any], options: tuple, instead: str) -> None:

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from vvi.experiment import Result
     from vvi.experiment.transfer import Tested
 
-#: Settings that say how data are read, the only ones of a run with weights.
-READING = ("layout", "strict", "foreign", "min_seq_len")
-
 
 def add(command: arguments.Command) -> None:
     """Add the commands of this file."""
@@ -153,8 +150,9 @@ def _compared(
     lacking = ablation.missing(mains, args.data)
     if lacking:
         seeds = f"{len(lacking)} of {len(mains)} seeds not stored"
-        command = f"the same command without --set ({seeds})"
-        return f"to compare with {base}, train it: {command}"
+        reading = settings.reading_words(args)
+        usual = f"with --set {reading} alone" if reading else "without --set"
+        return f"to compare with {base}, train it: the same command {usual} ({seeds})"
     run_options = _run_options(args) | {"log": None}
     main_results = [experiment.run(main, **run_options) for main in mains]
     scene = figures.scene(config, args.data)
@@ -224,7 +222,7 @@ def _evaluate_weights(args: argparse.Namespace, device: Any) -> int:
     from vvi.experiment.trained_network import load_run_or_file
 
     changes = dict(args.set or [])
-    reading = {name: changes.pop(name) for name in READING if name in changes}
+    reading = {name: changes.pop(name) for name in settings.READING if name in changes}
     trained = load_run_or_file(args.weights, _config_of_file(args, changes))
     method = trained.settings.method
     if args.method and args.method != method:
@@ -250,7 +248,7 @@ def _config_of_file(
     if changes:
         raise ValueError(
             f"--set {min(changes)}: a run knows its own settings; only "
-            f"{', '.join(READING)} say how data are read"
+            f"{', '.join(settings.READING)} say how data are read"
         )
     return None
 

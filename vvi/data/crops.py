@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Iterable
@@ -88,12 +89,10 @@ def _groups(root: Path) -> dict[str, list[Path]]:
         what = f"{root} is a data set (it has {lists[0]}), not a folder of pictures"
         raise DataError(f"{what}: vvi eval METHOD --data FOLDER --out FILE embeds it")
     groups, others = {}, []
-    folders = [root, *_sorted(path for path in root.rglob("*") if path.is_dir())]
-    for folder in folders:
-        if any(map(_is_litter, folder.relative_to(root).parts)):
-            continue
-        entries = _sorted(path for path in folder.iterdir() if path.is_file())
+    for folder in _folders(root):
+        entries = _sorted(path for path in folder.iterdir() if not path.is_dir())
         entries = [path for path in entries if not _is_litter(path.name)]
+        _refuse_broken_links(entries)
         files = [path for path in entries if is_picture(path)]
         others += sorted(set(entries) - set(files))
         if folder == root:
@@ -101,12 +100,51 @@ def _groups(root: Path) -> dict[str, list[Path]]:
         elif files:
             groups[folder.relative_to(root).as_posix()] = files
     if not groups:
-        raise DataError(f"{root} holds no pictures (such as .jpg or .png)")
+        raise DataError(
+            f"{root} holds no pictures (such as .jpg or .png){_heic(others)}"
+        )
     if others:
         names = ", ".join(path.name for path in others[:3])
         text = f"{len(others)} files of {root} are no pictures and left out: {names}"
-        warnings.warn(text, stacklevel=4)
+        warnings.warn(text + _heic(others), stacklevel=4)
     return groups
+
+
+def _folders(root: Path) -> list[Path]:
+    """Return a folder and all below it, also behind links, each once.
+
+    Folders that operating systems leave are left out.
+    """
+    seen, folders = set(), []
+    for name, inside, _ in os.walk(root, followlinks=True):
+        real = os.path.realpath(name)
+        if real in seen:
+            inside.clear()  # a link to where the walk has been
+            continue
+        seen.add(real)
+        inside[:] = [folder for folder in inside if not _is_litter(folder)]
+        folders.append(Path(name))
+    return [folders[0], *_sorted(folders[1:])]
+
+
+def _refuse_broken_links(entries: Iterable[Path]) -> None:
+    """Refuse a picture that is a link to nothing.
+
+    Raises:
+        DataError: naming it and where it leads.
+    """
+    for path in entries:
+        if PICTURES.match(path.suffix) and path.is_symlink() and not path.exists():
+            target = os.readlink(path)
+            raise DataError(
+                f"{path} is a link to {target}, which is not there: mend or remove it"
+            )
+
+
+def _heic(others: Iterable[Path]) -> str:
+    """Return a cure where phones wrote their own format."""
+    phone = [path for path in others if path.suffix.lower() in (".heic", ".heif")]
+    return f"; save {phone[0].name} and its like as JPEG or PNG" if phone else ""
 
 
 def _is_litter(name: str) -> bool:

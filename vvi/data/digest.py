@@ -23,7 +23,7 @@ from vvi.data import buptcampus, regdb, sysu, vcm
 from vvi.data.faults import Survey
 from vvi.data.images import ARRAYS, existing_file
 from vvi.runtime import atomic
-from vvi.types import Tracklet
+from vvi.types import DataError, Tracklet
 
 #: Number of files from which a digest is stored, together with their stamp.
 LONG = 20_000
@@ -31,6 +31,8 @@ LONG = 20_000
 PATIENCE = 20.0
 #: Seconds: a stamp that takes less is made anew every time.
 QUICK = 0.25
+#: State of a file that is not there.
+MISSING = "missing"
 #: Files that a thread reads at a time.
 CHUNK = 256
 
@@ -71,6 +73,8 @@ def listing(root: Path, layout: str) -> Listing:
 
 #: (root, layout) -> the time until which a stamp is trusted, and the stamp.
 _SEEN: dict[tuple[Path, str], tuple[float, str]] = {}
+#: (root, layout) -> listed files that were not there at the last stamp.
+_MISSING: dict[tuple[Path, str], list[str]] = {}
 
 
 def stamp(root: Path, layout: str) -> str:
@@ -83,7 +87,8 @@ def stamp(root: Path, layout: str) -> str:
         return _SEEN[key][1]
     start = time.monotonic()
     listed = listing(root, layout)
-    value = stamp_of([*listed.files, *listed.images])
+    images = dict.fromkeys(map(str, map(_file, listed.paths)))
+    value, _MISSING[key] = _stamp_of(itertools.chain(map(str, listed.files), images))
     duration = time.monotonic() - start
     patience = PATIENCE * duration if duration > QUICK else 0.0
     _SEEN[key] = (time.monotonic() + patience, value)
@@ -119,7 +124,7 @@ def of_images(paths: Sequence[Path], kept: Path) -> str:
     number = {path: n for n, path in enumerate(files)}
     order = hashlib.sha256()
     for path in paths:
-        row = path.name if path.parent.suffix == ARRAYS else ""
+        row = path.name if _is_row(path) else ""
         order.update(f"{number[_file(path)]} {row}\n".encode())
     content = _remembered(files, kept)
     return hashlib.sha256((order.hexdigest() + content).encode()).hexdigest()
@@ -133,7 +138,12 @@ def of_files(paths: Iterable[Path], kept: Path) -> str:
 
 
 def _file(path: Path) -> Path:
-    return path.parent if path.parent.suffix == ARRAYS else path
+    return path.parent if _is_row(path) else path
+
+
+def _is_row(path: Path) -> bool:
+    """Whether a path is a row of an array; the text is looked at first, for speed."""
+    return f"{ARRAYS}{os.sep}" in str(path) and path.parent.suffix == ARRAYS
 
 
 def _remembered(files: list[Path], kept: Path) -> str:
@@ -181,20 +191,43 @@ def _hash(path: Path) -> bytes:
 
 def stamp_of(files: Iterable[Path]) -> str:
     """Return a short digest of the names, sizes and times of files."""
-    value = hashlib.sha256()
+    return _stamp_of(map(str, files))[0]
+
+
+def _stamp_of(files: Iterable[str]) -> tuple[str, list[str]]:
+    """Return the stamp of files, and those that are not there."""
+    value, missing = hashlib.sha256(), []
     for path in files:
-        value.update(f"{path} {_state(path)}\n".encode())
-    return value.hexdigest()[:16]
+        state = _state(path)
+        if state == MISSING:
+            missing.append(path)
+        value.update(f"{path} {state}\n".encode())
+    return value.hexdigest()[:16], missing
 
 
-def _state(path: Path) -> str:
+def refuse_missing(root: Path, layout: str) -> None:
+    """Refuse a set before hours of training end at an image that is not there.
+
+    Raises:
+        DataError: listed files were missing when the set was last stamped.
+    """
+    missing = _MISSING.get((root.absolute(), layout))
+    if missing:
+        raise DataError(
+            f"{root}: listed files that do not exist: {len(missing)}, first "
+            f"{missing[0]}; put them back or take them off the lists (`vvi check "
+            f"{root}` names each)"
+        )
+
+
+def _state(path: str) -> str:
     """Return size and times of a file. The change time cannot be set back by tools."""
     try:
         stat = os.stat(path)
     except OSError:
-        other = existing_file(path)
-        if other == path:
-            return "missing"
+        other = existing_file(Path(path))
+        if str(other) == path:
+            return MISSING
         stat = os.stat(other)
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 

@@ -33,6 +33,10 @@ NAMES = {
     "name": ("name", "names", "paths", "files"),
 }
 SIDES = ("query", "gallery")
+#: First bytes of files that NumPy writes: arrays, and archives of them.
+NUMPY = (b"\x93NUMPY", b"PK")
+#: What stands between the cells of a table.
+SEPARATORS = (",", ";", "\t")
 UNSAID = ""
 
 
@@ -123,11 +127,28 @@ def load(path: str | Path) -> Features:
     else:
         name, values = _main_array(path, arrays)
         features = Features(values, _table(path, len(values), arrays, name), about)
-    finite = np.isfinite(features.values).all(1)
+    _refuse_no_directions(path, features.values)
+    return features
+
+
+def _refuse_no_directions(path: Path, values: np.ndarray) -> None:
+    """Refuse rows that cannot be compared by their cosine."""
+    finite = np.isfinite(values).all(1)
     if not finite.all():
         rows = some_rows(np.flatnonzero(~finite))
-        raise FeaturesError(f"{path}: NaN or infinity in row(s) {rows}")
-    return features
+        raise FeaturesError(
+            f"{path}: NaN or infinity in row(s) {rows}; what is beyond float32 counts "
+            "as infinity"
+        )
+    if len(values) and not values.shape[1]:
+        raise FeaturesError(f"{path}: its rows hold no numbers, {values.shape}")
+    zero = ~values.any(1)
+    if zero.any():
+        rows = some_rows(np.flatnonzero(zero))
+        raise FeaturesError(
+            f"{path}: row(s) {rows} hold zeros only, which are like nothing: leave "
+            "them out or embed them again"
+        )
 
 
 def of_sides(sides: Mapping[str, Any], root: Path) -> Features:
@@ -181,14 +202,24 @@ def _arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
                 about |= file.metadata() or {}
                 names = list(file.keys())
                 return {name: file.get_tensor(name) for name in names}, about
-        content = tensors.read(path)
+        content = tensors.read(path, alone="features")
     except (SafetensorError, ValueError, OSError, EOFError, KeyError) as error:
-        why = " ".join(str(error).split())[:200]
+        why = _why_unreadable(path, error)
         raise FeaturesError(
             f"{path} holds no features that can be read: {why}"
         ) from error
     arrays = {k: np.asarray(v) for k, v in content.items() if _is_array(v)}
     return arrays, about
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    """Return in one line why a file cannot be read, without advice that is unsafe."""
+    head = path.read_bytes()[:12]
+    if not head:
+        return "it is empty"
+    if path.suffix.lower() in (".npy", ".npz") and not head.startswith(NUMPY):
+        return f"it is no file of NumPy, it begins with {head!r}"
+    return " ".join(str(error).split())[:200]
 
 
 def _is_array(value: Any) -> bool:
@@ -206,7 +237,8 @@ def _main_array(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, np.n
             f"{path} holds no array `features` of rows (N, D), nor one that is alone "
             f"in having two dimensions; it holds {shapes}"
         )
-    return name, np.asarray(arrays[name], np.float32)
+    with np.errstate(over="ignore"):  # infinity is refused with the name of its row
+        return name, np.asarray(arrays[name], np.float32)
 
 
 def _is_table_of_numbers(values: np.ndarray) -> bool:
@@ -233,7 +265,9 @@ def _table(
 
 def _csv(file: Path, count: int, path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = pd.read_csv(
+            file, dtype=str, keep_default_na=False, sep=_separator(file)
+        )
     except (ValueError, UnicodeError) as error:  # pandas raises kinds of these
         raise FeaturesError(
             f"{file} is no table: {' '.join(str(error).split())}"
@@ -243,7 +277,18 @@ def _csv(file: Path, count: int, path: Path) -> pd.DataFrame:
     table.columns = [name.strip().lower() for name in table.columns]
     for name in table.columns:
         table[name] = table[name].str.strip()
+    for column, names in NAMES.items():
+        other = [name for name in table.columns if name in names]
+        if other and column not in table and column != "features":
+            table = table.rename(columns={other[0]: column})
     return table.drop(columns="row", errors="ignore")
+
+
+def _separator(file: Path) -> str:
+    """Return what stands between the names of the columns most often."""
+    with open(file, encoding="utf-8-sig") as opened:
+        head = opened.readline()
+    return max(SEPARATORS, key=head.count)
 
 
 def _both_sides(path: Path, arrays: Mapping[str, np.ndarray], about: dict) -> Features:
@@ -268,10 +313,13 @@ def _both_sides(path: Path, arrays: Mapping[str, np.ndarray], about: dict) -> Fe
 
 
 def _text(value: Any) -> str:
+    """Return a value as text; NaN and infinity say as little as an empty cell."""
     value = value.decode() if isinstance(value, bytes) else value
-    if isinstance(value, float | np.floating) and value == int(value):
-        return str(int(value))
-    return str(value)
+    if not isinstance(value, float | np.floating):
+        return str(value)
+    if not np.isfinite(value):
+        return UNSAID
+    return str(int(value)) if value == int(value) else str(value)
 
 
 def some_rows(rows: np.ndarray) -> str:

@@ -94,6 +94,9 @@ def rank(
         A row for each place of each list: `query` and `gallery` (names), `rank` from 1,
         `similarity` (cosine) or `distance` (re-ranked), `query_row`, `gallery_row`,
         identities, and `verdict`: right, wrong or unknown.
+
+    Raises:
+        FeaturesError: there is nothing to rank, or the sides are of two networks.
     """
     _same_width(query, gallery)
     if reranked:
@@ -111,6 +114,11 @@ def rank(
         listed = _list_of(query, row, gallery, order)
         lists.append(listed.assign(**{column: values[order]}))
     table = pd.concat(lists, ignore_index=True)
+    if table.empty:
+        raise FeaturesError(
+            f"the gallery holds nothing but {_names(query)[0]}, which searches: give "
+            "it other pictures"
+        )
     ends = ["query_identity", "identity", "verdict", "query_row", "gallery_row"]
     return table[["query", "rank", "gallery", column, *ends]]
 
@@ -124,9 +132,9 @@ def _list_of(
     verdict[(others == UNSAID) | (person == UNSAID)] = "unknown"
     return pd.DataFrame(
         {
-            "query": query.column("name")[row],
+            "query": _names(query)[row],
             "rank": np.arange(1, len(order) + 1),
-            "gallery": gallery.column("name")[order],
+            "gallery": _names(gallery)[order],
             "query_identity": person,
             "identity": others,
             "verdict": verdict,
@@ -134,6 +142,13 @@ def _list_of(
             "gallery_row": order,
         },
     )
+
+
+def _names(side: Features) -> np.ndarray:
+    """Return the name of each row, its number where the table has none."""
+    names = side.column("name")
+    numbers = np.array([f"row {row}" for row in range(len(side))], dtype=object)
+    return np.where(names == UNSAID, numbers, names)
 
 
 def _pictures(side: Features) -> np.ndarray:
@@ -159,8 +174,18 @@ def _unit(values: np.ndarray) -> np.ndarray:
 
 def _same_width(query: Features, gallery: Features) -> None:
     for name, side in (("query", query), ("gallery", gallery)):
+        file = f" ({side.about['file']})" if "file" in side.about else ""
         if not len(side):
-            raise FeaturesError(f"the {name} is empty")
+            raise FeaturesError(f"the {name}{file} is empty: it has no rows")
+        if (
+            name == "gallery"
+            and len(side) > 1
+            and (side.values == side.values[0]).all()
+        ):
+            raise FeaturesError(
+                f"the {len(side)} rows of the gallery{file} are all equal: they tell "
+                "nobody apart; embed the pictures again, with trained weights"
+            )
     widths = query.values.shape[1], gallery.values.shape[1]
     if widths[0] != widths[1]:
         raise FeaturesError(

@@ -80,7 +80,8 @@ def resolve_data(settings: RunConfig, data: str | Path | None = None) -> RunConf
 
     Raises:
         ValueError: the method refuses its options, before data are read or drawn.
-        DataError: the folder holds no known set, or another one than asked for.
+        DataError: the folder holds no known set, another one than asked for, or lists
+            images that are not there.
     """
     settings, data = _canonical(settings), validation.folder("data", data)
     methods.config(settings.method, **method_options(settings))
@@ -93,6 +94,7 @@ def resolve_data(settings: RunConfig, data: str | Path | None = None) -> RunConf
     settings, stamp = for_layout(settings, layout), digest.stamp(root, layout)
     options = reader_options(settings.data, settings.seed)
     _check_readable(root, layout, tuple(options.items()), stamp)
+    digest.refuse_missing(root, layout)
     source = f"{REAL}{_digest(root, layout, stamp)}"
     return replace(settings, data=replace(settings.data, source=source))
 
@@ -251,8 +253,8 @@ def held_out(dataset: Dataset, every: int = 5) -> Dataset:
     vis = tuple(t for t in searched if t.modality == "vis")
     ir = tuple(t for t in searched if t.modality == "ir")
     sides = {"ir2vis": (ir, vis), "vis2ir": (vis, ir)}
-    kept = {direction: sides[direction] for direction in dataset.sides}
-    return replace(dataset, train=rest, sides=kept)
+    searched = {direction: sides[direction] for direction in dataset.sides}
+    return replace(dataset, train=rest, sides=searched)
 
 
 def synthetic_root(data: DataConfig, progress: bool = True) -> Path:

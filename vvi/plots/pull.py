@@ -53,15 +53,15 @@ def draw(
 
 def _points(ax: Axes, points: np.ndarray, ids: np.ndarray, modality: str) -> None:
     """Draw the clips of a modality with their identities."""
-    look = style.MODALITY[modality]
+    marks = style.MODALITY[modality]
     ax.scatter(
         *points.T,
-        marker=look["marker"],
+        marker=marks["marker"],
         s=42,
-        facecolor=look["color"] if modality == "vis" else "white",
-        edgecolor=look["color"],
+        facecolor=marks["color"] if modality == "vis" else "white",
+        edgecolor=marks["color"],
         linewidth=1.2,
-        label=look["label"],
+        label=marks["label"],
         zorder=3,
     )
     for point, identity in zip(points, ids, strict=True):
@@ -94,5 +94,5 @@ def _ring(ax: Axes, point: np.ndarray, name: str) -> None:
     ring = {"s": 190, "facecolor": "none", "edgecolor": style.INK, "linewidth": 1.4}
     ax.scatter(*point, zorder=4, **ring)
     ground = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
-    look = {"ha": "center", "fontweight": "bold", "bbox": ground, "zorder": 5}
-    _note(ax, name, point, (0, -16), **look)
+    options = {"ha": "center", "fontweight": "bold", "bbox": ground, "zorder": 5}
+    _note(ax, name, point, (0, -16), **options)

@@ -32,11 +32,12 @@ class CheckpointError(ValueError):
     """A file that does not hold the network; the message names the file or the keys."""
 
 
-def read(file: str | Path) -> Mapping[str, Any]:
+def read(file: str | Path, alone: str | None = None) -> Mapping[str, Any]:
     """Read what a file of torch or safetensors holds, without executing anything.
 
     Args:
         file: a checkpoint; its content tells which kind it is, not its name.
+        alone: name for a tensor that was saved without one; None refuses it.
 
     Returns:
         What was saved: tensors by name, or dictionaries around them.
@@ -57,6 +58,8 @@ def read(file: str | Path) -> Mapping[str, Any]:
         if head.lstrip().startswith(start):
             raise CheckpointError(f"{file} {what}")
     content = _read_safetensors(file) if head[8:9] == b"{" else _read_torch(file)
+    if alone and hasattr(content, "shape"):
+        return {alone: content}
     if not isinstance(content, Mapping):
         kind = type(content).__name__
         raise CheckpointError(f"{file} holds a {kind}, not a dict of tensors")
