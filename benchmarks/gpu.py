@@ -1,11 +1,16 @@
-"""What a training step costs on a GPU with the batches of the papers: frames a second, fraction of the card's peak, forward, losses, backward, optimiser.
+"""What a training step costs on a GPU with the batches of the papers: frames a second,
+fraction of the card's peak, forward, losses, backward, optimiser.
 
-    python benchmarks/gpu.py [--methods mitml iban ...] [--steps 20] [--compile] [--autotune] [--out benchmarks/results/gpu.json]
+    python benchmarks/gpu.py [--methods mitml iban ...] [--steps 20] [--compile]
+        [--autotune] [--out benchmarks/results/gpu.json]
 
-The ways to compute a step are those of `step.py`, each in a process of its own. Steps that count run without a wait between them; the split, which needs waits, is of three more.
-The peak is what a product of large matrices reaches in bf16 on this card, and in float32 for the float32 ways. For IBAN a frame is a pair, the frame and its anaglyph. Also: how
-long a batch of bytes takes to the card from pinned and from ordinary memory. Without a GPU it says so and ends with status 1; `--device cpu` tries the script on a tiny network
-and writes only where told to.
+The ways to compute a step are those of `step.py`, each in a process of its own. Steps
+that count run without a wait between them; the split, which needs waits, is of three
+more. The peak is what a product of large matrices reaches in bf16 on this card, and in
+float32 for the float32 ways. For IBAN a frame is a pair, the frame and its anaglyph.
+Also: how long a batch of bytes takes to the card from pinned and from ordinary memory.
+Without a GPU it says so and ends with status 1; `--device cpu` tries the script on a
+tiny network and writes only where told to.
 """
 
 from __future__ import annotations
@@ -112,9 +117,11 @@ def compare(
             * 1e9
         )
         run |= {"operations": work, "fraction of peak": work / run["seconds"] / best}
-        speed = f"{run['frames a second']:9.0f} {'pairs' if method == 'iban' else 'frames'}/s"
+        unit = "pairs" if method == "iban" else "frames"
+        speed = f"{run['frames a second']:9.0f} {unit}/s"
+        share = f"{run['fraction of peak']:6.1%} of peak"
         print(
-            f"{method:9s} {name:16s} {1e3 * run['seconds']:9.1f} ms {speed} {run['fraction of peak']:6.1%} of peak",
+            f"{method:9s} {name:16s} {1e3 * run['seconds']:9.1f} ms {speed} {share}",
             flush=True,
         )
     found = {
@@ -145,7 +152,8 @@ def main() -> None:
     parser.add_argument(
         "--autotune",
         action="store_true",
-        help="let cuDNN try its algorithms and keep the fastest: runs do not repeat bit by bit",
+        help="let cuDNN try its algorithms and keep the fastest: "
+        "runs do not repeat bit by bit",
     )
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()

@@ -4,13 +4,13 @@
     python benchmarks/gpu_proof.py train  [--out proof.json]
     python benchmarks/gpu_proof.py agree train --rehearse     the same on the CPU, tiny
 
-agree: every method computes one step on the CPU and on the GPU from the same weights and
-clips; losses agree to 1e-3 and a search ranks alike. Then `gpu.py`: frames a second,
-share of the card's peak and memory, with and without `torch.compile`.
-train: the main row of every method for some hundred steps at `full`, with a record.
+agree: every method computes one step on the CPU and on the GPU from the same weights
+and clips; losses agree to 1e-3 and a search ranks alike. Then `gpu.py`: frames a
+second, share of the card's peak and memory, with and without `torch.compile`. train:
+the main row of every method for some hundred steps at `full`, with a record.
 
-One JSON holds all of it, with the card, the versions and the seconds spent. A part stops
-taking on work when its time is over and says what it left out.
+One JSON holds all of it, with the card, the versions and the seconds spent. A part
+stops taking on work when its time is over and says what it left out.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
-"""How many clips a second reach the network: the usual per-frame PIL chain beside ours, from JPEG, from the decoded cache, and the cache with bytes out.
+"""How many clips a second reach the network: the usual per-frame PIL chain beside ours,
+from JPEG, from the decoded cache, and the cache with bytes out.
 
     python benchmarks/input.py [--tracklets 84] [--rounds 3]
 
-Frames are synthetic, stretched to the sizes of real person boxes (60-130 x 160-290 pixels, JPEG quality 90); a clip is 6 frames at 288x144 with pad 10, crop and mirror drawn
-per frame. One thread; CPU seconds, since wall time on a shared machine says little; all rivals take turns in each round.
+Frames are synthetic, stretched to the sizes of real person boxes (60-130 x 160-290
+pixels, JPEG quality 90); a clip is 6 frames at 288x144 with pad 10, crop and mirror
+drawn per frame. One thread; CPU seconds, since wall time on a shared machine says
+little; all rivals take turns in each round.
 """
 
 from __future__ import annotations
@@ -45,7 +48,9 @@ def tracklets(folder: Path, count: int) -> list[Tracklet]:
 
 
 def usual(chosen: list[Tracklet], rng: np.random.Generator) -> list[torch.Tensor]:
-    """The chain that most released code uses: PIL, one frame at a time, resize, pad, crop, flip, to tensor, normalise."""
+    """The chain that most released code uses: PIL, one frame at a time, resize, pad,
+    crop, flip, to tensor, normalise.
+    """
     chain = v1.Compose(
         [
             v1.Resize((HEIGHT, WIDTH)),
@@ -69,7 +74,9 @@ def usual(chosen: list[Tracklet], rng: np.random.Generator) -> list[torch.Tensor
 def ours(
     chosen: list[Tracklet], rng: np.random.Generator, reader: Frames, out: str = "float"
 ) -> torch.Tensor:
-    """What `TrainLoader` does: read as bytes, cut and mirror bytes, one float pass (or none, where the device normalises)."""
+    """What `TrainLoader` does: read as bytes, cut and mirror bytes, one float pass (or
+    none, where the device normalises).
+    """
     clips = augment(
         [reader.views(t, train_frames(len(t), T, rng)) for t in chosen],
         rng,
@@ -117,19 +124,25 @@ def main() -> None:
 
 
 def report(times: dict[str, list[float]], count: int) -> None:
-    """Clips per CPU second (best and median round) and the ratio of best rounds to the first rival."""
+    """Clips per CPU second (best and median round) and the ratio of best rounds to the
+    first rival.
+    """
     base = min(next(iter(times.values())))
     print(
-        f"{'clips of 6 frames at 288x144, one thread':42s} {'best':>9s} {'median':>9s} {'ratio':>7s}"
+        f"{'clips of 6 frames at 288x144, one thread':42s} "
+        f"{'best':>9s} {'median':>9s} {'ratio':>7s}"
     )
     for label, found in times.items():
         print(
-            f"{label:42s} {count / min(found):9.0f} {count / float(np.median(found)):9.0f} {base / min(found):7.1f}"
+            f"{label:42s} {count / min(found):9.0f} "
+            f"{count / float(np.median(found)):9.0f} {base / min(found):7.1f}"
         )
 
 
 def difference(chosen: list[Tracklet]) -> float:
-    """Mean absolute difference of our decoded and resized pixels from PIL's bilinear ones, in grey levels."""
+    """Mean absolute difference of our decoded and resized pixels from PIL's bilinear
+    ones, in grey levels.
+    """
     found = []
     for t in chosen[:16]:
         with Image.open(t.paths[0]) as image:

@@ -1,12 +1,19 @@
-"""Retrieval metrics beside their rivals: CPU seconds of one thread and peak memory, all in turn in one run.
+"""Retrieval metrics beside their rivals: CPU seconds of one thread and peak memory, all
+in turn in one run.
 
-    python benchmarks/metrics.py                 5,159 queries x 5,643 gallery items x 2,048 numbers, 427 identities, 12 cameras (the size of HITSZ-VCM's test)
+    python benchmarks/metrics.py                 5,159 queries x 5,643 gallery items x
+                                                 2,048 numbers, 427 identities, 12
+                                                 cameras (the size of HITSZ-VCM's test)
     python benchmarks/metrics.py --quick         1,000 x 1,000
-    python benchmarks/metrics.py --growth        1,000 to 20,000 on both sides, without the rivals that would take minutes
-    python benchmarks/metrics.py --check         the same table, and exit status 1 where a promise of the package is broken
+    python benchmarks/metrics.py --growth        1,000 to 20,000 on both sides, without
+                                                 the rivals that would take minutes
+    python benchmarks/metrics.py --check         the same table, and exit status 1 where
+                                                 a promise of the package is broken
 
-Every rival runs in a child process of its own that inherits the features, so that its peak memory is its own: extra MB above what it started with (Linux; elsewhere
-a dash). CPU seconds repeat within some 20 %, also on a busy machine; wall time does not, so what counts is the ratio of two rivals of the same run.
+Every rival runs in a child process of its own that inherits the features, so that its
+peak memory is its own: extra MB above what it started with (Linux; elsewhere a dash).
+CPU seconds repeat within some 20 %, also on a busy machine; wall time does not, so what
+counts is the ratio of two rivals of the same run.
 """
 
 from __future__ import annotations
@@ -85,7 +92,9 @@ def ours_from_matrix(p: Problem) -> Numbers:
 
 
 def literal_loop(p: Problem) -> Numbers:
-    """The way the field's scripts do it: the whole matrix is argsorted, then one query after the other, one Python list entry per rank."""
+    """The way the field's scripts do it: the whole matrix is argsorted, then one query
+    after the other, one Python list entry per rank.
+    """
     query_ids, gallery_ids, query_cams, gallery_cams = p.labels
     order = np.argsort(-p.similarity, axis=1)
     first, ap, inp = [], [], []
@@ -129,7 +138,9 @@ def full_argsort(p: Problem, rows: int = 256) -> Numbers:
 
 
 def sklearn_sample(p: Problem) -> None:
-    """scikit-learn's average precision of each of the first `SAMPLE` queries; it knows mAP only."""
+    """scikit-learn's average precision of each of the first `SAMPLE` queries; it knows
+    mAP only.
+    """
     query_ids, gallery_ids, query_cams, gallery_cams = p.labels
     for q in range(min(SAMPLE, len(query_ids))):
         right = gallery_ids == query_ids[q]
@@ -159,7 +170,7 @@ class Run:
 
 
 def measure(function: Callable[[Problem], Numbers | None], problem: Problem) -> Run:
-    """Run in a forked child: the features are shared, the peak memory is the child's."""
+    """Run in a forked child: it shares the features, and the peak memory is its own."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     child = context.Process(target=_child, args=(function, problem, theirs))
@@ -204,7 +215,8 @@ def table(
 ) -> dict[str, list[Run]]:
     """Measure every rival in turn, `repeat` times over, and print what they took."""
     print(
-        f"\n{queries:,} queries x {gallery:,} gallery items x {width:,}, float32, one thread"
+        f"\n{queries:,} queries x {gallery:,} gallery items x {width:,}, "
+        "float32, one thread"
     )
     problem = Problem.draw(queries, gallery, width)
     chosen = {
@@ -216,7 +228,8 @@ def table(
             if turn == 0 or rival is not literal_loop:
                 runs[name].append(measure(rival, problem))
     print(
-        f"{'':52}{'CPU s: min':>11}{'median':>9}{'wall s':>9}{'extra MB':>10}{'R1 %':>9}{'mAP %':>9}{'mINP %':>9}"
+        f"{'':52}{'CPU s: min':>11}{'median':>9}{'wall s':>9}{'extra MB':>10}"
+        f"{'R1 %':>9}{'mAP %':>9}{'mINP %':>9}"
     )
     for name, found in runs.items():
         factor, note = (
@@ -236,31 +249,37 @@ def table(
             "-" if np.isnan(found[0].extra) else f"{max(r.extra for r in found):.0f}"
         )
         print(
-            f"{name + note:52}{min(cpu):11.3f}{statistics.median(cpu):9.3f}{wall:9.3f}{extra:>10}{shown}"
+            f"{name + note:52}{min(cpu):11.3f}{statistics.median(cpu):9.3f}"
+            f"{wall:9.3f}{extra:>10}{shown}"
         )
     return runs
 
 
 def promises(runs: dict[str, list[Run]], extra: float = 64 + 32) -> list[str]:
-    """What the package promises at full size and this run did not keep. extra: MB, including one block of similarities (32)."""
+    """What the package promises at full size and this run did not keep. extra: MB,
+    including one block of similarities (32).
+    """
     cpu = {name: min(r.cpu for r in found) for name, found in runs.items()}
     broken = []
     ours, floor = cpu["ours, from features"], cpu["product of the features alone"]
     print(
-        f"ours from features: {ours / floor:.2f} x the product alone (promised at most 1.5)"
+        f"ours from features: {ours / floor:.2f} x the product alone "
+        "(promised at most 1.5)"
     )
     if ours > 1.5 * floor:
         broken.append("from features above 1.5 x the product")
     if "literal loop, from the matrix" in cpu:
         gain = (cpu["literal loop, from the matrix"] + floor) / ours
         print(
-            f"ours from features: {gain:.0f} x faster than product + literal loop (promised at least 25)"
+            f"ours from features: {gain:.0f} x faster than product + literal loop "
+            "(promised at least 25)"
         )
         if gain < 25:
             broken.append("less than 25 x faster than the literal loop")
     memory = max(r.extra for r in runs["ours, from features"])
     print(
-        f"ours from features: {memory:.0f} MB extra (promised at most {extra:.0f}, one block of similarities included)"
+        f"ours from features: {memory:.0f} MB extra (promised at most {extra:.0f}, "
+        "one block of similarities included)"
     )
     if memory > extra:
         broken.append("too much memory")

@@ -1,10 +1,16 @@
-"""Search among ever more embeddings: seconds and memory of exact search, and what FAISS gives up for its speed.
+"""Search among ever more embeddings: seconds and memory of exact search, and what FAISS
+gives up for its speed.
 
-    python benchmarks/nearest.py [--out FILE]    1,000 queries x 2,048 numbers among 10,000 and 100,000; FAISS among 100,000
-    python benchmarks/nearest.py --million       and among a million: ten times the same 100,000, read again each time, so that it fits into any memory
+    python benchmarks/nearest.py [--out FILE]    1,000 queries x 2,048 numbers among
+                                                 10,000 and 100,000; FAISS among 100,000
+    python benchmarks/nearest.py --million       and among a million: ten times the same
+                                                 100,000, read again each time, so that
+                                                 it fits into any memory
 
-One thread. People with ten embeddings each, of cosine 0.5 to one another on average, in 32 directions of the 2,048 and a little noise in all: those of the trained models of
-the book keep nine tenths of their variance in 7 to 19. CPU seconds of this process; extra MB is how far its memory rose meanwhile (Linux), a gallery itself takes what the column
+One thread. People with ten embeddings each, of cosine 0.5 to one another on average, in
+32 directions of the 2,048 and a little noise in all: those of the trained models of the
+book keep nine tenths of their variance in 7 to 19. CPU seconds of this process; extra
+MB is how far its memory rose meanwhile (Linux), a gallery itself takes what the column
 after it says.
 """
 
@@ -67,7 +73,9 @@ def draw(gallery: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def megabytes(name: str) -> float:
-    """What this process takes now (VmRSS) or took at most since `forget` (VmHWM); NaN where the system does not say."""
+    """What this process takes now (VmRSS) or took at most since `forget` (VmHWM); NaN
+    where the system does not say.
+    """
     status = Path("/proc/self/status")
     return (
         next(
@@ -105,7 +113,8 @@ def main() -> None:
     args, rows = parser.parse_args(), []
     torch.set_num_threads(1)
     print(
-        f"{'gallery':>10} {'search':<24} {'CPU s':>7} {'wall s':>7} {'ms/query':>9} {'extra MB':>9} {'gallery GB':>11} {'recall@10':>10}"
+        f"{'gallery':>10} {'search':<24} {'CPU s':>7} {'wall s':>7} {'ms/query':>9} "
+        f"{'extra MB':>9} {'gallery GB':>11} {'recall@10':>10}"
     )
     with threadpool_limits(1):
         query, gallery = draw(SIZES[1])
@@ -187,7 +196,8 @@ def line(
     )
     shown = f"{recall:>10.3f}" if recall is not None else f"{'':>10}"
     print(
-        f"{size:>10,} {what:<24} {cpu:>7.2f} {wall:>7.2f} {1000 * cpu / QUERIES:>9.2f} {extra:>9.0f} {size * WIDTH * 4 / 1e9:>11.2f} {shown}",
+        f"{size:>10,} {what:<24} {cpu:>7.2f} {wall:>7.2f} {1000 * cpu / QUERIES:>9.2f} "
+        f"{extra:>9.0f} {size * WIDTH * 4 / 1e9:>11.2f} {shown}",
         flush=True,
     )
 

@@ -1,10 +1,13 @@
-"""How many operators every loss calls, forward and backward, and whether one makes the host wait for a GPU.
+"""How many operators every loss calls, forward and backward, and whether one makes the
+host wait for a GPU.
 
     python benchmarks/operators.py [--out benchmarks/results/operators.json]
 
-The rule of counting: every call that reaches torch's dispatcher counts, views too, but not what the layers of a network call: where a loss runs a classifier, its layers are
-no part of it. Counted at two sizes of a batch: a loop over clips would show as two different numbers. A wait is found without a GPU: on fake tensors that say they are on one,
-whatever needs a value on the host raises.
+The rule of counting: every call that reaches torch's dispatcher counts, views too, but
+not what the layers of a network call: where a loss runs a classifier, its layers are no
+part of it. Counted at two sizes of a batch: a loop over clips would show as two
+different numbers. A wait is found without a GPU: on fake tensors that say they are on
+one, whatever needs a value on the host raises.
 """
 
 from __future__ import annotations
@@ -38,8 +41,10 @@ COPIES = (torch.ops.aten._to_copy, torch.ops.aten.copy_)
 
 
 class Operators(TorchDispatchMode):
-    """Counts operators that are called outside of layers, `kernels` without views of tensors that are there; `copied` names those that carry values between kinds of devices
-    while the host waits."""
+    """Counts operators that are called outside of layers, `kernels` without views of
+    tensors that are there; `copied` names those that carry values between kinds of
+    devices while the host waits.
+    """
 
     def __init__(self):
         super().__init__()
@@ -76,7 +81,9 @@ class Operators(TorchDispatchMode):
 
 
 def _goes_on(func, args, kwargs, out: Tensor) -> bool:
-    """Whether the host need not wait for a copy: it was told so, and the way is from the host to the device."""
+    """Whether the host need not wait for a copy: it was told so, and the way is from
+    the host to the device.
+    """
     told = (kwargs or {}).get(
         "non_blocking",
         func._overloadpacket is torch.ops.aten.copy_ and len(args) > 2 and args[2],
@@ -85,7 +92,9 @@ def _goes_on(func, args, kwargs, out: Tensor) -> bool:
 
 
 def _rows(identities: int, *widths: int) -> tuple[Tensor, ...]:
-    """Two clips of each identity as rows of these widths, and their classes: those of one modality."""
+    """Two clips of each identity as rows of these widths, and their classes: those of
+    one modality.
+    """
     ids = torch.arange(identities).repeat_interleave(2)
     return *(torch.randn(len(ids), width, requires_grad=True) for width in widths), ids
 
@@ -151,7 +160,9 @@ def cases() -> dict[str, Case]:
 
 
 def of_loss(case: Case, identities: int) -> tuple[int, int, int]:
-    """Operators of a loss at a number of identities: forward, forward with backward, and of the latter those that are no views."""
+    """Operators of a loss at a number of identities: forward, forward with backward,
+    and of the latter those that are no views.
+    """
     loss, given = case
     values = given(identities)
     with Operators() as forward:
@@ -168,7 +179,9 @@ def of_loss(case: Case, identities: int) -> tuple[int, int, int]:
 
 
 def batch(identities: int, device: str = "cpu") -> Batch:
-    """Two clips of each identity and modality, of three small frames, in some step but the first, in which a method may look at what it is given."""
+    """Two clips of each identity and modality, of three small frames, in some step but
+    the first, in which a method may look at what it is given.
+    """
     ids = torch.arange(identities, device=device).repeat_interleave(2)
     vis, ir = (torch.randn(len(ids), 3, 3, 32, 16, device=device) for _ in range(2))
     return Batch(vis, ir, ids, ids, ids, 1)
@@ -179,7 +192,9 @@ def build(name: str, **options) -> Method:
 
 
 def of_phase(method: Method, phase: Phase, identities: int) -> tuple[int, list[str]]:
-    """Operators of all losses of a phase, forward, from an output that is given; names of the losses."""
+    """Operators of all losses of a phase, forward, from an output that is given; names
+    of the losses.
+    """
     given = batch(identities)
     out = method(given)
     for name in dir(type(out)):
@@ -193,7 +208,9 @@ def of_phase(method: Method, phase: Phase, identities: int) -> tuple[int, list[s
 
 @contextmanager
 def as_if_on_a_gpu() -> Iterator[None]:
-    """Inside, tensors are shapes that may say they are on "cuda", with or without one. LSTMs, which ask the driver, are replaced by a doubling."""
+    """Inside, tensors are shapes that may say they are on "cuda", with or without one.
+    LSTMs, which ask the driver, are replaced by a doubling.
+    """
     real, FloatLSTM.forward = (
         FloatLSTM.forward,
         lambda self, feat, state=None: (2 * feat.float(), None),
@@ -207,7 +224,9 @@ def as_if_on_a_gpu() -> Iterator[None]:
 
 
 def waits(method: Method, phase: Phase) -> list[str]:
-    """What makes the host wait for the GPU in forward and losses of a phase: the operators that carry values between them. The method is spoilt for all else."""
+    """What makes the host wait for the GPU in forward and losses of a phase: the
+    operators that carry values between them. The method is spoilt for all else.
+    """
     overwrite = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     try:
@@ -223,7 +242,9 @@ def waits(method: Method, phase: Phase) -> list[str]:
 
 
 def table() -> dict[str, dict]:
-    """All that is counted: loss -> calls, and method -> phase -> calls, terms and waits."""
+    """All that is counted: loss -> calls, and method -> phase -> calls, terms and
+    waits.
+    """
     alone = {
         name: dict(
             zip(("forward", "with backward", "no views"), of_loss(case, 2), strict=True)
@@ -254,12 +275,16 @@ def main() -> None:
     found = table()
     for name, calls in found["losses"].items():
         print(
-            f"{name:48s} {calls['forward']:4d} forward {calls['with backward']:4d} with backward, {calls['no views']:4d} of them no views"
+            f"{name:48s} {calls['forward']:4d} forward "
+            f"{calls['with backward']:4d} with backward, "
+            f"{calls['no views']:4d} of them no views"
         )
     for name, phases in found["phases"].items():
         for phase, what in phases.items():
             print(
-                f"{name + ', ' + phase:32s} {what['calls']:4d} calls of {len(what['losses'])} losses, host waits: {'; '.join(what['waits']) or 'none'}"
+                f"{name + ', ' + phase:32s} {what['calls']:4d} calls of "
+                f"{len(what['losses'])} losses, "
+                f"host waits: {'; '.join(what['waits']) or 'none'}"
             )
     args.out.parent.mkdir(exist_ok=True)
     args.out.write_text(

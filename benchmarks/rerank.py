@@ -25,7 +25,7 @@ SIZES = (1_000, 2_500, 5_000)
 
 
 def people(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Features and identities of queries and gallery, both drawn from the same people."""
+    """Features and identities of queries and gallery, both of the same people."""
     feat = draw(2 * size)[1]
     ids = np.repeat(np.arange(2 * size // 10), 10)
     order = np.random.default_rng(1).permutation(2 * size)

@@ -1,19 +1,30 @@
-"""What one training step costs at paper size (ResNet-50, 288x144, T = 6), and where: forward, losses, backward, optimiser.
+"""What one training step costs at paper size (ResNet-50, 288x144, T = 6), and where:
+forward, losses, backward, optimiser.
 
-    python benchmarks/step.py [--methods mitml iban ...] [--rounds 3] [--in-turn 5] [--compile] [--smoke] [--out benchmarks/results/step.json]
+    python benchmarks/step.py [--methods mitml iban ...] [--rounds 3] [--in-turn 5]
+        [--compile] [--smoke] [--out benchmarks/results/step.json]
 
-Three ways to compute one step of one network, each in a process of its own, in turn, round by round, on one thread:
+Three ways to compute one step of one network, each in a process of its own, in turn,
+round by round, on one thread:
 
-    usual       as released code of the field does: float32, maps in the order N, C, H, W, a Python loop over the anchors of a loss
+    usual       as released code of the field does: float32, maps in the order N, C, H,
+                W, a Python loop over the anchors of a loss
     float32     ours: the same numbers with channels last and losses without loops
-    bf16        ours with `precision="bf16-mixed"`: convolutions and products in bfloat16; LSTMs, distances and the optimiser stay in float32
+    bf16        ours with `precision="bf16-mixed"`: convolutions and products in
+                bfloat16; LSTMs, distances and the optimiser stay in float32
 
-Each process makes one step to warm up and one that counts. Seconds are those of the processor (user and system), since wall time on a shared machine says little; both are kept.
-Data is noise that lies ready. A batch holds two identities with one clip of each modality (CMFT needs two); the papers' batches are those of `gpu.py`. Memory is the largest
-resident set of the process less what it was before a network was built. The peak of the machine is the better of a product of matrices and a 3x3 convolution, measured in
-every round. An operator is counted at torch's flop counter, twice for a multiplication with an addition.
+Each process makes one step to warm up and one that counts. Seconds are those of the
+processor (user and system), since wall time on a shared machine says little; both are
+kept. Data is noise that lies ready. A batch holds two identities with one clip of each
+modality (CMFT needs two); the papers' batches are those of `gpu.py`. Memory is the
+largest resident set of the process less what it was before a network was built. The
+peak of the machine is the better of a product of matrices and a 3x3 convolution,
+measured in every round. An operator is counted at torch's flop counter, twice for a
+multiplication with an addition.
 
---compile adds bf16 with the stages of the trunk through `torch.compile` (needs a C++ compiler); --smoke runs a tiny network to see that all works, and writes only where told to.
+--compile adds bf16 with the stages of the trunk through `torch.compile` (needs a C++
+compiler); --smoke runs a tiny network to see that all works, and writes only where told
+to.
 """
 
 from __future__ import annotations
@@ -45,16 +56,16 @@ from vvi.methods.base import Method
 from vvi.types import Batch
 
 PARTS = ("forward", "losses", "backward", "optimiser")
-NUM_IDS, LATE = (
-    500,
-    150.0,
-)  # identities of HITSZ-VCM that train; an epoch in which all losses of a paper are at work
+NUM_IDS = 500  # identities of HITSZ-VCM that train
+LATE = 150.0  # an epoch in which all losses of a paper are at work
 RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to compute a step. keep_memory: whether the C library is asked to keep what a step frees, as `train.fabric` does."""
+    """A way to compute a step. keep_memory: whether the C library is asked to keep what
+    a step frees, as `train.fabric` does.
+    """
 
     precision: str = "32-true"
     channels_last: bool = True
@@ -96,7 +107,9 @@ class Job:
 
 
 def job(method: str, variant: str, smoke: bool = False, **changes: Any) -> Job:
-    """The job of a method at the size of the paper and the smallest batch it takes, or a tiny one."""
+    """The job of a method at the size of the paper and the smallest batch it takes, or
+    a tiny one.
+    """
     least = Job(
         method, variant, tracklets=2 if method == "cmft" else 1
     )  # MSRL compares clips of one identity and modality
@@ -123,7 +136,9 @@ def noise(size: Job, device: torch.device) -> Batch:
 
 
 class Split:
-    """Seconds of steps by part: each moment belongs to the innermost part that is running. Layers that a loss runs count as forward."""
+    """Seconds of steps by part: each moment belongs to the innermost part that is
+    running. Layers that a loss runs count as forward.
+    """
 
     def __init__(self, clock: Callable[[], float]):
         self.clock, self.stack, self.depth = clock, [], 0
@@ -240,7 +255,9 @@ class Bench:
         )
 
     def split(self) -> dict[str, float]:
-        """Seconds of one step by part; none where layers are compiled, which hooks would undo."""
+        """Seconds of one step by part; none where layers are compiled, which hooks
+        would undo.
+        """
         if self.variant.compiled:
             self.step()
             return {}
@@ -256,7 +273,9 @@ class Bench:
         return counter.get_total_flops()
 
     def looked_at(self, rows: int = 10) -> dict[str, Any]:
-        """What one step tells: the operators that take most of it, each without those that it calls, and what `gradients` says."""
+        """What one step tells: the operators that take most of it, each without those
+        that it calls, and what `gradients` says.
+        """
         gpu = self.device.type == "cuda"
         with profile(
             activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * gpu]
@@ -285,7 +304,9 @@ class Bench:
         }
 
     def gradients(self) -> dict[str, int]:
-        """Of one step: how many numbers of the network could learn, and how many of those that its phases move got no gradient."""
+        """Of one step: how many numbers of the network could learn, and how many of
+        those that its phases move got no gradient.
+        """
         active = [p for p in self.method.phases if p.epochs[0] <= LATE < p.epochs[1]]
         moved, reached = (
             {id(x) for phase in active for x in self.method.parameters_of(phase)},
@@ -364,7 +385,9 @@ def resident() -> float:
 
 
 def measure(size: Job) -> dict[str, Any]:
-    """Warm up, then seconds (processor and wall) and split of a mean step, memory, and what else the job asks for."""
+    """Warm up, then seconds (processor and wall) and split of a mean step, memory, and
+    what else the job asks for.
+    """
     torch.set_num_threads(1)
     idle, found = resident(), {}
     bench = Bench(size)
@@ -391,8 +414,10 @@ def measure(size: Job) -> dict[str, Any]:
 
 
 def in_turn(sizes: list[Job], rounds: int) -> dict[str, list[float]]:
-    """Seconds of steps of several variants that take turns in one process, so that what else the machine does meets all alike. Not for the usual way, whose losses take the place
-    of ours."""
+    """Seconds of steps of several variants that take turns in one process, so that what
+    else the machine does meets all alike. Not for the usual way, whose losses take the
+    place of ours.
+    """
     torch.set_num_threads(1)
     benches = {size.variant: Bench(size) for size in sizes}
     for bench in benches.values():
@@ -407,7 +432,9 @@ def in_turn(sizes: list[Job], rounds: int) -> dict[str, list[float]]:
 
 
 def peak(device: str = "cpu", side: int = 2048, rounds: int = 3) -> dict[str, float]:
-    """GFLOP/s of a product of matrices and of a 3x3 convolution, in both precisions: what the machine reaches, not what it is sold as."""
+    """GFLOP/s of a product of matrices and of a 3x3 convolution, in both precisions:
+    what the machine reaches, not what it is sold as.
+    """
     torch.set_num_threads(1)
     clock, found = (time.process_time if device == "cpu" else _waiting), {}
     for name, kind in (("float32", torch.float32), ("bf16", torch.bfloat16)):
@@ -478,14 +505,17 @@ def compare(
             )
             runs[name].append(alone(measure, size))
             print(
-                f"{method:9s} {name:16s} {runs[name][-1]['seconds']:8.2f} CPU s {runs[name][-1]['memory']:6.2f} GB",
+                f"{method:9s} {name:16s} {runs[name][-1]['seconds']:8.2f} CPU s "
+                f"{runs[name][-1]['memory']:6.2f} GB",
                 flush=True,
             )
     return summary(job(method, variants[0], smoke), runs, peaks)
 
 
 def turns(method: str, rounds: int, smoke: bool = False) -> dict[str, Any]:
-    """Float32 and bf16 of ours, step by step in one process, and the ratio of each pair of steps."""
+    """Float32 and bf16 of ours, step by step in one process, and the ratio of each pair
+    of steps.
+    """
     seconds = alone(
         in_turn, [job(method, name, smoke) for name in ("float32", "bf16")], rounds
     )
@@ -507,7 +537,9 @@ def turns(method: str, rounds: int, smoke: bool = False) -> dict[str, Any]:
 def summary(
     size: Job, runs: dict[str, list[dict]], peaks: list[dict]
 ) -> dict[str, Any]:
-    """Medians and ranges; ratios are taken within a round. Fractions are of the better peak of the precision in which a variant convolves."""
+    """Medians and ranges; ratios are taken within a round. Fractions are of the better
+    peak of the precision in which a variant convolves.
+    """
     work = runs["float32"][0]["operations"]
     best = {
         kind: max(v for p in peaks for name, v in p.items() if name.endswith(kind))
@@ -559,7 +591,9 @@ def keep(
     what: str = __doc__.splitlines()[0],
     device: str = "cpu",
 ) -> None:
-    """Put what was found for a method beside that of others in the file, with where it was measured."""
+    """Put what was found for a method beside that of others in the file, with where it
+    was measured.
+    """
     known = (
         json.loads(out.read_text()) if out.exists() else {"what": what, "methods": {}}
     )
@@ -574,7 +608,9 @@ def keep(
 def show(method: str, found: dict[str, Any]) -> None:
     """The findings as a small table."""
     print(
-        f"\n{method}: {found['batch']['images']} frames, {found['operations'] / 1e12:.2f} TFLOP, {found.get('parameters', 0) / 1e6:.1f} M parameters"
+        f"\n{method}: {found['batch']['images']} frames, "
+        f"{found['operations'] / 1e12:.2f} TFLOP, "
+        f"{found.get('parameters', 0) / 1e6:.1f} M parameters"
     )
     print(
         f"{'':16s} {'CPU s':>8s} {'min':>7s} {'max':>7s} {'of peak':>8s} {'GB':>6s}  "
@@ -586,11 +622,13 @@ def show(method: str, found: dict[str, Any]) -> None:
             " ".join(f"{v['split'].get(p, float('nan')):9.2f}" for p in PARTS),
         )
         print(
-            f"{name:16s} {s['median']:8.2f} {s['min']:7.2f} {s['max']:7.2f} {v['fraction of peak']:8.1%} {v['memory']['median']:6.2f}  {parts}"
+            f"{name:16s} {s['median']:8.2f} {s['min']:7.2f} {s['max']:7.2f} "
+            f"{v['fraction of peak']:8.1%} {v['memory']['median']:6.2f}  {parts}"
         )
     for name, ratio in found["ratios"].items():
         print(
-            f"  {name:28s} {ratio['median']:.3f} ({ratio['min']:.3f} to {ratio['max']:.3f})"
+            f"  {name:28s} {ratio['median']:.3f} "
+            f"({ratio['min']:.3f} to {ratio['max']:.3f})"
         )
     print(flush=True)
 

@@ -1,6 +1,8 @@
-"""How fast walkers are drawn: frames per second and core at the size of the standard preset, with JPEG encoding, masks, hashes and files.
+"""How fast walkers are drawn: frames per second and core at the size of the standard
+preset, with JPEG encoding, masks, hashes and files.
 
-python benchmarks/synthetic.py [--identities 40] [--workers 1 2]; the first row draws only, the others write a set to a temporary folder.
+python benchmarks/synthetic.py [--identities 40] [--workers 1 2]; the first row draws
+only, the others write a set to a temporary folder.
 """
 
 from __future__ import annotations
@@ -90,7 +92,8 @@ def main() -> None:
         test=replace(standard.test, identities=chosen.identities // 4),
     )
     print(
-        f"{platform.machine()}, python {platform.python_version()}, {preset.height} x {preset.width}"
+        f"{platform.machine()}, python {platform.python_version()}, "
+        f"{preset.height} x {preset.width}"
     )
     for row in (
         drawing(preset),

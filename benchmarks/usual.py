@@ -1,6 +1,9 @@
-"""The losses as released code of the field writes them: a Python loop over anchors that asks the device for values as it goes. What `step.py` compares with; no script.
+"""The losses as released code of the field writes them: a Python loop over anchors that
+asks the device for values as it goes. What `step.py` compares with; no script.
 
-Only where released code loops: the batch-hard triplet and IBAN's easy sample. The weighted triplet is vectorised in released code too, and for the losses of CMFT there is none.
+Only where released code loops: the batch-hard triplet and IBAN's easy sample. The
+weighted triplet is vectorised in released code too, and for the losses of CMFT there is
+none.
 """
 
 from __future__ import annotations
@@ -47,7 +50,9 @@ def easy_sample_loss(
     metric: str = "cosine",
     reduction: str = "sum",
 ) -> Tensor:
-    """The same number as `vvi.methods.iban.easy_sample_loss`: (B, D) twice, (B,) -> scalar."""
+    """The same number as `vvi.methods.iban.easy_sample_loss`: (B, D) twice, (B,) ->
+    scalar.
+    """
     terms = []
     for mine, other in ((vis, ir), (ir, vis)):
         for j in range(len(mine)):

@@ -1,13 +1,15 @@
 """Run the chapters and build the pages; the Makefile calls this.
 
-    python book/compile.py book                     run what changed, build the site
-    python book/compile.py run [--again]            run the chapters (--again: all of them)
-    python book/compile.py chapter NAME [key=value ...]     run one, into _build/chapters/
-    python book/compile.py data                     the embedded data, when missing
-    python book/compile.py readme                   what helps: README.md and index.md, from records
-    python book/compile.py print                    all pages as one, and as a PDF
-    python book/compile.py pages                    the site of chapters that `make test` ran
-    python book/compile.py sync                     pair book/text/*.md and book/*.ipynb
+    python book/compile.py book             run what changed, build the site
+    python book/compile.py run [--again]    run the chapters (--again: all of them)
+    python book/compile.py chapter NAME [key=value ...]    run one, to _build/chapters/
+    python book/compile.py data             the embedded data, when missing
+    python book/compile.py readme           what helps: README.md and index.md
+    python book/compile.py moving           the films of the page of moving pictures
+    python book/compile.py thumbnails       the pictures of the query browser
+    python book/compile.py print            all pages as one, and as a PDF
+    python book/compile.py pages            the site of chapters that `make test` ran
+    python book/compile.py sync             pair book/text/*.md and book/*.ipynb
 
 Chapters are executed into `_build/executed/`, never in place. An executed copy is used
 again while the hash of its chapter, the package, the stored records and the published
@@ -40,7 +42,7 @@ FAILED = ROOT / "_build" / "failed"
 TESTED = ROOT / "_build" / "tested"  # where `make test` leaves chapters run at tiny
 STEP = ROOT / "benchmarks" / "results" / "step.json"
 RELIABILITY = BOOK / "records" / "reliability.json"
-# What Jupyter Book compiles: it looks upwards for _config.yml, puts _build/html beside it.
+# What Jupyter Book compiles. It looks upwards for _config.yml and puts html beside it.
 SOURCE = ROOT / "_build" / "book"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 KEPT = ("tags", "mystnb")  # the part of a cell's metadata that the text holds
@@ -56,6 +58,9 @@ NOT_PAGES = (
     ".*",
 )
 MARKS = ("<!-- results: make readme -->", "<!-- end of results -->")
+#: Pages that stand below a chapter, behind its notebooks without a number.
+BELOW = {"01": ["moving"], "07": ["query_browser"]}
+FILMS = ROOT / "figures" / "moving"
 SCREENS = {"README.md": "figures", "book/index.md": "../figures"}  # page -> figures
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -97,7 +102,7 @@ def execute(chapter: Path, output: Path, parameters: dict | None = None) -> str 
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    # Nobody can click in a page: vvi.book.ablation_panel draws a figure where it has a panel.
+    # Nobody can click in a page: `ablation_panel` draws a figure in place of its panel.
     os.environ["VVI_WIDGETS"] = "0"
     FAILED.mkdir(parents=True, exist_ok=True)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -175,6 +180,8 @@ def gather(executed: Path) -> None:
 
     shutil.rmtree(SOURCE, ignore_errors=True)
     shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(*NOT_PAGES))
+    if FILMS.is_dir():
+        shutil.copytree(FILMS, SOURCE / "_static" / "moving")
     words = pages.terms((BOOK / "glossary.md").read_text())
     for chapter in chapters():
         notebook = nbformat.read(executed / chapter.name, as_version=4)
@@ -182,6 +189,7 @@ def gather(executed: Path) -> None:
         nbformat.write(notebook, SOURCE / chapter.name)
     (SOURCE / "_toc.yml").write_text(contents())
     parts = {"modules": modules(), "reliability": pages.reliability(RELIABILITY)}
+    parts["moving"] = pages.moving(FILMS)
     parts |= {"speed": pages.speed(STEP), "parts": pages.parts(STEP)}
     parts["compiled"] = pages.compiled(STEP.with_name("step_compiled.json"))
     parts["nearest"] = pages.nearest(STEP.with_name("nearest.json"))
@@ -219,6 +227,11 @@ def contents() -> str:
     others = [{"file": name} for name in names if not name[0].isdigit()]
     if numbered and others:
         numbered[0]["sections"] = others
+    for chapter in numbered:
+        below = BELOW.get(chapter["file"][:2], [])
+        prose = [{"file": name} for name in below if (BOOK / f"{name}.md").is_file()]
+        if prose:
+            chapter["sections"] = chapter.get("sections", []) + prose
     toc["parts"][0]["chapters"] = numbered
     return yaml.safe_dump(toc, sort_keys=False)
 
@@ -235,6 +248,7 @@ def modules() -> str:
 
 def site(executed: Path) -> Path:
     """Compile the pages with warnings as errors; the path of the first one."""
+    import hover
     import pages
 
     gather(executed)
@@ -243,13 +257,40 @@ def site(executed: Path) -> Path:
     if subprocess.run([tool, "build", str(SOURCE), *strict], cwd=ROOT).returncode:
         raise SystemExit("[book] not built: each warning above counts as an error")
     pages.caption_figures(ROOT / "_build" / "html")
+    pages.mend_markup(ROOT / "_build" / "html")
+    if (BOOK / "query_browser.md").is_file():
+        browse(ROOT / "_build" / "html" / "_static" / "queries")
+    hover.explain(ROOT / "_build" / "html")
     if dead := pages.broken(ROOT / "_build" / "html"):
         raise SystemExit("\n".join(["[book] links that lead nowhere:", *dead]))
     return ROOT / "_build" / "html" / "index.html"
 
 
+def browse(folder: Path) -> None:
+    """Write what the query browser reads, from stored records."""
+    from vvi.book import query_pages
+
+    query_pages.write(folder)
+
+
+def moving() -> None:
+    """Draw the films of the page of moving pictures."""
+    from vvi.book import moving
+
+    for name in moving.FILMS:
+        print(moving.write(name))
+
+
+def thumbnails() -> None:
+    """Draw the pictures of the query browser."""
+    from vvi.book import query_pages
+
+    folder = BOOK / "_static" / "queries"
+    print(*query_pages.write_thumbnails(folder), sep="\n")
+
+
 def single() -> Path:
-    """All pages as one; where there is Chromium, a PDF of it too: the path of either."""
+    """All pages as one; with Chromium, a PDF of it too: the path of either."""
     import pages
 
     gather(EXECUTED)
@@ -311,7 +352,7 @@ def data() -> None:
 
 
 def chapter(name: str, settings: list[str]) -> None:
-    """Run one chapter with `key=value` parameters; papermill only warns of unknown ones."""
+    """Run one chapter with `key=value` parameters; an unknown one is refused."""
     import yaml
 
     parameters = {}
@@ -351,10 +392,15 @@ def readme() -> None:
 
     The numbers come from the stored results of the standard preset, and are kept in
     `book/records/helps.csv`; a test holds them, the records and both pages together.
+    Records of an older format are rewritten, and the index of all records is.
     """
     from vvi import config
     from vvi.book import figures, helps
+    from vvi.experiment import record_index, store
+    from vvi.runtime import paths
 
+    store.rewrite_old(paths.records())
+    record_index.save()
     view = figures.scene(config.preset("standard"))
     table, levels = helps.measure(view), helps.levels(view)
     if (table.seeds > 0).any():
@@ -370,6 +416,8 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("readme", help="write what helps into README.md and index.md")
     commands.add_parser("data", help="write the embedded data when it is missing")
+    commands.add_parser("moving", help="draw the moving pictures")
+    commands.add_parser("thumbnails", help="draw the pictures of the query browser")
     commands.add_parser("book", help="run what changed and build the site")
     commands.add_parser("print", help="run what changed and build one page, and a PDF")
     commands.add_parser("pages", help="build the pages from what `make test` ran")
@@ -382,7 +430,7 @@ def main() -> None:
     one.add_argument("name")
     one.add_argument("settings", nargs="*", metavar="key=value")
     given = parser.parse_args()
-    if given.command in ("sync", "data", "readme"):
+    if given.command in ("sync", "data", "readme", "moving", "thumbnails"):
         globals()[given.command]()
     elif given.command == "pages":
         print(site(TESTED))

@@ -62,7 +62,7 @@ def _open(text: str) -> Iterable[tuple[int, int]]:
 
 
 def finish(notebook: NotebookNode, glossary: list[str]) -> None:
-    """Link the words of an executed chapter, and say at its end when and where it ran."""
+    """Link the words of an executed chapter, and end it with when and where it ran."""
     unseen = list(glossary)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -71,7 +71,7 @@ def finish(notebook: NotebookNode, glossary: list[str]) -> None:
 
 
 def stamp(notebook: NotebookNode) -> str:
-    """One line: time and duration (of papermill), parameters, commit, versions, device."""
+    """Time and duration (of papermill), parameters, commit, versions and device."""
     ran, where = notebook.metadata["papermill"], notebook.metadata["executed"]
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")
     asked = {n.target.id: ast.unparse(n.value) for n in ast.parse(first.source).body}
@@ -139,7 +139,8 @@ def speed(file: Path) -> str:
         if "in turn" in one
     }
     lines += [""] + [
-        f"{name.upper()}, bf16 against float32, steps in turn within one process: **{span(r)}** "
+        f"{name.upper()}, bf16 against float32, steps in turn within one process: "
+        f"**{span(r)}** "
         f"of the time, {len(r['rounds'])} pairs."
         for name, r in turns.items()
     ]
@@ -224,10 +225,11 @@ def scale(file: Path) -> str:
 
 
 def compiled(file: Path) -> str:
-    """CPU seconds of a step with and without `torch.compile`, from a run of their own."""
+    """CPU seconds of a step with and without `torch.compile`, from their own run."""
     found = json.loads(file.read_text())["methods"]
     return "; ".join(
-        f"{name.upper()} {one['variants']['bf16, compiled']['seconds']['median']:.1f} CPU seconds "
+        f"{name.upper()} "
+        f"{one['variants']['bf16, compiled']['seconds']['median']:.1f} CPU seconds "
         f"against {one['variants']['bf16']['seconds']['median']:.1f} without"
         for name, one in found.items()
     )
@@ -239,9 +241,10 @@ DRAWN = re.compile(r'<img alt="(_images/[^"]+\.png)" src="\1"[^>]*>')
 def caption_figures(site: Path) -> int:
     """Give each figure that a chapter drew its number and its words; returns how many.
 
-    A figure carries both inside its file: the alternative text is read out to who cannot
-    see it, the caption stands below. A click shows it with all its pixels, of which there
-    are two for one of the page. SystemExit names a figure without alternative text.
+    A figure carries both inside its file: the alternative text is read out to who
+    cannot see it, the caption stands below. A click shows it with all its pixels, of
+    which there are two for one of the page. SystemExit names a figure without
+    alternative text.
     """
     silent, count = [], 0
     for path in sorted(site.glob("*.html")):
@@ -270,6 +273,42 @@ def caption_figures(site: Path) -> int:
     return count
 
 
+FILM = """<figure class="drawn" id="film-{name}">
+<video class="vvi-film" src="{folder}/{name}.mp4" poster="{folder}/{name}.png"
+ width="{width}" height="{height}" muted loop playsinline controls preload="metadata"
+ aria-label="{alt}"></video>
+<figcaption>{caption}</figcaption>
+</figure>"""
+
+
+def moving(folder: Path, where: str = "_static/moving") -> str:
+    """The films of a folder, each with its still, its words and its caption.
+
+    Nothing plays by itself: `book.js` starts a film where motion is wanted.
+    """
+    parts = []
+    films = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    order = sorted(films, key=lambda name: films[name]["position"])
+    for name in order:
+        film = films[name]
+        words = {key: escape(film[key]) for key in ("alt", "caption")}
+        size = {key: film[key] for key in ("width", "height")}
+        parts.append(FILM.format(name=name, folder=where, **size, **words))
+    return "\n\n".join(parts)
+
+
+def mend_markup(site: Path) -> None:
+    """Mend what the theme and docutils write for who reads with a screen reader.
+
+    The arrows that unfold the contents get a name; a role that is out of use goes.
+    """
+    arrow = '<summary><span class="toctree-toggle"'
+    named = arrow.replace("<summary", '<summary aria-label="Pages below"')
+    for path in site.glob("*.html"):
+        text = path.read_text().replace(arrow, named)
+        path.write_text(text.replace(' role="doc-biblioentry"', ""))
+
+
 class Page(HTMLParser):
     """Links of a page, and the places in it that a link may name."""
 
@@ -282,13 +321,16 @@ class Page(HTMLParser):
         """Keep what an element is called and what it refers to."""
         found = dict(attrs)
         self.places |= {found[name] for name in ("id", "name") if found.get(name)}
-        self.links |= {found[name] for name in ("href", "src") if found.get(name)}
+        self.links |= {
+            found[name] for name in ("href", "src", "poster") if found.get(name)
+        }
 
 
 def broken(site: Path) -> list[str]:
     """`page: link` for each link of a built site that leads to no file or place in it.
 
-    Folders that begin with `_` are the theme's and the sources': only links to them count.
+    Folders that begin with `_` are the theme's and the sources': only links to them
+    count.
     """
     site = site.resolve()
     pages = {path: Page(path.read_text()) for path in site.rglob("*.html")}

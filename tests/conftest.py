@@ -1,10 +1,14 @@
-"""What all tests share: one generated data set per run, and a header that says what was not run."""
+"""What all tests share: one generated data set per run, and a header that says what was
+not run.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,13 +21,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--reliability",
         metavar="FILE",
-        help="write what the tests of reliability counted to this file (make reliability)",
+        help="write what the tests of reliability counted to this file "
+        "(make reliability)",
     )
 
 
-def pytest_report_header(config: pytest.Config) -> str:
+def chromium() -> str | None:
+    """Path of a browser that tests can drive, None on a machine without one."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
+    """Leave out the tests of pages in a browser where there is none; the header says so."""
+    if chromium():
+        return
+    left_out = [item for item in items if item.get_closest_marker("browser")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return [_real_data(config), _browser(config)]
+
+
+def _browser(config: pytest.Config) -> str:
+    """Whether pages are tried in a browser, in words."""
+    if chromium() is None:
+        return "pages in a browser: NOT TESTED, there is no Chromium on this machine"
+    if "not browser" in config.getoption("markexpr"):
+        return "pages in a browser: NOT TESTED here, make test-browser tries them"
+    return f"pages in a browser: {chromium()}"
+
+
+def _real_data(config: pytest.Config) -> str:
     if paths.real_data() is None:
-        return "real data: NOT TESTED, VVI_DATA is not set (make test-real checks HITSZ-VCM, SYSU-MM01 or RegDB there)"
+        cure = "make test-real checks HITSZ-VCM, SYSU-MM01 or RegDB there"
+        return f"real data: NOT TESTED, VVI_DATA is not set ({cure})"
     chosen = config.getoption("markexpr")
     run = "real" in chosen and "not real" not in chosen
     return (
@@ -35,7 +69,9 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The generated set at preset `tiny` in HITSZ-VCM layout, written once for all processes of a run; read only."""
+    """The generated set at preset `tiny` in HITSZ-VCM layout, written once for all
+    processes of a run; read only.
+    """
     from vvi.data import synthetic
 
     base = tmp_path_factory.getbasetemp()
@@ -44,6 +80,18 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not root.exists():
             synthetic.write(root, preset="tiny")
     return root
+
+
+@pytest.fixture
+def under_torchrun(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """A function that makes this process the first of two that torchrun started."""
+
+    def start() -> None:
+        names = {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": "2", "RANK": "0"}
+        for name, value in names.items():
+            monkeypatch.setenv(name, value)
+
+    return start
 
 
 class Reliability:
@@ -63,7 +111,9 @@ class Reliability:
 
 @pytest.fixture(scope="session")
 def reliability(request: pytest.FixtureRequest):
-    """Counts of this session; written when `--reliability FILE` asks for it and no test failed."""
+    """Counts of this session; written when `--reliability FILE` asks for it and no test
+    failed.
+    """
     found = Reliability()
     yield found
     file = request.config.getoption("--reliability")

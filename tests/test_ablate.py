@@ -1,6 +1,8 @@
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from vvi import experiment, methods
@@ -77,9 +79,10 @@ def test_an_executor_trains_the_same_numbers(here):
     alone = experiment.run(
         wanted[1], retrain=True, device="cpu", progress=False, keep=False
     )
-    assert experiment.run(wanted[1]).history == {
-        k: [float(f"{x:.5g}") for x in v] for k, v in alone.history.items()
-    }
+    stored = experiment.run(wanted[1]).history
+    assert stored.keys() == alone.history.keys()
+    for name, values in alone.history.items():
+        np.testing.assert_allclose(stored[name], values, rtol=5e-6, err_msg=name)
 
 
 def test_results_by_row_become_one_line_per_run(here, monkeypatch):
@@ -116,6 +119,28 @@ def test_records_of_later_seeds_keep_the_numbers_and_not_the_pictures(
     assert set(second.arrays) == {
         f"{d}/{n}" for d in ("ir2vis", "vis2ir") for n in ("ap", "first_hit")
     }
+
+
+def test_a_run_of_the_old_format_is_collected_in_the_present_one(here, monkeypatch):
+    import json
+
+    monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Table 2": {"Baseline": {}}})
+    monkeypatch.setattr("vvi.methods.baseline.SWEEPS", ())
+    ablation.train_missing([preset("tiny")], device="cpu")
+    run = paths.runs() / preset("tiny").hash
+    trained = store.load_record(run)
+    store.save_record(replace(trained, history={}), paths.runs())
+    content = json.loads((run / "record.json").read_text())
+    content["history"] = trained.history
+    (run / "record.json").write_text(json.dumps(content))
+    assert store.is_old_format(run)
+    assert ablation.copy_to_records("baseline", "tiny", (0,)) == 1
+    target = here / "records" / preset("tiny").hash
+    assert not store.is_old_format(target)
+    collected = store.load_record(target)
+    assert collected.history == trained.history
+    assert collected.scores == trained.scores
+    assert set(collected.arrays) == set(trained.arrays)
 
 
 def test_published_numbers_stand_under_their_row():

@@ -1,4 +1,6 @@
-"""The page "Add your own method" does what it says: its three files, put into a copy of the repository in which nothing else is touched, pass what every method must pass."""
+"""The page "Add your own method" does what it says: its three files, put into a copy of
+the repository in which nothing else is touched, pass what every method must pass.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def files() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    """The repository without its chapters and records, which are other methods', and with the files of the page."""
+    """The repository without its chapters and records, which are other methods', and
+    with the files of the page.
+    """
     there = tmp_path_factory.mktemp("copy")
     unwanted = shutil.ignore_patterns(
         "__pycache__", "records", "[0-9]*.ipynb", "[0-9]*.md"

@@ -1,7 +1,10 @@
-"""The bad input campaign: whatever is wrong with a file, an option or an array, every public entry says so in one line that names the cause, and leaves nothing half-written.
+"""The bad input campaign: whatever is wrong with a file, an option or an array, every
+public entry says so in one line that names the cause, and leaves nothing half-written.
 
-`CASES` go through Python, `COMMANDS` through the command line. What is wrong inside the lists of a data set is in tests/data/test_malformed.py. A case makes its bad input in a
-folder and returns the call that must fail (for a command: the arguments), beside the words that the message must hold.
+`CASES` go through Python, `COMMANDS` through the command line. What is wrong inside the
+lists of a data set is in tests/data/test_malformed.py. A case makes its bad input in a
+folder and returns the call that must fail (for a command: the arguments), beside the
+words that the message must hold.
 """
 
 from __future__ import annotations
@@ -156,7 +159,8 @@ def test_the_campaign_is_large_and_names_no_case_twice():
     assert len(CASES) + len(COMMANDS) >= 150 and len(set(names)) == len(names)
 
 
-# readers ----------------------------------------------------------------------------------------------------------------------------------------------------------------------
+# readers
+# --------------------------------------------------------------------------------------
 MAKE = {
     "vcm": partial(toys.vcm, images=True),
     "sysu": toys.sysu,
@@ -352,7 +356,8 @@ def _(folder):
     return lambda: Frames(32, 16).read(found.train[0], np.arange(2))
 
 
-# images ------------------------------------------------------------------------------------------------------------------------------------------------------------------------
+# images
+# --------------------------------------------------------------------------------------
 def jpeg(folder, cut=None):
     toys.write_image(folder / "a.jpg")
     (folder / "a.jpg").write_bytes((folder / "a.jpg").read_bytes()[:cut])
@@ -525,7 +530,8 @@ def test_a_link_out_of_the_root_is_read_when_it_is_wanted(tmp_path):
     assert "leaves the data folder" in regdb.read(root, strict=False).problems[0]
 
 
-# the embedded set ---------------------------------------------------------------------------------------------------------------------------------------------------------------
+# the embedded set
+# --------------------------------------------------------------------------------------
 call(
     "synthetic",
     "unknown preset",
@@ -655,7 +661,8 @@ for name, table, content, *words in (
         )
 
 
-# configs and methods ----------------------------------------------------------------------------------------------------------------------------------------------------------
+# configs and methods
+# --------------------------------------------------------------------------------------
 for changes, *words in (
     ({"steps": 0}, "steps=0 must be at least 1"),
     ({"steps": -5}, "steps=-5 must be at least 1"),
@@ -902,7 +909,8 @@ class Trap:
         return open, (self.file, "w")
 
 
-# features and scores ----------------------------------------------------------------------------------------------------------------------------------------------------------
+# features and scores
+# --------------------------------------------------------------------------------------
 RNG = np.random.default_rng(0)
 GOOD = dict(
     query=RNG.normal(size=(3, 4)),
@@ -1211,7 +1219,8 @@ for name, (query, gallery), *words in (
     ]
     call("features", name, ValueError, words, ranking.score, *sides)
 
-# what chapters are given --------------------------------------------------------------------------------------------------------------------------------------------------------
+# what chapters are given
+# --------------------------------------------------------------------------------------
 STANDARD = dict(preset="tiny", data=None, seeds=[0], retrain=False, device="auto")
 for changes, *words in (
     ({"preset": "small"}, "no preset 'small': choose from tiny, half, standard"),
@@ -1249,7 +1258,8 @@ for changes, *words in (
         **(STANDARD | changes),
     )
 
-# losses -------------------------------------------------------------------------------------------------------------------------------------------------------------------------
+# losses
+# --------------------------------------------------------------------------------------
 FEAT, ONE, TWO = (
     torch.arange(20.0).view(4, 5),
     torch.full((4,), 7),
@@ -1383,7 +1393,8 @@ def _(folder):
     )
 
 
-# checkpoints and records --------------------------------------------------------------------------------------------------------------------------------------------------------
+# checkpoints and records
+# --------------------------------------------------------------------------------------
 def saved(folder, content):
     torch.save(content, folder / "a.pt")
     return folder / "a.pt"
@@ -1611,6 +1622,12 @@ for file, name, change, *words in (
     ),
     (
         "record.json",
+        "history of numbers without names",
+        odd(history=[1.0]),
+        "history does not hold list values by name",
+    ),
+    (
+        "record.json",
         "versions in words",
         odd(versions={"loop": "one"}),
         "versions does not hold",
@@ -1719,7 +1736,8 @@ for name, content in (
         return restore
 
 
-# the command line ---------------------------------------------------------------------------------------------------------------------------------------------------------------
+# the command line
+# --------------------------------------------------------------------------------------
 for name, arguments, *words in (
     ("no command", [], "COMMAND"),
     ("unknown command", ["fly"], "invalid choice: 'fly'"),

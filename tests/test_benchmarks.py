@@ -1,4 +1,6 @@
-"""Promises of speed that need no clock: how many operators a loss calls, that none makes the host wait, that the slow losses of the benchmarks give the same numbers."""
+"""Promises of speed that need no clock: how many operators a loss calls, that none
+makes the host wait, that the slow losses of the benchmarks give the same numbers.
+"""
 
 import importlib
 import inspect

@@ -1,4 +1,6 @@
-"""Chapters call, show, ask and explain; what they may not hold, and that each of them runs, is checked here."""
+"""Chapters call, show, ask and explain; what they may not hold, and that each of them
+runs, is checked here.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def code_cells(path: Path) -> list:
 
 
 def trees(path: Path) -> list[tuple[int, ast.Module]]:
-    """(number of the code cell, its syntax tree); a magic line is not Python and fails here, naming the cell."""
+    """(number of the code cell, its syntax tree); a magic line is not Python and fails
+    here, naming the cell.
+    """
     found = []
     for number, cell in enumerate(code_cells(path), start=1):
         try:
@@ -57,14 +61,19 @@ def lines_of(node: ast.AST) -> int:
 
 
 def length(tree: ast.Module) -> int:
-    """Lines of a cell as a reader counts them: the call that stores a figure is one, however long its alternative text."""
-    saves = [
+    """Lines of a cell as a reader counts them.
+
+    The call that stores a figure is one, however long its alternative text; so is an
+    import, however many its names.
+    """
+    folded = [
         node
         for node in tree.body
-        if isinstance(node, ast.Expr) and ast.unparse(node).startswith("style.save(")
+        if isinstance(node, ast.ImportFrom)
+        or (isinstance(node, ast.Expr) and ast.unparse(node).startswith("style.save("))
     ]
     return (tree.body[-1].end_lineno if tree.body else 0) - sum(
-        lines_of(node) - 1 for node in saves
+        lines_of(node) - 1 for node in folded
     )
 
 
@@ -214,17 +223,41 @@ def test_every_import_of_a_chapter_resolves(path):
 
 
 @each_numbered_chapter
-def test_a_chapter_is_made_of_ten_to_twenty_small_cells(path):
-    lengths = [length(tree) for _, tree in trees(path)]
-    assert 10 <= len(lengths) <= 20, f"{path.name} has {len(lengths)} code cells"
-    folded = [
-        "hide-input" in cell.metadata.get("tags", []) for cell in code_cells(path)
+def test_a_chapter_is_made_of_ten_to_twenty_two_small_cells(path):
+    """Solutions of exercises (`hide-cell`) are small, too, and not counted."""
+    cells = [(cell, length(ast.parse(cell.source))) for cell in code_cells(path)]
+    tags = [cell.metadata.get("tags", []) for cell, _ in cells]
+    lengths = [n for _, n in cells]
+    counted = [
+        n for n, tag in zip(lengths, tags, strict=True) if "hide-cell" not in tag
     ]
-    shown = [n for n, hidden in zip(lengths, folded, strict=True) if not hidden]
+    assert 10 <= len(counted) <= 22, f"{path.name} has {len(counted)} code cells"
+    shown = [
+        n
+        for n, tag in zip(lengths, tags, strict=True)
+        if not {"hide-input", "hide-cell"} & set(tag)
+    ]
     assert median(shown) <= 6, f"{path.name}: the median of {shown} lines is above 6"
     assert max(lengths) <= 20, (
         f"{path.name}: code cell {lengths.index(max(lengths)) + 1} has {max(lengths)} lines"
     )
+
+
+@each_numbered_chapter
+def test_a_chapter_of_a_method_has_exercises_of_three_levels_with_solutions(path):
+    """Chapters 1 to 6: each exercise has a hint and, right behind it, a solution."""
+    if path.stem.startswith("07"):
+        return
+    cells = nbformat.read(path, as_version=4).cells
+    levels = set()
+    for cell, after in zip(cells, cells[1:], strict=False):
+        for level in re.findall(r"admonition\} Exercise \d+: (.+)", cell.source):
+            levels.add(level)
+            assert "{dropdown} Hint" in cell.source, f"{path.name}: {level}: no hint"
+            assert "hide-cell" in after.metadata.get("tags", []), (
+                f"{path.name}: {level}: no folded solution behind it"
+            )
+    assert levels == {"look it up", "work it out", "try it"}
 
 
 @pytest.fixture(scope="module")
@@ -277,6 +310,13 @@ def test_a_chapter_runs_from_elsewhere_at_the_tiny_preset(
     assert not [kind for kind in kinds if "widget" in kind], (
         f"{path.name} leaves a widget in its page, where nobody can use it"
     )
+    texts = [
+        output.get("text", "")
+        for cell in done.cells
+        for output in cell.get("outputs", [])
+    ]
+    cut = [text for text in texts if "cut off at its edges" in text]
+    assert not cut, f"{path.name} draws text that nobody can read: {cut}"
     runner.sign(done, "cpu")
     runner.TESTED.mkdir(parents=True, exist_ok=True)
     nbformat.write(

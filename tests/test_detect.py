@@ -1,4 +1,6 @@
-"""Detectors: counting of right and false boxes, a small one that learns, records and weights."""
+"""Detectors: counting of right and false boxes, a small one that learns, records and
+weights.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from vvi.video.train_detectors import DetectorRecipe, Moments
 
 
 def blobs(count: int, seed: int) -> Moments:
-    """Dark pictures with one to three bright upright boxes that do not touch: the easiest people there are, by day and by night the same."""
+    """Dark pictures with one to three bright upright boxes that do not touch: the
+    easiest people there are, by day and by night the same.
+    """
     rng = np.random.default_rng(seed)
     pictures, boxes = np.full((count, 48, 96, 3), 30, np.uint8), []
     for picture in pictures:
@@ -90,7 +94,9 @@ def test_hits_by_hand():
 
 
 def test_the_printed_rows_of_table_1_are_harmonic_means():
-    """Eq. 22 on the precision and recall that the paper prints gives its F1, but for YOLOv7 by day, where the table is 0.001 below."""
+    """Eq. 22 on the precision and recall that the paper prints gives its F1, but for
+    YOLOv7 by day, where the table is 0.001 below.
+    """
     for precision, recall, f1 in (
         (0.893, 0.917, 0.905),
         (0.861, 0.874, 0.867),

@@ -1,4 +1,6 @@
-"""The floors of the package: a module imports only from floors strictly below its own. A new module is given its place in FLOORS."""
+"""The floors of the package: a module imports only from floors strictly below its own.
+A new module is given its place in FLOORS.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def floor_of(module: str) -> float | None:
 
 
 def module_of(path: Path) -> str:
-    """vvi/data/synthetic/draw.py -> data.synthetic; vvi/data/__init__.py -> data; vvi/__init__.py -> vvi."""
+    """vvi/data/synthetic/draw.py -> data.synthetic; vvi/data/__init__.py -> data;
+    vvi/__init__.py -> vvi.
+    """
     parts = path.relative_to(ROOT / "vvi").with_suffix("").parts
     name = ".".join(part for part in parts if part != "__init__") or "vvi"
     return next(
@@ -67,7 +71,9 @@ def module_of(path: Path) -> str:
 
 
 def imports_of(path: Path) -> set[str]:
-    """Modules of the package that a file imports anywhere in it, also inside functions; what only a type checker imports does not count."""
+    """Modules of the package that a file imports anywhere in it, also inside functions;
+    what only a type checker imports does not count.
+    """
     here = path.relative_to(ROOT).with_suffix("").parts
     tree = ast.parse(path.read_text(encoding="utf-8"))
     unread = {

@@ -66,6 +66,11 @@ def options(name: str, data) -> dict:
 
 
 @pytest.mark.parametrize("name", JOBS)
+def steps_of(folder):
+    """Return the steps that processes have made there, in order."""
+    return (folder / "steps.log").read_text().split()
+
+
 def test_killed_at_event_after_event_a_job_ends_with_the_same_bytes(
     name, whole, tiny_root, tmp_path, reliability
 ):
@@ -206,13 +211,9 @@ def test_training_again_goes_on_from_its_own_checkpoint_not_from_a_recorded_one(
     again = dict(data=tiny_root, retrain=True, **SADSTRM)
     for at in (None, 31, None):
         run(train, tmp_path / "here", Fault(at), **again)
-    assert (tmp_path / "here" / "steps.log").read_text().split() == [
-        "1",
-        "2",
-        "3",
-        "4",
-        "5",
-    ] * 2  # once, and once in two goes
+    assert (
+        steps_of(tmp_path / "here") == list("12345") * 2
+    )  # once, and once in two goes
     assert content(tmp_path / "here") == whole("training, AdamW")[0]
 
 
@@ -227,13 +228,7 @@ def test_of_two_processes_one_trains_and_the_other_waits_and_finds_its_result(
         and "waiting until it is done" in second["warnings"][0]
         and f"process {first.process.pid} on" in second["warnings"][0]
     )
-    assert (tmp_path / "here" / "steps.log").read_text().split() == [
-        "1",
-        "2",
-        "3",
-        "4",
-        "5",
-    ]
+    assert steps_of(tmp_path / "here") == list("12345")
     assert content(tmp_path / "here") == whole("training, AdamW")[0]
     reliability.add("two processes", "runs trained by one alone", 1)
 
@@ -245,13 +240,7 @@ def test_a_process_that_waits_takes_over_from_one_that_is_killed(
     wait_for((tmp_path / "here" / "steps.log").exists)
     second = Child(train, tmp_path / "here", data=tiny_root, **SADSTRM)
     assert first.end() is None and second.end()["error"] is None
-    assert (tmp_path / "here" / "steps.log").read_text().split() == [
-        "1",
-        "2",
-        "3",
-        "4",
-        "5",
-    ]
+    assert steps_of(tmp_path / "here") == list("12345")
     assert content(tmp_path / "here") == whole("training, AdamW")[0]
     reliability.add("two processes", "taken over", 1)
 

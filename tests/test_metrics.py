@@ -12,7 +12,9 @@ RULES = ("vcm", "sysu", "none")
 
 
 def slow(similarity, query_ids, gallery_ids, query_cams, gallery_cams, rule):
-    """(ap, inp, first_hit) of every query, one gallery item after the other, as the protocols are written down."""
+    """(ap, inp, first_hit) of every query, one gallery item after the other, as the
+    protocols are written down.
+    """
     results = []
     for row, identity, camera in zip(similarity, query_ids, query_cams, strict=True):
         kept = []
@@ -57,7 +59,9 @@ def assert_equals_slow(metrics, *args):
 
 
 def problem(seed, queries=40, gallery=60, identities=8, cameras=4, levels=None):
-    """Similarity and labels; with `levels` few distinct scores, so ties everywhere, positive, zero and negative."""
+    """Similarity and labels; with `levels` few distinct scores, so ties everywhere,
+    positive, zero and negative.
+    """
     rng = np.random.default_rng(seed)
     similarity = (
         rng.normal(size=(queries, gallery))
@@ -180,7 +184,9 @@ def test_numpy_and_torch_of_any_precision_agree():
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_device_route_equals_the_host_route(rule, monkeypatch):
-    """The torch branch of every operation, run on the CPU by keeping tensors as they are; on a GPU the same code runs."""
+    """The torch branch of every operation, run on the CPU by keeping tensors as they
+    are; on a GPU the same code runs.
+    """
     from vvi import metrics
 
     monkeypatch.setattr(metrics, "_matrix", lambda value, name: torch.as_tensor(value))
@@ -222,7 +228,7 @@ def test_the_device_route_ignores_autocast_and_reduced_precision(monkeypatch):
     torch.testing.assert_close(product, expected)
 
 
-# -- what the protocols print ------------------------------------------------------------------------------------------------------------------------------------
+# -- what the protocols print ----------------------------------------------------------
 
 
 def test_the_two_modality_toy_set_gives_its_printed_numbers():
@@ -267,7 +273,7 @@ def test_the_camera_two_and_three_toy_set_gives_its_printed_numbers():
     )
 
 
-# -- properties --------------------------------------------------------------------------------------------------------------------------------------------------
+# -- properties ------------------------------------------------------------------------
 
 
 @settings(max_examples=50, deadline=None)
@@ -384,7 +390,7 @@ def test_given_arrays_stay_as_they_were():
         np.testing.assert_array_equal(array, copy)
 
 
-# -- ranked lists ------------------------------------------------------------------------------------------------------------------------------------------------
+# -- ranked lists ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -422,7 +428,7 @@ def test_ranked_lists_need_no_right_item():
     ).tolist() == [[0], [1]]
 
 
-# -- bad input ---------------------------------------------------------------------------------------------------------------------------------------------------
+# -- bad input -------------------------------------------------------------------------
 
 
 def good():

@@ -1,15 +1,16 @@
-"""The page "Use it on your own data" does what it says: its commands and its Python, in their order."""
+"""The page "Use it on your own data" does what it says: its commands and its Python, in
+their order.
+"""
 
 import re
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
+import own_people
 import pytest
 
 from vvi.cli.main import main
-from vvi.data import open_dataset
 
 PAGE = Path(__file__).parent.parent / "book" / "own_data.md"
 BLOCK = re.compile(
@@ -25,15 +26,7 @@ def here(tiny_root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("RUNS", "CACHE", "FIGURES"):
         monkeypatch.setenv(f"VVI_{name}", str(tmp_path / name.lower()))
-    night, day = open_dataset(tiny_root).sides["ir2vis"]
-    (tmp_path / "night").mkdir()
-    for tracklet in night:
-        shutil.copy(tracklet.paths[3], tmp_path / "night" / f"{tracklet.identity}.jpg")
-    for number, tracklet in enumerate(day):
-        folder = tmp_path / "day" / str(tracklet.identity) / str(number)
-        folder.mkdir(parents=True)
-        for path in tracklet.paths:
-            shutil.copy(path, folder / path.name)
+    own_people.write(tiny_root, tmp_path)
     return tmp_path
 
 

@@ -29,6 +29,20 @@ def test_figures_of_runs_are_drawn(shown, name):
     assert isinstance(getattr(figures, name)(shown[0]), Figure)
 
 
+def test_captions_state_what_the_figures_show(shown):
+    runs, view = shown
+    rank1 = np.mean([r.row("ir2vis")["rank1"] for r in runs])
+    assert f"first for ir2vis {rank1:.1f} % and vis2ir" in figures.cmc(runs).caption
+    hits = runs[0].metrics("vis2ir").first_hit
+    median = f"vis2ir at rank {np.median(hits[hits > 0]):g}. Shown:"
+    assert median in figures.ranked_lists(runs[0], view).caption
+    first = [100 * np.mean(r.metrics("ir2vis").first_hit == 1) for r in runs]
+    best = "0.5" if np.mean(first) >= first[0] else "2"
+    rows = {"a=2": runs[:1], "a=0.5": runs}
+    caption = figures.sweeps(rows, {"a": "weight"}).caption
+    assert caption.startswith(f"Highest Rank-1: weight {best} (")
+
+
 @pytest.mark.parametrize("name", ["cams", "ranked_lists"])
 def test_figures_of_a_run_over_its_data_are_drawn(shown, name):
     assert isinstance(getattr(figures, name)(shown[0][0], shown[1]), Figure)

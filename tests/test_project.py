@@ -29,7 +29,9 @@ MEGABYTE = 1_000_000
 
 
 def files() -> list[Path]:
-    """What belongs to the project: asked of git, or, in a copy without history, everything outside the folders that .gitignore names."""
+    """What belongs to the project: asked of git, or, in a copy without history,
+    everything outside the folders that .gitignore names.
+    """
     asked = subprocess.run(
         ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "-z"],
         capture_output=True,
@@ -172,7 +174,8 @@ def test_no_pickle_and_no_image_of_a_real_set_is_committed():
 @pytest.mark.parametrize(
     "pattern",
     [
-        r"(?<![\w.$~-])/(?:root|home|work|tmp|mnt|Users|opt)/\w",  # a folder of some machine
+        # a folder of some machine
+        r"(?<![\w.$~-])/(?:root|home|work|tmp|mnt|Users|opt)/\w",
         "TO" + "DO|FIX" + "ME|XX" + "X",
         r"pytest\.mark\.(?:skip|xfail)|pytest\.skip\(",
         r"py" + r"pi\.org|files\.pythonhosted|registry\.npm",

@@ -1,4 +1,6 @@
-"""The README is held to its word: Python blocks run, commands exist, the tree names what is there."""
+"""The README is held to its word: Python blocks run, commands exist, the tree names
+what is there.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from vvi.book import helps
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "book/index.md", "book/reproduce.md")
-# Commands of other programs that a page may show; none of them can be run in a test (network, another package manager, a server).
+# Commands of other programs that a page may show; none of them can be run in a test
+# (network, another package manager, a server).
 FOREIGN = ("conda", "export", "uv", "pip", "git", ".")
 
 

@@ -74,7 +74,9 @@ def test_a_video_is_searched_in_a_gallery_of_the_other_modality(
 
 
 def _check_against_a_slow_search(found, method, data, modality, other):
-    """The first tracklet's list, one clip at a time: T frames, the first of each of T equal parts, the last one repeated where a tracklet does not divide."""
+    """The first tracklet's list, one clip at a time: T frames, the first of each of T
+    equal parts, the last one repeated where a tracklet does not divide.
+    """
     import torch
 
     def embedded(tracklet, name):

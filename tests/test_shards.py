@@ -106,15 +106,10 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(loader):
         loader(share=(0, 3))
 
 
-def test_further_processes_draw_for_their_own_clips(monkeypatch):
+def test_further_processes_draw_for_their_own_clips(monkeypatch, under_torchrun):
     alone = torch.rand(3, generator=torch_rng(1, "x"))
     assert rank_and_world_size() == (0, 1)
-    for name, value in {
-        "TORCHELASTIC_RUN_ID": "test",
-        "WORLD_SIZE": "2",
-        "RANK": "0",
-    }.items():
-        monkeypatch.setenv(name, value)
+    under_torchrun()
     assert rank_and_world_size() == (0, 2) and torch.equal(
         torch.rand(3, generator=torch_rng(1, "x")), alone
     )

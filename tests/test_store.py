@@ -1,7 +1,9 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save
 
 from vvi.config import preset
 from vvi.experiment import store
@@ -38,6 +40,61 @@ def test_a_record_comes_back_as_it_was(record, tmp_path):
         "record.json",
         "arrays.safetensors",
     }
+
+
+def as_of_old(record, folder):
+    """Write a record as earlier versions did: with its history in record.json."""
+    here = store.save_record(replace(record, history={}), folder)
+    content = json.loads((here / "record.json").read_text())
+    content["history"] = {k: list(v) for k, v in record.history.items()}
+    (here / "record.json").write_text(json.dumps(content))
+    return here
+
+
+def test_the_history_is_among_the_arrays_with_five_digits(record, tmp_path):
+    values = [6.2158999, float("nan"), 3.0e-7, 0.0, -123456.789]
+    here = store.save_record(
+        replace(record, history={"b/id": values, "a": []}), tmp_path
+    )
+    assert json.loads((here / "record.json").read_text())["history"] == ["b/id", "a"]
+    stored = load_file(here / "arrays.safetensors")["history/b/id"]
+    assert stored.dtype == np.float32 and stored.shape == (5,)
+    again = store.load_record(here)
+    assert list(again.history) == ["b/id", "a"] and again.history["a"] == []
+    np.testing.assert_allclose(again.history["b/id"], values, rtol=5e-6)
+    assert set(again.arrays) == set(record.arrays)
+    mantissas, _ = np.frexp(stored[np.isfinite(stored)].astype(float))
+    scaled = mantissas * 2**store.BITS
+    assert np.array_equal(scaled, np.round(scaled)), "no noise behind the digits"
+
+
+def test_a_history_survives_being_stored_twice(record, tmp_path):
+    values = np.random.default_rng(0).normal(size=100).tolist()
+    first = store.save_record(replace(record, history={"x": values}), tmp_path)
+    before = (first / "arrays.safetensors").read_bytes()
+    store.save_record(store.load_record(first), tmp_path)
+    assert (first / "arrays.safetensors").read_bytes() == before
+
+
+def test_a_record_of_the_old_format_is_read_and_rewritten_once(record, tmp_path):
+    here = as_of_old(replace(record, history={"x": [6.2159, 1.0]}), tmp_path)
+    assert store.is_old_format(here)
+    old = store.load_record(here)
+    assert old.history == {"x": [6.2159, 1.0]}
+    assert store.rewrite_old(tmp_path) == [record.config.hash]
+    assert not store.is_old_format(here) and store.rewrite_old(tmp_path) == []
+    new = store.load_record(here)
+    assert new.history["x"] == pytest.approx([6.2159, 1.0], rel=5e-6)
+    for name in ("config", "versions", "environment", "scores", "seconds", "probes"):
+        assert getattr(new, name) == getattr(old, name), name
+    assert all(np.array_equal(new.arrays[k], v) for k, v in record.arrays.items())
+
+
+def test_a_history_that_is_not_among_the_arrays_is_named(record, tmp_path):
+    here = store.save_record(record, tmp_path)
+    (here / "arrays.safetensors").write_bytes(save(dict(record.arrays)))
+    with pytest.raises(ValueError, match="arrays.safetensors lacks the history of 'x'"):
+        store.load_record(here)
 
 
 def test_a_record_is_found_in_the_runs_first_and_a_stale_one_is_reported_and_not_used(

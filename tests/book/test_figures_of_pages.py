@@ -43,3 +43,15 @@ def test_one_panel_a_term_and_no_line_for_a_row_without_runs():
     for ax in fig.axes:
         assert [line.get_label() for line in ax.lines] == ["main"]
     assert "synthetic data" in fig.caption
+    ends = "identity: main 1.50. triplet: main 0.75."
+    assert f"Mean of the last 50 steps. {ends}" in fig.caption
+
+
+def test_the_caption_of_losses_says_where_each_term_ends(monkeypatch):
+    monkeypatch.setattr(figures, "LAST_STEPS", 2)
+    late = run(**{"a/id": [9.0, 2.0, 1.0, NAN], "a/triplet": [NAN, NAN, NAN, NAN]})
+    late = SimpleNamespace(
+        **vars(late), config=SimpleNamespace(seed=0), data_label="synthetic"
+    )
+    caption = figures.loss_curves([late]).caption
+    assert caption.startswith("Mean of the last 2 steps: id 1.50, triplet –.")

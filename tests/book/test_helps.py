@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from vvi import experiment, methods
-from vvi.book import across_methods, figures, helps
+from vvi.book import across_methods, figures, formats, helps, ideas
 from vvi.config import preset
 from vvi.experiment import ablation
 from vvi.runtime import paths
@@ -18,7 +18,7 @@ def line(idea, direction, without, with_, low, high, verdict, seeds=3, note=""):
 
 @pytest.fixture
 def table():
-    first = helps.IDEAS[0].idea
+    first = helps.IDEAS[0].name
     rows = [
         line(first, "ir2vis", 33.0, 50.0, 12.0, 21.0, "seen"),
         line(first, "vis2ir", 34.0, 51.0, 12.0, 22.0, "seen"),
@@ -36,7 +36,7 @@ def table():
 
 def test_ideas_are_seen_in_both_directions_or_not_seen(table):
     seen, opposite, others = helps.split(table)
-    assert seen == ["large", helps.IDEAS[0].idea]
+    assert seen == ["large", helps.IDEAS[0].name]
     assert opposite == ["X as a whole"] and others == ["half"]
 
 
@@ -52,10 +52,38 @@ def test_what_was_not_seen_says_how_large_it_had_to_be(table):
 def test_three_sentences_say_what_helps_by_how_much_and_on_what(table):
     first, second, third = helps.sentences(table, {"chance": 0.4})
     assert "synthetic" in first
-    order = f"large (+27.0 points) and {helps.IDEAS[0].idea} (+17.0 points)"
+    order = f"large (+27.0 points) and {helps.IDEAS[0].name} (+17.0 points)."
     assert order in second and "+20.0 to +30.0" in second and "half" not in second
-    assert "33.0 %" in third and "chance 0.4 %" in third
-    assert "none is seen" in third and "X is not" in third
+    assert (
+        "The plain baseline has rank-1 33.0 %. For comparison: chance 0.4 %." in third
+    )
+    assert "none is seen to beat its own baseline; X is not." in third
+
+
+def test_the_plain_baseline_is_that_of_the_row_with_most_seeds(table):
+    assert helps.IDEAS[0].baseline == ideas.PLAIN_OF_IBAN
+    more = [line(helps.IDEAS[0].name, "ir2vis", 31.0, 1, 1, 1, "not seen", seeds=1)]
+    single = pd.concat([pd.DataFrame(more), table])
+    assert "rank-1 33.0 %" in helps.sentences(single, {})[2]
+    none = helps.sentences(table[table.idea == "half"], {})[2]
+    assert none.startswith("The plain baseline has no stored run. Of the")
+
+
+def test_several_methods_that_win_are_named_as_a_sentence_does(table):
+    won = [line("Y as a whole", d, 1, 9, 7, 9, "seen") for d in ("ir2vis", "vis2ir")]
+    won += [line("Z as a whole", d, 1, 8, 6, 8, "seen") for d in ("ir2vis", "vis2ir")]
+    third = helps.sentences(pd.concat([pd.DataFrame(won), table]), {})[2]
+    assert "Y and Z are seen to beat their own baselines; X is not." in third
+
+
+def test_the_caption_counts_what_was_seen_and_names_the_largest_gain(table):
+    caption = helps.draw(table, {"chance": 0.4}).caption
+    assert caption.startswith("Of 4 ideas 2 are seen to help in both directions, most ")
+    gain = "+27.0 (+20.0 to +30.0) points of rank-1, ir2vis."
+    assert f"most large: {gain} Seen to harm: X as a whole." in caption
+    assert caption.endswith("Synthetic data.")
+    table["verdict"] = "not seen"
+    assert "directions. Seen to harm: none." in helps.draw(table, {}).caption
 
 
 def test_where_nothing_is_seen_the_sentences_say_so(table):
@@ -76,13 +104,30 @@ def test_the_file_gives_back_what_was_saved(table, tmp_path, monkeypatch):
     assert "| half |" not in shown and "| X as a whole |" in shown
 
 
+def test_the_table_of_the_readme_repeats_the_note_of_each_row(
+    table, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(paths, "records", lambda: tmp_path)
+    table.loc[table.idea == "large", "note"] = "under-trained, one seed"
+    helps.save(table, {})
+    lines = helps.block("f").splitlines()
+    (head,) = [text for text in lines if text.startswith("| idea")]
+    (large,) = [text for text in lines if text.startswith("| large")]
+    (whole,) = [text for text in lines if text.startswith("| X as")]
+    assert head.endswith("| seeds | note |")
+    assert large.endswith("| 3 | under-trained, one seed |")
+    assert whole.endswith("| 3 | – |")
+
+
 def test_every_row_of_the_list_exists_and_every_method_is_in_it():
-    for comparison in helps.comparisons():
-        for method, table, row in comparison[1:]:
-            assert row in ablation.rows(method, table), comparison.idea
-    whole = {c.idea for c in helps.comparisons()} - {c.idea for c in helps.IDEAS}
+    for idea in ideas.everything():
+        for method, table, row in (idea.row, idea.baseline):
+            assert row in ablation.rows(method, table), idea.name
+    names = [idea.name for idea in ideas.everything()]
+    assert len(names) == len(set(names))
+    whole = set(names) - {idea.name for idea in helps.IDEAS}
     others = [n for n in methods.names() if n != across_methods.BASE]
-    assert whole == {helps.all_of(across_methods.title(n)) for n in others}
+    assert whole == {f"{across_methods.title(n)} as a whole" for n in others}
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +135,10 @@ def measured(tiny_root, tmp_path_factory):
     """Two comparisons on the tiny set: one against itself, one against more frames."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VVI_RUNS", str(tmp_path_factory.mktemp("runs")))
-        same = helps.Comparison("itself", helps.BASE, helps.BASE)
+        same = ideas.Idea("itself", ideas.PLAIN, ideas.PLAIN, "as declared")
         frames = ("baseline", "Fig. 6", "n=1")
-        other = helps.Comparison("frames", helps.BASE, frames)
-        patch.setattr(helps, "comparisons", lambda: [same, other])
+        other = ideas.Idea("frames", ideas.PLAIN, frames)
+        patch.setattr(ideas, "everything", lambda: [same, other])
         view = figures.scene(preset("tiny"), tiny_root)
         how = dict(data=tiny_root, device="cpu", progress=False)
         yield helps.measure(view, "tiny", [0, 1], **how), view, how
@@ -104,6 +149,7 @@ def test_a_comparison_is_the_difference_of_the_means(measured):
     assert table.idea.tolist() == ["itself"] * 2 + ["frames"] * 2
     itself = table[table.idea == "itself"]
     assert (itself.points == 0).all() and (itself.verdict == "not seen").all()
+    assert itself.note.str.startswith("as declared").all()
     runs = [experiment.run(preset("tiny", seed=s), **how) for s in (0, 1)]
     mean = np.mean([r.row("vis2ir")["rank1"] for r in runs])
     assert table["with"].iloc[3] == pytest.approx(mean)
@@ -147,5 +193,5 @@ def test_reranking_is_that_of_the_kept_embeddings(measured):
 
 
 def test_words_are_joined_as_in_a_sentence():
-    assert helps.joined([]) == "" and helps.joined(["a"]) == "a"
-    assert helps.joined(["a", "b", "c"]) == "a, b and c"
+    assert formats.joined([]) == "" and formats.joined(["a"]) == "a"
+    assert formats.joined(["a", "b", "c"]) == "a, b and c"

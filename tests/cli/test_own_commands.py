@@ -4,13 +4,13 @@ import csv
 import shutil
 
 import numpy as np
+import own_people
 import pytest
 from PIL import Image
 
 from vvi import experiment
 from vvi.cli.main import main
 from vvi.config import preset
-from vvi.data import open_dataset
 
 TINY = ["--weights", "baseline", "--preset", "tiny"]
 
@@ -31,15 +31,7 @@ def here(runs, tiny_root, tmp_path, monkeypatch):
     monkeypatch.setenv("VVI_RUNS", str(runs))
     monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    night, day = open_dataset(tiny_root).sides["ir2vis"]
-    (tmp_path / "night").mkdir()
-    for tracklet in night:
-        shutil.copy(tracklet.paths[3], tmp_path / "night" / f"{tracklet.identity}.jpg")
-    for number, tracklet in enumerate(day):
-        folder = tmp_path / "day" / str(tracklet.identity) / str(number)
-        folder.mkdir(parents=True)
-        for path in tracklet.paths:
-            shutil.copy(path, folder / path.name)
+    own_people.write(tiny_root, tmp_path)
     return tmp_path
 
 

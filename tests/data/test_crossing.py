@@ -1,4 +1,6 @@
-"""Scenes of several walkers: boxes, identities and occlusion are as drawn, and day differs from night in light alone."""
+"""Scenes of several walkers: boxes, identities and occlusion are as drawn, and day
+differs from night in light alone.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def test_a_lone_walker_fills_the_box_and_nothing_else():
 
 
 def test_what_is_visible_shrinks_only_where_a_nearer_person_stands():
-    """Independent count: a person's visible pixels are those of the person alone less those of everybody nearer, from films of each alone."""
+    """Independent count: a person's visible pixels are those of the person alone less
+    those of everybody nearer, from films of each alone.
+    """
     truth = film(SCENE, "vis")[1]
     alone = {
         who: film(dataclasses.replace(SCENE, people=(who,)), "vis")[1].set_index(

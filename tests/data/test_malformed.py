@@ -1,4 +1,6 @@
-"""Every malformed input is refused with one line that names the file, the line and the text; the numbers group the cases by kind."""
+"""Every malformed input is refused with one line that names the file, the line and the
+text; the numbers group the cases by kind.
+"""
 
 import re
 import shutil
@@ -20,7 +22,8 @@ TRAIN, TEST, NAMES, TEST_NAMES, QUERY = (
     "query_IDX.txt",
 )
 
-# kind, file, line, what stands there instead, what the message must say; errors however lenient the reader is
+# kind, file, line, what stands there instead, what the message must say; errors however
+# lenient the reader is
 VCM_ERRORS = [
     (
         "1 modality digit",
@@ -104,7 +107,8 @@ VCM_ERRORS = [
         "'/etc/0001M2D3T2F16.jpg' leaves the data folder",
     ),
 ]
-# what may mean something else than it says: an error by default, a problem with strict=False
+# what may mean something else than it says: an error by default, a problem with
+# strict=False
 VCM_DOUBTS = [
     (
         "6 overlapping ranges",
@@ -135,7 +139,8 @@ VCM_DOUBTS = [
         "query_IDX.txt: row 3 is infrared .identity 503. but not listed",
     ),
 ]
-# what is harmless or can be left out: a problem by default, counted in words, an error with strict=True
+# what is harmless or can be left out: a problem by default, counted in words, an error
+# with strict=True
 FOREIGN = "1 ranges with frames that belong elsewhere, kept"
 ALONE = "1 training identities of one modality left out"
 BLANKS = "1 lists with tabs, extra blanks or decimal numbers read all the same"
@@ -262,7 +267,9 @@ def ids(table):
 
 @pytest.fixture(autouse=True)
 def counted(request, reliability):
-    """Each test of this file is one malformed data set, but for those that show what is fine."""
+    """Each test of this file is one malformed data set, but for those that show what is
+    fine.
+    """
     yield
     if not request.node.originalname.startswith(
         (
@@ -384,7 +391,9 @@ def test_hitsz_vcm_refuses_a_minimum_length_that_leaves_nobody_both_modalities(
 
 
 def _one_long_test_pair(tmp_path: Path) -> Path:
-    """The toy with a longer infrared and visible test tracklet, so that only the training set suffers from a minimum of 3."""
+    """The toy with a longer infrared and visible test tracklet, so that only the
+    training set suffers from a minimum of 3.
+    """
     root = toys.vcm(tmp_path)
     toys.write_lines(
         root / "info" / TEST_NAMES,
@@ -706,7 +715,9 @@ def test_sysu_refuses_an_option_outside_its_values(tmp_path, option):
 
 
 def permutations(root: Path, change=None) -> Path:
-    """`rand_perm_cam.mat` of the toy: row k of a folder of n images is 1..n turned by k; `change` edits the table of (camera, identity)."""
+    """`rand_perm_cam.mat` of the toy: row k of a folder of n images is 1..n turned by
+    k; `change` edits the table of (camera, identity).
+    """
     table = {
         (c, i): [[(k + j) % n + 1 for j in range(n)] for k in range(10)]
         for (c, i), n in _folders().items()

@@ -1,4 +1,6 @@
-"""From a video to tracklets on disk that the reader takes, and nothing half-written when it fails."""
+"""From a video to tracklets on disk that the reader takes, and nothing half-written
+when it fails.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ RULE = Cut(step=5, height=30)
 
 
 class Known:
-    """A detector that knows the truth; counts frames, and finds nobody after `blind` of them."""
+    """A detector that knows the truth; counts frames, and finds nobody after `blind` of
+    them.
+    """
 
     def __init__(self, truth, blind: int = 10**6):
         self.truth, self.blind, self.frame = truth, blind, 0
@@ -95,7 +99,9 @@ def test_the_reader_takes_what_was_written(videos, tmp_path):
 
 
 def test_pictures_show_the_people_of_the_scene(videos, tmp_path):
-    """Independent: every picture is compared with the part of the film around the known box of the person whom the track follows."""
+    """Independent: every picture is compared with the part of the film around the known
+    box of the person whom the track follows.
+    """
     done = made(videos, "ir", tmp_path / "set")
     frames, truth = film(SCENE, "ir")
     people = tracking.people(done.tracks, truth)
@@ -212,7 +218,9 @@ def test_short_tracks_are_dropped_and_counted(videos, tmp_path):
 
 
 def test_the_kept_rate_follows_the_rate_of_the_video(tmp_path):
-    """10 frames a second: every second one is kept, so 60 frames are 30 kept ones, 24 and 6 (the track begins with its second box, so frame 0 is not kept)."""
+    """10 frames a second: every second one is kept, so 60 frames are 30 kept ones, 24
+    and 6 (the track begins with its second box, so frame 0 is not kept).
+    """
     frames = [np.full((96, 96, 3), 90, np.uint8) for _ in range(60)]
     video = write_video(tmp_path / "slow.mp4", frames, rate=10)
     done = write_tracklets(
@@ -352,7 +360,9 @@ def test_the_command_says_one_line_and_writes_nothing(
 def test_the_command_cuts_tracklets_with_the_stored_detector(
     tmp_path, capsys, monkeypatch
 ):
-    """Two people of the test split at the size that the stored detector knows: tracklets of both, read back as they are."""
+    """Two people of the test split at the size that the stored detector knows:
+    tracklets of both, read back as they are.
+    """
     monkeypatch.setenv("VVI_RUNS", str(tmp_path / "none"))
     scene = Crossing(people=(503, 505), camera=2, frames=130)
     video = write_crossing(scene, "ir", tmp_path / "night.mp4")

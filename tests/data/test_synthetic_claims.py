@@ -1,4 +1,6 @@
-"""What the synthetic set claims to teach, measured on three seeds of the generator. A claim that fails is mended in how people are drawn, never here."""
+"""What the synthetic set claims to teach, measured on three seeds of the generator. A
+claim that fails is mended in how people are drawn, never here.
+"""
 
 from __future__ import annotations
 

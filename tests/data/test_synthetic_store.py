@@ -1,4 +1,6 @@
-"""Synthetic sets on disk: what is written is what is read, in three layouts; the same bytes from any number of processes and through any interruption."""
+"""Synthetic sets on disk: what is written is what is read, in three layouts; the same
+bytes from any number of processes and through any interruption.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +18,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from small_preset import SMALL
 
 from vvi.data import open_dataset, synthetic
 from vvi.data.synthetic import store
 from vvi.data.synthetic.presets import Plan, Preset
 from vvi.types import DataError, Tracklet
 
-SMALL = Preset(
-    "small",
-    Plan(10, full=0, last=(12, 14)),
-    Plan(4, full=0, last=(12, 14)),
-    32,
-    16,
-    still=(6, 2, 3),
-    paired=6,
-)
 TINY_HASH = "2ab75620304868c74d46548dd7cc5ccb1e4825ded507770282136ddcf5924e11"
 
 

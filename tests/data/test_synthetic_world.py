@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_preset import SMALL
 
 from vvi.data import open_dataset, synthetic
 from vvi.data.synthetic import (
@@ -22,20 +23,11 @@ from vvi.data.synthetic import (
     presets,
     world,
 )
-from vvi.data.synthetic.presets import TRACKLET, Film, Plan, Preset
+from vvi.data.synthetic.presets import TRACKLET, Film, Plan
 from vvi.data.synthetic.scene import scene
 from vvi.data.synthetic.world import DOSES, World
 
 SIZE = (128, 64)
-SMALL = Preset(
-    "small",
-    Plan(10, full=0, last=(12, 14)),
-    Plan(4, full=0, last=(12, 14)),
-    32,
-    16,
-    still=(6, 2, 3),
-    paired=6,
-)
 #: Content and manifest of sets as they were before there were worlds.
 BEFORE = {
     ("tiny", "hitsz-vcm"): ("2ab75620304868c7", "fd42d3531b1f34fd"),

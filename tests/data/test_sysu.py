@@ -144,7 +144,9 @@ def test_only_the_first_line_of_a_list_counts(root):
 
 
 def write_arrays(prefix: str, **replaced: np.ndarray) -> None:
-    """The four released arrays: 3 visible and 2 infrared images of 2 identities; the value of a pixel names its row."""
+    """The four released arrays: 3 visible and 2 infrared images of 2 identities; the
+    value of a pixel names its row.
+    """
     arrays = {
         "rgb_resized_img": np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)
         * np.ones((1, 288, 144, 3), np.uint8),

@@ -1,4 +1,6 @@
-"""Tracks, the pieces cut from them and the scores of tracking, against hand-made numbers and slow counts."""
+"""Tracks, the pieces cut from them and the scores of tracking, against hand-made
+numbers and slow counts.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,9 @@ def test_gaps_are_filled_by_straight_lines_up_to_the_limit():
 
 
 def test_pieces_are_runs_of_kept_frames_of_the_tracklets_length():
-    """Frames 3 to 299 of every fifth are 5, 10, ..., 295: 59 kept ones, so 24 + 24 + 11; the last is too short."""
+    """Frames 3 to 299 of every fifth are 5, 10, ..., 295: 59 kept ones, so 24 + 24 +
+    11; the last is too short.
+    """
     long, short = tracking.pieces(table([(t, 1, float(t)) for t in range(3, 300)]))
     assert [len(piece) for piece in long] == [24, 24] and [
         len(piece) for piece in short
@@ -122,9 +126,11 @@ def test_a_gap_or_a_low_box_ends_a_piece():
 
 
 def test_scores_by_hand():
-    """Person 7 is held by track 1, then by track 2 (one switch), and missed once; track 3 is on nobody for two frames.
+    """Person 7 is held by track 1, then by track 2 (one switch), and missed once; track
+    3 is on nobody for two frames.
 
-    8 true boxes, 7 found: MOTA = 1 - (1 miss + 2 false + 1 switch) / 8 = 0.5. The best map gives person 7 to track 2 (4 boxes): IDF1 = 2 * 4 / (8 true + 9 tracked).
+    8 true boxes, 7 found: MOTA = 1 - (1 miss + 2 false + 1 switch) / 8 = 0.5. The best
+    map gives person 7 to track 2 (4 boxes): IDF1 = 2 * 4 / (8 true + 9 tracked).
     """
     truth = true([(t, 7, 0.0) for t in range(8)])
     mine = table(
@@ -165,7 +171,9 @@ def test_hidden_people_neither_count_nor_make_boxes_false():
 
 
 def slow_scores(mine: pd.DataFrame, truth: pd.DataFrame) -> tuple[float, int, float]:
-    """MOTA, switches and IDF1 for people far apart, who match by nearness alone, written as loops over dictionaries."""
+    """MOTA, switches and IDF1 for people far apart, who match by nearness alone,
+    written as loops over dictionaries.
+    """
     from itertools import permutations
 
     last, switches, hits, shared = {}, 0, 0, {}

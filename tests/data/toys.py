@@ -1,4 +1,6 @@
-"""Toy data sets in the four layouts, small enough to check by hand; every image is a real file of 16 x 32 pixels."""
+"""Toy data sets in the four layouts, small enough to check by hand; every image is a
+real file of 16 x 32 pixels.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ def campus(root: Path, images: bool = True) -> Path:
 def vcm(
     root: Path, info: bool = True, split: bool = False, images: bool = False
 ) -> Path:
-    """The toy in layout A (default), B (`info=False`) or C (`split=True`); without images, as readers need none."""
+    """The toy in layout A (default), B (`info=False`) or C (`split=True`); without
+    images, as readers need none.
+    """
     for name, lines in VCM.items():
         write_lines(root / "info" / name if info else root / name, lines)
     for part in ("train", "test"):

@@ -2,6 +2,7 @@ import copy
 import math
 from collections import Counter
 
+import iterations
 import pytest
 import torch
 import torch.nn.functional as F
@@ -73,18 +74,8 @@ def shuffled(b, vis=True, ir=True):
 
 
 def iterate(model, epoch, recipe=RECIPE, steps=1):
-    optimisers, engine = optim.build(model, recipe), train.fabric("cpu")
-    return [
-        train.iteration(
-            model,
-            batch(step=s),
-            optimisers,
-            epoch,
-            optim.rate(recipe, epoch, recipe.epochs),
-            engine,
-        )
-        for s in range(steps)
-    ]
+    batches = [batch(step=step) for step in range(steps)]
+    return iterations.iterate(model, batches, recipe, epoch)
 
 
 def active(model, epoch):

@@ -15,7 +15,9 @@ from vvi.plots import cam
 
 
 class Bright(nn.Module):
-    """Embeds a clip by the mean of its red and its green places: two channels, two dimensions."""
+    """Embeds a clip by the mean of its red and its green places: two channels, two
+    dimensions.
+    """
 
     def __init__(self):
         super().__init__()

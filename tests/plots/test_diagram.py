@@ -1,4 +1,6 @@
-"""Diagrams: what is stated is drawn, arrows go past boxes, text stays inside, kinds differ without colour. Checks read the drawn artists, not the plan."""
+"""Diagrams: what is stated is drawn, arrows go past boxes, text stays inside, kinds
+differ without colour. Checks read the drawn artists, not the plan.
+"""
 
 import io
 import time

@@ -1,4 +1,6 @@
-"""Every figure from made-up arrays: a Figure with the parts it should have, legible, and quickly."""
+"""Every figure from made-up arrays: a Figure with the parts it should have, legible,
+and quickly.
+"""
 
 import io
 import time
@@ -9,7 +11,17 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vvi.plots import curves, game, pull, ranked, sheets, tables, tsne, weights
+from vvi.plots import (
+    curves,
+    game,
+    pull,
+    ranked,
+    sheets,
+    style,
+    tables,
+    tsne,
+    weights,
+)
 
 
 def draw(function, *args, **options):
@@ -28,6 +40,7 @@ def draw(function, *args, **options):
     ]
     assert texts
     assert min(t.get_fontsize() for t in texts) >= 8
+    assert style.cut_off(fig) == []
     return fig
 
 
@@ -42,7 +55,7 @@ def people(*shape, seed=0):
     )
 
 
-# -- t-SNE -------------------------------------------------------------------------------------------------------------------------------------------------------
+# -- t-SNE -----------------------------------------------------------------------------
 
 
 def cloud(seed=0):
@@ -113,7 +126,7 @@ def test_an_unknown_modality_is_refused():
         tsne.plot(feat[:, :2], ids, np.where(modality == "ir", "thermal", modality))
 
 
-# -- ranked lists ------------------------------------------------------------------------------------------------------------------------------------------------
+# -- ranked lists ----------------------------------------------------------------------
 
 
 def test_chosen_queries_stand_for_good_and_bad_ones_and_never_for_skipped_ones():
@@ -170,7 +183,7 @@ def test_ranked_lists_outline_every_item_with_colour_and_sign():
     assert "person 2" in text
 
 
-# -- curves ------------------------------------------------------------------------------------------------------------------------------------------------------
+# -- curves ----------------------------------------------------------------------------
 
 
 def test_cmc_curves_show_every_seed_as_mean_and_range():
@@ -228,7 +241,7 @@ def test_frames_against_metric_shows_the_published_points_as_hollow_markers():
     assert "ours, synthetic" in words(fig)
 
 
-# -- tables ------------------------------------------------------------------------------------------------------------------------------------------------------
+# -- tables ----------------------------------------------------------------------------
 
 
 def runs():
@@ -290,7 +303,7 @@ def test_a_drawn_table_has_a_panel_per_metric():
     draw(tables.draw, tables.ablation(runs(), metrics=("mAP",)))
 
 
-# -- frames and weights ------------------------------------------------------------------------------------------------------------------------------------------
+# -- frames and weights ----------------------------------------------------------------
 
 
 def test_weight_strips_put_a_bar_under_every_frame_and_mark_the_noisy_ones():
@@ -371,7 +384,7 @@ def test_a_camera_board_leaves_a_missing_view_empty():
     assert "camera 2" in words(fig)
 
 
-# -- gates and games ---------------------------------------------------------------------------------------------------------------------------------------------
+# -- gates and games -------------------------------------------------------------------
 
 
 def test_gates_stand_beside_their_frames_on_one_scale():

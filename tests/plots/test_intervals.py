@@ -17,7 +17,14 @@ def test_each_idea_has_its_levels_its_difference_and_its_interval():
     bars = [c.lines[2][0].get_segments()[0][:, 0] for c in right.containers]
     assert any(np.allclose(bar, (6.0, 13.0)) for bar in bars)
     words = [t.get_text() for t in left.texts]
-    assert words == ["chance"] and style.SMALL
+    assert words == ["chance"]
+
+
+def test_no_label_is_cut_off_beside_long_names():
+    long = "an idea with a name that is as long as the longest of the book"
+    rows = dict.fromkeys(("short", long), ROWS["an idea"])
+    fig = intervals.draw(rows, {"chance": 0.4, "both": 98.8}, "A caption.")
+    assert style.cut_off(fig) == []
 
 
 def test_nothing_trained_is_an_empty_figure():

@@ -55,6 +55,21 @@ def test_a_saved_figure_has_a_picture_and_a_side_file(folder):
     assert side["commit"]
 
 
+def test_text_that_reaches_over_the_edges_is_named(folder):
+    fig = line()
+    assert style.cut_off(fig) == []
+    fig.axes[0].set(xlim=(0.2, 0.4), xlabel="x")
+    assert style.cut_off(fig) == [], "labels beyond the limits are not drawn"
+    fig.axes[0].set_xlabel("a label that is far too long for a figure this narrow")
+    fig.axes[0].set_title("short")
+    assert style.cut_off(fig) == [fig.axes[0].get_xlabel()]
+    fig.axes[0].xaxis.label.set_visible(False)
+    assert style.cut_off(fig) == []
+    fig.axes[0].xaxis.label.set_visible(True)
+    with pytest.warns(UserWarning, match="data/line: cut off at its edges: 'a label"):
+        style.save(fig, "data/line", alt="A line.", data="none")
+
+
 def test_a_pdf_is_written_only_where_it_is_asked_for(folder, monkeypatch):
     monkeypatch.setenv("VVI_PDF", "1")
     png = style.save(line(), "data/line", alt="A line.", data="none")

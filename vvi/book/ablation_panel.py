@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -76,7 +77,10 @@ def _figure(method: str, rows: Rows, scene: Scene) -> Figure:
     spread = f"seed {first[0].config.seed}"
     if len(first) > 1:
         spread = f"mean and spread of {len(first)} seeds"
+    means = {label: np.mean(of_runs) for label, of_runs in values.items()}
+    best = max(means, key=means.get)
     caption = (
+        f"Highest: {best} ({means[best]:.1f} %), {base} {means[base]:.1f} %. "
         f"Settings of {table}; bold: unlike {base}. Rank-1 of ir2vis, {spread}, "
         f"{scene.label} data. In JupyterLab a panel stands here, which runs these and "
         "others."
@@ -241,12 +245,12 @@ class Bench:
         """
         rows = self.known()
         start = rows[self.start.value]
-        wanted = {
+        chosen = {
             switch.name: switch.read(self.controls[switch.name].value)
             for switch in method_switches.switches(start.method)
         }
         more = method_switches.parse(self.more.value)
-        name, config = method_switches.resolve_settings(start, wanted, more, rows)
+        name, config = method_switches.resolve_settings(start, chosen, more, rows)
         return name if name in rows else f"{self.start.value}, {name}", config
 
     def run(self) -> None:

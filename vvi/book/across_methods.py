@@ -14,7 +14,6 @@ from vvi import config, methods
 from vvi.book import comparison, figures, formats, published
 from vvi.book import cost as costing
 from vvi.book.scene import Scene
-from vvi.data import synthetic
 from vvi.data.loader import evaluated_frames
 from vvi.evaluation.probes import Score
 from vvi.experiment import Result, ablation
@@ -69,9 +68,9 @@ def _results(
     """
     results = {}
     for name, (method, table, label) in rows.items():
-        wanted = ablation.configs(method, table, size, seeds)[label]
+        configs = ablation.configs(method, table, size, seeds)[label]
         results[name] = ablation.results_of_row(
-            f"{method}, {table}: {label}", wanted, size, run
+            f"{method}, {table}: {label}", configs, size, run
         )
     return {name: runs for name, runs in results.items() if runs}
 
@@ -338,21 +337,21 @@ def _resample(
 
 
 def claims(
-    rows: Rows, own: Rows, wanted: Mapping[str, Claim]
+    rows: Rows, own: Rows, claims_by_text: Mapping[str, Claim]
 ) -> dict[str, dict[str, tuple[str, Score | None]]]:
     """Judge claims for every row.
 
     Args:
         rows: label -> results.
         own: label -> results of its own baseline.
-        wanted: text -> claim.
+        claims_by_text: text -> claim.
 
     Returns:
         Claim -> row -> the word of `comparison.verdict`, and the number minus its
         reference; "" and None where a row has no such number or no baseline.
     """
     table = {}
-    for text, claim in wanted.items():
+    for text, claim in claims_by_text.items():
         table[text] = {
             label: _judge(runs, own.get(label, ()), claim)
             for label, runs in rows.items()
@@ -412,16 +411,29 @@ def cams_of_methods(results: Mapping[str, Result], scene: Scene) -> Figure:
         clip = side[_common_row(runs, modality)]
         number = evaluated_frames(clip, data)[middle]
         picture = scene.large.images(clip, np.array([number]))
-        mask = synthetic.read_masks(scene.dataset.root, clip)[[number]]
         of_runs = [r.arrays[f"cam/{modality}"][0][[middle]] for r in runs]
         frames.append(np.repeat(picture, len(runs), axis=0))
-        masks.append(np.repeat(mask, len(runs), axis=0))
+        if scene.truth is not None:
+            mask = scene.truth.masks(clip, np.array([number]))
+            masks.append(np.repeat(mask, len(runs), axis=0))
         maps.append(np.concatenate([figures.enlarged(values) for values in of_runs]))
         titles.append(f"{modality}\nid {clip.identity}")
+    shares = [f"{label} {_body_share(r)}" for label, r in results.items()]
     caption = (
+        f"Share of map energy on the person, vis / ir: {', '.join(shares)}. "
         f"One frame of each modality, {scene.label} data; each map on its own scale."
     )
-    return cam.plot(frames, maps, titles, masks, caption, heads=list(results))
+    return cam.plot(frames, maps, titles, masks or None, caption, heads=list(results))
+
+
+def _body_share(result: Result) -> str:
+    """Return how much of the energy of maps lies on the person, in both modalities."""
+    shares = []
+    for modality in MODALITIES:
+        name = f"body share {modality}"
+        known = name in result.record.probes
+        shares.append(f"{result.probe(name).value:.2f}" if known else "–")
+    return " / ".join(shares)
 
 
 def _common_row(runs: Sequence[Result], modality: str) -> int:

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 
 from vvi.book import formats
-from vvi.data import synthetic
+from vvi.book.scene import Scene, identities
 from vvi.data.loader import test_clips
 from vvi.data.transforms import normalise
-from vvi.evaluation import evaluate
 from vvi.evaluation.probes import Score, paired_bootstrap, paired_runs
-from vvi.experiment import Result, ablation
+from vvi.experiment import Result, ablation, measure
 from vvi.metrics import retrieval_metrics
 from vvi.plots import curves, tables
 from vvi.types import Direction, Tracklet
@@ -24,7 +23,6 @@ from vvi.types import Direction, Tracklet
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vvi.book.scene import Scene
     from vvi.methods.base import Method
 
 Rows = Mapping[str, Sequence[Result]]
@@ -85,11 +83,11 @@ def difference(
                 "compare all queries of the same trials"
             )
         return paired_bootstrap(_rank1(theirs, direction), _rank1(ours, direction))
-    ids = _identities(scene.sides(direction)[0])
+    ids = identities(scene.sides(direction)[0])
     used = ours[0].metrics(direction).first_hit > 0
     if look_alikes:
-        groups = synthetic.read_factors(scene.dataset.root).look_alike_group
-        used &= groups.reindex(ids).to_numpy() >= 0
+        groups = scene.truth.look_alike_groups()
+        used &= np.array([groups.get(person, -1) >= 0 for person in ids])
     before = 100.0 * _hits(theirs, direction)[:, used]
     after = 100.0 * _hits(ours, direction)[:, used]
     return paired_runs(before, after, groups=ids[used])
@@ -274,8 +272,8 @@ def within_modality(rows: Rows, scene: Scene) -> pd.DataFrame:
     """
     lines = {}
     for label, (first, *_) in rows.items():
-        clips = {"ir": _kept_clips(first, scene, "ir")}
-        clips["vis"] = _kept_clips(first, scene, "vis")
+        clips = {"ir": kept_clips(first, scene, "ir")}
+        clips["vis"] = kept_clips(first, scene, "vis")
         lines[label] = {}
         for a, b in (("ir", "ir"), ("vis", "vis"), ("ir", "vis"), ("vis", "ir")):
             query, gallery = clips[a], clips[b]
@@ -295,28 +293,27 @@ def within_modality(rows: Rows, scene: Scene) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Clips:
-    """Embeddings (N, D) of clips with identities (N,) and cameras (N,)."""
+class Clips:
+    """Clips whose embeddings a record keeps."""
 
+    #: Embeddings, (N, D).
     feat: np.ndarray
+    #: Identities, (N,).
     ids: np.ndarray
+    #: Cameras, (N,).
     cameras: np.ndarray
 
 
-def _kept_clips(result: Result, scene: Scene, modality: str) -> _Clips:
+def kept_clips(result: Result, scene: Scene, modality: str) -> Clips:
     """Return the clips of a modality whose embeddings a record keeps."""
     name = "query" if modality == "ir" else "gallery"
     side = scene.by_modality()[modality]
     tracklets = [side[i] for i in result.arrays[f"shown/{name}_rows"]]
-    return _Clips(
+    return Clips(
         result.arrays[f"shown/{name}_feat"].astype(np.float32),
-        _identities(tracklets),
+        identities(tracklets),
         _cameras(tracklets),
     )
-
-
-def _identities(tracklets: Sequence[Tracklet]) -> np.ndarray:
-    return np.array([t.identity for t in tracklets])
 
 
 def _cameras(tracklets: Sequence[Tracklet]) -> np.ndarray:
@@ -345,13 +342,10 @@ def oracle_leak(
     some = sorted({t.identity for t in ir})[:people]
     ir = [t for t in ir if t.identity in some]
     vis = [t for t in vis if t.identity in some]
-    ids = [_identities(side) for side in (ir, vis)]
+    ids = [identities(side) for side in (ir, vis)]
     cameras = [_cameras(side) for side in (ir, vis)]
-    data = scene.settings.data
-    alone = [
-        evaluate.embed(method, side, scene.reader, data.frames, stride=data.stride)
-        for side in (ir, vis)
-    ]
+    embed = measure.embedding(method, scene.data)
+    alone = [embed(side) for side in (ir, vis)]
     fused, stamp = _fused(method, scene, (ir, vis), ids, seed)
     lines = {}
     for name, feats in (("clip alone", alone), (stamp, fused)):

@@ -12,13 +12,12 @@ from matplotlib.figure import Figure
 from vvi import experiment
 from vvi.book import formats
 from vvi.book.cost import flops, operations
-from vvi.book.scene import SIZE, Scene, scene
-from vvi.data import synthetic
+from vvi.book.scene import SIZE, Scene, identities, scene
 from vvi.data.loader import Frames, evaluated_frames
 from vvi.evaluation import evaluate
 from vvi.evaluation.probes import Score, modality_gap
 from vvi.experiment import Result
-from vvi.plots import cam, curves, ranked, style, tsne, weights
+from vvi.plots import cam, curves, ranked, style, tables, tsne, weights
 from vvi.types import MODALITIES, Direction, Tracklet
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["SIZE", "Scene", "flops", "operations", "scene"]  # from modules of their own
 
 Rows = Mapping[str, Sequence[Result]]
+#: Steps at the end of training whose mean a caption says.
+LAST_STEPS = 50
 
 
 def save_figure(
@@ -76,14 +77,14 @@ def _stored(result: Result, name: str) -> np.ndarray:
     if name in result.arrays:
         return result.arrays[name]
     if result.stored and result.config.seed:
-        why = (
+        reason = (
             "records keep what pictures need of seed 0 alone: train it again, "
             "or begin `seeds` with 0"
         )
     else:
-        why = f"{result.config.method} shows no such thing of itself"
+        reason = f"{result.config.method} shows no such thing of itself"
     run = f"run {result.run_id} (seed {result.config.seed})"
-    raise ValueError(f"{run} holds no {name!r}: {why}")
+    raise ValueError(f"{run} holds no {name!r}: {reason}")
 
 
 def method_maps(
@@ -146,7 +147,7 @@ def sweeps(
         names: name -> what the figure calls it.
         metrics: of the record.
     """
-    panels = {}
+    panels, best = {}, []
     for name, title in names.items():
         of_name = {}
         for label, runs in rows.items():
@@ -157,11 +158,19 @@ def sweeps(
         for metric in metrics:
             lines[metric] = [_mean(runs, metric) for runs in of_name.values()]
         panels[title] = (list(of_name), lines)
+        best.append(f"{title} {_best(list(of_name), lines[metrics[0]])}")
     first = next(iter(rows.values()))
     seeds = ", ".join(str(r.config.seed) for r in first)
     word = "Seeds" if len(first) > 1 else "Seed"
-    caption = f"{word} {seeds}, ir2vis, {first[0].data_label} data."
+    finding = f"Highest {tables.NAMES[metrics[0]]}: {'; '.join(best)}."
+    caption = f"{finding} {word} {seeds}, ir2vis, {first[0].data_label} data."
     return curves.sweeps(panels, caption=caption)
+
+
+def _best(settings: Sequence[float], values: Sequence[float]) -> str:
+    """Say which setting has the highest value, in per cent."""
+    best = int(np.argmax(values))
+    return f"{settings[best]:g} ({values[best]:.1f} %)"
 
 
 def _mean(runs: Sequence[Result], metric: str) -> float:
@@ -194,9 +203,12 @@ def lengths(
     seeds = f"seed {first[0].config.seed}"
     if len(first) > 1:
         seeds = f"mean and range of {len(first)} runs"
-    caption = f"ir2vis, {seeds}; the paper's points are of real data."
+    counts = [_frames_of(label) for label in rows]
+    means = [float(np.mean(runs)) for runs in values[metrics[0]]]
+    finding = f"Highest {tables.NAMES[metrics[0]]} with {_best(counts, means)} frames"
+    caption = f"{finding}; ir2vis, {seeds}; the paper's points are of real data."
     return curves.frames(
-        [_frames_of(label) for label in rows],
+        counts,
         values,
         published,
         caption=caption,
@@ -228,9 +240,9 @@ def frame_weights(result: Result, scene: Scene) -> Figure:
 
 def _noisy(scene: Scene, tracklet: Tracklet, which: np.ndarray) -> np.ndarray:
     """Return which frames are known to be noisy."""
-    if not scene.known:
+    if scene.truth is None:
         return np.zeros(len(which), bool)
-    return synthetic.read_faults(scene.dataset.root, tracklet)[which] != "none"
+    return scene.truth.noisy(tracklet, which)
 
 
 def _noise_caption(result: Result, scene: Scene) -> str:
@@ -332,17 +344,31 @@ def over_steps(
     for title, term in terms.items():
         panels[title] = {k: over_phases(runs, term) for k, runs in with_runs.items()}
     note = f"Running mean of {smooth} steps, mean and range over seeds"
-    caption = f"{note}; {scene.label} data."
+    finding = " ".join(f"{title}: {_ends(panels[title])}." for title in terms)
+    caption = (
+        f"Mean of the last {LAST_STEPS} steps. {finding} {note}; {scene.label} data."
+    )
     return curves.history_panels(panels, smooth, ylabel=ylabel, caption=caption)
 
 
 def loss_curves(results: Sequence[Result], smooth: int = 20) -> Figure:
     """Draw the loss terms of the first of some runs, step by step."""
     first = results[0]
-    run = f"Run {first.run_id}, seed {first.config.seed} ({first.data_label} data)"
-    caption = f"{run}; running mean of {smooth} steps."
     history = _terms(first.history)
+    run = f"Run {first.run_id}, seed {first.config.seed} ({first.data_label} data)"
+    finding = f"Mean of the last {LAST_STEPS} steps: {_ends(history)}."
+    caption = f"{finding} {run}; running mean of {smooth} steps."
     return curves.losses(history, smooth=smooth, unit="step", caption=caption)
+
+
+def _ends(lines: Mapping[str, np.ndarray]) -> str:
+    """Say where lines (..., steps) end: the mean of their last steps that were on."""
+    ends = []
+    for label, values in lines.items():
+        steps = np.isfinite(values).reshape(-1, values.shape[-1]).any(0)
+        last = values[..., np.flatnonzero(steps)[-LAST_STEPS:]]
+        ends.append(f"{label} {np.nanmean(last):.2f}" if steps.any() else f"{label} –")
+    return ", ".join(ends)
 
 
 def _terms(history: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
@@ -372,7 +398,10 @@ def cmc(results: Sequence[Result]) -> Figure:
     for direction in results[0].record.scores:
         values[direction] = np.stack([r.metrics(direction).cmc for r in results])
     data = results[0].data_label
-    caption = f"Mean and range over {len(results)} seeds ({data} data)."
+    first = [f"{name} {100 * v[:, 0].mean():.1f} %" for name, v in values.items()]
+    finding = f"A right item stands first for {' and '.join(first)} of the queries."
+    seeds = f"Mean and range over {len(results)} seeds"
+    caption = f"{finding} {seeds} ({data} data)."
     return curves.cmc(values, caption=caption)
 
 
@@ -424,7 +453,7 @@ def tsne_before_after(result: Result, scene: Scene) -> tuple[Figure, dict[str, S
         stored.append(_stored(result, f"shown/{name}_feat").astype(np.float32))
     after = np.concatenate(stored)
     before = _untrained(result, scene, tracklets)
-    ids = _identities(tracklets)
+    ids = identities(tracklets)
     modality = np.array([t.modality for t in tracklets])
     vis, ir = modality == "vis", modality == "ir"
     gaps = {}
@@ -471,7 +500,7 @@ def pixel_gap(
     sides = scene.by_modality()
     ir_pixels = _middle_frames(small, sides["ir"]).flatten(1).double().numpy()
     vis_frames = _middle_frames(small, sides["vis"])
-    ids = {modality: _identities(side) for modality, side in sides.items()}
+    ids = {modality: identities(side) for modality, side in sides.items()}
     rows = {}
     for name, change in changes.items():
         changed = change(vis_frames)
@@ -523,19 +552,20 @@ def first_clips(
 
 
 def cams(result: Result, scene: Scene) -> Figure:
-    """Draw stored CAM maps over their frames, the known person outlined.
+    """Draw stored CAM maps over their frames, the person outlined where it is known.
 
     The caption says the share of the energy of all maps that lies on the person.
     """
     frames, masks, titles = [], [], []
     for tracklet, which, title in _clips(result, scene, "cam/{modality}_rows"):
         frames.append(scene.large.images(tracklet, which))
-        masks.append(synthetic.read_masks(scene.dataset.root, tracklet)[which])
+        if scene.truth is not None:
+            masks.append(scene.truth.masks(tracklet, which))
         titles.append(title)
     maps = [enlarged(values) for values in _stored_both(result, "cam/{modality}")]
     shares = "; ".join(_body_share(result, modality) for modality in ("vis", "ir"))
     caption = f"Share of map energy on the person ({scene.label} data): {shares}."
-    return cam.plot(frames, maps, titles, masks, caption=caption)
+    return cam.plot(frames, maps, titles, masks or None, caption=caption)
 
 
 def _body_share(result: Result, modality: str) -> str:
@@ -554,13 +584,16 @@ def ranked_lists(result: Result, scene: Scene, count: int = 3) -> Figure:
     The queries are the middle ones of `count` parts of the order from best found to
     worst.
     """
-    panels = []
+    panels, medians = [], []
     for direction in result.record.scores:
-        rows = ranked.choose(result.metrics(direction).first_hit, count)
+        hits = result.metrics(direction).first_hit
+        rows = ranked.choose(hits, count)
         panels.append(ranked_panel(direction, result, direction, rows, scene))
+        medians.append(f"{direction} at rank {np.median(hits[hits > 0]):g}")
     caption = (
-        f"The middle query of each of {count} equal parts of the order from best found "
-        f"to worst ({scene.label} data, run {result.run_id})."
+        f"Half of all queries have their first right item by: {', '.join(medians)}. "
+        f"Shown: the middle query of each of {count} equal parts of the order from "
+        f"best found to worst ({scene.label} data, run {result.run_id})."
     )
     return ranked.draw(panels, caption=caption)
 
@@ -614,8 +647,8 @@ def ranked_panel(
     query, gallery = scene.sides(direction)
     top = _stored(result, f"{direction}/top")[rows]
     hits = result.metrics(direction).first_hit
-    gallery_ids = _identities(gallery)
-    query_ids = _identities([query[r] for r in rows])
+    gallery_ids = identities(gallery)
+    query_ids = identities([query[r] for r in rows])
     marks = ranked.compose(top, query_ids, gallery_ids, _look_alike_groups(scene))
     items = []
     for line in top.tolist():
@@ -625,15 +658,9 @@ def ranked_panel(
     return ranked.Panel(title, pictures, items, marks, notes)
 
 
-def _identities(tracklets: Sequence[Tracklet]) -> np.ndarray:
-    return np.array([t.identity for t in tracklets])
-
-
 def _look_alike_groups(scene: Scene) -> dict[int, int] | None:
     """Return identity -> look-alike group, None where that is not known."""
-    if not scene.known:
-        return None
-    return synthetic.read_factors(scene.dataset.root).look_alike_group.to_dict()
+    return None if scene.truth is None else scene.truth.look_alike_groups()
 
 
 def _item(

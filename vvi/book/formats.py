@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vvi.evaluation.probes import Score
 
 
@@ -25,3 +27,13 @@ def value(score: Score, digits: int = 2) -> str:
     numbers = (score.value, score.low, score.high)
     middle, low, high = (f"{number:.{digits}f}" for number in numbers)
     return f"{middle} ({low} to {high})"
+
+
+def joined(words: Sequence[str], comma: str = ", ") -> str:
+    """Join words as a sentence does; nothing where there are none.
+
+    >>> joined(["0"]), joined(["0", "0.5", "1"]), joined([])
+    ('0', '0, 0.5 and 1', '')
+    """
+    *early, last = words or [""]
+    return f"{comma.join(early)} and {last}" if early else last

@@ -1,14 +1,14 @@
 """What helps: every idea of the book against the same network without it.
 
-One list of comparisons stands behind the chapter that compares the methods, the README
-and the first page of the book. Verdicts follow from stored results; none is written by
-hand.
+The list of ideas is `vvi.book.ideas`. Verdicts, tables and sentences follow from stored
+results; none is written by hand.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,151 +16,65 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vvi import experiment, methods
-from vvi.book import across_methods, comparison
-from vvi.book.figures import Scene
+from vvi import experiment
+from vvi.book import comparison, formats, ideas
+from vvi.book.ideas import IDEAS, WHOLE, Row
+from vvi.book.scene import Scene
 from vvi.data import synthetic
 from vvi.data.synthetic import claims
-from vvi.evaluation.probes import paired_runs
+from vvi.evaluation.probes import Score, paired_runs
 from vvi.evaluation.rerank import rerank
 from vvi.experiment import Result, ablation
 from vvi.metrics import from_similarity, retrieval_metrics
 from vvi.plots import intervals, style
 from vvi.runtime import paths
+from vvi.types import DIRECTIONS
 
-Row = tuple[str, str, str]  # method, table, row
-BASE: Row = ("baseline", "Table 2", "Baseline")
-UNDER = 0.5  # identity loss above that of its baseline: a row is called under-trained
-LAST = 50  # steps over which an identity loss is read
+__all__ = ["IDEAS"]
+
+#: A row is under-trained where its identity loss ends this far above its baseline.
+LOSS_EXCESS = 0.5
+#: Steps at the end of training whose identity loss counts.
+LAST_STEPS = 50
+#: Ideas that the first sentence and the caption name at most.
+NAMED = 4
 FILE = "helps.csv"
 FIGURE = "comparison/what_helps"
 ALT = "Rank-1 without and with each idea, and the difference with its interval."
 COLUMNS = ["idea", "direction", "without", "with", "points", "low", "high", "seeds"]
 COLUMNS += ["verdict", "note", "runs"]
-
-
-class Comparison(NamedTuple):
-    """An idea, the row that has it and the row that does not."""
-
-    idea: str
-    ours: Row
-    theirs: Row
-
-
-def _of_iban(row: str, table: str = "Table II") -> Row:
-    return "iban", table, row
-
-
-IDEAS = (
-    Comparison(
-        "anaglyphs in place of frames",
-        _of_iban("anaglyphs", "Fig. 1"),
-        _of_iban("frames", "Fig. 1"),
-    ),
-    Comparison(
-        "IBAN's guidance, losses as released",
-        _of_iban("Baseline+IG"),
-        _of_iban("Baseline"),
-    ),
-    Comparison(
-        "IBAN's guidance, literal losses",
-        _of_iban("literal, Baseline+IG", "Readings"),
-        _of_iban("Baseline"),
-    ),
-    Comparison(
-        "IBAN's frame weights (BSTA)", _of_iban("Baseline+BSTA"), _of_iban("Baseline")
-    ),
-    Comparison(
-        "IBAN's easy samples (ESB)", _of_iban("Baseline+ESB"), _of_iban("Baseline")
-    ),
-    Comparison(
-        "channel augmentation (CAJ), unsquared triplet",
-        ("di2l", "Table 2", "Baseline"),
-        BASE,
-    ),
-    Comparison(
-        "channel augmentation (CAJ), squared triplet",
-        ("di2l", "Readings", "Baseline, triplet squared"),
-        BASE,
-    ),
-    Comparison(
-        "DI2L's parts (DPA)",
-        ("di2l", "Table 2", "Baseline+DPA"),
-        ("di2l", "Table 2", "Baseline"),
-    ),
-    Comparison(
-        "MITML's memory (T)",
-        ("mitml", "Table 2", "Baseline + T"),
-        ("mitml", "Table 2", "Baseline"),
-    ),
-    Comparison(
-        "MITML's adversary (M)",
-        ("mitml", "Table 2", "Baseline + M"),
-        ("mitml", "Table 2", "Baseline"),
-    ),
-    Comparison(
-        "SADSTRM's defence (ADM)",
-        ("sadstrm", "Table 1", "Baseline+ADM"),
-        ("sadstrm", "Table 1", "Baseline"),
-    ),
-    Comparison(
-        "SADSTRM's stripes (FRM-STIG)",
-        ("sadstrm", "Table 1", "Baseline+FRM-STIG"),
-        ("sadstrm", "Table 1", "Baseline"),
-    ),
-    Comparison(
-        "four frames in place of one",
-        ("baseline", "Fig. 6", "n=4"),
-        ("baseline", "Fig. 6", "n=1"),
-    ),
-    Comparison(
-        "eight frames in place of four",
-        ("baseline", "Fig. 6", "n=8"),
-        ("baseline", "Fig. 6", "n=4"),
-    ),
-)
-
-
-def comparisons() -> list[Comparison]:
-    """List `IDEAS`, and every method as a whole against its own baseline."""
-    whole = []
-    for title, name in across_methods.names().items():
-        if name != across_methods.BASE:
-            ours = (name, *methods.module(name).MAIN)
-            whole.append(
-                Comparison(all_of(title), ours, across_methods.baseline_of(name))
-            )
-    return [*IDEAS, *whole]
-
-
-def all_of(title: str) -> str:
-    """What tables call a method with all of its parts."""
-    return f"{title} as a whole"
+#: How a line of the file begins that holds a level, not an idea.
+LEVEL = "level: "
 
 
 def measure(
-    view: Scene | None = None,
+    scene: Scene | None = None,
     size: str = "standard",
     seeds: Sequence[int] = (0, 1, 2),
     **run: Any,
 ) -> pd.DataFrame:
-    """Measure every comparison whose two rows have stored results.
+    """Measure every idea whose two rows have stored results.
 
     Args:
-        view: the data, for intervals over people and seeds; without it there are none.
+        scene: the data, for intervals over people and seeds; without it there are none.
         size: preset of the runs.
-        seeds: runs of a comparison; those that both rows have are used.
+        seeds: runs of an idea; those that both rows have are used.
         **run: arguments of `experiment.run`.
 
     Returns:
-        A line for each comparison and direction, with the columns `COLUMNS`; `seeds` is
-        0 and the numbers are missing where a row has no stored result.
+        A line for each idea and direction, with the columns `COLUMNS`; `seeds` is 0 and
+        the numbers are missing where a row has no stored result.
     """
-    lines = []
-    known: dict[str, Result] = {}
-    for idea, *rows in comparisons():
-        sides = [_results(row, size, seeds, run, known) for row in rows]
-        lines += _lines(idea, *comparison.of_common_seeds(*sides), view)
+    lines: list[dict[str, Any]] = []
+    by_hash: dict[str, Result] = {}
+    for idea in ideas.everything():
+        with_it = _results(idea.row, size, seeds, run, by_hash)
+        without = _results(idea.baseline, size, seeds, run, by_hash)
+        if with_it and without:
+            pair = comparison.of_common_seeds(with_it, without)
+            lines += _lines(idea, *pair, scene)
+        else:
+            lines += _untrained_lines(idea)
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
@@ -169,34 +83,58 @@ def _results(
     size: str,
     seeds: Sequence[int],
     run: Mapping[str, Any],
-    known: dict[str, Result],
+    by_hash: dict[str, Result],
 ) -> list[Result]:
-    """Collect the runs of a row, each hash once: many rows share their baseline."""
+    """Collect the runs of a row, each hash once: many rows share their baseline.
+
+    Args:
+        row: method, table and label.
+        size: preset of the runs.
+        seeds: of the runs.
+        run: arguments of `experiment.run`.
+        by_hash: results that are there already; new ones are added.
+    """
     method, table, label = row
-    wanted = ablation.configs(method, table, size, seeds)[label]
+    configs = ablation.configs(method, table, size, seeds)[label]
     if ablation.reads_records(size, run):
-        wanted = [c for c in wanted if not ablation.missing([c])]
-    for config in wanted:
-        if config.hash not in known:
-            known[config.hash] = experiment.run(config, **run)
-    return [known[config.hash] for config in wanted]
+        configs = [config for config in configs if not ablation.missing([config])]
+    for config in configs:
+        if config.hash not in by_hash:
+            by_hash[config.hash] = experiment.run(config, **run)
+    return [by_hash[config.hash] for config in configs]
+
+
+def _untrained_lines(idea: ideas.Idea) -> list[dict[str, Any]]:
+    """Return the lines of an idea without stored results, one for each direction."""
+    line = {"idea": idea.name, "seeds": 0, "verdict": comparison.UNTRAINED}
+    line |= {"note": idea.note, "runs": ""}
+    return [line | {"direction": direction} for direction in DIRECTIONS]
 
 
 def _lines(
-    idea: str, ours: Sequence[Result], theirs: Sequence[Result], view: Scene | None
+    idea: ideas.Idea,
+    with_it: Sequence[Result],
+    without: Sequence[Result],
+    scene: Scene | None,
 ) -> list[dict[str, Any]]:
-    if not ours or not theirs:
-        absent = {"seeds": 0, "verdict": comparison.UNTRAINED, "note": "", "runs": ""}
-        return [{"idea": idea, "direction": d} | absent for d in ("ir2vis", "vis2ir")]
+    """Return the lines of a trained idea, one for each direction.
+
+    Args:
+        idea: which it is.
+        with_it: runs of its row.
+        without: runs of its baseline, of the same seeds.
+        scene: the data, for the interval and the verdict.
+    """
+    notes = list(filter(None, [idea.note, note(with_it, without)]))
     lines = []
-    for direction in ours[0].record.scores:
-        means = [_rank1(side, direction) for side in (theirs, ours)]
-        line = {"idea": idea, "direction": direction}
-        line |= {"without": means[0], "with": means[1], "points": means[1] - means[0]}
-        line |= {"seeds": len(ours), "note": note(ours, theirs)}
-        line["runs"] = " ".join(r.run_id for r in [*ours, *theirs])
-        if view is not None:
-            score = comparison.difference(ours, theirs, view, direction=direction)
+    for direction in with_it[0].record.scores:
+        before, after = _rank1(without, direction), _rank1(with_it, direction)
+        line = {"idea": idea.name, "direction": direction}
+        line |= {"without": before, "with": after, "points": after - before}
+        line |= {"seeds": len(with_it), "note": ", ".join(notes)}
+        line["runs"] = " ".join(r.run_id for r in [*with_it, *without])
+        if scene is not None:
+            score = comparison.difference(with_it, without, scene, direction=direction)
             line |= {"low": score.low, "high": score.high}
             line["verdict"] = comparison.verdict(score)
         lines.append(line)
@@ -204,169 +142,214 @@ def _lines(
 
 
 def _rank1(runs: Sequence[Result], direction: str) -> float:
+    """Return the mean rank-1 of some runs in per cent."""
     return float(np.mean([r.row(direction)["rank1"] for r in runs]))
 
 
-def note(ours: Sequence[Result], theirs: Sequence[Result]) -> str:
+def note(with_it: Sequence[Result], without: Sequence[Result]) -> str:
     """Say what stands against reading a difference as the worth of an idea."""
-    excess = identity_loss(ours) - identity_loss(theirs)
-    notes = ["under-trained"] if excess > UNDER else []
-    if min(len(ours), len(theirs)) == 1:
+    excess = identity_loss(with_it) - identity_loss(without)
+    notes = ["under-trained"] if excess > LOSS_EXCESS else []
+    if min(len(with_it), len(without)) == 1:
         notes.append("one seed")
     return ", ".join(notes)
 
 
 def identity_loss(runs: Sequence[Result]) -> float:
-    """Average the identity loss over last steps, active terms and runs."""
-    values = []
-    for result in runs:
-        last = [
-            np.asarray(history, float)[-LAST:]
-            for name, history in result.history.items()
-            if name.endswith("/id")
-        ]
-        active = [np.nanmean(v) for v in last if np.isfinite(v).any()]
-        values.append(np.mean(active))
-    return float(np.mean(values))
+    """Average the identity loss over last steps, active phases and runs."""
+    return float(np.mean([_identity_loss(result) for result in runs]))
 
 
-def split(table: pd.DataFrame) -> tuple[list[str], list[str], list[str]]:
-    """Sort ideas: seen in every direction, the opposite in every one, and the others.
+def _identity_loss(result: Result) -> float:
+    """Return the identity loss at the end of a run, mean over the active phases."""
+    ends = []
+    for name, values in result.history.items():
+        last = np.asarray(values, float)[-LAST_STEPS:]
+        if name.endswith("/id") and np.isfinite(last).any():
+            ends.append(np.nanmean(last))
+    return float(np.mean(ends))
 
-    Ideas without a stored result are in none of the three. Those that are seen come in
-    the order of what they add.
+
+class Groups(NamedTuple):
+    """Names of ideas by what was seen of them."""
+
+    #: Seen to help in every direction, the largest gain first.
+    seen: list[str]
+    #: Seen to harm in every direction.
+    opposite: list[str]
+    #: Neither.
+    others: list[str]
+
+
+def split(table: pd.DataFrame) -> Groups:
+    """Group the ideas of `measure` by what was seen; untrained ones are in no group."""
+    by_idea = table[table.seeds > 0].groupby("idea", sort=False)
+    gain = by_idea.points.mean().sort_values(ascending=False, kind="stable")
+    groups = Groups([], [], [])
+    for name in gain.index:
+        verdicts = set(by_idea.get_group(name).verdict)
+        if verdicts == {"seen"}:
+            groups.seen.append(name)
+        elif verdicts == {"the opposite"}:
+            groups.opposite.append(name)
+        else:
+            groups.others.append(name)
+    return groups
+
+
+def levels(scene: Scene) -> dict[str, float]:
+    """Return rank-1 of chance, and of known factors alone, in per cent.
+
+    Returns:
+        Name -> per cent; empty where the factors of the people are not known.
     """
-    trained = table[table.seeds > 0]
-    groups = trained.groupby("idea", sort=False)
-    words = {idea: set(group.verdict) for idea, group in groups}
-    gain = groups.points.mean()
-    order = sorted(words, key=lambda idea: -gain[idea])
-    seen = [idea for idea in order if words[idea] == {"seen"}]
-    opposite = [idea for idea in order if words[idea] == {"the opposite"}]
-    others = [idea for idea in order if idea not in {*seen, *opposite}]
-    return seen, opposite, others
-
-
-def levels(view: Scene) -> dict[str, float]:
-    """Rank-1 of chance, and of who knows one kind of factor alone, in per cent."""
-    if not view.known:
+    if not scene.known:
         return {}
-    factors = synthetic.read_factors(view.dataset.root)
-    found = claims.oracle_claims(factors[factors.split == "test"], seed=0)
+    factors = synthetic.read_factors(scene.dataset.root)
+    rank1 = claims.oracle_claims(factors[factors.split == "test"], seed=0)
     names = {"chance": "oracle_chance", "gait alone": "oracle_gait_rank1"}
     names |= {"looks alone": "oracle_appearance_rank1", "both": "oracle_both_rank1"}
-    return {name: 100 * found[key] for name, key in names.items()}
+    return {name: 100 * rank1[key] for name, key in names.items()}
 
 
 def draw(
-    table: pd.DataFrame, known: Mapping[str, float], label: str = "synthetic"
+    table: pd.DataFrame, levels: Mapping[str, float], label: str = "synthetic"
 ) -> Figure:
-    """Draw every trained comparison: rank-1 without and with, and the difference."""
+    """Draw every trained idea: rank-1 without and with it, and the difference.
+
+    Args:
+        table: of `measure`.
+        levels: of this module's `levels`.
+        label: what the data are called.
+    """
     seen, opposite, others = split(table)
-    ranked = [*seen, *others, *opposite]
-    rows = {idea: _marks(table[table.idea == idea]) for idea in ranked}
-    caption = f"Rank-1 on {label} data. Filled: with the idea; hollow: without."
-    return intervals.draw(rows, known, caption)
+    rows = {}
+    for name in [*seen, *others, *opposite]:
+        lines = table[table.idea == name]
+        numbers = lines[["without", "with", "low", "high"]]
+        marks = numbers.itertuples(index=False, name=None)
+        rows[name] = dict(zip(lines.direction, marks, strict=True))
+    return intervals.draw(rows, levels, _caption(table, label))
+
+
+def _caption(table: pd.DataFrame, label: str) -> str:
+    """Say how many ideas were seen to help, which most, and what the marks mean."""
+    seen, opposite, others = split(table)
+    trained = len(seen) + len(opposite) + len(others)
+    finding = f"Of {trained} ideas {len(seen)} are seen to help in both directions"
+    if seen:
+        best = _line(table, seen[0])
+        gain = f"{points(best)} points of rank-1"
+        finding += f", most {seen[0]}: {gain}, ir2vis"
+    finding += f". Seen to harm: {formats.joined(opposite) or 'none'}."
+    marks = "Filled: with the idea; hollow: without; bars: 95 % over people and seeds."
+    return f"{finding} {marks} {label.capitalize()} data."
 
 
 def figure(
-    table: pd.DataFrame, known: Mapping[str, float], label: str = "synthetic"
+    table: pd.DataFrame, levels: Mapping[str, float], label: str = "synthetic"
 ) -> Figure:
-    """Draw the comparisons and save the figure with the runs behind it."""
-    fig = draw(table, known, label)
-    runs = dict.fromkeys(run for line in table.runs for run in line.split())
+    """Draw the ideas and save the figure with the runs behind it.
+
+    Args:
+        table: of `measure`.
+        levels: of this module's `levels`.
+        label: what the data are called.
+    """
+    fig = draw(table, levels, label)
+    runs = dict.fromkeys(" ".join(table.runs).split())
     style.save(fig, FIGURE, run=list(runs), alt=ALT, data=label)
     return fig
 
 
-def _marks(of: pd.DataFrame) -> dict[str, tuple[float, float, float, float]]:
-    numbers = of[["without", "with", "low", "high"]].itertuples(index=False, name=None)
-    return dict(zip(of.direction, numbers, strict=True))
+def shown(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Build one line for each of some ideas, ready for a page: text with intervals."""
+    lines = {}
+    for name in names:
+        of_idea = table[table.idea == name].set_index("direction")
+        lines[name] = {
+            "rank-1 without": _joined_rank1(of_idea["without"]),
+            "rank-1 with": _joined_rank1(of_idea["with"]),
+        }
+        for direction, line in of_idea.iterrows():
+            lines[name][f"points, {direction} (95 %)"] = points(line)
+        lines[name]["seeds"] = str(of_idea.seeds.iloc[0])
+        lines[name]["note"] = of_idea.note.iloc[0] or "–"
+    return pd.DataFrame(lines).T.rename_axis("idea")
 
 
-def shown(table: pd.DataFrame, ideas: Sequence[str]) -> pd.DataFrame:
-    """One line for each idea, ready for a page: text with intervals."""
-    found = {}
-    for idea in ideas:
-        of = table[table.idea == idea].set_index("direction")
-        found[idea] = {"rank-1 without": _beside(of.without)}
-        found[idea]["rank-1 with"] = _beside(of["with"])
-        for direction, line in of.iterrows():
-            found[idea][f"points, {direction} (95 %)"] = points(line)
-        found[idea]["seeds"] = str(of.seeds.iloc[0])
-        found[idea]["note"] = of.note.iloc[0] or "–"
-    return pd.DataFrame(found).T.rename_axis("idea")
-
-
-def _beside(values: pd.Series) -> str:
-    return " / ".join(f"{v:.1f}" for v in values)
+def _joined_rank1(values: pd.Series) -> str:
+    return " / ".join(f"{value:.1f}" for value in values)
 
 
 def points(line: Any) -> str:
-    """A difference with its interval, as text."""
-    return f"{line['points']:+.1f} ({line['low']:+.1f} to {line['high']:+.1f})"
+    """Return the difference of a line of `measure` with its interval, as text."""
+    return formats.points(Score(line["points"], line["low"], line["high"], 0.0, 0))
 
 
 def unseen(table: pd.DataFrame) -> pd.DataFrame:
-    """What was not seen, and why: one line for each idea that has no clear answer."""
+    """Show what was not seen to help, and why: one line for each such idea."""
     _, opposite, others = split(table)
-    found = {}
-    for idea in [*others, *opposite]:
-        of = table[table.idea == idea]
-        verdicts = "; ".join(f"{r.direction} {r.verdict}" for r in of.itertuples())
-        found[idea] = {"verdict": verdicts, "why": _why(of, idea in opposite)}
-    return pd.DataFrame(found).T.rename_axis("idea")
+    lines = {}
+    for name in [*others, *opposite]:
+        of_idea = table[table.idea == name]
+        verdicts = [f"{r.direction} {r.verdict}" for r in of_idea.itertuples()]
+        reason = _why_unseen(of_idea, harms=name in opposite)
+        lines[name] = {"verdict": "; ".join(verdicts), "why": reason}
+    return pd.DataFrame(lines).T.rename_axis("idea")
 
 
-def _why(of: pd.DataFrame, harms: bool) -> str:
-    half = ((of.high - of.low) / 2).max()
-    reasons = [of.note.iloc[0]] if of.note.iloc[0] else []
+def _why_unseen(of_idea: pd.DataFrame, harms: bool) -> str:
+    """Give the reasons why an idea was not seen to help.
+
+    Args:
+        of_idea: its lines of `measure`.
+        harms: whether the opposite was seen in both directions.
+    """
+    reasons = [of_idea.note.iloc[0]] if of_idea.note.iloc[0] else []
     if not harms:
+        half = ((of_idea.high - of_idea.low) / 2).max()
         reasons.append(f"nothing below {half:.1f} points can be seen with these runs")
     return "; ".join(reasons) or "the interval lies below zero"
 
 
-def reranked(runs: Sequence[Result], view: Scene) -> dict[str, Any]:
+def reranked(runs: Sequence[Result], scene: Scene) -> dict[str, Any]:
     """Re-rank the embeddings that a record keeps: those of its first test people.
 
     Args:
         runs: the first one is used: records of later seeds keep no embeddings.
-        view: the data of the page.
+        scene: the data of the page.
 
     Returns:
         The line of a table: infrared queries, rank-1 before and after, the difference.
     """
-    arrays = runs[0].arrays
-    sides = []
-    for name, side in zip(("query", "gallery"), view.sides("ir2vis"), strict=True):
-        clips = [side[i] for i in arrays[f"shown/{name}_rows"]]
-        feat = arrays[f"shown/{name}_feat"].astype(np.float32)
-        ids = np.array([t.identity for t in clips])
-        sides.append((feat, ids, np.array([t.camera for t in clips])))
-    (query, ids, cams), (gallery, gallery_ids, gallery_cams) = sides
-    labels = (ids, gallery_ids, cams, gallery_cams)
-    rule = view.dataset.rule
-    before = retrieval_metrics(query, gallery, *labels, rule=rule)
-    after = from_similarity(-rerank(query, gallery), *labels, rule=rule)
+    query = comparison.kept_clips(runs[0], scene, "ir")
+    gallery = comparison.kept_clips(runs[0], scene, "vis")
+    labels = (query.ids, gallery.ids, query.cameras, gallery.cameras)
+    rule = scene.dataset.rule
+    before = retrieval_metrics(query.feat, gallery.feat, *labels, rule=rule)
+    similarity = -rerank(query.feat, gallery.feat)
+    after = from_similarity(similarity, *labels, rule=rule)
     used = before.first_hit > 0
     hits = [100.0 * (m.first_hit[used] == 1) for m in (before, after)]
-    score = paired_runs(hits[0][None], hits[1][None], groups=ids[used])
-    line = {"people": len(np.unique(ids)), "rank-1 before": f"{hits[0].mean():.1f}"}
-    line["rank-1 after"] = f"{hits[1].mean():.1f}"
-    line["points (95 %)"] = (
-        f"{score.value:+.1f} ({score.low:+.1f} to {score.high:+.1f})"
-    )
-    return line | {"verdict": comparison.verdict(score)}
+    score = paired_runs(hits[0][None], hits[1][None], groups=query.ids[used])
+    return {
+        "people": len(np.unique(query.ids)),
+        "rank-1 before": f"{hits[0].mean():.1f}",
+        "rank-1 after": f"{hits[1].mean():.1f}",
+        "points (95 %)": formats.points(score),
+        "verdict": comparison.verdict(score),
+    }
 
 
 def file() -> Path:
-    """Where the numbers of README and first page are kept."""
+    """Return where the numbers of README and first page are kept."""
     return paths.records() / FILE
 
 
-def save(table: pd.DataFrame, known: Mapping[str, float]) -> None:
-    """Write the comparisons and the levels to `file`, to be committed."""
-    extra = [{"idea": f"level: {k}", "with": v} for k, v in known.items()]
+def save(table: pd.DataFrame, levels: Mapping[str, float]) -> None:
+    """Write the ideas and the levels to `file`, to be committed."""
+    extra = [{"idea": LEVEL + name, "with": value} for name, value in levels.items()]
     whole = pd.concat([table, pd.DataFrame(extra)], ignore_index=True)
     temporary = file().with_suffix(".part")
     whole.round(3).to_csv(temporary, index=False)
@@ -374,55 +357,82 @@ def save(table: pd.DataFrame, known: Mapping[str, float]) -> None:
 
 
 def load() -> tuple[pd.DataFrame, dict[str, float]]:
-    """Read comparisons and levels as `save` wrote them, or two empty tables."""
+    """Read ideas and levels as `save` wrote them; both are empty without a file."""
     if not file().is_file():
         return pd.DataFrame(columns=COLUMNS), {}
     whole = pd.read_csv(file())
-    level = whole.idea.str.startswith("level: ")
-    names = whole.idea[level].str.removeprefix("level: ")
-    known = dict(zip(names, whole["with"][level], strict=True))
-    table = whole[~level].reset_index(drop=True)
+    is_level = whole.idea.str.startswith(LEVEL)
+    names = whole.idea[is_level].str.removeprefix(LEVEL)
+    levels = dict(zip(names, whole["with"][is_level], strict=True))
+    table = whole[~is_level].reset_index(drop=True)
     table["seeds"] = table.seeds.astype(int)
-    return table.fillna({"note": "", "runs": ""}), known
+    return table.fillna({"note": "", "runs": ""}), levels
 
 
-def sentences(table: pd.DataFrame, known: Mapping[str, float]) -> list[str]:
-    """Say in three sentences what helps, by how much, and on what data."""
-    seen, opposite, others = split(table)
-    first = _of(table, seen[0]) if seen else None
-    helps = [f"{idea} ({_of(table, idea)['points']:+.1f} points)" for idea in seen[:4]]
-    said = "Nothing was seen to help"
-    if first is not None:
-        said = f"What helps on infrared queries: {joined(helps)}"
-        low, high = first["low"], first["high"]
-        said += f"; the 95 % interval of the first is {low:+.1f} to {high:+.1f}"
-    start = table[(table.idea == IDEAS[0].idea) & (table.direction == "ir2vis")]
-    base = f"{start.without.iloc[0]:.1f} %" if start.seeds.iloc[0] else "no stored run"
-    marks = [f"{name} {value:.1f} %" for name, value in known.items()]
-    whole = [i for i in [*seen, *opposite, *others] if i.endswith("as a whole")]
-    above = [i.removesuffix(" as a whole") for i in whole if i in seen]
-    below = [i.removesuffix(" as a whole") for i in whole if i not in seen]
-    return [
+def sentences(table: pd.DataFrame, levels: Mapping[str, float]) -> list[str]:
+    """Say what helps, by how much, and on what data, in three short paragraphs."""
+    return [" ".join(paragraph) for paragraph in _paragraphs(table, levels)]
+
+
+def _paragraphs(
+    table: pd.DataFrame, levels: Mapping[str, float]
+) -> tuple[list[str], list[str], list[str]]:
+    """Return the paragraphs of `sentences`, each as its sentences."""
+    data = (
         "All numbers are of drawn (synthetic) people: they say which ideas work where "
-        "every factor is known, and measure nothing on HITSZ-VCM.",
-        f"{said}.",
-        f"The plain baseline has rank-1 {base} (known for comparison: "
-        f"{', '.join(marks) or 'nothing'}); of the papers' methods as a whole, "
-        f"{joined(above) or 'none'} {'is' if len(above) < 2 else 'are'} seen to beat "
-        f"the own baseline, {joined(below) or 'none'} "
-        f"{'is' if len(below) < 2 else 'are'} not.",
+        "every factor is known, and measure nothing on HITSZ-VCM."
+    )
+    baselines = [*_plain_baseline(table, levels), _whole_methods(table)]
+    return [data], _what_helps(table), baselines
+
+
+def _what_helps(table: pd.DataFrame) -> list[str]:
+    """Name the ideas that were seen to help most, with their gains."""
+    seen = split(table).seen
+    if not seen:
+        return ["Nothing was seen to help."]
+    gains = [f"{name} ({_line(table, name)['points']:+.1f} points)" for name in seen]
+    first = _line(table, seen[0])
+    interval = f"{first['low']:+.1f} to {first['high']:+.1f}"
+    return [
+        f"What helps on infrared queries: {formats.joined(gains[:NAMED], '; ')}.",
+        f"The 95 % interval of the first is {interval}.",
     ]
 
 
-def _of(table: pd.DataFrame, idea: str) -> Any:
-    lines_of = table[(table.idea == idea) & (table.direction == "ir2vis")]
-    return lines_of.iloc[0]
+def _plain_baseline(table: pd.DataFrame, levels: Mapping[str, float]) -> list[str]:
+    """Say what rank-1 the plain baseline has, beside levels known for comparison."""
+    plain = {ideas.PLAIN, ideas.PLAIN_OF_IBAN}
+    names = [idea.name for idea in IDEAS if idea.baseline in plain]
+    lines = table[table.idea.isin(names) & (table.direction == "ir2vis")]
+    lines = lines[lines.seeds > 0].sort_values("seeds", kind="stable")
+    rank1 = "no stored run"
+    if len(lines):
+        rank1 = f"rank-1 {lines['without'].iloc[-1]:.1f} %"
+    marks = [f"{name} {value:.1f} %" for name, value in levels.items()]
+    others = [f"For comparison: {', '.join(marks)}."] if marks else []
+    return [f"The plain baseline has {rank1}.", *others]
 
 
-def joined(words: Sequence[str]) -> str:
-    """Join words as a sentence does: "a, b and c"."""
-    *early, last = words or [""]
-    return f"{', '.join(early)} and {last}" if early else last
+def _whole_methods(table: pd.DataFrame) -> str:
+    """Say which methods as a whole were seen to beat their own baselines."""
+    seen, opposite, others = split(table)
+    above = [name.removesuffix(WHOLE) for name in seen if name.endswith(WHOLE)]
+    rest = [*opposite, *others]
+    below = [name.removesuffix(WHOLE) for name in rest if name.endswith(WHOLE)]
+    beat = "is seen to beat its own baseline"
+    if len(above) > 1:
+        beat = "are seen to beat their own baselines"
+    are_not = "is not" if len(below) < 2 else "are not"
+    return (
+        f"Of the papers' methods as a whole, {formats.joined(above) or 'none'} {beat}; "
+        f"{formats.joined(below) or 'none'} {are_not}."
+    )
+
+
+def _line(table: pd.DataFrame, name: str) -> pd.Series:
+    """Return the line of an idea for infrared queries."""
+    return table[(table.idea == name) & (table.direction == "ir2vis")].iloc[0]
 
 
 def block(figures: str) -> str:
@@ -431,21 +441,28 @@ def block(figures: str) -> str:
     Args:
         figures: path of the folder of figures, from the page.
     """
-    table, known = load()
+    table, levels = load()
     if table.empty:
         return "No result is stored yet: `make records` trains them."
-    seen, opposite, others = split(table)
-    whole = [i for i in [*others, *opposite] if i.endswith("as a whole")]
-    heads = ["idea (synthetic data)", "rank-1 ir2vis", "ir2vis", "vis2ir", "seeds"]
-    rows = [heads, ["---"] * len(heads)]
-    for idea in [*seen, *whole]:
-        of = table[table.idea == idea].set_index("direction")
-        start = of.loc["ir2vis"]
-        cells = [idea, f"{start['without']:.1f} → {start['with']:.1f}"]
-        cells += [points(of.loc[d]) for d in ("ir2vis", "vis2ir")]
-        rows.append([*cells, str(start["seeds"])])
-    text = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
     picture = f"![{ALT}]({figures}/{FIGURE}.png)"
-    said = "\n".join(sentences(table, known))
+    lines = "\n".join(chain.from_iterable(_paragraphs(table, levels)))
     foot = "Points of rank-1 with 95 % intervals over people and seeds."
-    return "\n\n".join([said, picture, text, foot])
+    foot += f"\nUnder-trained: the identity loss ends more than {LOSS_EXCESS} above "
+    foot += "that of the row without the idea."
+    return "\n\n".join([lines, picture, _markdown(table), foot])
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    """Write the ideas that were seen, and all whole methods, as a table in Markdown."""
+    seen, opposite, others = split(table)
+    whole = [name for name in [*others, *opposite] if name.endswith(WHOLE)]
+    heads = ["idea (synthetic data)", "rank-1 ir2vis", "ir2vis", "vis2ir"]
+    heads += ["seeds", "note"]
+    rows = [heads, ["---"] * len(heads)]
+    for name in [*seen, *whole]:
+        of_idea = table[table.idea == name].set_index("direction")
+        first = of_idea.loc["ir2vis"]
+        cells = [name, f"{first['without']:.1f} → {first['with']:.1f}"]
+        cells += [points(of_idea.loc[direction]) for direction in DIRECTIONS]
+        rows.append([*cells, str(first["seeds"]), first["note"] or "–"])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)

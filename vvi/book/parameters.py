@@ -49,8 +49,8 @@ def read(preset: Any, data: Any, seeds: Any, retrain: Any, device: Any) -> Param
         tables.register()
     for name in _injected():
         if name not in Parameters._fields:
-            what = "a chapter has no parameter"
-            raise validation.unknown(name, what, {"": Parameters._fields})
+            complaint = "a chapter has no parameter"
+            raise validation.unknown(name, complaint, {"": Parameters._fields})
     folder = validation.folder("data", data)
     if folder is not None and not folder.is_dir():
         raise ValueError(f"data {folder}: no such folder; {validation.FOLDER}")
@@ -64,7 +64,7 @@ def read(preset: Any, data: Any, seeds: Any, retrain: Any, device: Any) -> Param
 
 
 def _injected() -> list[str]:
-    """Names that papermill set in this notebook: of unknown ones it only warns."""
+    """Return the names that papermill set here: of unknown ones it only warns."""
     if "IPython" not in sys.modules:
         return []
     shell = sys.modules["IPython"].get_ipython()

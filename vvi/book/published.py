@@ -33,7 +33,9 @@ def numbers(
     labels = lines.method.where(~is_baseline, with_paper)
     methods = (lines.paper + ": " + lines.method).map(dict(names or {}))
     protocol = lines.protocol.replace(dict(protocols or {}))
-    return lines.assign(method=methods.fillna(labels), protocol=protocol)
+    return lines.assign(
+        method=methods.where(methods.notna(), labels), protocol=protocol
+    )
 
 
 def across_papers(

@@ -59,7 +59,12 @@ def ranked_list(result: Result, scene: Scene, direction: Direction, row: int) ->
     """
     rows = np.array([row])
     panel = figures.ranked_panel(direction, result, direction, rows, scene)
-    return ranked.draw([panel], caption=f"{scene.label} data, run {result.run_id}.")
+    hit = result.metrics(direction).first_hit[row]
+    caption = (
+        f"The first right item of this {direction} query stands at rank {hit} "
+        f"({scene.label} data, run {result.run_id})."
+    )
+    return ranked.draw([panel], caption=caption)
 
 
 def known(result: Result, scene: Scene, direction: Direction, row: int) -> pd.DataFrame:
@@ -93,17 +98,16 @@ def known(result: Result, scene: Scene, direction: Direction, row: int) -> pd.Da
 def _facts(tracklet: Tracklet, scene: Scene, result: Result) -> dict[str, str]:
     """Return what is known of a tracklet and of the person in it."""
     facts = {"identity": str(tracklet.identity), "camera": str(tracklet.camera)}
-    if not scene.known:
+    if scene.truth is None:
         return facts
-    root = scene.dataset.root
     which = evaluated_frames(tracklet, result.config.data)
-    faults = synthetic.read_faults(root, tracklet)[which]
-    facts["noisy frames"] = f"{(faults != 'none').sum()} of {len(faults)}"
-    person = synthetic.read_factors(root).loc[tracklet.identity]
-    return facts | {label: _words(name, person[name]) for name, label in KNOWN.items()}
+    noisy = scene.truth.noisy(tracklet, which)
+    facts["noisy frames"] = f"{noisy.sum()} of {len(noisy)}"
+    person = synthetic.read_factors(scene.dataset.root).loc[tracklet.identity]
+    return facts | {label: words(name, person[name]) for name, label in KNOWN.items()}
 
 
-def _words(name: str, value: object) -> str:
+def words(name: str, value: object) -> str:
     """Return the value of a factor in words."""
     if name == "look_alike_group":
         return "–" if value < 0 else str(value)
@@ -137,8 +141,8 @@ def query_cam(
         return None
     which = evaluated_frames(query, result.config.data)
     masks = None
-    if scene.known:
-        masks = [synthetic.read_masks(scene.dataset.root, query)[which]]
+    if scene.truth is not None:
+        masks = [scene.truth.masks(query, which)]
     caption = (
         "What resembles the person's clips in the other modality; "
         f"{source} of run {result.run_id} ({scene.label} data)."

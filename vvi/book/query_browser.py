@@ -28,7 +28,7 @@ NO_MAP = (
 
 
 def live() -> bool:
-    """Whether somebody can click in this kernel's page.
+    """Return whether somebody can click in this kernel's page.
 
     Raises:
         ValueError: `VVI_WIDGETS` is neither 0 nor 1.

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from vvi import experiment
+from vvi.book.scene import identities
 from vvi.data import synthetic
-from vvi.data.loader import Frames
-from vvi.evaluation import evaluate, probes
+from vvi.evaluation import probes
 from vvi.evaluation.evaluate import Side
 from vvi.evaluation.probes import Score
-from vvi.experiment import Result, store
-from vvi.methods.base import Method
+from vvi.experiment import Result, measure, store
 from vvi.runtime import atomic, paths
-from vvi.types import Dataset
 
 Rows = Mapping[str, Sequence[Result]]
 #: Share of the height of a frame; pixels of the network's input.
@@ -47,9 +45,9 @@ def measured(result: Result, data: str | Path | None = None) -> Result:
         FileNotFoundError: the weights are not on this machine.
     """
     config = result.config
-    wanted = {name for name, _, _ in _names()}
-    wanted |= set(VIEWS if config.data.synthetic else ())
-    if wanted <= set(result.record.probes):
+    names = {name for name, _, _ in _names()}
+    names |= set(VIEWS if config.data.synthetic else ())
+    if names <= set(result.record.probes):
         return result
     scores = _measure(result, data)
     more = {name: asdict(score) for name, score in scores.items()}
@@ -62,44 +60,22 @@ def measured(result: Result, data: str | Path | None = None) -> Result:
     return Result(record, result.stored)
 
 
-@dataclass(frozen=True)
-class _Model:
-    """A trained network, its data, and what reads their pixels."""
-
-    method: Method
-    dataset: Dataset
-    reader: Frames
-
-    def evaluate(self, result: Result, **options) -> Side:
-        """Evaluate infrared queries, with a `change` of their clips if there is one."""
-        data = result.config.data
-        sides = evaluate.evaluate(
-            self.method,
-            self.dataset,
-            self.reader,
-            data.frames,
-            stride=data.stride,
-            **options,
-        )
-        return sides["ir2vis"]
-
-
 def _measure(result: Result, data: str | Path | None) -> dict[str, Score]:
     """Measure every disturbance, and the change across views of drawn people."""
     config = result.config
-    dataset = experiment.dataset(config.data, data, seed=config.seed)
-    method = experiment.load_trained(config, len(dataset.labels))
-    model = _Model(method, dataset, experiment.frames(config.data, dataset))
-    clean = model.evaluate(result)
-    people = np.array([t.identity for t in clean.query])
+    opened = experiment.open_data(config.data, data, seed=config.seed)
+    method = experiment.load_trained(config, len(opened.dataset.labels))
+    clean = measure.evaluate_on(method, opened)["ir2vis"]
+    people = identities(clean.query)
     scores = {}
     for name, kind, level in _names():
-        altered = model.evaluate(result, change=CHANGES[kind](level))
+        change = CHANGES[kind](level)
+        altered = measure.evaluate_on(method, opened, change=change)["ir2vis"]
         scores[name] = probes.robustness(
             clean.metrics(), altered.metrics(), groups=people
         )
-    if config.data.synthetic:
-        scores |= _view_scores(clean, dataset.root, people)
+    if opened.truth is not None:
+        scores |= _view_scores(clean, opened.dataset.root, people)
     return scores
 
 
@@ -115,7 +91,7 @@ def _view_scores(clean: Side, root: Path, people: np.ndarray) -> dict[str, Score
     scores = probes.view_change(
         clean.query_feat @ clean.gallery_feat.T,
         people,
-        np.array([t.identity for t in clean.gallery]),
+        identities(clean.gallery),
         views(clean.query),
         views(clean.gallery),
     )

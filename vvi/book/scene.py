@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from vvi import experiment
 from vvi.config import RunConfig
 from vvi.data.loader import Frames
+from vvi.evaluation.truth import Truth
+from vvi.experiment import Data
 from vvi.types import Dataset, Direction, Tracklet
 
 SIZE = (128, 64)  # height and width of frames in figures
@@ -15,16 +20,29 @@ SIZE = (128, 64)  # height and width of frames in figures
 
 @dataclass(frozen=True)
 class Scene:
-    """A data set that is open, with what reads its pixels."""
+    """Opened data, with what reads their pixels at the size of figures."""
 
     #: Config with its data resolved.
     settings: RunConfig
-    #: Lists of tracklets.
-    dataset: Dataset
-    #: Pixels at the size of the model.
-    reader: Frames
+    #: The data: tracklets, pixels at the size of the model, and known factors.
+    data: Data
     #: Pixels at the size of figures.
     large: Frames
+
+    @property
+    def dataset(self) -> Dataset:
+        """Lists of tracklets."""
+        return self.data.dataset
+
+    @property
+    def reader(self) -> Frames:
+        """Pixels at the size of the model."""
+        return self.data.frames
+
+    @property
+    def truth(self) -> Truth | None:
+        """What is known of drawn people; None on real data."""
+        return self.data.truth
 
     @property
     def label(self) -> str:
@@ -34,7 +52,7 @@ class Scene:
     @property
     def known(self) -> bool:
         """Whether the factors of the people are known: whether they were drawn."""
-        return self.settings.data.synthetic
+        return self.truth is not None
 
     @property
     def look_alikes_known(self) -> bool:
@@ -53,9 +71,13 @@ class Scene:
         return {"vis": vis, "ir": ir}
 
 
+def identities(tracklets: Sequence[Tracklet]) -> np.ndarray:
+    """Return whom each tracklet shows, (N,)."""
+    return np.array([t.identity for t in tracklets])
+
+
 def scene(settings: RunConfig, data: str | Path | None = None) -> Scene:
     """Open the data of a config, or the folder `data` in its place."""
     settings = experiment.resolve_data(settings, data)
-    dataset = experiment.dataset(settings.data, data, seed=settings.seed)
-    reader = experiment.frames(settings.data, dataset)
-    return Scene(settings, dataset, reader, Frames(*SIZE))
+    opened = experiment.open_data(settings.data, data, seed=settings.seed)
+    return Scene(settings, opened, Frames(*SIZE))

@@ -58,7 +58,7 @@ def _notebook_css() -> str:
     return " ".join(rules)
 
 
-def listing(thing: Any) -> Listing:
+def listing(definition: Any) -> Listing:
     """Return the source of a function, method, class or module as its file has it.
 
     Only the common indent is taken off.
@@ -66,32 +66,34 @@ def listing(thing: Any) -> Listing:
     Raises:
         ValueError: something without Python source.
     """
-    thing = inspect.unwrap(thing.fget if isinstance(thing, property) else thing)
+    definition = inspect.unwrap(
+        definition.fget if isinstance(definition, property) else definition
+    )
     try:
-        lines, first = inspect.getsourcelines(thing)
+        lines, first = inspect.getsourcelines(definition)
     except (TypeError, OSError) as error:
         raise ValueError(
-            f"{thing!r} has no Python source to show: "
+            f"{definition!r} has no Python source to show: "
             "give a function, a class or a module"
         ) from error
     first = max(first, 1)
-    location = f"{_file(thing)}, lines {first}–{first + len(lines) - 1}"
+    location = f"{_file(definition)}, lines {first}–{first + len(lines) - 1}"
     return Listing(textwrap.dedent("".join(lines)), location)
 
 
-def _file(thing: Any) -> str:
+def _file(definition: Any) -> str:
     """Return the file from its package on, with no folder of this machine before it."""
-    parts = Path(inspect.getsourcefile(thing)).parts
-    package = inspect.getmodule(thing).__name__.split(".")[0]
+    parts = Path(inspect.getsourcefile(definition)).parts
+    package = inspect.getmodule(definition).__name__.split(".")[0]
     if package not in parts:
         return parts[-1]
     position = len(parts) - 1 - parts[::-1].index(package)
     return "/".join(parts[position:])
 
 
-def show(*things: Any) -> None:
+def show(*definitions: Any) -> None:
     """Display the source of each thing where the call stands."""
     from IPython.display import display
 
-    for thing in things:
-        display(listing(thing))
+    for definition in definitions:
+        display(listing(definition))

@@ -11,7 +11,7 @@ from vvi.experiment import ablation
 from vvi.experiment.ablation import Rows
 
 if TYPE_CHECKING:
-    from vvi.book.figures import Scene
+    from vvi.book.scene import Scene
     from vvi.methods.base import Method
 
 
@@ -28,25 +28,45 @@ def tables(
         method: whose tables they are.
         names: of the tables.
         size: preset of the runs.
-        seeds: of the runs, as in `ablate.results`.
+        seeds: of the runs, as in `ablation.results`.
         **run: arguments of `experiment.run`.
 
     Returns:
         Table -> rows, without any row where none of a table has a stored result.
     """
-    found = {}
-    for name in names:
-        wanted = ablation.configs(method, name, size, seeds)
-        stored = any(_has_result(configs) for configs in wanted.values())
-        if ablation.reads_records(size, run) and not stored:
-            print(f"No stored result yet: {method}, {name}. {_ablate(method, name)}")
-            found[name] = Rows({}, wanted)
-        else:
-            found[name] = ablation.results(method, name, size, seeds, **run)
-    return found
+    return {name: _table(method, name, size, seeds, run) for name in names}
 
 
-def network(settings: RunConfig, view: Scene, **run: Any) -> Method | None:
+def _table(
+    method: str, name: str, size: str, seeds: Sequence[int], run: dict[str, Any]
+) -> Rows:
+    """Collect the results of one table; no row and a printed note where it has none.
+
+    Args:
+        method: whose table it is.
+        name: of the table.
+        size: preset of the runs.
+        seeds: of the runs.
+        run: arguments of `experiment.run`.
+    """
+    configs = ablation.configs(method, name, size, seeds)
+    if ablation.reads_records(size, run) and not _any_stored(configs.values()):
+        command = f"vvi ablate {method} --tables {name!r}"
+        print(f"No stored result yet: {method}, {name}. {command} trains them.")
+        return Rows({}, configs)
+    return ablation.results(method, name, size, seeds, **run)
+
+
+def _any_stored(rows: Iterable[Sequence[RunConfig]]) -> bool:
+    """Return whether any run of some rows has a stored result."""
+    for configs in rows:
+        hashes = {config.hash for config in configs}
+        if len(ablation.missing(configs)) < len(hashes):
+            return True
+    return False
+
+
+def network(settings: RunConfig, scene: Scene, **run: Any) -> Method | None:
     """Load the trained network of a run.
 
     A page of the book never trains at `standard`: without weights on this machine it
@@ -54,13 +74,13 @@ def network(settings: RunConfig, view: Scene, **run: Any) -> Method | None:
 
     Args:
         settings: of the run.
-        view: the data of the page.
+        scene: the data of the page.
         **run: arguments of `experiment.run`.
 
     Returns:
         The network, or None where the page has to do without.
     """
-    people = len(view.dataset.labels)
+    people = len(scene.dataset.labels)
     if not ablation.reads_records(settings.preset, run):
         return experiment.train_if_missing(settings, people, **run)
     try:
@@ -72,25 +92,17 @@ def network(settings: RunConfig, view: Scene, **run: Any) -> Method | None:
 
 def command(settings: RunConfig) -> str:
     """Write the command line that trains a run again, weights included."""
-    usual = config.preset(settings.preset, settings.method, seed=settings.seed)
-    changes = [
-        f"{name}={value}"
-        for name, value in _flat(settings).items()
-        if _flat(usual).get(name) != value
-    ]
-    words = ["vvi train", settings.method, "--preset", settings.preset, "--seeds"]
-    words += [str(settings.seed), "--retrain"]
+    preset = config.preset(settings.preset, settings.method, seed=settings.seed)
+    usual = _fields(preset)
+    changes = []
+    for name, value in _fields(settings).items():
+        if usual.get(name) != value:
+            changes.append(f"{name}={value}")
+    words = ["vvi train", settings.method, "--preset", settings.preset]
+    words += ["--seeds", str(settings.seed), "--retrain"]
     return " ".join([*words, *(["--set", *changes] if changes else [])])
 
 
-def _flat(settings: RunConfig) -> dict[str, Any]:
+def _fields(settings: RunConfig) -> dict[str, Any]:
+    """Return the fields of a config that `--set` knows, by name."""
     return vars(settings.data) | vars(settings.recipe) | dict(settings.options)
-
-
-def _has_result(configs: Sequence[RunConfig]) -> bool:
-    """Whether any of these runs has a stored result."""
-    return len(ablation.missing(configs)) < len({c.hash for c in configs})
-
-
-def _ablate(method: str, table: str) -> str:
-    return f"vvi ablate {method} --tables {table!r} trains them."

@@ -39,47 +39,48 @@ def box(question: str, *answers: str) -> Summary:
 
 
 def gain(
-    what: str, better: Sequence[Result], worse: Sequence[Result], view: Scene
+    claim: str, better: Sequence[Result], worse: Sequence[Result], scene: Scene
 ) -> str:
     """Say in one sentence whether some runs beat others.
 
     Args:
-        what: names the claim, such as "guidance added to the baseline".
+        claim: its name, such as "guidance added to the baseline".
         better: the runs that the claim says are better, perhaps none.
         worse: the runs that they are measured against, perhaps none.
-        view: the data of the runs.
+        scene: the data of the runs.
 
     Returns:
         Both means of rank-1 (ir2vis), the difference with its interval, the verdict.
     """
     if not better or not worse:
-        return f"{what}: {comparison.UNTRAINED}."
+        return f"{claim}: {comparison.UNTRAINED}."
     sides = comparison.of_common_seeds(better, worse)
     ours, theirs = (_rank1(runs) for runs in sides)
-    score = comparison.difference(*sides, view)
+    score = comparison.difference(*sides, scene)
     count = len(sides[0])
     seeds = "one seed" if count == 1 else f"{count} seeds"
     return (
-        f"{what}: rank-1 {ours:.1f} instead of {theirs:.1f}, {score.value:+.1f} points "
+        f"{claim}: rank-1 {ours:.1f} instead of {theirs:.1f}, "
+        f"{score.value:+.1f} points "
         f"(95 %: {score.low:+.1f} to {score.high:+.1f}; {seeds}): "
         f"{comparison.verdict(score)}."
     )
 
 
-def change(what: str, runs: Sequence[Result], probe: str) -> str:
+def change(claim: str, runs: Sequence[Result], probe: str) -> str:
     """Say in one sentence how much rank-1 changes under a probe, mean over runs."""
     scores = [r.probe(probe) for r in runs if probe in r.record.probes]
     if not scores:
-        return f"{what}: {comparison.UNTRAINED}."
+        return f"{claim}: {comparison.UNTRAINED}."
     mean = 100 * np.mean([s.value for s in scores])
     low = 100 * min(s.low for s in scores)
     high = 100 * max(s.high for s in scores)
     bounds = f"outermost 95 % bounds {low:+.1f} to {high:+.1f}"
-    return f"{what}: {mean:+.1f} points of rank-1 ({bounds})."
+    return f"{claim}: {mean:+.1f} points of rank-1 ({bounds})."
 
 
 def watched(
-    what: str,
+    claim: str,
     more: Sequence[Result],
     less: Sequence[Result],
     term: str,
@@ -88,7 +89,7 @@ def watched(
     """Say in one sentence whether a term of training ends higher in some runs.
 
     Args:
-        what: names the term and both sides.
+        claim: names the term and both sides.
         more: the runs that the claim says end higher, perhaps none.
         less: the runs that they are measured against, perhaps none.
         term: of the history, without its phase, such as "p ir".
@@ -99,7 +100,7 @@ def watched(
         run of `less`, "the opposite" where every one ends below.
     """
     if not more or not less:
-        return f"{what}: {comparison.UNTRAINED}."
+        return f"{claim}: {comparison.UNTRAINED}."
     ends = []
     for runs in (more, less):
         ends.append(np.nanmean(over_phases(runs, term)[:, -last:], axis=1))
@@ -110,7 +111,7 @@ def watched(
     elif ours.max() < theirs.min():
         word = "the opposite"
     spans = [f"{e.min():.2f} to {e.max():.2f}" for e in ends]
-    return f"{what}: {spans[0]} against {spans[1]}: {word}."
+    return f"{claim}: {spans[0]} against {spans[1]}: {word}."
 
 
 def _rank1(runs: Sequence[Result]) -> float:

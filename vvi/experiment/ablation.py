@@ -117,26 +117,26 @@ def names(size: str, seed: int) -> dict[str, str]:
 
 
 def missing(
-    wanted: Iterable[RunConfig], data: str | Path | None = None
+    runs: Iterable[RunConfig], data: str | Path | None = None
 ) -> list[RunConfig]:
     """Return the runs without a stored result of the present versions, each once.
 
     Args:
-        wanted: the runs.
+        runs: configs of the runs.
         data: a folder to read in place of the one that each config names.
     """
-    unique = {config.hash: config for config in wanted}
+    unique = {config.hash: config for config in runs}
     resolved = [experiment.resolve_data(c, data) for c in unique.values()]
     return [c for c in resolved if store.find(c, experiment.versions(c))[0] is None]
 
 
 def train_missing(
-    wanted: Iterable[RunConfig], executor: Executor | None = None, **run: Any
+    runs: Iterable[RunConfig], executor: Executor | None = None, **run: Any
 ) -> int:
     """Train the runs that have no stored result; killed, the same call goes on.
 
     Args:
-        wanted: the runs.
+        runs: configs of the runs.
         executor: where they are trained (`vvi.experiment.executors`); None: here, in
             turn. On an executor a run that fails does not stop the others.
         **run: fields of `experiment.Execution`, such as `device` and `pixels`.
@@ -154,7 +154,7 @@ def train_missing(
             "processes: start the sweep without it, or the runs one by one with "
             "`vvi train`"
         )
-    todo = missing(wanted, run.get("data"))
+    todo = missing(runs, run.get("data"))
     options = {"progress": False} | run
     with tqdm(total=len(todo), desc="runs", unit="run") as bar:
         if executor is not None:
@@ -251,32 +251,32 @@ def results(
     Raises:
         LookupError: no row of the table has a stored result.
     """
-    wanted = configs(method, table, size, seeds)
-    labels = tuple(wanted)
+    by_row = configs(method, table, size, seeds)
+    labels = tuple(by_row)
     if reads_records(size, run):
-        wanted = stored_rows(wanted, f"vvi ablate {method} --tables {table!r}")
+        by_row = stored_rows(by_row, f"vvi ablate {method} --tables {table!r}")
     collected = {}
-    for label, runs in wanted.items():
+    for label, runs in by_row.items():
         collected[label] = [experiment.run(config, **run) for config in runs]
     return Rows(collected, labels)
 
 
 def results_of_row(
-    name: str, wanted: Sequence[RunConfig], size: str, run: Mapping[str, Any]
+    name: str, runs: Sequence[RunConfig], size: str, run: Mapping[str, Any]
 ) -> list[Result]:
     """Collect the results of one row, as `results` does: empty where none is stored.
 
     Args:
         name: of the row, printed where it has no stored result.
-        wanted: one config per seed.
+        runs: one config per seed.
         size: preset of the runs.
         run: fields of `experiment.Execution`.
     """
     if reads_records(size, run):
-        wanted = [config for config in wanted if not missing([config])]
-        if not wanted:
+        runs = [config for config in runs if not missing([config])]
+        if not runs:
             print(f"No stored result yet: {name}")
-    return [experiment.run(config, **run) for config in wanted]
+    return [experiment.run(config, **run) for config in runs]
 
 
 def reads_records(size: str, run: Mapping[str, Any]) -> bool:
@@ -285,19 +285,19 @@ def reads_records(size: str, run: Mapping[str, Any]) -> bool:
 
 
 def stored_rows(
-    wanted: Mapping[str, Sequence[RunConfig]], command: str
+    rows: Mapping[str, Sequence[RunConfig]], command: str
 ) -> dict[str, list[RunConfig]]:
     """Keep the runs that have a stored result, and print the rows that have none.
 
     Args:
-        wanted: row label -> one config per seed.
+        rows: label -> one config per seed.
         command: trains the rows that have none.
 
     Raises:
         LookupError: no row has a stored result.
     """
     stored = {}
-    for label, runs in wanted.items():
+    for label, runs in rows.items():
         stored[label] = [config for config in runs if not missing([config])]
     absent = [label for label, runs in stored.items() if not runs]
     if len(absent) == len(stored):
@@ -393,30 +393,30 @@ def copy_to_records(
     Returns:
         How many of the runs are in `book/records` by then.
     """
-    wanted, pictured = {}, set()
+    by_hash, pictured = {}, set()
     for table in methods.module(method).ABLATIONS:
         for label, runs in configs(method, table, size, seeds).items():
-            wanted |= {config.hash: config for config in runs}
+            by_hash |= {config.hash: config for config in runs}
             if not is_curve_point(method, table, label):
                 pictured |= {c.hash for c in runs if c.seed == PICTURED}
-    return copy_records(wanted, pictured)
+    return copy_records(by_hash, pictured)
 
 
 def copy_records(
-    wanted: Mapping[str, RunConfig],
+    by_hash: Mapping[str, RunConfig],
     pictured: Collection[str] = (),
 ) -> int:
     """Copy results from `$VVI_RUNS` into `book/records`.
 
     Args:
-        wanted: hash -> config of the runs that are copied where they are finished.
+        by_hash: hash -> config of the runs that are copied where they are finished.
         pictured: hashes of those that keep what only a picture needs.
 
     Returns:
         How many of the runs are in `book/records` by then.
     """
     count = 0
-    for config in map(experiment.resolve_data, wanted.values()):
+    for config in map(experiment.resolve_data, by_hash.values()):
         versions = experiment.versions(config)
         target = paths.records() / config.hash
         record = store.current(paths.runs() / config.hash, versions)

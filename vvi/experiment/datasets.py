@@ -253,8 +253,8 @@ def held_out(dataset: Dataset, every: int = 5) -> Dataset:
     vis = tuple(t for t in searched if t.modality == "vis")
     ir = tuple(t for t in searched if t.modality == "ir")
     sides = {"ir2vis": (ir, vis), "vis2ir": (vis, ir)}
-    kept = {direction: sides[direction] for direction in dataset.sides}
-    return replace(dataset, train=rest, sides=kept)
+    searched = {direction: sides[direction] for direction in dataset.sides}
+    return replace(dataset, train=rest, sides=searched)
 
 
 def synthetic_root(data: DataConfig, progress: bool = True) -> Path:

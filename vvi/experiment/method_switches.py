@@ -270,7 +270,7 @@ def kind(hint: Any) -> str:
 
 def resolve_settings(
     start: RunConfig,
-    wanted: Mapping[str, Any],
+    values: Mapping[str, Any],
     more: Mapping[str, Any],
     known: Mapping[str, RunConfig],
 ) -> tuple[str, RunConfig]:
@@ -281,14 +281,14 @@ def resolve_settings(
 
     Args:
         start: the run that settings are changed of.
-        wanted: switch of the method -> value.
+        values: switch of the method -> value.
         more: changes of recipe and data.
         known: label -> run.
 
     Raises:
         ValueError: the method refuses a setting.
     """
-    edits = _edits(start, wanted)
+    edits = _edits(start, values)
     defaults = {s.name: s.default for s in switches(start.method)}
     options = {}
     for name, value in (dict(start.options) | edits).items():
@@ -305,11 +305,11 @@ def resolve_settings(
     return ", ".join(f"{name}={value}" for name, value in edits.items()), config
 
 
-def _edits(start: RunConfig, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the wanted switches whose values differ from those of a run."""
+def _edits(start: RunConfig, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the switches whose values differ from those of a run."""
     before = {s.name: s.default for s in switches(start.method)} | dict(start.options)
     edits = {}
-    for name, value in wanted.items():
+    for name, value in values.items():
         value = _as_tables_spell(start.method, name, value)
         if value != before[name]:
             edits[name] = value

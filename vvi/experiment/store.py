@@ -1,6 +1,8 @@
 """Run folders: one JSON and one safetensors file a record, never pickles.
 
-Files are written whole or not at all.
+Files are written whole or not at all. The history of a run lies among the arrays;
+record.json names its terms. Older records have it as numbers in record.json, and are
+read as well.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -23,6 +25,11 @@ from safetensors.numpy import load_file, save
 from vvi import config
 from vvi.runtime import atomic, paths
 
+#: How the names of arrays begin that hold a term of the history.
+HISTORY = "history/"
+#: Bits of a number of the history: five digits and a little more.
+BITS = 18
+
 
 @dataclass(frozen=True)
 class Record:
@@ -33,7 +40,7 @@ class Record:
     versions: Mapping[str, int]
     #: Where it ran: versions of libraries, device, processor, git commit.
     environment: Mapping[str, Any]
-    #: Losses and learning rate at every step, by name.
+    #: Losses and learning rate at every step, by name; five digits once stored.
     history: Mapping[str, list[float]]
     #: Direction -> name -> number in 0..1.
     scores: Mapping[str, Any]
@@ -62,7 +69,8 @@ def save_record(record: Record, folder: Path, weights: bytes | None = None) -> P
         The folder of the record.
     """
     files = {} if weights is None else {"model.safetensors": weights}
-    arrays = sorted(record.arrays.items())
+    history = {HISTORY + k: _five_digits(v) for k, v in record.history.items()}
+    arrays = sorted((record.arrays | history).items())
     files["arrays.safetensors"] = save({k: np.ascontiguousarray(v) for k, v in arrays})
     files["record.json"] = (_lines(_content(record)) + "\n").encode()
     target = folder / record.config.hash
@@ -71,18 +79,21 @@ def save_record(record: Record, folder: Path, weights: bytes | None = None) -> P
 
 
 def _content(record: Record) -> dict[str, Any]:
-    """Return what record.json holds; losses have five digits."""
+    """Return what record.json holds: of the history no more than its names."""
     names = ("versions", "environment", "scores", "seconds", "probes")
     content = {name: dict(getattr(record, name)) for name in names}
     if record.data:
         content["data"] = dict(record.data)
     content["config"] = json.loads(record.config.to_json())
-    content["history"] = {k: _five_digits(row) for k, row in record.history.items()}
+    content["history"] = list(record.history)
     return content
 
 
-def _five_digits(values: list[float]) -> list[float]:
-    return [float(f"{value:.5g}") for value in values]
+def _five_digits(values: Sequence[float]) -> np.ndarray:
+    """Round to `BITS` bits, as float32: noise behind them cannot be compressed."""
+    mantissa, exponent = np.frexp(np.asarray(values, np.float64))
+    rounded = np.ldexp(np.round(np.ldexp(mantissa, BITS)), exponent - BITS)
+    return rounded.astype(np.float32)
 
 
 def load_record(folder: Path) -> Record:
@@ -95,30 +106,26 @@ def load_record(folder: Path) -> Record:
     try:
         content = json.loads(file.read_text())
         settings = config.from_json(json.dumps(content["config"]))
-        parts = [_part(content, name, kind) for name, kind in _PARTS.items()]
-        data = _part({"data": {}} | content, "data", object)
+        parts = {name: _part(content, name, kind) for name, kind in _PARTS.items()}
+        parts["data"] = _part({"data": {}} | content, "data", object)
+        terms = _terms(content)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        why = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{file} is no record of this version: {why}") from error
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{file} is no record of this version: {reason}") from error
     if settings.hash != folder.name:
         raise ValueError(
             f"{file} was changed by hand: its config hashes to {settings.hash}"
         )
-    try:
-        arrays = load_file(folder / "arrays.safetensors")
-        return Record(settings, *parts, arrays, data)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{folder / 'arrays.safetensors'} is damaged ({error}): delete {folder} "
-            "and run it again"
-        ) from error
+    arrays = _load_arrays(folder / "arrays.safetensors")
+    history = _history(terms, arrays, folder)
+    shown = {k: v for k, v in arrays.items() if not k.startswith(HISTORY)}
+    return Record(settings, history=history, arrays=shown, **parts)
 
 
 #: Entry of record.json -> of what kind its values by name are.
 _PARTS = {
     "versions": Real,
     "environment": object,
-    "history": list,
     "scores": dict,
     "seconds": Real,
     "probes": dict,
@@ -126,14 +133,78 @@ _PARTS = {
 
 
 def _part(content: Mapping[str, Any], name: str, kind: type) -> dict[str, Any]:
+    """Return an entry of record.json that holds values of a kind by name."""
     values = content[name]
-    if not isinstance(values, dict) or not _all_are(kind, values):
+    if not isinstance(values, dict) or not _all_are(kind, values.values()):
         raise ValueError(f"{name} does not hold {kind.__name__} values by name")
     return values
 
 
-def _all_are(kind: type, values: Mapping[str, Any]) -> bool:
-    return all(isinstance(value, kind) for value in values.values())
+def _all_are(kind: type, values: Iterable[Any]) -> bool:
+    return all(isinstance(value, kind) for value in values)
+
+
+def _terms(content: Mapping[str, Any]) -> list[str] | dict[str, list[float]]:
+    """Return the terms of a history by name, with values in an old record."""
+    terms = content["history"]
+    if isinstance(terms, list) and _all_are(str, terms):
+        return terms
+    return _part(content, "history", list)
+
+
+def _load_arrays(file: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of a record, the history among them."""
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{file} is damaged ({error}): delete {file.parent} and run it again"
+        ) from error
+
+
+def _history(
+    terms: list[str] | dict[str, list[float]],
+    arrays: Mapping[str, np.ndarray],
+    folder: Path,
+) -> dict[str, list[float]]:
+    """Return the history of a record by term.
+
+    Args:
+        terms: names whose values are arrays, or an old history with its values.
+        arrays: of the record.
+        folder: of the record, for the message.
+    """
+    if isinstance(terms, dict):
+        return terms
+    missing = [name for name in terms if HISTORY + name not in arrays]
+    if missing:
+        raise ValueError(
+            f"{folder / 'arrays.safetensors'} lacks the history of {missing[0]!r}: "
+            f"delete {folder} and run it again"
+        )
+    return {name: arrays[HISTORY + name].tolist() for name in terms}
+
+
+def is_old_format(folder: Path) -> bool:
+    """Return whether record.json of a folder holds the history itself."""
+    return isinstance(json.loads((folder / "record.json").read_text())["history"], dict)
+
+
+def rewrite_old(folder: Path) -> list[str]:
+    """Write every record of an old format anew, in the present one.
+
+    Args:
+        folder: of all records.
+
+    Returns:
+        Names of the records that were rewritten.
+    """
+    names = []
+    for file in sorted(folder.glob("*/record.json")):
+        if is_old_format(file.parent):
+            save_record(load_record(file.parent), folder)
+            names.append(file.parent.name)
+    return names
 
 
 def current(folder: Path, versions: Mapping[str, int]) -> Record | None:

@@ -175,9 +175,9 @@ def _train(
         settings.seed,
         (rank, world_size),
     )
-    kept = None
+    saver = None
     if execution.keep:
-        kept = _checkpoint(settings, execution, engine.device, environment)
+        saver = _checkpoint(settings, execution, engine.device, environment)
     start = time.perf_counter()
     log = execution.log
     history = train.fit(
@@ -188,13 +188,13 @@ def _train(
         workers=_workers(data),
         progress=execution.progress,
         on_step=execution.on_step,
-        checkpoint=kept,
+        checkpoint=saver,
         faster=execution.compiled,
         log=logs.Log(log, paths.runs() / settings.hash) if log else None,
     )
-    seconds = kept.seconds if kept else time.perf_counter() - start
-    if kept and kept.moved:
-        environment = environment | {"resumed": kept.moved}
+    seconds = saver.seconds if saver else time.perf_counter() - start
+    if saver and saver.moved:
+        environment = environment | {"resumed": saver.moved}
     return _Training(history, seconds, environment)
 
 

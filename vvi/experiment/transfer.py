@@ -63,7 +63,7 @@ def resolve(trained: DataConfig, data: str | Path | None, **options: Any) -> Tar
     Raises:
         FileNotFoundError: there are no data.
     """
-    wanted = options.pop("layout", DEFAULT)
+    layout = options.pop("layout", DEFAULT)
     if data is None and trained.synthetic:
         name = f"synthetic {trained.source}"
         return Target(replace(trained, **options), None, name)
@@ -71,7 +71,7 @@ def resolve(trained: DataConfig, data: str | Path | None, **options: Any) -> Tar
     if data is None:
         cure = "name its folder with --data, or set VVI_DATA"
         raise FileNotFoundError(f"these weights were trained on a licensed set: {cure}")
-    root, layout = locate(data, wanted)
+    root, layout = locate(data, layout)
     content = digest.of_set(root, layout, paths.cache())
     config = replace(trained, source=f"{REAL}{content}", layout=layout, split="test")
     name = root.resolve().name or NAMES[layout]

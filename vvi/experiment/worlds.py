@@ -27,6 +27,8 @@ from vvi.types import Direction, Modality
 SIZE = "half"
 SEEDS = (0, 1)
 USUAL = 4  # frames of a clip, for which `COST` holds
+#: Of the table that `responses` returns.
+COLUMNS = ["component", "dose", "on", "off", "difference", "low", "high", "seeds"]
 
 
 @dataclass(frozen=True)
@@ -220,20 +222,24 @@ def results(
     world: str,
     size: str = SIZE,
     seeds: Sequence[int] = SEEDS,
+    only_stored: bool = False,
     **run: Any,
 ) -> dict[float, dict[Row, list[Result]]]:
-    """Return the results of a world; what is missing is trained.
+    """Return the results of a world.
 
     Args:
         world: name of the world.
         size: preset of the runs.
         seeds: of training.
+        only_stored: leave out runs without a stored result; they are trained otherwise.
         **run: fields of `experiment.Execution`.
     """
     by_dose = {}
     for dose, rows in configs(world, size, seeds).items():
         by_dose[dose] = {}
         for row, runs in rows.items():
+            if only_stored:
+                runs = [config for config in runs if not ablation.missing([config])]
             by_dose[dose][row] = [experiment.run(config, **run) for config in runs]
     return by_dose
 
@@ -285,26 +291,47 @@ def responses(
     direction: Direction = "ir2vis",
     size: str = SIZE,
     seeds: Sequence[int] = SEEDS,
+    only_stored: bool = False,
     **run: Any,
 ) -> pd.DataFrame:
     """Return what each component adds at each dose of a world.
+
+    Args:
+        world: name of the world.
+        direction: of the search.
+        size: preset of the runs.
+        seeds: of training; a component uses those that both of its rows have.
+        only_stored: leave out what has no stored result; it is trained otherwise.
+        **run: fields of `experiment.Execution`.
 
     Returns:
         One row a component and dose: rank-1 (in per cent) with it and without it, the
         difference in points and its interval, as `plots.doses` draws it.
     """
     rows = []
-    for dose, by_row in results(world, size, seeds, **run).items():
+    for dose, by_row in results(world, size, seeds, only_stored, **run).items():
         for component, part in question(world).components.items():
             if dose not in part.at(DOSES[world][1]):
                 continue
-            on, off = by_row[part.on], by_row[part.off]
+            on, off = _of_common_seeds(by_row[part.on], by_row[part.off])
+            if not on:
+                continue
             score = difference(on, off, direction)
             line = {"component": component, "dose": dose}
             line |= {"on": _rank1(on, direction), "off": _rank1(off, direction)}
             line |= {"difference": score.value, "low": score.low, "high": score.high}
             rows.append(line | {"seeds": len(on)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _of_common_seeds(
+    on: Sequence[Result], off: Sequence[Result]
+) -> tuple[list[Result], list[Result]]:
+    """Keep the runs of seeds that both sides have."""
+    common = {r.config.seed for r in on} & {r.config.seed for r in off}
+    with_it = [r for r in on if r.config.seed in common]
+    without = [r for r in off if r.config.seed in common]
+    return with_it, without
 
 
 def by_component(table: pd.DataFrame, world: str) -> dict[str, np.ndarray]:

@@ -37,7 +37,7 @@ def draw(
     right.axvline(0, color="#666666", linewidth=1, zorder=0)
     left.set(xlabel="rank-1 (%)", xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5))
     left.set_yticks(range(len(rows)), list(rows))
-    right.set_xlabel("with minus without (points, 95 %)")
+    right.set_xlabel("with minus without\n(points, 95 %)")
     for ax in (left, right):
         ax.grid(axis="x")
         ax.set_axisbelow(True)
@@ -70,13 +70,13 @@ def _pair(
     without, with_, low, high = numbers
     color, marker, shift = DIRECTIONS[direction]
     y = row + shift
-    look = {"color": color, "marker": marker, "linestyle": "none"}
+    options = {"color": color, "marker": marker, "linestyle": "none"}
     left.plot([without, with_], [y, y], color=color, linewidth=1)
-    left.plot(without, y, markerfacecolor=style.PAPER, **look)
-    left.plot(with_, y, **look)
+    left.plot(without, y, markerfacecolor=style.PAPER, **options)
+    left.plot(with_, y, **options)
     value = with_ - without
     errors = np.abs([[value - low], [high - value]])
-    right.errorbar(value, y, xerr=errors, capsize=3, **look)
+    right.errorbar(value, y, xerr=errors, capsize=3, **options)
 
 
 def _levels(ax: Axes, levels: Mapping[str, float]) -> None:

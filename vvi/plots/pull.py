@@ -19,6 +19,7 @@ def draw(
     ids: np.ndarray,
     chosen: Mapping[str, tuple[int, int]],
     caption: str = "",
+    target: str = "easy sample",
 ) -> Figure:
     """Draw one panel for each rule that chooses the target of a loss.
 
@@ -31,6 +32,7 @@ def draw(
         ids: (B,) identities of both.
         chosen: rule -> (row of the query in `ir`, row of the chosen clip in `vis`).
         caption: words under the figure.
+        target: what the chosen clip is called.
     """
     fig, axes = style.figure(1, len(chosen), height=3.6, sharex=True, sharey=True)
     for ax, (rule, (query, easy)) in zip(axes[0], chosen.items(), strict=True):
@@ -38,9 +40,9 @@ def draw(
         _points(ax, ir, ids, "ir")
         for row, point in enumerate(vis):
             if row != easy:
-                _pull(ax, point, vis[easy], ids[row] == ids[query])
+                _pull(ax, point, vis[easy], ids[row] == ids[easy])
         _ring(ax, ir[query], "query")
-        _ring(ax, vis[easy], "easy sample")
+        _ring(ax, vis[easy], target)
         ax.set(xticks=(), yticks=(), title=rule)
         ax.margins(0.14)
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -51,15 +53,15 @@ def draw(
 
 def _points(ax: Axes, points: np.ndarray, ids: np.ndarray, modality: str) -> None:
     """Draw the clips of a modality with their identities."""
-    look = style.MODALITY[modality]
+    marks = style.MODALITY[modality]
     ax.scatter(
         *points.T,
-        marker=look["marker"],
+        marker=marks["marker"],
         s=42,
-        facecolor=look["color"] if modality == "vis" else "white",
-        edgecolor=look["color"],
+        facecolor=marks["color"] if modality == "vis" else "white",
+        edgecolor=marks["color"],
         linewidth=1.2,
-        label=look["label"],
+        label=marks["label"],
         zorder=3,
     )
     for point, identity in zip(points, ids, strict=True):
@@ -92,5 +94,5 @@ def _ring(ax: Axes, point: np.ndarray, name: str) -> None:
     ring = {"s": 190, "facecolor": "none", "edgecolor": style.INK, "linewidth": 1.4}
     ax.scatter(*point, zorder=4, **ring)
     ground = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
-    look = {"ha": "center", "fontweight": "bold", "bbox": ground, "zorder": 5}
-    _note(ax, name, point, (0, -16), **look)
+    options = {"ha": "center", "fontweight": "bold", "bbox": ground, "zorder": 5}
+    _note(ax, name, point, (0, -16), **options)

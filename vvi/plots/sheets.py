@@ -38,12 +38,12 @@ def contact(
     width = max(4.0, left + cell * count + GAP)
     fig, ax = style.board(width, 0.1 + len(tracklets) * (row + GAP))
     for n, frames in enumerate(tracklets):
-        top, look = GAP + n * (row + GAP), style.MODALITY[modality[n]]
-        title = f"{titles[n]}\n{look['label']}"
+        top, marks = GAP + n * (row + GAP), style.MODALITY[modality[n]]
+        title = f"{titles[n]}\n{marks['label']}"
         style.label(ax, 0.05, top + row / 2, title, va="center")
         dash = "-" if modality[n] == "vis" else (0, (0.6, 0.4))
         bar = {"linewidth": 5, "linestyle": dash, "solid_capstyle": "butt"}
-        ax.plot([left - 0.08] * 2, [top, top + row], color=look["color"], **bar)
+        ax.plot([left - 0.08] * 2, [top, top + row], color=marks["color"], **bar)
         for t, frame in enumerate(frames):
             style.picture(ax, frame, (left + t * cell, top, cell - 0.03, row))
     style.caption(fig, caption)
@@ -160,10 +160,10 @@ def cameras(
                 colour = style.MODALITY[name]["color"]
                 style.picture(ax, views[name], rect, outline=colour)
     for m, name in enumerate(MODALITIES):
-        left, look = 0.05 + 1.9 * m, style.MODALITY[name]
-        line = {"color": look["color"], "linewidth": 3}
+        left, marks = 0.05 + 1.9 * m, style.MODALITY[name]
+        line = {"color": marks["color"], "linewidth": 3}
         ax.plot([left, left + 0.3], [bottom + 0.08] * 2, **line)
         side = ("left", "right")[m]
-        style.label(ax, left + 0.37, bottom, f"{side}: {look['label']}")
+        style.label(ax, left + 0.37, bottom, f"{side}: {marks['label']}")
     style.caption(fig, caption)
     return fig

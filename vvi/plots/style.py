@@ -16,6 +16,7 @@ import platform
 import re
 import textwrap
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -29,6 +30,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -145,6 +147,42 @@ def pixels(fig: Figure) -> Image.Image:
         canvas.draw()
         fig.set_dpi(PAGE_DPI)
         return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def cut_off(fig: Figure, slack: float = 1.0) -> list[str]:
+    """List the texts of a figure that reach over its edges.
+
+    Args:
+        fig: what to look at.
+        slack: points that a text may reach over.
+    """
+    with look():
+        canvas = FigureCanvasAgg(fig)
+        canvas.draw()
+        renderer = canvas.get_renderer()
+        page = fig.bbox.padded(slack * fig.dpi / 72)
+        hidden = _labels_out_of_view(fig)
+        outside = []
+        for text in fig.findobj(Text):
+            if text in hidden or not text.get_visible() or not text.get_text().strip():
+                continue
+            box = text.get_window_extent(renderer)
+            if not (page.contains(box.x0, box.y0) and page.contains(box.x1, box.y1)):
+                outside.append(text.get_text())
+        return outside
+
+
+def _labels_out_of_view(fig: Figure) -> set[Text]:
+    """Return the labels of ticks beyond the limits of their axis: nobody draws them."""
+    labels = set()
+    for ax in fig.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            shown = ax.axison and axis.get_visible()
+            for tick in axis.get_major_ticks() + axis.get_minor_ticks():
+                if not (shown and low <= tick.get_loc() <= high):
+                    labels |= {tick.label1, tick.label2}
+    return labels
 
 
 def encode(picture: Image.Image, alt: str = "", caption: str = "") -> bytes:
@@ -294,7 +332,7 @@ def save(
 
     The same figure gives the same bytes: no file holds a time. The PNG shows the
     caption under the picture. With `VVI_PDF=1` (`make pdfs`) it writes a PDF for print,
-    too.
+    too. A warning names texts that reach over the edges.
 
     Args:
         fig: what to write.
@@ -320,6 +358,9 @@ def save(
             f"figure {name}: say in `alt` what it shows "
             "and in `data` which data made it"
         )
+    if texts := cut_off(fig):
+        named = "; ".join(map(repr, texts))
+        warnings.warn(f"figure {name}: cut off at its edges: {named}", stacklevel=2)
     fig.alt = alt
     runs = [run] if isinstance(run, str) else list(run)
     configs = [config] if isinstance(config, str) else list(config)

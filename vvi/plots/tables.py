@@ -282,9 +282,9 @@ def _panel(ax: Axes, table: pd.DataFrame, metric: str) -> None:
     point = {"fmt": "o", "color": style.VIS, "capsize": 3, "label": ours}
     ax.errorbar(mean, rows, xerr=spread, **point)
     if (metric, "paper") in table:
-        look = {"color": style.WRONG, "markerfacecolor": "white", "markersize": 6}
+        options = {"color": style.WRONG, "markerfacecolor": "white", "markersize": 6}
         printed = table[metric, "paper"].to_numpy(float)
-        ax.plot(printed, rows, "D", label="paper (real data)", **look)
+        ax.plot(printed, rows, "D", label="paper (real data)", **options)
     ax.set(xlabel=f"{NAMES.get(metric, metric)} (%)", ylim=(len(table) - 0.5, -0.5))
     ax.set(yticks=rows, yticklabels=table.index)
     ax.margins(x=0.15)

@@ -168,12 +168,12 @@ def _markers(ax: Axes, points: np.ndarray, modality: str, colour: str | None) ->
     """Draw points, filled where they are visible clips of a coloured identity."""
     marker = style.MODALITY[modality]["marker"]
     if colour is None:
-        look = {"facecolor": "none", "edgecolor": REST, "linewidth": 0.6, "s": 12}
+        marks = {"facecolor": "none", "edgecolor": REST, "linewidth": 0.6, "s": 12}
     elif modality == "vis":
-        look = {"facecolor": colour, "edgecolor": "white", "linewidth": 0.4, "s": 28}
+        marks = {"facecolor": colour, "edgecolor": "white", "linewidth": 0.4, "s": 28}
     else:
-        look = {"facecolor": "none", "edgecolor": colour, "linewidth": 1.3, "s": 28}
-    ax.scatter(*points.T, marker=marker, zorder=1 if colour is None else 2, **look)
+        marks = {"facecolor": "none", "edgecolor": colour, "linewidth": 1.3, "s": 28}
+    ax.scatter(*points.T, marker=marker, zorder=1 if colour is None else 2, **marks)
 
 
 def _numbers(
@@ -226,9 +226,9 @@ def _number(ax: Axes, text: str, anchor: np.ndarray, lift: int, colour: str) -> 
         "linewidth": 0.8,
         "alpha": 0.85,
     }
-    look = {"fontsize": style.SMALL, "ha": "center", "va": "bottom", "zorder": 3}
+    marks = {"fontsize": style.SMALL, "ha": "center", "va": "bottom", "zorder": 3}
     offset = {"xytext": (0, lift), "textcoords": "offset points"}
-    ax.annotate(text, tuple(anchor), bbox=box, **offset, **look)
+    ax.annotate(text, tuple(anchor), bbox=box, **offset, **marks)
 
 
 def _legend(fig: Figure, rest: bool) -> None:
@@ -246,5 +246,5 @@ def _legend(fig: Figure, rest: bool) -> None:
     fig.legend(handles=handles, loc="outside upper center", ncols=len(handles))
 
 
-def _handle(label: str, marker: str, look: Mapping) -> Line2D:
-    return Line2D([], [], linestyle="", marker=marker, label=label, **look)
+def _handle(label: str, marker: str, marks: Mapping) -> Line2D:
+    return Line2D([], [], linestyle="", marker=marker, label=label, **marks)

@@ -79,11 +79,11 @@ def _bar(ax: Axes, rect: Rect, share: float, noisy: bool, text: str) -> None:
     left, top, width, height = rect
     bottom, length = top + height, (height - 0.22) * share
     if noisy:
-        look = {"facecolor": "white", "edgecolor": style.WRONG, "hatch": "////"}
+        options = {"facecolor": "white", "edgecolor": style.WRONG, "hatch": "////"}
     else:
-        look = {"facecolor": style.VIS, "edgecolor": style.VIS}
+        options = {"facecolor": style.VIS, "edgecolor": style.VIS}
     corner = (left + 0.15 * width, bottom)
-    ax.add_patch(Rectangle(corner, 0.7 * width, -length, linewidth=1.2, **look))
+    ax.add_patch(Rectangle(corner, 0.7 * width, -length, linewidth=1.2, **options))
     middle = {"ha": "center", "va": "bottom"}
     style.label(ax, left + width / 2, bottom - length - 0.03, text, **middle)
 

@@ -2,13 +2,14 @@
 
 import copy
 
+import iterations
 import pytest
 import torch
 from small_mitml import batch, count, small
 
 from vvi import methods
 from vvi.config import Recipe
-from vvi.engine import optim, train
+from vvi.engine import optim
 
 
 def test_the_parameter_counts_at_paper_size_are_those_of_the_card():
@@ -100,18 +101,8 @@ def test_a_clip_of_another_length_than_the_gates_is_refused():
 
 def iterate(model, epoch, steps=1, **changes):
     recipe = Recipe(**({"slow": 1.0, "warmup": 0, "milestones": ()} | changes))
-    optimisers, engine = optim.build(model, recipe), train.fabric("cpu")
-    return [
-        train.iteration(
-            model,
-            batch(step=s),
-            optimisers,
-            epoch,
-            optim.rate(recipe, epoch, recipe.epochs),
-            engine,
-        )
-        for s in range(steps)
-    ]
+    batches = [batch(step=step) for step in range(steps)]
+    return iterations.iterate(model, batches, recipe, epoch)
 
 
 def test_the_classifier_learns_from_its_own_loss_which_does_not_move_the_encoder():

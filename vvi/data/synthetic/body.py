@@ -73,16 +73,16 @@ def _at(
     return points
 
 
-def joints(who: Identity, phase: np.ndarray) -> Joints:
+def joints(person: Identity, phase: np.ndarray) -> Joints:
     """Return the skeleton at phases (T,), in cycles.
 
     The left foot stands between phase 1/4 and 3/4, the right one in the other half.
     """
-    body, gait = who.body, who.gait
+    body, gait = person.body, person.gait
     turn = math.tau * phase
     legs = [
         _leg(
-            who,
+            person,
             turn + side * math.pi,
             gait.leg_swing * (1 - 2 * side * gait.leg_asymmetry + gait.leg_asymmetry),
         )
@@ -120,35 +120,35 @@ def joints(who: Identity, phase: np.ndarray) -> Joints:
         pelvis,
         chest,
         head,
-        _advance(phase, legs[0][1][:, 0], legs[1][1][:, 0], *_reach(who)),
+        _advance(phase, legs[0][1][:, 0], legs[1][1][:, 0], *_reach(person)),
     )
 
 
 def _leg(
-    who: Identity, turn: np.ndarray, swing: float
+    person: Identity, turn: np.ndarray, swing: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return knee and ankle (T, 2) from the hip, forward and down.
 
     The leg is straight while the foot stands and bent while it swings forward.
 
     Args:
-        who: the person.
+        person: who is drawn.
         turn: phase of this leg in radians: (T,).
         swing: greatest angle of the thigh in radians.
     """
-    bend = who.gait.knee * np.maximum(0.0, _sin(turn + math.pi / 2))
+    bend = person.gait.knee * np.maximum(0.0, _sin(turn + math.pi / 2))
     thigh = swing * _sin(turn) + 0.4 * bend
     shin = thigh - bend
-    upper, lower = THIGH * who.body.legs, (1 - THIGH) * who.body.legs
+    upper, lower = THIGH * person.body.legs, (1 - THIGH) * person.body.legs
     knee = upper * np.stack((_sin(thigh), _sin(thigh + math.pi / 2)), 1)
     return knee, knee + lower * np.stack((_sin(shin), _sin(shin + math.pi / 2)), 1)
 
 
-def _reach(who: Identity) -> tuple[float, float]:
+def _reach(person: Identity) -> tuple[float, float]:
     """Return how far left and right foot are ahead of the hip at touch-down."""
-    gait = who.gait
+    gait = person.gait
     return tuple(
-        who.body.legs * math.sin(gait.leg_swing * (1 + sign * gait.leg_asymmetry))
+        person.body.legs * math.sin(gait.leg_swing * (1 + sign * gait.leg_asymmetry))
         for sign in (1, -1)
     )
 

@@ -45,10 +45,10 @@ def measure(
     """
     frames = read_frames(root)
     shots = _shots(frames[(frames.split == split) & (frames.fault == "none")], seed)
-    found = pixel_claims(Path(root), shots)
+    claims = pixel_claims(Path(root), shots)
     factors = read_factors(root)
-    found |= oracle_claims(factors[factors.split == split], seed)
-    return found | look_alike_claims(root, split, pairs)
+    claims |= oracle_claims(factors[factors.split == split], seed)
+    return claims | look_alike_claims(root, split, pairs)
 
 
 def _shots(frames: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -70,14 +70,14 @@ def pixel_claims(root: Path, shots: pd.DataFrame) -> dict[str, float]:
     """Measure nearest neighbours and the modality gap on raw and embossed frames."""
     pictures = np.stack([cv2.imread(str(root / path)) for path in shots.path])
     grey = np.stack([cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in pictures])
-    found: dict[str, float] = {}
+    claims: dict[str, float] = {}
     for name, images in (("raw", pictures), ("anaglyph", anaglyph(grey))):
         dist = distances(images.reshape(len(images), -1).astype(np.float64))
-        found |= {
+        claims |= {
             f"{name}_{claim}": value for claim, value in _nearest(dist, shots).items()
         }
-        found[f"{name}_gap"] = _gap(dist, shots)
-    return found
+        claims[f"{name}_gap"] = _gap(dist, shots)
+    return claims
 
 
 def distances(flat: np.ndarray) -> np.ndarray:
@@ -98,7 +98,7 @@ def _nearest(dist: np.ndarray, shots: pd.DataFrame) -> dict[str, float]:
         ~np.eye(len(ids), dtype=bool),
     )
     within = ir[:, None] == ir[None]
-    found = {}
+    claims = {}
     for name, allowed in (
         ("cross_modal", ir[:, None] & ~ir[None] & other_camera),
         ("within", within & other_camera),
@@ -108,11 +108,11 @@ def _nearest(dist: np.ndarray, shots: pd.DataFrame) -> dict[str, float]:
         valid = (allowed & same).any(1)
         best = np.where(allowed, dist, np.inf).argmin(1)
         if valid.any():  # one tracklet per camera leaves nobody to find in the same one
-            found[f"{name}_rank1"] = float((ids[best] == ids)[valid].mean())
-            found[f"{name}_chance"] = float(
+            claims[f"{name}_rank1"] = float((ids[best] == ids)[valid].mean())
+            claims[f"{name}_chance"] = float(
                 ((allowed & same).sum(1)[valid] / allowed.sum(1)[valid]).mean()
             )
-    return found
+    return claims
 
 
 def _gap(dist: np.ndarray, shots: pd.DataFrame) -> float:
@@ -147,8 +147,8 @@ def oracle_claims(factors: pd.DataFrame, seed: int) -> dict[str, float]:
     )
     group = factors.look_alike_group.to_numpy()
     twins = (group[:, None] == group[None]) & (group >= 0)
-    everyone = np.ones_like(twins)
-    found = {"oracle_chance": 1 / len(factors)}
+    all_pairs = np.ones_like(twins)
+    claims = {"oracle_chance": 1 / len(factors)}
     for name, cue in (
         ("appearance", looks),
         ("gait", gait),
@@ -156,10 +156,12 @@ def oracle_claims(factors: pd.DataFrame, seed: int) -> dict[str, float]:
     ):
         seen = cue + NOISE * rng.normal(size=cue.shape)
         dist = np.sqrt(((seen[:, None] - cue[None]) ** 2).sum(2))
-        found[f"oracle_{name}_rank1"] = shared_rank1(dist, everyone).mean()
+        claims[f"oracle_{name}_rank1"] = shared_rank1(dist, all_pairs).mean()
         if (group >= 0).any():  # in some worlds nobody has a look-alike
-            found[f"oracle_{name}_pairs"] = shared_rank1(dist, twins)[group >= 0].mean()
-    return {key: float(value) for key, value in found.items()}
+            claims[f"oracle_{name}_pairs"] = shared_rank1(dist, twins)[
+                group >= 0
+            ].mean()
+    return {key: float(value) for key, value in claims.items()}
 
 
 def _standardised(factors: pd.DataFrame) -> np.ndarray:
@@ -192,47 +194,49 @@ def look_alike_claims(root: Path | str, split: str, pairs: int) -> dict[str, flo
     Returns:
         Two-way accuracies with standard errors over pairs, none without look-alikes.
     """
-    said = json.loads((Path(root) / MANIFEST).read_text())
-    preset = presets.from_plan(said["plan"])
-    everyone = layouts.people(said["layout"], preset, said["seed"] + preset.people)
+    manifest = json.loads((Path(root) / MANIFEST).read_text())
+    preset = presets.from_plan(manifest["plan"])
+    people = layouts.people(
+        manifest["layout"], preset, manifest["seed"] + preset.people
+    )
     groups: dict[int, list[Identity]] = {}
-    for who in everyone.values():
-        if who.split == split and who.look_alike_group >= 0:
-            groups.setdefault(who.look_alike_group, []).append(who)
-    found: dict[str, list[float]] = {"single_frame": [], "stride_rate": []}
+    for person in people.values():
+        if person.split == split and person.look_alike_group >= 0:
+            groups.setdefault(person.look_alike_group, []).append(person)
+    values: dict[str, list[float]] = {"single_frame": [], "stride_rate": []}
     if not groups:
         return {}
-    for place, group in enumerate(list(groups.values())[:pairs]):
+    for number, group in enumerate(list(groups.values())[:pairs]):
         members = group[:2]
-        film = Film("ir" if place % 2 else "vis", place * 5 % CAMERAS + 1, TRACKLET)
-        frames, rates = zip(
-            *(_takes(who, film, preset, said["seed"]) for who in members), strict=True
-        )
-        found["single_frame"].append(_single_frame_accuracy(np.stack(frames)))
-        known = np.array([who.gait.rate for who in members])
-        nearest = [
-            [np.abs(known - rate).argmin() == k for rate in rates[k]] for k in (0, 1)
-        ]
-        found["stride_rate"].append(float(np.mean(nearest)))
-    claims = {f"pairs_{name}": float(np.mean(values)) for name, values in found.items()}
+        film = Film("ir" if number % 2 else "vis", number * 5 % CAMERAS + 1, TRACKLET)
+        takes = [_takes(person, film, preset, manifest["seed"]) for person in members]
+        frames, rates = zip(*takes, strict=True)
+        values["single_frame"].append(_single_frame_accuracy(np.stack(frames)))
+        known = np.array([person.gait.rate for person in members])
+        dist = np.abs(known - np.array(rates)[..., None])
+        right = dist.argmin(-1) == np.arange(2)[:, None]
+        values["stride_rate"].append(float(np.mean(right)))
+    claims = {
+        f"pairs_{name}": float(np.mean(shares)) for name, shares in values.items()
+    }
     errors = {
         f"pairs_{name}_error": float(
-            np.std(values) / math.sqrt(max(1, len(values) - 1))
+            np.std(shares) / math.sqrt(max(1, len(shares) - 1))
         )
-        for name, values in found.items()
+        for name, shares in values.items()
     }
     return claims | errors | {"pairs_chance": 0.5}
 
 
 def _takes(
-    who: Identity, film: Film, preset: presets.Preset, seed: int
+    person: Identity, film: Film, preset: presets.Preset, seed: int
 ) -> tuple[np.ndarray, list[float]]:
     """Film walks of a person: frames (TAKES, T, H, W, C) and stride rate of each."""
     size, frames, rates = (preset.height, preset.width), [], []
     for take in range(1, TAKES + 1):
-        walk = filming.walk(who, film, seed + preset.people, take, preset.world)
-        place = scene(film.camera, film.modality, *size, seed, preset.world.spread)
-        pictures, masks = draw.sequence(who, walk, place, *size)
+        walk = filming.walk(person, film, seed + preset.people, take, preset.world)
+        background = scene(film.camera, film.modality, *size, seed, preset.world.spread)
+        pictures, masks = draw.sequence(person, walk, background, *size)
         frames.append(pictures)
         rates.append(stride_rate(masks, walk.faults == 0))
     return np.stack(frames), rates

@@ -58,7 +58,7 @@ class Crossing:
 class _Walker:
     """One person on the way."""
 
-    who: Identity
+    person: Identity
     view: View
     #: Height in pixels.
     size: float
@@ -88,15 +88,15 @@ def film(
     height, width = crossing.height, crossing.width
     moments = np.arange(crossing.frames) if moments is None else np.asarray(moments)
     spread = presets.find(crossing.preset).world.spread
-    place = scene(crossing.camera, modality, height, width, crossing.seed, spread)
-    walkers = _walkers(crossing, place, moments)
-    frames = np.repeat(_scenery(place, height, width)[None], len(moments), 0)
+    background = scene(crossing.camera, modality, height, width, crossing.seed, spread)
+    walkers = _walkers(crossing, background, moments)
+    frames = np.repeat(_scenery(background, height, width)[None], len(moments), 0)
     owner = np.zeros((len(moments), height, width), np.uint8)
     bodies = [
-        _paint(frames, owner, number, walker, modality, place)
+        _paint(frames, owner, number, walker, modality, background)
         for number, walker in enumerate(walkers, 1)
     ]
-    return _shown(frames, crossing, modality, place, moments), _truth(
+    return _shown(frames, crossing, modality, background, moments), _truth(
         walkers, bodies, owner, moments
     )
 
@@ -151,7 +151,9 @@ def read_truth(path: str | Path) -> pd.DataFrame:
     return found
 
 
-def _walkers(crossing: Crossing, place: Scene, moments: np.ndarray) -> list[_Walker]:
+def _walkers(
+    crossing: Crossing, background: Scene, moments: np.ndarray
+) -> list[_Walker]:
     """Everybody, the farthest first."""
     known = everyone(crossing.preset, crossing.seed)
     if unknown := [number for number in crossing.people if number not in known]:
@@ -159,7 +161,8 @@ def _walkers(crossing: Crossing, place: Scene, moments: np.ndarray) -> list[_Wal
             f"the synthetic preset {crossing.preset!r} has no identity {unknown[0]}"
         )
     walkers = [
-        _walker(crossing, known[number], place, moments) for number in crossing.people
+        _walker(crossing, known[number], background, moments)
+        for number in crossing.people
     ]
     return sorted(walkers, key=lambda walker: walker.depth)
 
@@ -172,27 +175,29 @@ def everyone(preset: str, seed: int) -> dict[int, Identity]:
 
 
 def _walker(
-    crossing: Crossing, who: Identity, place: Scene, moments: np.ndarray
+    crossing: Crossing, person: Identity, background: Scene, moments: np.ndarray
 ) -> _Walker:
     """Draw a walk through the middle of the picture, midway in the film.
 
     The standing foot does not move on the ground.
     """
     rng = np.random.default_rng(
-        [crossing.seed, CROSSING, crossing.camera, crossing.take, who.identity]
+        [crossing.seed, CROSSING, crossing.camera, crossing.take, person.identity]
     )
     near = rng.random()
     size = (
         crossing.height
         * (SIZES[0] + near * (SIZES[1] - SIZES[0]))
-        * who.body.height
+        * person.body.height
         / 0.9
     )
     slant = rng.uniform(-SLANT, SLANT)
-    view = View(slant if rng.random() < 0.5 else 180 - slant, place.camera.pitch)
+    view = View(slant if rng.random() < 0.5 else 180 - slant, background.camera.pitch)
     start, meeting = rng.random(), int(crossing.frames * rng.uniform(0.2, 0.8))
     joints, there = (
-        body.joints(who, start + who.gait.rate / layouts.STEP * np.atleast_1d(when))
+        body.joints(
+            person, start + person.gait.rate / layouts.STEP * np.atleast_1d(when)
+        )
         for when in (moments, meeting)
     )
     way = size * (joints.advance - there.advance)
@@ -203,16 +208,16 @@ def _walker(
     feet = np.stack(
         (middle[0] + way * view.side, middle[1] + way * view.front * view.pitch), 1
     )
-    return _Walker(who, view, size, near, feet, joints)
+    return _Walker(person, view, size, near, feet, joints)
 
 
-def _scenery(place: Scene, height: int, width: int) -> np.ndarray:
+def _scenery(background: Scene, height: int, width: int) -> np.ndarray:
     """(H, W, C): wall above the horizon, ground below."""
-    horizon = round(place.camera.horizon * height)
+    horizon = round(background.camera.horizon * height)
     return np.concatenate(
         (
-            place.wall[len(place.wall) - horizon :, :width],
-            place.ground[: height - horizon, :width],
+            background.wall[len(background.wall) - horizon :, :width],
+            background.ground[: height - horizon, :width],
         )
     )
 
@@ -223,7 +228,7 @@ def _paint(
     number: int,
     walker: _Walker,
     modality: Modality,
-    place: Scene,
+    background: Scene,
 ) -> pd.DataFrame:
     """Draw one person over the frames, in place.
 
@@ -233,12 +238,12 @@ def _paint(
         number: of this person.
         walker: who, and where in each frame.
         modality: of the frames.
-        place: the scenery.
+        background: the scenery.
 
     Returns:
         A row per frame: x1, y1, x2, y2 of the body, unclipped, and its pixels.
     """
-    shapes = dress.figure(walker.who, walker.joints, walker.view)
+    shapes = dress.figure(walker.person, walker.joints, walker.view)
     points = (
         np.concatenate([shape.points for shape in shapes], 1) * walker.size
         + walker.feet[:, None]
@@ -252,7 +257,7 @@ def _paint(
         fixed, np.cumsum([shape.points.shape[1] for shape in shapes])[:-1], 1
     )
     figures = draw.rasterise(
-        shapes, draw.colours(walker.who, modality, place), fixed, tall, wide
+        shapes, draw.colours(walker.person, modality, background), fixed, tall, wide
     )
     height, width = frames.shape[1:3]
     rows = []
@@ -297,7 +302,7 @@ def _shown(
     frames: np.ndarray,
     crossing: Crossing,
     modality: Modality,
-    place: Scene,
+    background: Scene,
     moments: np.ndarray,
 ) -> np.ndarray:
     """Light, lens and grain: what the sensor gives, three channels also in infrared."""
@@ -315,9 +320,9 @@ def _shown(
     seen = np.empty((*frames.shape[:3], 3), np.uint8)
     for start in range(0, len(frames), CHUNK):
         part = slice(start, start + CHUNK)
-        drawn = draw.lit(frames[part].astype(np.uint16), light[part], place)
+        drawn = draw.lit(frames[part].astype(np.uint16), light[part], background)
         seen[part] = draw.sensed(
-            drawn, noise_at[part], np.zeros(len(drawn), np.int64), place
+            drawn, noise_at[part], np.zeros(len(drawn), np.int64), background
         )[..., ::-1]
     return seen
 
@@ -333,7 +338,7 @@ def _truth(
     for number, (walker, table) in enumerate(zip(walkers, bodies, strict=True), 1):
         seen = (owner == number).sum((1, 2))
         table = table.assign(
-            frame=moments, identity=walker.who.identity, visible=seen / table.pixels
+            frame=moments, identity=walker.person.identity, visible=seen / table.pixels
         )
         for name, limit in (
             ("x1", width),

@@ -10,11 +10,11 @@ from vvi.data.synthetic.factors import Identity
 LEFT, RIGHT = 0, 1
 
 
-def figure(who: Identity, joints: Joints, view: View) -> list[Shape]:
+def figure(person: Identity, joints: Joints, view: View) -> list[Shape]:
     """Return the polygons of a person, far ones first.
 
     Args:
-        who: the person.
+        person: who is drawn.
         joints: of all frames.
         view: from which side the person is seen.
 
@@ -27,38 +27,40 @@ def figure(who: Identity, joints: Joints, view: View) -> list[Shape]:
         256 - 60 * abs(view.side)
     )  # in a side view the far limbs lie in the shadow of the body
     back, bag, hand = (
-        _backpack(who, joints, view),
-        _shoulder_bag(who, joints, view),
-        _hand_bag(who, joints, view),
+        _backpack(person, joints, view),
+        _shoulder_bag(person, joints, view),
+        _hand_bag(person, joints, view),
     )
     faces_us = view.front > 0
     shapes = [
-        *_arm(who, joints, view, far, shade),
+        *_arm(person, joints, view, far, shade),
         *(hand if far == LEFT else []),
         *(bag if far == RIGHT and not faces_us else []),
     ]
-    shapes += _leg(who, joints, view, far, shade) + _leg(who, joints, view, near, 256)
+    shapes += _leg(person, joints, view, far, shade) + _leg(
+        person, joints, view, near, 256
+    )
     shapes += (back if faces_us else []) + (
-        _long_hair(who, joints, view) if faces_us else []
+        _long_hair(person, joints, view) if faces_us else []
     )
-    shapes += _torso(who, joints, view)
-    shapes += _straps(who, joints, view) if faces_us else back
+    shapes += _torso(person, joints, view)
+    shapes += _straps(person, joints, view) if faces_us else back
     shapes += bag if near == RIGHT or faces_us else []
-    shapes += _head(who, joints, view) + (
-        [] if faces_us else _long_hair(who, joints, view)
+    shapes += _head(person, joints, view) + (
+        [] if faces_us else _long_hair(person, joints, view)
     )
-    shapes += (hand if near == LEFT else []) + _arm(who, joints, view, near, 236)
+    shapes += (hand if near == LEFT else []) + _arm(person, joints, view, near, 236)
     return shapes
 
 
 def _leg(
-    who: Identity, joints: Joints, view: View, side: int, shade: int
+    person: Identity, joints: Joints, view: View, side: int, shade: int
 ) -> list[Shape]:
-    thick = 0.034 * who.body.girth
+    thick = 0.034 * person.body.girth
     hip, knee, ankle = (
         view(place[side]) for place in (joints.hips, joints.knees, joints.ankles)
     )
-    wear = who.garments
+    wear = person.garments
     upper, lower = (
         ("skin" if wear.lower == "skirt" else "bottom"),
         ("bottom" if wear.lower == "trousers" else "skin"),
@@ -89,14 +91,14 @@ def _leg(
 
 
 def _arm(
-    who: Identity, joints: Joints, view: View, side: int, shade: int
+    person: Identity, joints: Joints, view: View, side: int, shade: int
 ) -> list[Shape]:
-    thick = 0.024 * who.body.girth
+    thick = 0.024 * person.body.girth
     shoulder, elbow, hand = (
         view(place[side]) for place in (joints.shoulders, joints.elbows, joints.hands)
     )
-    upper = "skin" if who.garments.sleeves == "none" else "top"
-    lower = "top" if who.garments.sleeves == "long" else "skin"
+    upper = "skin" if person.garments.sleeves == "none" else "top"
+    lower = "top" if person.garments.sleeves == "long" else "skin"
     return [
         Shape("skin", shade, oval(hand, 0.022, 0.022)),
         Shape(lower, shade, limb(elbow, hand, 1.0 * thick, 0.8 * thick)),
@@ -104,9 +106,9 @@ def _arm(
     ]
 
 
-def _torso(who: Identity, joints: Joints, view: View) -> list[Shape]:
+def _torso(person: Identity, joints: Joints, view: View) -> list[Shape]:
     """Skirt or coat below, the top with its pattern above."""
-    body, wear = who.body, who.garments
+    body, wear = person.body, person.garments
     chest, pelvis = view(joints.chest), view(joints.pelvis)
     bulk = 0.6 + 0.4 * body.girth
     shoulders, waist = (
@@ -146,7 +148,7 @@ def _torso(who: Identity, joints: Joints, view: View) -> list[Shape]:
     )
     shapes.append(Shape("top", 256, cloth))
     return shapes + [
-        Shape("second", 256, patch(cloth, corners)) for corners in _pattern(who)
+        Shape("second", 256, patch(cloth, corners)) for corners in _pattern(person)
     ]
 
 
@@ -156,9 +158,9 @@ def _box(
     return ((left, top), (right, top), (right, bottom), (left, bottom))
 
 
-def _pattern(who: Identity) -> list[tuple[tuple[float, float], ...]]:
+def _pattern(person: Identity) -> list[tuple[tuple[float, float], ...]]:
     """Parts of the torso in the second colour, as shares of its width and height."""
-    wear, count = who.garments, who.garments.repeats
+    wear, count = person.garments, person.garments.repeats
     marks = {
         "plain": [],
         "stripes": [
@@ -187,11 +189,11 @@ def _pattern(who: Identity) -> list[tuple[tuple[float, float], ...]]:
     return marks[wear.pattern]
 
 
-def _backpack(who: Identity, joints: Joints, view: View) -> list[Shape]:
-    if who.garments.bag != "backpack":
+def _backpack(person: Identity, joints: Joints, view: View) -> list[Shape]:
+    if person.garments.bag != "backpack":
         return []
-    wide, deep = 0.9 * who.body.shoulders, 0.11
-    behind = -0.5 * DEPTH * who.body.shoulders - 0.3 * deep
+    wide, deep = 0.9 * person.body.shoulders, 0.11
+    behind = -0.5 * DEPTH * person.body.shoulders - 0.3 * deep
     top, bottom = (
         view(joints.chest + (behind, 0.0, 0.0)),
         view(joints.chest + (behind, -0.24, 0.0)),
@@ -207,11 +209,11 @@ def _backpack(who: Identity, joints: Joints, view: View) -> list[Shape]:
     ]
 
 
-def _straps(who: Identity, joints: Joints, view: View) -> list[Shape]:
+def _straps(person: Identity, joints: Joints, view: View) -> list[Shape]:
     """What one sees of a backpack from the front."""
-    if who.garments.bag != "backpack" or view.front < 0.25:
+    if person.garments.bag != "backpack" or view.front < 0.25:
         return []
-    half = view.width(who.body.shoulders, DEPTH * who.body.shoulders)
+    half = view.width(person.body.shoulders, DEPTH * person.body.shoulders)
     chest, low = view(joints.chest), view(joints.chest - (0.0, 0.17, 0.0))
     return [
         Shape(
@@ -228,17 +230,17 @@ def _straps(who: Identity, joints: Joints, view: View) -> list[Shape]:
     ]
 
 
-def _shoulder_bag(who: Identity, joints: Joints, view: View) -> list[Shape]:
+def _shoulder_bag(person: Identity, joints: Joints, view: View) -> list[Shape]:
     """Strap from the left shoulder to a bag at the right hip."""
-    if who.garments.bag != "shoulder bag":
+    if person.garments.bag != "shoulder bag":
         return []
     strap = limb(
-        view(joints.chest - (0.0, 0.0, 0.3 * who.body.shoulders)),
+        view(joints.chest - (0.0, 0.0, 0.3 * person.body.shoulders)),
         view(joints.hips[RIGHT]),
         0.012,
         0.012,
     )
-    place = view(joints.pelvis + (0.0, 0.0, 0.5 * who.body.hips + 0.03))
+    place = view(joints.pelvis + (0.0, 0.0, 0.5 * person.body.hips + 0.03))
     half = view.width(0.06, 0.15)
     return [
         Shape("bag", 256, strap),
@@ -248,9 +250,9 @@ def _shoulder_bag(who: Identity, joints: Joints, view: View) -> list[Shape]:
     ]
 
 
-def _hand_bag(who: Identity, joints: Joints, view: View) -> list[Shape]:
+def _hand_bag(person: Identity, joints: Joints, view: View) -> list[Shape]:
     """Hangs from the left hand."""
-    if who.garments.bag != "hand bag":
+    if person.garments.bag != "hand bag":
         return []
     hand = view(joints.hands[LEFT])
     half = view.width(0.05, 0.14)
@@ -261,9 +263,9 @@ def _hand_bag(who: Identity, joints: Joints, view: View) -> list[Shape]:
     ]
 
 
-def _head(who: Identity, joints: Joints, view: View) -> list[Shape]:
+def _head(person: Identity, joints: Joints, view: View) -> list[Shape]:
     """Hair all round, the face where it looks, and a hat."""
-    head, tall = view(joints.head), who.body.head / 2
+    head, tall = view(joints.head), person.body.head / 2
     half = 0.8 * tall
     shapes = [Shape("hair", 256, oval(head, half, tall))]
     seen = min(1.0, 0.62 + 0.7 * view.front)
@@ -279,7 +281,7 @@ def _head(who: Identity, joints: Joints, view: View) -> list[Shape]:
                 ),
             )
         )
-    if who.garments.hat:
+    if person.garments.hat:
         brim = head + (0.5 * half * view.side, -0.3 * tall)
         shapes += [
             Shape(
@@ -297,10 +299,10 @@ def _head(who: Identity, joints: Joints, view: View) -> list[Shape]:
     return shapes
 
 
-def _long_hair(who: Identity, joints: Joints, view: View) -> list[Shape]:
-    if not who.garments.long_hair:
+def _long_hair(person: Identity, joints: Joints, view: View) -> list[Shape]:
+    if not person.garments.long_hair:
         return []
-    tall = who.body.head / 2
+    tall = person.body.head / 2
     top = view(joints.head - (0.35 * tall, 0.0, 0.0))
     return [
         Shape(
@@ -317,23 +319,23 @@ def _long_hair(who: Identity, joints: Joints, view: View) -> list[Shape]:
 
 
 def palette(
-    who: Identity, infrared: bool, cast: tuple[float, ...]
+    person: Identity, infrared: bool, cast: tuple[float, ...]
 ) -> dict[str, np.ndarray]:
     """Return the colour of each material under a camera, before shades: BGR.
 
     Args:
-        who: the person.
+        person: who is drawn.
         infrared: whether colours are one grey value three times.
         cast: gain of each channel, RGB, or the one gain in infrared.
     """
     if infrared:
         return {
             name: np.full(3, cast[0]) * colour.ir
-            for name, colour in who.colours.items()
+            for name, colour in person.colours.items()
         }
     return {
         name: np.array(
             (colour.blue * cast[2], colour.green * cast[1], colour.red * cast[0])
         )
-        for name, colour in who.colours.items()
+        for name, colour in person.colours.items()
     }

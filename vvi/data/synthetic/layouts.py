@@ -51,25 +51,25 @@ class HitszVcm:
     def films(self, preset: Preset, seed: int) -> dict[int, list[Film]]:
         return presets.films(preset, seed)
 
-    def folders(self, who: Identity) -> list[str]:
-        return [f"{who.identity:04d}", f"masks/{who.identity:04d}"]
+    def folders(self, person: Identity) -> list[str]:
+        return [f"{person.identity:04d}", f"masks/{person.identity:04d}"]
 
     def scenery(self, film: Film) -> int:
         """Which of the twelve places this camera looks at."""
         return film.camera
 
-    def place(self, who: Identity, film: Film, index: int) -> Place:
+    def place(self, person: Identity, film: Film, index: int) -> Place:
         folder, tracklet = (
             ("ir" if film.modality == "ir" else "rgb"),
             index // TRACKLET + 1,
         )
         frame = 1 + STEP * index
-        path = f"{who.identity:04d}/{folder}/D{film.camera}/{frame}.jpg"
+        path = f"{person.identity:04d}/{folder}/D{film.camera}/{frame}.jpg"
         return Place(
             path,
             tracklet,
             frame,
-            f"masks/{who.identity:04d}/{folder}_D{film.camera}_T{tracklet}.png",
+            f"masks/{person.identity:04d}/{folder}_D{film.camera}_T{tracklet}.png",
             index % TRACKLET,
         )
 
@@ -162,13 +162,19 @@ class SysuMm01:
             low, high = (13, 16) if split == "test" else (6, 10)
             for number in numbers:
                 rng = np.random.default_rng([seed, STILLS, number])
-                seen = self._seen(rng)
-                plan[number] = [
-                    Film(m, c, int(rng.integers(low, high + 1)))
-                    for m in MODALITIES
-                    for c in seen[m]
-                ]
+                plan[number] = self._films_of_one(rng, low, high)
         return plan
+
+    def _films_of_one(
+        self, rng: np.random.Generator, low: int, high: int
+    ) -> list[Film]:
+        """Draw the cameras of one identity, and `low` to `high` images of each."""
+        seen, films = self._seen(rng), []
+        for modality in MODALITIES:
+            for camera in seen[modality]:
+                images = int(rng.integers(low, high + 1))
+                films.append(Film(modality, camera, images))
+        return films
 
     def _seen(self, rng: np.random.Generator) -> dict[Modality, tuple[int, ...]]:
         """Draw the cameras that see one identity.
@@ -186,17 +192,17 @@ class SysuMm01:
             "ir": (int(rng.choice((3, 6))),),
         }
 
-    def folders(self, who: Identity) -> list[str]:
+    def folders(self, person: Identity) -> list[str]:
         return [
-            *(f"cam{c}/{who.identity:04d}" for c in range(1, 7)),
-            f"masks/{who.identity:04d}",
+            *(f"cam{c}/{person.identity:04d}" for c in range(1, 7)),
+            f"masks/{person.identity:04d}",
         ]
 
     def scenery(self, film: Film) -> int:
         return 2 if film.camera == 3 else film.camera
 
-    def place(self, who: Identity, film: Film, index: int) -> Place:
-        pid = f"{who.identity:04d}"
+    def place(self, person: Identity, film: Film, index: int) -> Place:
+        pid = f"{person.identity:04d}"
         return Place(
             f"cam{film.camera}/{pid}/{index + 1:04d}.jpg",
             1,
@@ -230,25 +236,23 @@ class RegDb:
         return {"all": list(range(1, preset.paired + 1))}
 
     def films(self, preset: Preset, seed: int) -> dict[int, list[Film]]:
-        return {
-            number: [Film(m, c, self.images) for c, m in enumerate(MODALITIES, 1)]
-            for number in self.splits(preset)["all"]
-        }
+        films = [Film(m, c, self.images) for c, m in enumerate(MODALITIES, 1)]
+        return {number: list(films) for number in self.splits(preset)["all"]}
 
-    def folders(self, who: Identity) -> list[str]:
+    def folders(self, person: Identity) -> list[str]:
         return [
-            f"Visible/{who.identity}",
-            f"Thermal/{who.identity}",
-            f"masks/{who.identity}",
+            f"Visible/{person.identity}",
+            f"Thermal/{person.identity}",
+            f"masks/{person.identity}",
         ]
 
     def scenery(self, film: Film) -> int:
         """One pair of cameras, mounted together."""
         return 1
 
-    def place(self, who: Identity, film: Film, index: int) -> Place:
+    def place(self, person: Identity, film: Film, index: int) -> Place:
         pid, folder, sign = (
-            who.identity,
+            person.identity,
             *(("Visible", "v") if film.modality == "vis" else ("Thermal", "t")),
         )
         sex = "female" if pid % 2 else "male"
@@ -279,13 +283,17 @@ class RegDb:
                 ("test", mixed[len(mixed) // 2 :]),
             ):
                 for modality, folder in (("vis", "visible"), ("ir", "thermal")):
-                    lines = [
-                        f"{by_person[pid, modality][k]} {label}\n"
-                        for k in range(self.images)
-                        for label, pid in enumerate(half)
-                    ]
-                    texts[f"idx/{split}_{folder}_{trial}.txt"] = "".join(lines)
+                    paths = [by_person[pid, modality] for pid in half]
+                    name = f"idx/{split}_{folder}_{trial}.txt"
+                    texts[name] = self._labelled_lines(paths)
         return texts
+
+    def _labelled_lines(self, paths: list[list[str]]) -> str:
+        """List the first image of each person, then the second, with its label."""
+        lines = []
+        for image in range(self.images):
+            lines += [f"{p[image]} {label}\n" for label, p in enumerate(paths)]
+        return "".join(lines)
 
 
 class BuptCampus:
@@ -323,21 +331,20 @@ class BuptCampus:
                 )
                 frames = rng.integers(12, TRACKLET + 1, len(cameras))
                 frames[0] += TRACKLET if split == "test" else 0
-                plan[number] = [
-                    Film(m, int(c), int(n))
-                    for m in MODALITIES
-                    for c, n in zip(cameras, frames, strict=True)
-                ]
+                counts = list(zip(map(int, cameras), map(int, frames), strict=True))
+                plan[number] = []
+                for modality in MODALITIES:
+                    plan[number] += [Film(modality, c, n) for c, n in counts]
         return plan
 
-    def folders(self, who: Identity) -> list[str]:
-        return [f"{IMAGES}/{who.identity}", f"masks/{who.identity}"]
+    def folders(self, person: Identity) -> list[str]:
+        return [f"{IMAGES}/{person.identity}", f"masks/{person.identity}"]
 
     def scenery(self, film: Film) -> int:
         return film.camera
 
-    def place(self, who: Identity, film: Film, index: int) -> Place:
-        pid, name = who.identity, FOLDER[film.modality]
+    def place(self, person: Identity, film: Film, index: int) -> Place:
+        pid, name = person.identity, FOLDER[film.modality]
         camera, tracklet = CAMPUS[film.camera - 1], index // TRACKLET + 1
         frame = 1 + STEP * index
         file = f"{pid}_{name}_{camera}_{tracklet}_{frame}.jpg"
@@ -365,10 +372,9 @@ class BuptCampus:
         pairs = frames[frames.modality == "vis"].drop_duplicates("mask")
         listed = list(zip(pairs.identity, pairs.camera, pairs.tracklet, strict=True))
         splits = self.splits(preset)
-        parts = [
-            [(p, BOTH, CAMPUS[c - 1], t) for p, c, t in listed if p in splits[split]]
-            for split in ("train", "auxiliary")
-        ]
+        both = [(p, BOTH, CAMPUS[c - 1], t) for p, c, t in listed]
+        train = [line for line in both if line[0] in splits["train"]]
+        auxiliary = [line for line in both if line[0] in splits["auxiliary"]]
         query, gallery, seen = [], [], set()
         for p, c, t in listed:
             if p not in splits["test"]:
@@ -379,7 +385,7 @@ class BuptCampus:
             seen.add(p)
             modality = MODALITIES[len(query) % 2]
             query.append((p, FOLDER[modality], CAMPUS[c - 1], t))
-        return [*parts, query, gallery]
+        return [train, auxiliary, query, gallery]
 
 
 Layout = HitszVcm | SysuMm01 | RegDb | BuptCampus

@@ -110,34 +110,34 @@ def film_clips(
     """
     people = layouts.people("hitsz-vcm", preset, seed + preset.people)
     films = presets.films(preset, seed + preset.people)
-    found = []
-    for number, who in people.items():
-        for film in films[number] if who.split == "test" else ():
-            found.append(_clip(preset, seed, who, film, frames, change))
+    clips = []
+    for number, person in people.items():
+        for film in films[number] if person.split == "test" else ():
+            clips.append(_clip(preset, seed, person, film, frames, change))
     names = ("identities", "cameras", "infrared", "frames", "masks", "bad", "clear")
-    columns = zip(*found, strict=True)
+    columns = zip(*clips, strict=True)
     return Clips(**{k: np.stack(v) for k, v in zip(names, columns, strict=True)})
 
 
 def _clip(
     preset: Preset,
     seed: int,
-    who: Identity,
+    person: Identity,
     film: Film,
     frames: int,
     change: Callable[[filming.Walk], filming.Walk] | None,
 ) -> tuple:
     size, spread = (preset.height, preset.width), preset.world.spread
     which = test_frames(min(TRACKLET, film.frames), frames)
-    walk = filming.walk(who, film, seed + preset.people, world=preset.world)
+    walk = filming.walk(person, film, seed + preset.people, world=preset.world)
     walk = replace(walk, **{name: getattr(walk, name)[which] for name in PER_FRAME})
     walk = walk if change is None else change(walk)
-    place = scene(film.camera, film.modality, *size, seed, spread)
-    pictures, masks = draw.sequence(who, walk, place, *size)
+    background = scene(film.camera, film.modality, *size, seed, spread)
+    pictures, masks = draw.sequence(person, walk, background, *size)
     clear = draw.clear_of_bars(walk, *size)
     stored = np.stack([store.as_read(picture) for picture in pictures])
     infrared = film.modality == "ir"
-    return who.identity, film.camera, infrared, stored, masks, walk.faults > 0, clear
+    return person.identity, film.camera, infrared, stored, masks, walk.faults > 0, clear
 
 
 def bad_frames(preset: Preset, seed: int = 0) -> list[dict]:
@@ -161,10 +161,10 @@ def gap(preset: Preset, seed: int = 0) -> list[dict]:
     grey = clips.frames.astype(np.float32) @ GREY
     relief = np.stack([claims.anaglyph(clip).astype(np.float32) for clip in grey])
     body = np.where(clips.masks, grey, np.float32(BLANK))
-    found = [_reflectances([who for who in people if who.split == "test"])]
+    rows = [_reflectances([person for person in people if person.split == "test"])]
     for name, pixels in (("pixels", grey), ("anaglyphs", relief), ("body", body)):
-        found.append(_across(name, average(coarse(pixels), good), clips))
-    return found
+        rows.append(_across(name, average(coarse(pixels), good), clips))
+    return rows
 
 
 def pace(preset: Preset, seed: int = 0) -> list[dict]:
@@ -173,20 +173,20 @@ def pace(preset: Preset, seed: int = 0) -> list[dict]:
     groups = Counter(p.look_alike_group for p in people if p.split == "test")
     alone = groups.pop(-1, 0)
     total = alone + sum(groups.values())
-    found = [{"claim": "appearance", "value": (alone + len(groups)) / total}]
+    rows = [{"claim": "appearance", "value": (alone + len(groups)) / total}]
     size = max(groups.values(), default=1)
     for name, sampling in samplings(preset, seed).items():
         walkers, clips = leg_phase.group(size), 1200 // size
         value = leg_phase.accuracy(walkers, sampling, clips, seed)
         claim = {"claim": f"leg phase, {name}", "value": value}
-        found.append(claim | {"chance": 1 / size})
-    return found
+        rows.append(claim | {"chance": 1 / size})
+    return rows
 
 
 def samplings(preset: Preset, seed: int = 0) -> dict[str, Sampling]:
     """Return the ways to cut clips that are compared, in training but for searches."""
     train, test = (lengths(preset, split, seed) for split in ("train", "test"))
-    found = {}
+    by_label = {}
     for frames in (FRAMES, TIMED):
         usual = Sampling(frames, lengths=train)
         apart = {s: Sampling(frames, s) for s in (1, 2)}
@@ -198,8 +198,8 @@ def samplings(preset: Preset, seed: int = 0) -> dict[str, Sampling]:
             "two apart": apart[2],
             "two apart, flips per frame": replace(apart[2], flips="frame"),
         }
-        found |= {f"{frames} frames, {name}": kind for name, kind in kinds.items()}
-    return found
+        by_label |= {f"{frames} frames, {name}": kind for name, kind in kinds.items()}
+    return by_label
 
 
 def lengths(preset: Preset, split: str, seed: int = 0) -> dict[int, float]:
@@ -217,14 +217,14 @@ def place(preset: Preset, seed: int = 0) -> list[dict]:
     """Compare two views of one person with two people in one view."""
     clips = film_clips(preset, seed)
     feat = average(coarse(clips.frames), _or_all(~clips.bad))
-    found = []
+    rows = []
     for name, infrared in (("visible", False), ("infrared", True)):
         rows = np.flatnonzero(clips.infrared == infrared)
         ids, cams = clips.identities[rows], clips.cameras[rows]
         dist, same, away = _pairs(feat[rows], ids, cams)
         ratio = float(dist[same & away].mean() / dist[~same & ~away].mean())
-        found.append({"claim": f"two views : two people, {name}", "value": ratio})
-    return [*found, _within("pixels", feat, clips)]
+        rows.append({"claim": f"two views : two people, {name}", "value": ratio})
+    return [*rows, _within("pixels", feat, clips)]
 
 
 def bars(preset: Preset, seed: int = 0) -> list[dict]:
@@ -323,7 +323,7 @@ def _within(
     clear: np.ndarray | None = None,
 ) -> dict:
     """Rank-1 among the clips of other cameras in each modality, mean of both."""
-    hits, chances, who = [], [], []
+    hits, chances, identities = [], [], []
     for infrared in (False, True):
         rows = np.flatnonzero(clips.infrared == infrared)
         ids, cams = clips.identities[rows], clips.cameras[rows]
@@ -333,8 +333,8 @@ def _within(
         hit, chance = _first(dist, same & away, away)
         hits.append(hit)
         chances.append(chance)
-        who.append(ids)
-    return _claim(claim, *map(np.concatenate, (hits, chances, who)))
+        identities.append(ids)
+    return _claim(claim, *map(np.concatenate, (hits, chances, identities)))
 
 
 def _across(claim: str, feat: np.ndarray, clips: Clips) -> dict:
@@ -359,9 +359,11 @@ def _first(
     return hit, chance
 
 
-def _claim(claim: str, hit: np.ndarray, chance: np.ndarray, who: np.ndarray) -> dict:
+def _claim(
+    claim: str, hit: np.ndarray, chance: np.ndarray, identities: np.ndarray
+) -> dict:
     """One row: the mean, its standard error over people, and the chance."""
-    people = pd.Series(hit).groupby(who).mean().dropna()
+    people = pd.Series(hit).groupby(identities).mean().dropna()
     error = people.std(ddof=1) / np.sqrt(len(people))
     value, luck = float(np.nanmean(hit)), float(np.nanmean(chance))
     return {"claim": claim, "value": value, "error": float(error), "chance": luck}
@@ -369,9 +371,9 @@ def _claim(claim: str, hit: np.ndarray, chance: np.ndarray, who: np.ndarray) -> 
 
 def _reflectances(people: Iterable[Identity]) -> dict:
     """Nearest neighbour between infrared and visible grey values of what all wear."""
-    worn = [[who.colours[name] for name in WORN] for who in people]
     infrared, luminance = [], []
-    for colours in worn:
+    for person in people:
+        colours = [person.colours[name] for name in WORN]
         infrared.append([colour.ir for colour in colours])
         luminance.append([colour.luminance for colour in colours])
     ir, light = (_standard(np.array(values)) for values in (infrared, luminance))

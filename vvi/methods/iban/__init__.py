@@ -11,8 +11,8 @@ IEEE TCSVT 2023. Special about it:
   its own modality towards itself, whatever their identity.
 
 Eq. (1) is `anaglyph`, (2) `third_stage`, (3) `anaglyph_levels`, (4) `Guide.forward`,
-(5) `Reconstruction` and `reconstruction_loss`, (6) `Aggregation.gates`,
-(7) `Aggregation.summaries`, (8) `frame_weights`, (9) `weighted_mean`,
+(5) `Reconstruction` and `reconstruction_loss`, (6) `Aggregation.gates` and
+`weighted_mean`, (7) `Aggregation.summaries`, (8) `frame_weights`, (9) `weighted_mean`,
 (10) `vvi.nn.neck.Neck`, (11) `vvi.losses.batch_hard_triplet`, (12) `easy_sample_loss`,
 (13) and (14) `easy_samples`, (15) `Model.losses`.
 """

@@ -50,6 +50,8 @@ def easy_samples(
 ) -> tuple[Tensor, Tensor]:
     """Find each clip's nearest clip of the other modality: Eqs. (13) and (14).
 
+    Paper: prints argmax, which is an index. The easy sample is the clip at that index.
+
     Args:
         vis: visible features (B, D).
         ir: infrared features (B, D).
@@ -58,8 +60,8 @@ def easy_samples(
         sample: "hard" finds the farthest clip, which Fig. 6 argues against.
 
     Returns:
-        Infrared samples of the visible clips, and visible samples of the infrared
-        clips, (B, D) each and without gradient.
+        Infrared samples of the visible clips, Eq. (14), and visible samples of the
+        infrared clips, Eq. (13), (B, D) each and without gradient.
     """
     vis, ir = vis.detach(), ir.detach()
     if metric == "cosine":

@@ -106,6 +106,9 @@ class Guide(nn.Module):
     def forward(self, maps: Tensor, intermediary: Tensor | None, frames: int) -> Tensor:
         """Add what the maps attend to in the anaglyph maps: Eq. (4).
 
+        As printed: W(softmax(f a^T) a) + f. Query f and key a come from
+        `query_key_value`, W is `norm` after `out`.
+
         Args:
             maps: maps F of the frames of N clips, (NT, C, h, w).
             intermediary: maps A of their anaglyphs, (NT, C, h, w), None for blank ones.
@@ -127,7 +130,7 @@ class Guide(nn.Module):
     def query_key_value(
         self, maps: Tensor, intermediary: Tensor | None, frames: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Project maps to the tokens of the attention.
+        """Project maps to the tokens of the attention: f and a of Eq. (4).
 
         Args:
             maps: maps F of the frames of N clips, (NT, C, h, w).
@@ -302,8 +305,9 @@ class Aggregation(nn.Module):
     def summaries(self, feat: Tensor) -> tuple[Tensor, ...]:
         """Summarise clips by the last outputs t1 and t2 of both LSTMs: Eq. (7).
 
-        (B, T, D) -> (B, D) of the forward and of the backward LSTM. There is one only
-        where the mean replaces both, or where the backward one is left out.
+        (B, T, D) -> t1 (B, D) of the forward LSTM `forth`, and t2 (B, D) of the
+        backward LSTM `back`, which reads the frames from last to first. There is one
+        only where the mean replaces both, or where the backward one is left out.
         """
         if self.forth is None:
             return (temporal_mean(feat),)
@@ -313,7 +317,7 @@ class Aggregation(nn.Module):
         return forth, self.back(feat.flip(1))[0][:, -1]
 
     def gates(self, feat: Tensor, forth: Tensor) -> Tensor | None:
-        """Compute the gates of channels, FC(t1) of Eq. (6).
+        """Compute the gates of channels from the forward summary: FC(t1) of Eq. (6).
 
         Args:
             feat: frame vectors (B, T, D).

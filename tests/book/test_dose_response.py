@@ -1,0 +1,67 @@
+"""Worlds on a page: what is stored is shown, nothing is trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vvi import experiment
+from vvi.book import dose_response
+from vvi.data.synthetic.world import DOSES
+from vvi.experiment import worlds
+from vvi.experiment.worlds import ANAGLYPHS, BASELINE, Component, Question
+from vvi.runtime import paths
+
+IDEA = {"anaglyphs": Component(ANAGLYPHS, BASELINE)}
+SMALL = {"bars": Question("share behind a bar", IDEA, oracles=("whole frames",))}
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VVI_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.setattr(paths, "records", lambda: tmp_path / "records")
+    monkeypatch.setattr(worlds, "PLAN", SMALL)
+    monkeypatch.setattr(worlds, "SIZE", "tiny")
+    monkeypatch.setattr(worlds, "oracles", lambda world: {"whole frames": np.ones(2)})
+    monkeypatch.setitem(DOSES, "bars", ("bars", (0, 0.3)))
+    return tmp_path
+
+
+def test_a_world_without_results_trains_nothing_and_says_so(small, capsys):
+    assert dose_response.show("bars") is None
+    assert "`vvi worlds bars` trains them" in capsys.readouterr().out
+    assert not (small / "runs").exists()
+    assert not (small / "figures").exists()
+    assert dose_response.table("bars").empty
+
+
+def test_a_dose_that_both_rows_have_is_shown_with_their_common_seeds(small):
+    configs = worlds.configs("bars", "tiny")
+    for row, seeds in ((ANAGLYPHS, 2), (BASELINE, 1)):
+        for config in configs[0.3][row][:seeds]:
+            experiment.run(config, progress=False)
+    experiment.run(configs[0][BASELINE][0], progress=False)
+    count = len(list((small / "runs").iterdir()))
+    rows = dose_response.stored("bars")
+    assert rows.dose.tolist() == [0.3] and rows.seeds.tolist() == [1]
+    text = dose_response.table("bars")
+    assert text.columns.tolist() == ["0", "0.3"]
+    assert text.loc["anaglyphs", "0"] == "–"
+    assert text.loc["anaglyphs", "0.3"].startswith(f"{rows.difference[0]:+.1f} (")
+    assert dose_response.show("bars") is not None
+    assert (small / "figures" / "worlds" / "bars.png").is_file()
+    assert len(list((small / "runs").iterdir())) == count
+
+
+def test_the_finding_names_the_doses_at_which_an_interval_excludes_zero():
+    rows = [("a", 0, -1, 2), ("a", 0.5, 1, 2), ("a", 1, 2, 3), ("b", 0, -3, -1)]
+    rows += [("c", 0, -1, 1)]
+    table = pd.DataFrame(rows, columns=["component", "dose", "low", "high"])
+    assert dose_response.finding(table).splitlines() == [
+        "a: helps at 0.5 and 1.",
+        "b: harms at 0.",
+        "c: no effect seen.",
+    ]

@@ -1,0 +1,64 @@
+"""The page of equal tuning: read from logs, no trial is left out or trained."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from vvi.book import tuned
+from vvi.experiment import tune
+from vvi.runtime import paths
+
+
+@pytest.fixture
+def records(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "records", lambda: tmp_path)
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
+    return tmp_path
+
+
+def trials(method: str, scores: list[float]) -> pd.DataFrame:
+    """Return a log with the drawn knobs and some scores."""
+    rows = []
+    for number, (knobs, _) in tune.trials(method, len(scores)).items():
+        row = {"trial": number} | {name: knobs.get(name) for name in tune.space(method)}
+        rows.append(row | {"score": scores[number], "split": "val"})
+    table = pd.DataFrame(rows)
+    return table.sort_values("score", ascending=False, ignore_index=True)
+
+
+def test_without_logs_there_is_nothing_to_show(records):
+    assert tuned.logs() == {}
+    assert tuned.budget([]) is None
+
+
+@pytest.mark.parametrize("method", ["baseline", "di2l", "mitml"])
+def test_the_best_trial_is_shown_with_the_knobs_that_it_was_trained_with(
+    records, method
+):
+    tune.write_log(method, trials(method, [30.0, 28.0, 33.5]))
+    tables = tuned.logs()
+    assert list(tables) == [method] and tuned.budget(tables.values()) == 3
+    drawn = tune.trials(method, 3)[2][0]
+    knobs = tuned._knobs(method, tables[method])
+    assert knobs == drawn
+    assert {name: type(value) for name, value in knobs.items()} == {
+        name: type(value) for name, value in drawn.items()
+    }
+    line = tuned.summary(tables).iloc[0]
+    assert line["one recipe"] == "30.0" and line["best trial"] == "33.5"
+    assert all(f"{name}=" in line["its knobs"] for name in drawn)
+    assert line["test people, tuned"] == "–"
+
+
+def test_a_main_row_that_stays_the_best_changes_nothing(records):
+    tune.write_log("iban", trials("iban", [40.0, 28.0]))
+    line = tuned.summary(tuned.logs()).iloc[0]
+    assert line["its knobs"] == "those of the one recipe"
+    assert line["one recipe"] == line["best trial"] == "40.0"
+
+
+def test_budgets_that_differ_are_no_equal_budget():
+    frames = [pd.DataFrame({"trial": range(n)}) for n in (3, 4)]
+    assert tuned.budget(frames) is None
+    assert tuned.budget(frames[:1]) == 3

@@ -1,0 +1,111 @@
+"""When an idea helps: the worlds of the drawn people on a page, from stored results."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vvi.book import formats
+from vvi.data.synthetic.world import DOSES, World
+from vvi.evaluation.probes import Score
+from vvi.experiment import ablation, worlds
+from vvi.plots import doses as plot
+from vvi.plots import style
+from vvi.types import Direction
+
+
+def stored(world: str, direction: Direction = "ir2vis") -> pd.DataFrame:
+    """Return the table of `worlds.responses` of what is trained; nothing is trained."""
+    return worlds.responses(
+        world, direction, worlds.SIZE, only_stored=True, progress=False
+    )
+
+
+def show(world: str) -> Figure | None:
+    """Draw and save the dose-response of a world.
+
+    The caption says which components gain or lose with the dose, as `finding` does.
+
+    Args:
+        world: name of the world.
+
+    Returns:
+        The figure; None where nothing is trained yet, which is printed.
+    """
+    table = stored(world)
+    if table.empty:
+        print(f"World {world}: no stored result. `vvi worlds {world}` trains them.")
+        return None
+    knob, doses = DOSES[world]
+    question = worlds.question(world)
+    seeds = sorted(set(table.seeds))
+    counted = " or ".join(map(str, seeds))
+    size = f"synthetic data, preset {worlds.SIZE}, {counted} seeds a mark"
+    caption = f"{finding(table)}\n95 % intervals over people and seeds; {size}."
+    fig = plot.response(
+        doses,
+        worlds.by_component(table, world),
+        worlds.oracles(world),
+        question.axis,
+        usual=getattr(World(), knob),
+        caption=caption,
+    )
+    style.save(
+        fig, f"worlds/{world}", run=_runs(world), alt=alt(world), data="synthetic"
+    )
+    return fig
+
+
+def alt(world: str) -> str:
+    """Describe the figure of a world for those who cannot see it."""
+    components = ", ".join(worlds.question(world).components)
+    axis = worlds.question(world).axis
+    return f"What {components} add to rank-1, with intervals, against the {axis}."
+
+
+def table(world: str, direction: Direction = "ir2vis") -> pd.DataFrame:
+    """Return what components add at each dose, as text with intervals.
+
+    Args:
+        world: name of the world.
+        direction: of the search.
+
+    Returns:
+        One line a component, one column a dose; a dash where nothing is trained.
+    """
+    lines: dict[str, dict[str, str]] = {}
+    for row in stored(world, direction).itertuples():
+        score = Score(row.difference, row.low, row.high, 0.0, row.seeds)
+        column = f"{row.dose:g}"
+        lines.setdefault(row.component, {})[column] = formats.points(score)
+    columns = [f"{dose:g}" for dose in DOSES[world][1]]
+    text = pd.DataFrame(lines, index=columns).T.fillna("–")
+    note = f"points of rank-1 at each {worlds.question(world).axis} (95 %), synthetic"
+    return text.rename_axis(note)
+
+
+def finding(table: pd.DataFrame) -> str:
+    """Say of each component where its interval lies above or below zero.
+
+    Args:
+        table: of `worlds.responses`.
+    """
+    sentences = []
+    for component, rows in table.groupby("component", sort=False):
+        helps = [f"{dose:g}" for dose in rows.dose[rows.low > 0]]
+        harms = [f"{dose:g}" for dose in rows.dose[rows.high < 0]]
+        parts = [f"helps at {formats.joined(helps)}"] if helps else []
+        parts += [f"harms at {formats.joined(harms)}"] if harms else []
+        sentences.append(f"{component}: {' and '.join(parts) or 'no effect seen'}.")
+    return "\n".join(sentences)
+
+
+def _runs(world: str) -> list[str]:
+    """Return the ids of the stored runs behind a figure, each once."""
+    ids: dict[str, None] = {}
+    for rows in worlds.configs(world, worlds.SIZE).values():
+        for configs in rows.values():
+            for config in configs:
+                if not ablation.missing([config]):
+                    ids[config.hash] = None
+    return list(ids)

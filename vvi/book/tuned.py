@@ -1,0 +1,87 @@
+"""What equal tuning changed: trials on validation people, the winner on test people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from vvi import experiment, methods
+from vvi.book.across_methods import title
+from vvi.config import change
+from vvi.experiment import ablation, tune
+
+
+def logs() -> dict[str, pd.DataFrame]:
+    """Read the stored trials, the best first: method -> its table of `tune.tune`."""
+    tables = {}
+    for method in methods.names():
+        file = tune.log_file(method)
+        if file.is_file():
+            tables[method] = pd.read_csv(file)
+    return tables
+
+
+def budget(tables: Iterable[pd.DataFrame]) -> int | None:
+    """Return how many trials every method had; None where they had not equally many."""
+    counts = {len(table) for table in tables}
+    return counts.pop() if len(counts) == 1 else None
+
+
+def summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Set the one recipe beside the best trial of each method.
+
+    Args:
+        tables: of `logs`.
+
+    Returns:
+        One line a method: trials, the mean rank-1 of both directions on validation
+        people of the main row and of the best trial, the knobs of that trial, and
+        rank-1 (ir2vis) on test people of both where they are stored, seed 0.
+    """
+    lines = {}
+    for method, table in tables.items():
+        knobs = _knobs(method, table)
+        main = table[table.trial == 0].score.iloc[0]
+        line = {"trials": len(table), "one recipe": f"{main:.1f}"}
+        line["best trial"] = f"{table.score.max():.1f}"
+        line["its knobs"] = _words(knobs)
+        line["test people, one recipe"] = _on_test_people(method, {})
+        line["test people, tuned"] = _on_test_people(method, knobs)
+        lines[title(method)] = line
+    note = "validation people: mean rank-1 of both directions; synthetic, seed 0"
+    return pd.DataFrame(lines).T.rename_axis(note)
+
+
+def _knobs(method: str, table: pd.DataFrame) -> dict:
+    """Return the knobs of the best trial as `tune.trials` draws them.
+
+    A CSV turns whole numbers into floats where a cell is empty; the declared values of
+    the space are of the right kind.
+    """
+    best = tune.best(method, table)
+    space = tune.space(method)
+    return {name: _declared(space[name], value) for name, value in best.items()}
+
+
+def _declared(values: tuple, value: float) -> float | int:
+    """Return the value of a knob's space that a cell of a table stands for."""
+    return min(values, key=lambda declared: abs(declared - value))
+
+
+def _words(knobs: dict) -> str:
+    """Return knobs as text, "lambda_tri=3, lr=x2": rates are factors of the recipe."""
+    parts = []
+    for name, value in knobs.items():
+        sign = "x" if name in tune.COMMON else ""
+        parts.append(f"{name}={sign}{value:.3g}")
+    return ", ".join(parts) or "those of the one recipe"
+
+
+def _on_test_people(method: str, knobs: dict) -> str:
+    """Return rank-1 (ir2vis) of the main row with knobs; a dash without a record."""
+    config = change(tune.applied(tune.main_row(method), knobs), split="test")
+    if ablation.missing([config]):
+        return "–"
+    result = experiment.run(config, progress=False)
+    return f"{result.row('ir2vis')['rank1']:.1f}"

@@ -1,0 +1,81 @@
+"""The index of the committed records: one line each, derived from the records alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vvi import experiment
+from vvi.experiment import ablation, store
+from vvi.experiment.datasets import REAL
+from vvi.runtime import paths
+from vvi.types import DIRECTIONS
+
+FILE = "index.csv"
+#: Scores of a direction that the index has, in per cent.
+METRICS = ("rank1", "mAP")
+
+
+def table() -> pd.DataFrame:
+    """Build the index from the records under `book/records`.
+
+    Returns:
+        A line for each record, sorted by method, row and seed: hash, method, preset,
+        seed, the table row that it is (empty where it is none), rank-1 and mAP of both
+        directions in per cent, layout and digest of the data (or the name of drawn
+        ones), the versions of the code that made it, and the processor.
+    """
+    folders = [file.parent for file in paths.records().glob("*/record.json")]
+    lines = [_line(store.load_record(folder)) for folder in folders]
+    frame = pd.DataFrame(lines, columns=columns())
+    by = ["method", "preset", "row", "seed", "hash"]
+    return frame.sort_values(by, ignore_index=True)
+
+
+def columns() -> list[str]:
+    """List the columns of the index."""
+    names = ["hash", "method", "preset", "seed", "row"]
+    for direction in DIRECTIONS:
+        names += [f"{metric} {direction}" for metric in METRICS]
+    return [*names, "layout", "data", "versions", "processor"]
+
+
+def _line(record: store.Record) -> dict[str, Any]:
+    """Return the line of a record."""
+    settings = record.config
+    known = settings if settings.data.synthetic else experiment.unresolved(settings)
+    rows = ablation.names(settings.preset, settings.seed)
+    line = {"hash": settings.hash, "method": settings.method}
+    line |= {"preset": settings.preset, "seed": settings.seed}
+    line["row"] = rows.get(known.hash, "")
+    for direction in DIRECTIONS:
+        scores = record.scores.get(direction, {})
+        for metric in METRICS:
+            value = scores.get(metric, float("nan"))
+            line[f"{metric} {direction}"] = round(100 * value, 3)
+    line["layout"] = settings.data.layout
+    line["data"] = settings.data.source.removeprefix(REAL)
+    versions = sorted(record.versions.items())
+    line["versions"] = ", ".join(f"{part} {number}" for part, number in versions)
+    line["processor"] = record.environment.get("processor", "")
+    return line
+
+
+def file() -> Path:
+    """Return where the index is kept."""
+    return paths.records() / FILE
+
+
+def text() -> str:
+    """Return the index as it is written."""
+    return table().to_csv(index=False)
+
+
+def save() -> None:
+    """Write the index, to be committed beside the records."""
+    temporary = file().with_suffix(".part")
+    temporary.write_text(text(), encoding="utf-8")
+    os.replace(temporary, file())
