@@ -150,6 +150,7 @@ class _Reader:
 
     def __init__(self, root: Path, faults: Faults):
         self.root, self.faults = root, faults
+        self.images = root / IMAGES
         self.index = _read_index(root / INDEX, faults)
 
     def lines(self, part: str) -> list[Line]:
@@ -217,7 +218,7 @@ class _Reader:
             what = f"has {quote(odd[0])}, which is no image name"
             self.faults.error(path, f"{tracklet} of {INDEX} {what}", number)
             return ()
-        return tuple([self.root / IMAGES / name for name in names])
+        return tuple([self.images / name for name in names])
 
     def _find(self, keys: tuple[str, str, str, str]) -> Any:
         """Return what the index holds under these keys, None where it has them not."""

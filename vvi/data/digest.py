@@ -74,7 +74,7 @@ def listing(root: Path, layout: str) -> Listing:
 #: (root, layout) -> the time until which a stamp is trusted, and the stamp.
 _SEEN: dict[tuple[Path, str], tuple[float, str]] = {}
 #: (root, layout) -> listed files that were not there at the last stamp.
-_MISSING: dict[tuple[Path, str], list[Path]] = {}
+_MISSING: dict[tuple[Path, str], list[str]] = {}
 
 
 def stamp(root: Path, layout: str) -> str:
@@ -87,10 +87,8 @@ def stamp(root: Path, layout: str) -> str:
         return _SEEN[key][1]
     start = time.monotonic()
     listed = listing(root, layout)
-    paths = [*listed.files, *dict.fromkeys(map(_file, listed.images))]
-    states = [_state(path) for path in paths]
-    _MISSING[key] = [p for p, s in zip(paths, states, strict=True) if s == MISSING]
-    value = _stamp_of(paths, states)
+    images = dict.fromkeys(map(str, map(_file, listed.paths)))
+    value, _MISSING[key] = _stamp_of(itertools.chain(map(str, listed.files), images))
     duration = time.monotonic() - start
     patience = PATIENCE * duration if duration > QUICK else 0.0
     _SEEN[key] = (time.monotonic() + patience, value)
@@ -126,7 +124,7 @@ def of_images(paths: Sequence[Path], kept: Path) -> str:
     number = {path: n for n, path in enumerate(files)}
     order = hashlib.sha256()
     for path in paths:
-        row = path.name if path.parent.suffix == ARRAYS else ""
+        row = path.name if _is_row(path) else ""
         order.update(f"{number[_file(path)]} {row}\n".encode())
     content = _remembered(files, kept)
     return hashlib.sha256((order.hexdigest() + content).encode()).hexdigest()
@@ -140,7 +138,12 @@ def of_files(paths: Iterable[Path], kept: Path) -> str:
 
 
 def _file(path: Path) -> Path:
-    return path.parent if path.parent.suffix == ARRAYS else path
+    return path.parent if _is_row(path) else path
+
+
+def _is_row(path: Path) -> bool:
+    """Whether a path is a row of an array; the text is looked at first, for speed."""
+    return f"{ARRAYS}{os.sep}" in str(path) and path.parent.suffix == ARRAYS
 
 
 def _remembered(files: list[Path], kept: Path) -> str:
@@ -188,15 +191,18 @@ def _hash(path: Path) -> bytes:
 
 def stamp_of(files: Iterable[Path]) -> str:
     """Return a short digest of the names, sizes and times of files."""
-    files = list(files)
-    return _stamp_of(files, [_state(path) for path in files])
+    return _stamp_of(map(str, files))[0]
 
 
-def _stamp_of(files: Sequence[Path], states: Sequence[str]) -> str:
-    value = hashlib.sha256()
-    for path, state in zip(files, states, strict=True):
+def _stamp_of(files: Iterable[str]) -> tuple[str, list[str]]:
+    """Return the stamp of files, and those that are not there."""
+    value, missing = hashlib.sha256(), []
+    for path in files:
+        state = _state(path)
+        if state == MISSING:
+            missing.append(path)
         value.update(f"{path} {state}\n".encode())
-    return value.hexdigest()[:16]
+    return value.hexdigest()[:16], missing
 
 
 def refuse_missing(root: Path, layout: str) -> None:
@@ -214,13 +220,13 @@ def refuse_missing(root: Path, layout: str) -> None:
         )
 
 
-def _state(path: Path) -> str:
+def _state(path: str) -> str:
     """Return size and times of a file. The change time cannot be set back by tools."""
     try:
         stat = os.stat(path)
     except OSError:
-        other = existing_file(path)
-        if other == path:
+        other = existing_file(Path(path))
+        if str(other) == path:
             return MISSING
         stat = os.stat(other)
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"

@@ -27,7 +27,7 @@ from vvi.data import digest, images
 from vvi.data.clips import test_frames, train_frames
 from vvi.data.sampler import IdentitySampler
 from vvi.data.transforms import augment, normalise
-from vvi.runtime import atomic
+from vvi.runtime import atomic, gpu
 from vvi.runtime.random import rng
 from vvi.types import Batch, Dataset, Tracklet
 
@@ -334,7 +334,7 @@ def _load_ahead(loader: TrainLoader, steps: range, workers: int):
         batch_size=None,
         num_workers=workers,
         collate_fn=None,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=gpu.is_available(),
         worker_init_fn=lambda _: torch.set_num_threads(1),
         # a generator of its own leaves the global one as it is, with workers or without
         generator=torch.Generator(),

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from vvi.runtime import atomic
+from vvi.runtime import atomic, gpu
 
 if TYPE_CHECKING:
     from vvi.methods.base import Method
@@ -103,7 +103,7 @@ class Checkpoint:
         torch.set_rng_state(tensors["random/cpu"])
         device = next(method.parameters()).device
         if "random/cuda" in tensors and device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random/cuda"], device)
+            gpu.set_random_state(tensors["random/cuda"], device)
         self.seconds = about["seconds"]
         self.moved = [*about.get("moved", []), *self._moves(about)]
         rows = tensors["history"].tolist()
@@ -139,7 +139,7 @@ class Checkpoint:
             tensors |= _optimiser_state(name, optimiser)
         tensors["random/cpu"] = torch.get_rng_state()
         if device.type == "cuda":
-            tensors["random/cuda"] = torch.cuda.get_rng_state(device)
+            tensors["random/cuda"] = gpu.random_state(device)
         tensors["history"] = _table(history, step)
         about = self._about(step, list(history))
         copies = {name: _on_cpu(tensor) for name, tensor in tensors.items()}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from vvi.runtime import gpu
+
 if TYPE_CHECKING:
     import torch
 
@@ -57,9 +59,7 @@ def words(device: torch.device, rate: float) -> str:
     takes now. Reading it forces no sync.
     """
     if device.type == "cuda":
-        import torch
-
-        held = torch.cuda.max_memory_allocated(device)
+        held = gpu.peak_memory(device)
         return f"{held / GB:.1f} GB on the GPU, {rate:,.0f} frames/s"
     taken = resident()
     return f"{taken / GB:.1f} GB" if taken else ""

@@ -21,7 +21,7 @@ from vvi.data.loader import TrainLoader
 from vvi.engine import distributed, optim
 from vvi.engine.progress import Progress
 from vvi.methods.base import Method
-from vvi.runtime import validation
+from vvi.runtime import gpu, validation
 from vvi.runtime.random import rank_and_world_size
 from vvi.types import Batch
 
@@ -68,7 +68,7 @@ def fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
     keep_memory()
     accelerator = kind
     if kind == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+        accelerator = "cuda" if gpu.is_available() else "cpu"
     _, world_size = rank_and_world_size()
     if world_size > 1:
         if number:
@@ -84,14 +84,13 @@ def fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
 
 def _check_device(device: str, kind: str, number: str) -> None:
     """Refuse a GPU that torch does not see."""
-    if kind == "cuda" and not torch.cuda.is_available():
+    if kind == "cuda" and not gpu.is_available():
         raise ValueError(
             "device cuda was asked for and torch sees no GPU: use auto or cpu"
         )
-    if number and int(number) >= torch.cuda.device_count():
+    if number and int(number) >= gpu.count():
         raise ValueError(
-            f"no device {device!r}: torch sees {torch.cuda.device_count()} GPU(s), "
-            "counted from 0"
+            f"no device {device!r}: torch sees {gpu.count()} GPU(s), counted from 0"
         )
 
 
@@ -116,7 +115,7 @@ def device_name(engine: Fabric) -> str:
     """Return what records call a device: "cpu", or the product name of the GPU."""
     if engine.device.type == "cpu":
         return str(engine.device)
-    return torch.cuda.get_device_name(engine.device)
+    return gpu.name(engine.device)
 
 
 def _join(accelerator: str, precision: str) -> Fabric:
