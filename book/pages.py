@@ -199,6 +199,31 @@ def rerank(file: Path) -> str:
     )
 
 
+def scale(file: Path) -> str:
+    """The tables of sets as large as the real ones: CPU seconds, then memory."""
+    found = json.loads(file.read_text())
+    tasks = list(dict.fromkeys(row["task"] for row in found["rows"]))
+    by_set: dict[tuple[str, int], dict[str, dict]] = {}
+    for row in found["rows"]:
+        by_set.setdefault((row["layout"], row["frames"]), {})[row["task"]] = row
+    tables = []
+    for what, digits in (("CPU s", 1), ("peak MB", 0)):
+        head = ["CPU seconds" if what == "CPU s" else "memory (MB)", "frames", *tasks]
+        lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+        for layout, frames in sorted(by_set):
+            took = by_set[layout, frames]
+            cells = [
+                f"{took[t][what]:,.{digits}f}" if t in took else "–" for t in tasks
+            ]
+            lines.append(f"| {layout} | {frames:,} | {' | '.join(cells)} |")
+        tables.append("\n".join(lines))
+    where = found["environment"]
+    return "\n\n".join(tables) + (
+        f"\n\nPython and its packages alone take {found['start']['peak MB']:,} MB. "
+        f"Measured on {where['processor']}, commit `{where['commit']}`."
+    )
+
+
 def compiled(file: Path) -> str:
     """CPU seconds of a step with and without `torch.compile`, from their own run."""
     found = json.loads(file.read_text())["methods"]
