@@ -78,7 +78,7 @@ lab: env  ## JupyterLab on the chapters
 records: env  ## train whatever stored result of the standard preset is missing (resumable)
 	@for method in $$($(PY) -c "from vvi import methods; print(*methods.names())"); do $(PY) -m vvi ablate $$method --collect || exit 1; done
 
-readme: env  ## what helps, from the stored records: README.md, book/index.md and their figure
+readme: env  ## from the stored records: what helps (README.md, book/index.md, their figure) and book/records/index.csv
 	@$(PY) book/compile.py readme
 
 moving: env  ## draw the moving pictures of the book anew, and their stills

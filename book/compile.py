@@ -238,6 +238,7 @@ def modules() -> str:
 
 def site(executed: Path) -> Path:
     """Compile the pages with warnings as errors; the path of the first one."""
+    import hover
     import pages
 
     gather(executed)
@@ -249,6 +250,7 @@ def site(executed: Path) -> Path:
     pages.mend_markup(ROOT / "_build" / "html")
     if (BOOK / "query_browser.md").is_file():
         browse(ROOT / "_build" / "html")
+    hover.explain(ROOT / "_build" / "html")
     if dead := pages.broken(ROOT / "_build" / "html"):
         raise SystemExit("\n".join(["[book] links that lead nowhere:", *dead]))
     return ROOT / "_build" / "html" / "index.html"

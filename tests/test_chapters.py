@@ -61,16 +61,19 @@ def lines_of(node: ast.AST) -> int:
 
 
 def length(tree: ast.Module) -> int:
-    """Lines of a cell as a reader counts them: the call that stores a figure is one,
-    however long its alternative text.
+    """Lines of a cell as a reader counts them.
+
+    The call that stores a figure is one, however long its alternative text; so is an
+    import, however many its names.
     """
-    saves = [
+    folded = [
         node
         for node in tree.body
-        if isinstance(node, ast.Expr) and ast.unparse(node).startswith("style.save(")
+        if isinstance(node, ast.ImportFrom)
+        or (isinstance(node, ast.Expr) and ast.unparse(node).startswith("style.save("))
     ]
     return (tree.body[-1].end_lineno if tree.body else 0) - sum(
-        lines_of(node) - 1 for node in saves
+        lines_of(node) - 1 for node in folded
     )
 
 
@@ -220,17 +223,41 @@ def test_every_import_of_a_chapter_resolves(path):
 
 
 @each_numbered_chapter
-def test_a_chapter_is_made_of_ten_to_twenty_small_cells(path):
-    lengths = [length(tree) for _, tree in trees(path)]
-    assert 10 <= len(lengths) <= 20, f"{path.name} has {len(lengths)} code cells"
-    folded = [
-        "hide-input" in cell.metadata.get("tags", []) for cell in code_cells(path)
+def test_a_chapter_is_made_of_ten_to_twenty_two_small_cells(path):
+    """Solutions of exercises (`hide-cell`) are small, too, and not counted."""
+    cells = [(cell, length(ast.parse(cell.source))) for cell in code_cells(path)]
+    tags = [cell.metadata.get("tags", []) for cell, _ in cells]
+    lengths = [n for _, n in cells]
+    counted = [
+        n for n, tag in zip(lengths, tags, strict=True) if "hide-cell" not in tag
     ]
-    shown = [n for n, hidden in zip(lengths, folded, strict=True) if not hidden]
+    assert 10 <= len(counted) <= 22, f"{path.name} has {len(counted)} code cells"
+    shown = [
+        n
+        for n, tag in zip(lengths, tags, strict=True)
+        if not {"hide-input", "hide-cell"} & set(tag)
+    ]
     assert median(shown) <= 6, f"{path.name}: the median of {shown} lines is above 6"
     assert max(lengths) <= 20, (
         f"{path.name}: code cell {lengths.index(max(lengths)) + 1} has {max(lengths)} lines"
     )
+
+
+@each_numbered_chapter
+def test_a_chapter_of_a_method_has_exercises_of_three_levels_with_solutions(path):
+    """Chapters 1 to 6: each exercise has a hint and, right behind it, a solution."""
+    if path.stem.startswith("07"):
+        return
+    cells = nbformat.read(path, as_version=4).cells
+    levels = set()
+    for cell, after in zip(cells, cells[1:], strict=False):
+        for level in re.findall(r"admonition\} Exercise \d+: (.+)", cell.source):
+            levels.add(level)
+            assert "{dropdown} Hint" in cell.source, f"{path.name}: {level}: no hint"
+            assert "hide-cell" in after.metadata.get("tags", []), (
+                f"{path.name}: {level}: no folded solution behind it"
+            )
+    assert levels == {"look it up", "work it out", "try it"}
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ def draw(
     ids: np.ndarray,
     chosen: Mapping[str, tuple[int, int]],
     caption: str = "",
+    target: str = "easy sample",
 ) -> Figure:
     """Draw one panel for each rule that chooses the target of a loss.
 
@@ -31,6 +32,7 @@ def draw(
         ids: (B,) identities of both.
         chosen: rule -> (row of the query in `ir`, row of the chosen clip in `vis`).
         caption: words under the figure.
+        target: what the chosen clip is called.
     """
     fig, axes = style.figure(1, len(chosen), height=3.6, sharex=True, sharey=True)
     for ax, (rule, (query, easy)) in zip(axes[0], chosen.items(), strict=True):
@@ -38,9 +40,9 @@ def draw(
         _points(ax, ir, ids, "ir")
         for row, point in enumerate(vis):
             if row != easy:
-                _pull(ax, point, vis[easy], ids[row] == ids[query])
+                _pull(ax, point, vis[easy], ids[row] == ids[easy])
         _ring(ax, ir[query], "query")
-        _ring(ax, vis[easy], "easy sample")
+        _ring(ax, vis[easy], target)
         ax.set(xticks=(), yticks=(), title=rule)
         ax.margins(0.14)
     handles, labels = axes[0, 0].get_legend_handles_labels()
