@@ -1,4 +1,4 @@
-"""What a word means, where the pointer rests on it: links to the glossary get a title."""
+"""What a word means where the pointer rests: links to the glossary get a title."""
 
 from __future__ import annotations
 
