@@ -10,7 +10,7 @@ SAMPLE ?= 1
 KEY    := $(shell { cat requirements.lock; pwd; } | cksum | tr ' ' '-')
 STAMP  := .venv/.installed-$(KEY)
 
-.PHONY: help env lock data book chapter figures pdfs lab sync format pages test coverage oldest print test-all test-real records readme verify-records reliability bench bench-step bench-gpu clean
+.PHONY: help env lock data book chapter figures pdfs lab sync format pages test coverage oldest print look test-all test-browser test-real records readme verify-records reliability bench bench-step bench-gpu moving thumbnails clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,12 @@ oldest: env  ## the fast tests with the oldest versions that pyproject.toml allo
 test-all: env  ## the same and the slow tests
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal -m "not real" $(COVER)
 
+test-browser: env  ## pages and panels in headless Chromium, where this machine has it
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -m browser
+
+look: env  ## every built page in headless Chromium: what sticks out, contrast, alternative texts; screenshots in _build/look
+	@$(PY) book/look.py $(if $(P),--pages $(P))
+
 test-real: env  ## tests against the licensed data set under VVI_DATA
 	@$(PY) -m pytest -m real
 
@@ -72,8 +78,14 @@ lab: env  ## JupyterLab on the chapters
 records: env  ## train whatever stored result of the standard preset is missing (resumable)
 	@for method in $$($(PY) -c "from vvi import methods; print(*methods.names())"); do $(PY) -m vvi ablate $$method --collect || exit 1; done
 
-readme: env  ## what helps, from the stored records: README.md, book/index.md and their figure
+readme: env  ## from the stored records: what helps (README.md, book/index.md, their figure) and book/records/index.csv
 	@$(PY) book/compile.py readme
+
+moving: env  ## draw the moving pictures of the book anew, and their stills
+	@$(PY) book/compile.py moving
+
+thumbnails: env  ## draw the pictures of the query browser anew
+	@$(PY) book/compile.py thumbnails
 
 verify-records: env  ## train SAMPLE=1 of the stored results again and compare
 	@$(PY) -m vvi verify --sample $(SAMPLE)

@@ -5,6 +5,8 @@
     python book/compile.py chapter NAME [key=value ...]    run one, to _build/chapters/
     python book/compile.py data             the embedded data, when missing
     python book/compile.py readme           what helps: README.md and index.md
+    python book/compile.py moving           the films of the page of moving pictures
+    python book/compile.py thumbnails       the pictures of the query browser
     python book/compile.py print            all pages as one, and as a PDF
     python book/compile.py pages            the site of chapters that `make test` ran
     python book/compile.py sync             pair book/text/*.md and book/*.ipynb
@@ -55,6 +57,9 @@ NOT_PAGES = (
     ".*",
 )
 MARKS = ("<!-- results: make readme -->", "<!-- end of results -->")
+#: Pages that stand below a chapter, behind its notebooks without a number.
+BELOW = {"01": ["moving"], "07": ["query_browser"]}
+FILMS = ROOT / "figures" / "moving"
 SCREENS = {"README.md": "figures", "book/index.md": "../figures"}  # page -> figures
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -174,6 +179,8 @@ def gather(executed: Path) -> None:
 
     shutil.rmtree(SOURCE, ignore_errors=True)
     shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(*NOT_PAGES))
+    if FILMS.is_dir():
+        shutil.copytree(FILMS, SOURCE / "_static" / "moving")
     words = pages.terms((BOOK / "glossary.md").read_text())
     for chapter in chapters():
         notebook = nbformat.read(executed / chapter.name, as_version=4)
@@ -181,6 +188,7 @@ def gather(executed: Path) -> None:
         nbformat.write(notebook, SOURCE / chapter.name)
     (SOURCE / "_toc.yml").write_text(contents())
     parts = {"modules": modules(), "reliability": pages.reliability(RELIABILITY)}
+    parts["moving"] = pages.moving(FILMS)
     parts |= {"speed": pages.speed(STEP), "parts": pages.parts(STEP)}
     parts["compiled"] = pages.compiled(STEP.with_name("step_compiled.json"))
     parts["nearest"] = pages.nearest(STEP.with_name("nearest.json"))
@@ -209,6 +217,11 @@ def contents() -> str:
     others = [{"file": name} for name in names if not name[0].isdigit()]
     if numbered and others:
         numbered[0]["sections"] = others
+    for chapter in numbered:
+        below = BELOW.get(chapter["file"][:2], [])
+        prose = [{"file": name} for name in below if (BOOK / f"{name}.md").is_file()]
+        if prose:
+            chapter["sections"] = chapter.get("sections", []) + prose
     toc["parts"][0]["chapters"] = numbered
     return yaml.safe_dump(toc, sort_keys=False)
 
@@ -234,10 +247,36 @@ def site(executed: Path) -> Path:
     if subprocess.run([tool, "build", str(SOURCE), *strict], cwd=ROOT).returncode:
         raise SystemExit("[book] not built: each warning above counts as an error")
     pages.caption_figures(ROOT / "_build" / "html")
+    pages.mend_markup(ROOT / "_build" / "html")
+    if (BOOK / "query_browser.md").is_file():
+        browse(ROOT / "_build" / "html" / "_static" / "queries")
     hover.explain(ROOT / "_build" / "html")
     if dead := pages.broken(ROOT / "_build" / "html"):
         raise SystemExit("\n".join(["[book] links that lead nowhere:", *dead]))
     return ROOT / "_build" / "html" / "index.html"
+
+
+def browse(folder: Path) -> None:
+    """Write what the query browser reads, from stored records."""
+    from vvi.book import query_pages
+
+    query_pages.write(folder)
+
+
+def moving() -> None:
+    """Draw the films of the page of moving pictures."""
+    from vvi.book import moving
+
+    for name in moving.FILMS:
+        print(moving.write(name))
+
+
+def thumbnails() -> None:
+    """Draw the pictures of the query browser."""
+    from vvi.book import query_pages
+
+    folder = BOOK / "_static" / "queries"
+    print(*query_pages.write_thumbnails(folder), sep="\n")
 
 
 def single() -> Path:
@@ -367,6 +406,8 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("readme", help="write what helps into README.md and index.md")
     commands.add_parser("data", help="write the embedded data when it is missing")
+    commands.add_parser("moving", help="draw the moving pictures")
+    commands.add_parser("thumbnails", help="draw the pictures of the query browser")
     commands.add_parser("book", help="run what changed and build the site")
     commands.add_parser("print", help="run what changed and build one page, and a PDF")
     commands.add_parser("pages", help="build the pages from what `make test` ran")
@@ -379,7 +420,7 @@ def main() -> None:
     one.add_argument("name")
     one.add_argument("settings", nargs="*", metavar="key=value")
     given = parser.parse_args()
-    if given.command in ("sync", "data", "readme"):
+    if given.command in ("sync", "data", "readme", "moving", "thumbnails"):
         globals()[given.command]()
     elif given.command == "pages":
         print(site(TESTED))

@@ -1,4 +1,4 @@
-"""What a word means where the pointer rests: links to the glossary get a title."""
+"""Explain a word where the pointer rests: links to the glossary get a title."""
 
 from __future__ import annotations
 

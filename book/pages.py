@@ -248,6 +248,42 @@ def caption_figures(site: Path) -> int:
     return count
 
 
+FILM = """<figure class="drawn" id="film-{name}">
+<video class="vvi-film" src="{folder}/{name}.mp4" poster="{folder}/{name}.png"
+ width="{width}" height="{height}" muted loop playsinline controls preload="metadata"
+ aria-label="{alt}"></video>
+<figcaption>{caption}</figcaption>
+</figure>"""
+
+
+def moving(folder: Path, where: str = "_static/moving") -> str:
+    """The films of a folder, each with its still, its words and its caption.
+
+    Nothing plays by itself: `book.js` starts a film where motion is wanted.
+    """
+    parts = []
+    films = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    order = sorted(films, key=lambda name: films[name]["position"])
+    for name in order:
+        film = films[name]
+        words = {key: escape(film[key]) for key in ("alt", "caption")}
+        size = {key: film[key] for key in ("width", "height")}
+        parts.append(FILM.format(name=name, folder=where, **size, **words))
+    return "\n\n".join(parts)
+
+
+def mend_markup(site: Path) -> None:
+    """Mend what the theme and docutils write for who reads with a screen reader.
+
+    The arrows that unfold the contents get a name; a role that is out of use goes.
+    """
+    arrow = '<summary><span class="toctree-toggle"'
+    named = arrow.replace("<summary", '<summary aria-label="Pages below"')
+    for path in site.glob("*.html"):
+        text = path.read_text().replace(arrow, named)
+        path.write_text(text.replace(' role="doc-biblioentry"', ""))
+
+
 class Page(HTMLParser):
     """Links of a page, and the places in it that a link may name."""
 
@@ -260,7 +296,9 @@ class Page(HTMLParser):
         """Keep what an element is called and what it refers to."""
         found = dict(attrs)
         self.places |= {found[name] for name in ("id", "name") if found.get(name)}
-        self.links |= {found[name] for name in ("href", "src") if found.get(name)}
+        self.links |= {
+            found[name] for name in ("href", "src", "poster") if found.get(name)
+        }
 
 
 def broken(site: Path) -> list[str]:

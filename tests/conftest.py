@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_report_header(config: pytest.Config) -> str:
+def chromium() -> str | None:
+    """Path of a browser that tests can drive, None on a machine without one."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
+    """Leave out the tests of pages in a browser where there is none; the header says so."""
+    if chromium():
+        return
+    left_out = [item for item in items if item.get_closest_marker("browser")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return [_real_data(config), _browser(config)]
+
+
+def _browser(config: pytest.Config) -> str:
+    """Whether pages are tried in a browser, in words."""
+    if chromium() is None:
+        return "pages in a browser: NOT TESTED, there is no Chromium on this machine"
+    if "not browser" in config.getoption("markexpr"):
+        return "pages in a browser: NOT TESTED here, make test-browser tries them"
+    return f"pages in a browser: {chromium()}"
+
+
+def _real_data(config: pytest.Config) -> str:
     if paths.real_data() is None:
         cure = "make test-real checks HITSZ-VCM, SYSU-MM01 or RegDB there"
         return f"real data: NOT TESTED, VVI_DATA is not set ({cure})"

@@ -1,10 +1,12 @@
-"""Four jobs in processes of their own, and faults at any event of them."""
+"""Jobs in processes of their own, and faults at any event of them."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import hashlib
+import io
 import json
 import multiprocessing
 import os
@@ -30,6 +32,7 @@ PRELOADED = [  # imported once, by the server that forks the children
         "sklearn.svm",
     ),
     *(
+        "vvi.cli.main",
         "vvi.experiment",
         "vvi.methods.sadstrm",
         "vvi.methods.mitml",
@@ -131,6 +134,49 @@ def record(folder: Path, event) -> None:
     )
     with atomic.exclusive_lock(folder / "runs" / made.config.hash):
         store.save_record(made, folder / "runs", weights=bytes(9999))
+
+
+def command(
+    folder: Path, event, cache: Path, arguments: list[str], worlds: int | None = None
+) -> None:
+    """One command of `vvi`, which logs every run that it trains.
+
+    Args:
+        folder: of its runs and results, in place of HERE among the arguments.
+        event: unused: a fault watches the disk.
+        cache: with the synthetic sets.
+        arguments: as they are typed.
+        worlds: how many runs of the worlds are wanted.
+    """
+    from vvi.cli.main import main
+    from vvi.engine import train as engine
+    from vvi.experiment import worlds as study
+
+    os.environ |= {"VVI_RUNS": str(folder / "runs"), "VVI_CACHE": str(cache)}
+    fit, wanted = engine.fit, study.wanted
+
+    def logged(method, *args, **kwargs):
+        with open(folder / "trained.log", "a") as file:
+            file.write(f"{os.getpid()}\n")
+        return fit(method, *args, **kwargs)
+
+    engine.fit = logged
+    study.wanted = lambda *args, **kwargs: wanted(*args, **kwargs)[:worlds]
+    said = io.StringIO()
+    try:
+        with (
+            contextlib.redirect_stderr(said),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            code = main([word.replace("HERE", str(folder)) for word in arguments])
+    finally:
+        engine.fit, study.wanted = fit, wanted
+    lines = said.getvalue().splitlines()
+    for line in lines:
+        if "waiting until it is done" in line:
+            warnings.warn(line, stacklevel=1)
+    if code:
+        raise OSError(lines[-1])
 
 
 def work(job, folder: Path, fault: Fault, options: dict) -> None:

@@ -151,3 +151,19 @@ def test_every_module_has_a_section_on_the_page_of_the_package(runner):
     assert [
         line for line in runner.modules().splitlines() if line.startswith("##")
     ] == ["## vvi", "## vvi.a"]
+
+
+def test_prose_pages_stand_below_their_chapter(runner):
+    import yaml
+
+    shutil.copy(ROOT / "book" / "_toc.yml", runner.BOOK / "_toc.yml")
+    for name in ("01_a.ipynb", "07_b.ipynb", "sheet.ipynb"):
+        write(runner, name, "1")
+    for name in ("moving", "query_browser"):
+        (runner.BOOK / f"{name}.md").write_text("# A page\n")
+    first, last = yaml.safe_load(runner.contents())["parts"][0]["chapters"]
+    assert first == {
+        "file": "01_a",
+        "sections": [{"file": "sheet"}, {"file": "moving"}],
+    }
+    assert last == {"file": "07_b", "sections": [{"file": "query_browser"}]}

@@ -9,6 +9,7 @@ those of bad input and of lost workers, and keeps the figures in
 from __future__ import annotations
 
 import random
+import shutil
 
 import pytest
 from interrupted import (
@@ -16,6 +17,7 @@ from interrupted import (
     READ_ONLY,
     Child,
     Fault,
+    command,
     content,
     decode,
     generate,
@@ -241,3 +243,123 @@ def test_a_process_that_waits_takes_over_from_one_that_is_killed(
     assert steps_of(tmp_path / "here") == list("12345")
     assert content(tmp_path / "here") == whole("training, AdamW")[0]
     reliability.add("two processes", "taken over", 1)
+
+
+TUNE = ["tune", "baseline", "--trials", "2", "--out", "HERE/log.csv"]
+WORLDS = ["worlds", "bars", "--seeds", "0"]
+SWEEPS = {  # command, runs of it, and by how many events one outlives the one before
+    "a tuning": (dict(arguments=[*TUNE, "--preset", "tiny", "--device", "cpu"]), 2, 17),
+    "a world": (
+        dict(arguments=[*WORLDS, "--preset", "tiny", "--device", "cpu"], worlds=2),
+        2,
+        17,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory):
+    """Name -> what a sweep leaves when nothing happens; sets are drawn once for all."""
+    cache, found = tmp_path_factory.mktemp("sets"), {}
+
+    def of(name: str):
+        if name not in found:
+            folder = tmp_path_factory.mktemp("sweep") / "here"
+            said = run(command, folder, cache=cache, **SWEEPS[name][0])
+            assert said["error"] is None, said
+            trained = (folder / "trained.log").read_text().split()
+            assert len(trained) == SWEEPS[name][1]
+            found[name] = content(folder)
+        return found[name], SWEEPS[name][0] | {"cache": cache}
+
+    return of
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_killed_sweep_goes_on_and_ends_with_the_same_bytes(
+    name, sweeps, tmp_path, reliability
+):
+    wanted, options = sweeps(name)
+    here, stride, kills = tmp_path / "here", SWEEPS[name][2], 0
+    while run(command, here, Fault(at=9 + kills * stride), **options) is None:
+        kills += 1
+        assert kills < 20, "no progress"
+    assert content(here) == wanted
+    assert kills >= 2
+    trained = (here / "trained.log").read_text().split()
+    assert len(set(trained)) > 1, "one process made all of it"
+    reliability.add(name, "kills at an event", kills, "kills survived")
+
+
+def test_of_two_tunings_at_once_each_trial_is_trained_once_and_both_tables_are_one(
+    sweeps, tmp_path, reliability
+):
+    wanted, options = sweeps("a tuning")
+    here = tmp_path / "here"
+    both = [Child(command, here, **options) for _ in range(2)]
+    said = [child.end() for child in both]
+    assert [one["error"] for one in said] == [None, None]
+    assert content(here) == wanted
+    trained = (here / "trained.log").read_text().split()
+    assert len(trained) == SWEEPS["a tuning"][1], "a trial was trained twice"
+    reliability.add("two tunings at once", "trials trained by one alone", len(trained))
+
+
+@pytest.fixture(scope="module")
+def pictures(tiny_root, tmp_path_factory):
+    """A trained network, and pictures to embed: their options, and what embedding leaves."""
+    folder = tmp_path_factory.mktemp("embed")
+    said = run(train, folder, data=tiny_root, method="baseline", steps=1)
+    assert said["error"] is None
+    weights = next((folder / "runs").glob("*/model.safetensors"))
+    own = folder / "own"
+    own.mkdir()
+    for number, picture in enumerate(sorted(tiny_root.glob("0001/rgb/*/*.jpg"))[:3]):
+        shutil.copy(picture, own / f"{number}.jpg")
+    arguments = [
+        "embed",
+        str(own),
+        "--modality",
+        "vis",
+        "--weights",
+        str(weights.parent),
+    ]
+    arguments += ["--device", "cpu", "--out", "HERE/own.npz"]
+    options = {"arguments": arguments, "cache": folder / "cache"}
+    here = folder / "whole"
+    assert run(command, here, **options)["error"] is None
+    assert set(content(here)) == {"own.npz", "own.csv"}
+    return options, content(here), own
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+@pytest.mark.parametrize("before", [False, True])
+def test_a_disk_that_is_full_while_features_are_written_leaves_what_was_there(
+    at, before, pictures, tmp_path, reliability
+):
+    """`at`: into which write, sync or rename of two files the disk is full."""
+    options, wanted, _ = pictures
+    here = tmp_path / "here"
+    if before:
+        assert run(command, here, **options)["error"] is None
+    said = run(command, here, Fault(at=at, error=FULL), **options)
+    assert "cannot write" in said["error"] and "No space left" in said["error"]
+    assert "\n" not in said["error"] and str(here) in said["error"]
+    assert content(here) == (wanted if before else {})
+    assert run(command, here, **options)["error"] is None
+    assert content(here) == wanted
+    reliability.add("export of features", "refusals survived", 1)
+
+
+@pytest.mark.parametrize("at", [1, 4, 9])
+def test_an_export_that_is_killed_is_whole_after_the_same_command(
+    at, pictures, tmp_path, reliability
+):
+    options, wanted, _ = pictures
+    here = tmp_path / "here"
+    assert run(command, here, Fault(at=at), **options) is None
+    left = content(here)
+    assert "own.npz" not in left or wanted.items() <= left.items()
+    assert run(command, here, **options)["error"] is None
+    assert content(here) == wanted
+    reliability.add("export of features", "kills at an event", 1, "kills survived")

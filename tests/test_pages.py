@@ -256,3 +256,26 @@ def test_links_that_lead_nowhere_are_found(pages, tmp_path):
         "b.html: a.html#gone",
         "deep/c.html: ../b%2Fc.html",
     ]
+
+
+def test_toggles_get_a_name_and_entries_lose_a_role_out_of_use(pages, tmp_path):
+    page = tmp_path / "a.html"
+    arrow = (
+        '<summary><span class="toctree-toggle" role="presentation"></span></summary>'
+    )
+    page.write_text(f'{arrow}<div role="doc-biblioentry" id="id1">x</div>')
+    pages.mend_markup(tmp_path)
+    text = page.read_text()
+    assert text.startswith('<summary aria-label="Pages below"><span')
+    assert text.endswith('<div id="id1">x</div>')
+
+
+def test_films_stand_in_their_order_with_their_words(pages, tmp_path):
+    for name, position in (("b", 0), ("a", 1)):
+        side = {"position": position, "width": 4, "height": 2, "alt": f"<{name}>"}
+        side["caption"] = f"caption of {name}"
+        (tmp_path / f"{name}.json").write_text(json.dumps(side))
+    text = pages.moving(tmp_path)
+    assert text.index("film-b") < text.index("film-a")
+    assert 'aria-label="&lt;b&gt;"' in text and "caption of a" in text
+    assert "autoplay" not in text and "muted loop" in text

@@ -104,10 +104,10 @@ def _facts(tracklet: Tracklet, scene: Scene, result: Result) -> dict[str, str]:
     noisy = scene.truth.noisy(tracklet, which)
     facts["noisy frames"] = f"{noisy.sum()} of {len(noisy)}"
     person = synthetic.read_factors(scene.dataset.root).loc[tracklet.identity]
-    return facts | {label: _words(name, person[name]) for name, label in KNOWN.items()}
+    return facts | {label: words(name, person[name]) for name, label in KNOWN.items()}
 
 
-def _words(name: str, value: object) -> str:
+def words(name: str, value: object) -> str:
     """Return the value of a factor in words."""
     if name == "look_alike_group":
         return "–" if value < 0 else str(value)

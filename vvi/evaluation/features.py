@@ -94,7 +94,8 @@ def save(features: Features, path: str | Path) -> Path:
     refuse_foreign(path.with_suffix(".csv"), "row,")
     table = features.table.to_csv(index_label="row", lineterminator="\n").encode()
     files = {path.with_suffix(".csv").name: table, path.name: content}
-    atomic.write_all(path.absolute().parent, files)
+    with atomic.exclusive_lock(path):  # also removes what a killed export left
+        atomic.write_all(path.absolute().parent, files)
     return path
 
 

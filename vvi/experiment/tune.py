@@ -131,7 +131,8 @@ def log_file(method: str) -> Path:
 def write_log(method: str, table: pd.DataFrame, file: Path | None = None) -> Path:
     """Write the trials of a method as CSV, whole or not at all."""
     file = file or log_file(method)
-    atomic.write(file, table.to_csv(index=False).encode())
+    with atomic.exclusive_lock(file):  # also removes what a killed one left
+        atomic.write(file, table.to_csv(index=False).encode())
     return file
 
 
