@@ -72,7 +72,7 @@ class Table:
         return "\n".join([*lines, "</tbody></table>", self._download(), "</div>"])
 
     def _download(self) -> str:
-        """Return a link that holds the table as CSV, without any file beside the page."""
+        """Return a link that holds the table as CSV, with no file beside the page."""
         plain = _flat(self.frame)[0]
         if not self.escaped:
             plain = plain.map(_without_markup)
