@@ -35,7 +35,7 @@ SAMPLE, BATCHES = 2_000, 20
 HEIGHT, WIDTH, FRAMES = 128, 64, 6
 #: (people, tracklets of one person, frames) of HITSZ-VCM, half of the people to train.
 VCM = (927, 24, 463_259)
-#: (lines, frames) of the lists of BUPTCampus; a line is a pair, of queries one tracklet.
+#: (lines, frames) of the lists of BUPTCampus; a line is a pair, of queries a tracklet.
 CAMPUS = {
     "train": (3_574, 796_138),
     "auxiliary": (930, 209_150),
