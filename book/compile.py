@@ -259,18 +259,21 @@ def site(executed: Path) -> Path:
     pages.caption_figures(ROOT / "_build" / "html")
     pages.mend_markup(ROOT / "_build" / "html")
     if (BOOK / "query_browser.md").is_file():
-        browse(ROOT / "_build" / "html" / "_static" / "queries")
+        browse(ROOT / "_build" / "html")
     hover.explain(ROOT / "_build" / "html")
     if dead := pages.broken(ROOT / "_build" / "html"):
         raise SystemExit("\n".join(["[book] links that lead nowhere:", *dead]))
     return ROOT / "_build" / "html" / "index.html"
 
 
-def browse(folder: Path) -> None:
-    """Write what the query browser reads, from stored records."""
+def browse(site: Path) -> None:
+    """Write what the query browser reads, from records, and say where it lies."""
+    import pages
+
     from vvi.book import query_pages
 
-    query_pages.write(folder)
+    query_pages.write(site / pages.LISTS)
+    pages.name_lists(site / "query_browser.html")
 
 
 def moving() -> None:

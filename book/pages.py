@@ -297,6 +297,23 @@ def moving(folder: Path, where: str = "_static/moving") -> str:
     return "\n\n".join(parts)
 
 
+#: Where the lists of the query browser lie in a built site, and what shows them.
+LISTS = "_static/queries/"
+BROWSER = '<div id="vvi-queries"'
+
+
+def name_lists(page: Path) -> None:
+    """Name the folder of the lists in the query browser of a page.
+
+    Raises:
+        ValueError: the page has no query browser.
+    """
+    text = page.read_text()
+    if BROWSER not in text:
+        raise ValueError(f"{page} has no query browser: it needs {BROWSER}>")
+    page.write_text(text.replace(BROWSER, f'{BROWSER} data-lists="{LISTS}"'))
+
+
 def mend_markup(site: Path) -> None:
     """Mend what the theme and docutils write for who reads with a screen reader.
 

@@ -309,3 +309,15 @@ def test_films_stand_in_their_order_with_their_words(pages, tmp_path):
     assert text.index("film-b") < text.index("film-a")
     assert 'aria-label="&lt;b&gt;"' in text and "caption of a" in text
     assert "autoplay" not in text and "muted loop" in text
+
+
+def test_the_query_browser_of_a_page_knows_where_its_lists_lie(pages, tmp_path):
+    page = tmp_path / "a.html"
+    page.write_text('<div id="vvi-queries">x</div>')
+    pages.name_lists(page)
+    assert page.read_text() == (
+        '<div id="vvi-queries" data-lists="_static/queries/">x</div>'
+    )
+    page.write_text("<p>x</p>")
+    with pytest.raises(ValueError, match="no query browser"):
+        pages.name_lists(page)

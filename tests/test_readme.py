@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "book/index.md", "book/reproduce.md")
 # Commands of other programs that a page may show; none of them can be run in a test
 # (network, another package manager, a server).
-FOREIGN = ("conda", "export", "uv", "pip", "git", ".")
+FOREIGN = ("conda", "export", "uv", "pip", "git", ".", "python3")
 
 
 def blocks(page: str, language: str) -> list[str]:

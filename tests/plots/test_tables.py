@@ -1,5 +1,9 @@
 """Tables of the book: one header row, caption on top, cells in words."""
 
+import base64
+import csv
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,3 +87,20 @@ def test_an_open_notebook_shows_every_table_so():
     assert 'class="vvi-table"' in to_html(pd.DataFrame({"x": [0.5]}))
     row = to_html(pd.Series([1.0], ["a"], name="x"))
     assert cells(row, "th") == ["", "x", "a"]
+
+
+def rows_of_csv(page: str) -> list[list[str]]:
+    data = re.search(r'href="data:text/csv;charset=utf-8;base64,([^"]+)"', page)[1]
+    return list(csv.reader(base64.b64decode(data).decode().splitlines()))
+
+
+def test_a_table_can_be_taken_along_as_csv_with_all_its_digits():
+    frame = pd.DataFrame({"rank-1": [33.25, np.nan], "α": ["a, b", "c"]}, ["x", "y"])
+    rows = rows_of_csv(Table(frame).to_html())
+    assert rows == [["", "rank-1", "α"], ["x", "33.25", "a, b"], ["y", "", "c"]]
+
+
+def test_a_table_of_markup_is_plain_in_csv():
+    frame = pd.DataFrame({"score": ["<b>1.5</b> &plusmn; 0.1"]}, ["x"])
+    rows = rows_of_csv(Table(frame, escaped=False).to_html())
+    assert rows[1] == ["x", "1.5 ± 0.1"]

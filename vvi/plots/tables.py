@@ -6,6 +6,7 @@ are those of the page (`book/_static/book.css`), so it reads in the dark theme t
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 from collections.abc import Mapping, Sequence
@@ -68,9 +69,27 @@ class Table:
         tags = ["th"] * heads + ["td"] * (len(names) - heads)
         for row in zip(*texts, strict=True):
             lines.append(f"<tr>{''.join(map(_cell, tags, row, sides))}</tr>")
-        return "\n".join([*lines, "</tbody></table></div>"])
+        return "\n".join([*lines, "</tbody></table>", self._download(), "</div>"])
+
+    def _download(self) -> str:
+        """Return a link that holds the table as CSV, with no file beside the page."""
+        plain = _flat(self.frame)[0]
+        if not self.escaped:
+            plain = plain.map(_without_markup)
+        data = base64.b64encode(plain.to_csv(index=False).encode()).decode()
+        return (
+            '<a class="vvi-csv" download="table.csv" '
+            f'href="data:text/csv;charset=utf-8;base64,{data}">CSV</a>'
+        )
 
     _repr_html_ = to_html
+
+
+def _without_markup(value: Any) -> Any:
+    """Return a cell of HTML as text, and anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    return html.unescape(re.sub(r"<[^>]+>", "", value))
 
 
 def register() -> None:
