@@ -317,13 +317,13 @@ def name_lists(page: Path) -> None:
 def mend_markup(site: Path) -> None:
     """Mend what the theme and docutils write for who reads with a screen reader.
 
-    The arrows that unfold the contents get a name; a role that is out of use goes.
+    The arrows that unfold the contents get a name; an entry of a list says so.
     """
     arrow = '<summary><span class="toctree-toggle"'
     named = arrow.replace("<summary", '<summary aria-label="Pages below"')
     for path in site.glob("*.html"):
         text = path.read_text().replace(arrow, named)
-        path.write_text(text.replace(' role="doc-biblioentry"', ""))
+        path.write_text(text.replace('role="doc-biblioentry"', 'role="listitem"'))
 
 
 class Page(HTMLParser):

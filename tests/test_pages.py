@@ -288,7 +288,7 @@ def test_links_that_lead_nowhere_are_found(pages, tmp_path):
     ]
 
 
-def test_toggles_get_a_name_and_entries_lose_a_role_out_of_use(pages, tmp_path):
+def test_toggles_get_a_name_and_entries_a_role_in_use(pages, tmp_path):
     page = tmp_path / "a.html"
     arrow = (
         '<summary><span class="toctree-toggle" role="presentation"></span></summary>'
@@ -297,7 +297,7 @@ def test_toggles_get_a_name_and_entries_lose_a_role_out_of_use(pages, tmp_path):
     pages.mend_markup(tmp_path)
     text = page.read_text()
     assert text.startswith('<summary aria-label="Pages below"><span')
-    assert text.endswith('<div id="id1">x</div>')
+    assert text.endswith('<div role="listitem" id="id1">x</div>')
 
 
 def test_films_stand_in_their_order_with_their_words(pages, tmp_path):
