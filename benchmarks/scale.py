@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +35,11 @@ SAMPLE, BATCHES = 2_000, 20
 HEIGHT, WIDTH, FRAMES = 128, 64, 6
 #: (people, tracklets of one person, frames) of HITSZ-VCM, half of the people to train.
 VCM = (927, 24, 463_259)
-#: (pairs of tracklets, frames of both) of the parts of BUPTCampus.
+#: (lines, frames) of the lists of BUPTCampus; a line is a pair, of queries a tracklet.
 CAMPUS = {
     "train": (3_574, 796_138),
     "auxiliary": (930, 209_150),
-    "query": (538, 101_938),
+    "query": (1_076, 101_938),
     "gallery": (2_422, 597_542),
 }
 PEOPLE = {"train": 1_074, "auxiliary": 930, "query": 1_076, "gallery": 1_076}
@@ -106,7 +106,8 @@ def write_campus(root: Path, part: int) -> int:
     start = 1
     for name, (pairs, frames) in CAMPUS.items():
         people, pairs, frames = PEOPLE[name] // part, pairs // part, frames // part
-        lines, lengths = [], shares(frames // 2, pairs)
+        share = frames if name == "query" else frames // 2
+        lines, lengths = [], shares(share, pairs)
         for pair, length in enumerate(lengths):
             person = str(start + pair % people)
             # a query has one modality and another camera than the gallery
@@ -241,25 +242,36 @@ def measure(task: str, root: Path, layout: str) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def rows(layout: str, part: int, folder: Path) -> Iterator[dict]:
-    """Write a set and yield the measurements of every task."""
+def rows(layout: str, part: int, folder: Path, tasks: list[str]) -> Iterator[dict]:
+    """Write a set and yield the measurements of the tasks."""
     root = folder / f"{layout}-{part}" / "set"
     start = time.perf_counter()
     frames = WRITE[layout](root, part)
     print(f"{layout}: {frames:,} names in {time.perf_counter() - start:.0f} s")
-    for task in TASKS:
-        if task == "nothing":
-            continue
+    for task in tasks:
         found = measure(task, root, layout)
         yield {"layout": layout, "frames": frames, "task": task} | found
 
 
+def empty() -> dict[str, object]:
+    """Return what a file of results holds before its first row."""
+    from vvi.experiment import store
+
+    start = measure("nothing", Path(), "")
+    about = {"sample": SAMPLE, "batches": BATCHES, "environment": store.environment()}
+    return {"rows": [], "start": start} | about
+
+
 def main() -> None:
-    """Measure every size, print and keep the rows."""
+    """Measure every size, print each row and keep it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     results = Path(__file__).parent / "results"
     parser.add_argument("--out", type=Path, default=results / "scale.json")
+    parser.add_argument("--add", action="store_true", help="to the rows that are there")
     parser.add_argument("--parts", type=int, nargs="+", default=PARTS)
+    parser.add_argument("--sets", nargs="+", choices=WRITE, default=list(WRITE))
+    usual = [task for task in TASKS if task != "nothing"]
+    parser.add_argument("--tasks", nargs="+", choices=usual, default=usual)
     parser.add_argument("--folder", type=Path, help="where to write the sets")
     parser.add_argument("--task", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -267,20 +279,13 @@ def main() -> None:
         task, root, layout = args.task
         print(json.dumps(measure_here(task, Path(root), layout)))
         return
-    from vvi.experiment import store
-
-    content = {"rows": [], "start": measure("nothing", Path(), "")}
-    content |= {"sample": SAMPLE, "batches": BATCHES}
-    content["environment"] = store.environment()
-    args.out.parent.mkdir(exist_ok=True)
-    for layout, part in chain.from_iterable(
-        [(x, p) for x in WRITE] for p in args.parts
-    ):
+    content = json.loads(args.out.read_text()) if args.add else empty()
+    for layout, part in product(args.sets, args.parts):
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-            for row in rows(layout, part, Path(folder)):
+            for row in rows(layout, part, Path(folder), args.tasks):
                 content["rows"].append(row)
                 print(row, flush=True)
-        args.out.write_text(json.dumps(content, indent=1) + "\n")
+                args.out.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import os
 import re
 import shutil
@@ -193,6 +194,8 @@ def gather(executed: Path) -> None:
     parts["compiled"] = pages.compiled(STEP.with_name("step_compiled.json"))
     parts["nearest"] = pages.nearest(STEP.with_name("nearest.json"))
     parts["rerank"] = pages.rerank(STEP.with_name("rerank.json"))
+    parts["scale"] = pages.scale(STEP.with_name("scale.json"))
+    parts["gpu lines"] = gpu_lines()
     for page in SOURCE.glob("*.md"):
         text = page.read_text()
         for name, part in parts.items():
@@ -201,6 +204,13 @@ def gather(executed: Path) -> None:
     figures = ROOT / "_build" / "figures"
     if not figures.is_symlink():
         figures.symlink_to(Path("..", "figures"), target_is_directory=True)
+
+
+def gpu_lines() -> str:
+    """The lines of the package that run otherwise on a GPU, as a table."""
+    sys.path.append(str(ROOT / "benchmarks"))
+    found = importlib.import_module("gpu_lines")
+    return found.table(found.find())
 
 
 def contents() -> str:
@@ -249,18 +259,21 @@ def site(executed: Path) -> Path:
     pages.caption_figures(ROOT / "_build" / "html")
     pages.mend_markup(ROOT / "_build" / "html")
     if (BOOK / "query_browser.md").is_file():
-        browse(ROOT / "_build" / "html" / "_static" / "queries")
+        browse(ROOT / "_build" / "html")
     hover.explain(ROOT / "_build" / "html")
     if dead := pages.broken(ROOT / "_build" / "html"):
         raise SystemExit("\n".join(["[book] links that lead nowhere:", *dead]))
     return ROOT / "_build" / "html" / "index.html"
 
 
-def browse(folder: Path) -> None:
-    """Write what the query browser reads, from stored records."""
+def browse(site: Path) -> None:
+    """Write what the query browser reads, from records, and say where it lies."""
+    import pages
+
     from vvi.book import query_pages
 
-    query_pages.write(folder)
+    query_pages.write(site / pages.LISTS)
+    pages.name_lists(site / "query_browser.html")
 
 
 def moving() -> None:

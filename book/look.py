@@ -64,15 +64,19 @@ OVERFLOW = """([desk, slack]) => {
       found.push(['sticks out', near(e), Math.round(box.right), room]);
       return;
     }
-    const needs = e.scrollWidth > e.clientWidth + slack;
+    // MathJax hides a copy for screen readers, which may be wider than what is seen
+    const formula = e.querySelector(':scope > mjx-math, :scope > mjx-container');
+    const wanted = formula
+      ? Math.round(formula.getBoundingClientRect().width) : e.scrollWidth;
+    const needs = wanted > e.clientWidth + slack;
     if (scrolls) {
       const listing = e.matches('pre, mjx-container');
       if (desk && listing && needs)
-        found.push(['scrolls', near(e), e.scrollWidth, e.clientWidth]);
+        found.push(['scrolls', near(e), wanted, e.clientWidth]);
       return;
     }
     if (['hidden', 'clip'].includes(style.overflowX) && needs && box.width > 1)
-      found.push(['cut off', near(e), e.scrollWidth, e.clientWidth]);
+      found.push(['cut off', near(e), wanted, e.clientWidth]);
     for (const child of e.children) visit(child);
   };
   const article = document.querySelector('article') || document.body;

@@ -199,6 +199,31 @@ def rerank(file: Path) -> str:
     )
 
 
+def scale(file: Path) -> str:
+    """The tables of sets as large as the real ones: CPU seconds, then memory."""
+    found = json.loads(file.read_text())
+    tasks = list(dict.fromkeys(row["task"] for row in found["rows"]))
+    by_set: dict[tuple[str, int], dict[str, dict]] = {}
+    for row in found["rows"]:
+        by_set.setdefault((row["layout"], row["frames"]), {})[row["task"]] = row
+    tables = []
+    for what, digits in (("CPU s", 1), ("peak MB", 0)):
+        head = ["CPU seconds" if what == "CPU s" else "memory (MB)", "frames", *tasks]
+        lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+        for layout, frames in sorted(by_set):
+            took = by_set[layout, frames]
+            cells = [
+                f"{took[t][what]:,.{digits}f}" if t in took else "–" for t in tasks
+            ]
+            lines.append(f"| {layout} | {frames:,} | {' | '.join(cells)} |")
+        tables.append("\n".join(lines))
+    where = found["environment"]
+    return "\n\n".join(tables) + (
+        f"\n\nPython and its packages alone take {found['start']['peak MB']:,} MB. "
+        f"Measured on {where['processor']}, commit `{where['commit']}`."
+    )
+
+
 def compiled(file: Path) -> str:
     """CPU seconds of a step with and without `torch.compile`, from their own run."""
     found = json.loads(file.read_text())["methods"]
@@ -270,6 +295,23 @@ def moving(folder: Path, where: str = "_static/moving") -> str:
         size = {key: film[key] for key in ("width", "height")}
         parts.append(FILM.format(name=name, folder=where, **size, **words))
     return "\n\n".join(parts)
+
+
+#: Where the lists of the query browser lie in a built site, and what shows them.
+LISTS = "_static/queries/"
+BROWSER = '<div id="vvi-queries"'
+
+
+def name_lists(page: Path) -> None:
+    """Name the folder of the lists in the query browser of a page.
+
+    Raises:
+        ValueError: the page has no query browser.
+    """
+    text = page.read_text()
+    if BROWSER not in text:
+        raise ValueError(f"{page} has no query browser: it needs {BROWSER}>")
+    page.write_text(text.replace(BROWSER, f'{BROWSER} data-lists="{LISTS}"'))
 
 
 def mend_markup(site: Path) -> None:

@@ -65,12 +65,12 @@ def options(name: str, data) -> dict:
     return changes | ({"data": data} if job in (train, decode) else {})
 
 
-@pytest.mark.parametrize("name", JOBS)
 def steps_of(folder):
     """Return the steps that processes have made there, in order."""
     return (folder / "steps.log").read_text().split()
 
 
+@pytest.mark.parametrize("name", JOBS)
 def test_killed_at_event_after_event_a_job_ends_with_the_same_bytes(
     name, whole, tiny_root, tmp_path, reliability
 ):

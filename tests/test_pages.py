@@ -200,6 +200,36 @@ def test_the_stored_measurements_are_whole(pages):
     ) and "without" in pages.compiled(results / "step_compiled.json")
 
 
+def test_the_tables_of_scale_come_from_their_file(pages, tmp_path):
+    rows = [
+        {"layout": "a", "frames": 2000, "task": "open", "CPU s": 1.25, "peak MB": 80},
+        {"layout": "a", "frames": 1000, "task": "open", "CPU s": 0.5, "peak MB": 60},
+        {"layout": "a", "frames": 1000, "task": "clips", "CPU s": 2, "peak MB": 1200},
+    ]
+    content = {"rows": rows, "start": {"peak MB": 40}}
+    content["environment"] = {"processor": "X", "commit": "abc"}
+    (tmp_path / "s.json").write_text(json.dumps(content))
+    lines = pages.scale(tmp_path / "s.json").splitlines()
+    assert lines[0] == "| CPU seconds | frames | open | clips |"
+    assert lines[2:4] == ["| a | 1,000 | 0.5 | 2.0 |", "| a | 2,000 | 1.2 | – |"]
+    assert lines[7:9] == ["| a | 1,000 | 60 | 1,200 |", "| a | 2,000 | 80 | – |"]
+    assert lines[-1].startswith("Python and its packages alone take 40 MB.")
+
+
+def test_a_set_as_large_as_the_real_one_opens_in_ten_seconds_and_one_gigabyte():
+    """Of the stored simulation: the limits, and that cost grows with the frames alone."""
+    file = ROOT / "benchmarks" / "results" / "scale.json"
+    rows = json.loads(file.read_text())["rows"]
+    full = {"hitsz-vcm": 463_259, "buptcampus": 1_704_768}
+    for layout, frames in full.items():
+        opened = [r for r in rows if r["layout"] == layout and r["task"] == "open"]
+        opened.sort(key=lambda row: row["frames"])
+        assert len(opened) == 3 and opened[-1]["frames"] == frames
+        assert opened[-1]["CPU s"] < 10 and opened[-1]["peak MB"] < 1024
+        each = [row["CPU s"] / row["frames"] for row in opened]
+        assert max(each) < 2 * min(each), "it grows faster than the set"
+
+
 def page_with(site, name, *figures):
     (site / "_images").mkdir(exist_ok=True)
     for file, fig in figures:
@@ -279,3 +309,15 @@ def test_films_stand_in_their_order_with_their_words(pages, tmp_path):
     assert text.index("film-b") < text.index("film-a")
     assert 'aria-label="&lt;b&gt;"' in text and "caption of a" in text
     assert "autoplay" not in text and "muted loop" in text
+
+
+def test_the_query_browser_of_a_page_knows_where_its_lists_lie(pages, tmp_path):
+    page = tmp_path / "a.html"
+    page.write_text('<div id="vvi-queries">x</div>')
+    pages.name_lists(page)
+    assert page.read_text() == (
+        '<div id="vvi-queries" data-lists="_static/queries/">x</div>'
+    )
+    page.write_text("<p>x</p>")
+    with pytest.raises(ValueError, match="no query browser"):
+        pages.name_lists(page)

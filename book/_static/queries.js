@@ -2,7 +2,8 @@
 "use strict";
 
 (() => {
-  const FOLDER = "_static/queries/";
+  /* Where the lists lie: the built page says so. One that was built for print says nothing, and keeps its picture. */
+  let folder = "";
   const WORDS = { vis: "visible", ir: "infrared" };
   const SEARCHES = { ir2vis: "infrared query, visible gallery", vis2ir: "visible query, infrared gallery" };
   const loaded = {}, waiting = {};
@@ -18,7 +19,7 @@
     if (waiting[name]) return waiting[name].push(done);
     waiting[name] = [done];
     const script = document.createElement("script");
-    script.src = `${FOLDER}${name}.js`;
+    script.src = `${folder}${name}.js`;
     script.onerror = () => failed(new Error(`${script.src} cannot be read`));
     document.head.append(script);
   });
@@ -152,7 +153,7 @@
       picture.setAttribute("role", "img");
       picture.setAttribute("aria-label", `identity ${item.identity}, ${WORDS[item.modality]} camera ${item.camera}`);
       picture.style.cssText = `width:${sheet.width}px;height:${sheet.height}px;`
-        + `background-image:url("${FOLDER}${item.modality}.webp");`
+        + `background-image:url("${folder}${item.modality}.webp");`
         + `background-position:-${(cell % sheet.columns) * sheet.width}px -${Math.floor(cell / sheet.columns) * sheet.height}px`;
       const card = make("li", "", { className: `vvi-item vvi-${kind}` });
       card.dataset.identity = item.identity;
@@ -187,7 +188,8 @@
 
   document.addEventListener("DOMContentLoaded", async () => {
     const box = document.getElementById("vvi-queries");
-    if (!box) return;
+    if (!box || !box.dataset.lists) return;
+    folder = box.dataset.lists;
     try {
       new Browser(box, await load("people"));
     } catch (error) {

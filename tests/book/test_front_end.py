@@ -68,7 +68,11 @@ def shown(page) -> list[str]:
 
 
 def test_another_query_shows_another_list(chromium, site):
-    page = opened(chromium, site, '<div id="vvi-queries"><p>a picture</p></div>')
+    page = opened(
+        chromium,
+        site,
+        '<div id="vvi-queries" data-lists="_static/queries/"><p>a picture</p></div>',
+    )
     page.wait_for_selector("li.vvi-item")
     assert page.get_by_text("a picture").count() == 0
     first, words = shown(page), page.locator(".vvi-note").inner_text()
@@ -85,7 +89,9 @@ def test_another_query_shows_another_list(chromium, site):
 
 
 def test_another_method_keeps_the_query_and_loads_its_lists(chromium, site):
-    page = opened(chromium, site, '<div id="vvi-queries"></div>')
+    page = opened(
+        chromium, site, '<div id="vvi-queries" data-lists="_static/queries/"></div>'
+    )
     page.wait_for_selector("li.vvi-item")
     scripts = "() => [...document.scripts].map(s => s.src.split('/').pop())"
     assert "iban.js" not in page.evaluate(scripts)
@@ -98,8 +104,16 @@ def test_another_method_keeps_the_query_and_loads_its_lists(chromium, site):
     assert shown(page)[0] == query
 
 
-def test_without_scripts_the_picture_stays(chromium, site):
+def test_a_page_without_lists_keeps_its_picture(chromium, site):
     body = '<div id="vvi-queries"><p>a picture</p></div>'
+    page = opened(chromium, site, body)
+    page.wait_for_timeout(500)
+    assert page.get_by_text("a picture").is_visible()
+    assert page.locator("select").count() == 0
+
+
+def test_without_scripts_the_picture_stays(chromium, site):
+    body = '<div id="vvi-queries" data-lists="_static/queries/"><p>a picture</p></div>'
     page = opened(chromium, site, body, java_script_enabled=False)
     assert page.get_by_text("a picture").is_visible()
 

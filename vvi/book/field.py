@@ -85,8 +85,8 @@ def _joined(names: list[str]) -> str:
 
 def _with_sources(values: pd.DataFrame, sources: pd.Series) -> pd.DataFrame:
     """Order directions and metrics, write two digits, add where numbers stand."""
-    wanted = [(d, m) for d in ("ir2vis", "vis2ir") for m in ("rank1", "mAP")]
-    values = values.reindex(columns=pd.MultiIndex.from_tuples(wanted))
+    columns = pd.MultiIndex.from_product([("ir2vis", "vis2ir"), ("rank1", "mAP")])
+    values = values.reindex(columns=columns)
     values = values.sort_values(("ir2vis", "rank1"))
     table = values.map(lambda v: DASH if pd.isna(v) else f"{v:.2f}")
     names = {"rank1": "rank-1", "mAP": "mAP"}

@@ -68,18 +68,14 @@ def people() -> dict[str, Any]:
     everyone = crossing.everyone(PRESET, SEED)
     numbers = presets.identities(presets.find(PRESET))["test"]
     rows = {identity: everyone[identity].row() for identity in numbers}
-    factors = {
-        str(identity): [words(name, row[name]) for name in KNOWN]
-        for identity, row in rows.items()
-    }
+    factors = {}
+    for identity, row in rows.items():
+        factors[str(identity)] = [words(name, row[name]) for name in KNOWN]
     groups = {str(identity): row["look_alike_group"] for identity, row in rows.items()}
-    tracklets = {
-        modality: {
-            "identity": [identity for identity, _ in places],
-            "camera": [camera for _, camera in places],
-        }
-        for modality, places in sides().items()
-    }
+    tracklets = {}
+    for modality, shown in sides().items():
+        identities, cameras = zip(*shown, strict=True)
+        tracklets[modality] = {"identity": list(identities), "camera": list(cameras)}
     sheet = {"width": WIDTH, "height": HEIGHT, "columns": COLUMNS}
     return {
         "names": list(KNOWN.values()),
@@ -145,14 +141,14 @@ def write(folder: Path, seeds: Sequence[int] = (0, 1, 2)) -> list[Path]:
     Returns:
         Their paths: the people first, then a script for each method with a record.
     """
-    found = across_methods.main_results(PRESET, seeds)
+    results = across_methods.main_results(PRESET, seeds)
     about = people()
-    about["methods"] = {
-        name.lower(): {"title": name, "seeds": [r.config.seed for r in runs]}
-        for name, runs in found.items()
-    }
+    about["methods"] = {}
+    for name, runs in results.items():
+        known = [result.config.seed for result in runs]
+        about["methods"][name.lower()] = {"title": name, "seeds": known}
     contents = {"people": about}
-    contents |= {name.lower(): lists(runs) for name, runs in found.items()}
+    contents |= {name.lower(): lists(runs) for name, runs in results.items()}
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, content in contents.items():

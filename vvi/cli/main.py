@@ -16,6 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     A mistake of the user is one line on stderr and exit code 2; a failed check is 1.
     """
     args = parser.build().parse_args(argv)
+    args.typed = sys.argv[1:] if argv is None else argv
     try:
         with _plain_warnings(args.command):
             return args.do(args)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from vvi.cli import arguments, options
+from vvi.cli import arguments, dry_run, options
 
 
 def add(command: arguments.Command) -> None:
@@ -28,6 +28,7 @@ def _add_ablate(command: arguments.Command) -> None:
     options.add_pixels(sub)
     options.add_compile(sub)
     options.add_executor(sub)
+    dry_run.add_sweep(sub)
     sub.add_argument(
         "--collect", action="store_true", help="copy the results into book/records"
     )
@@ -58,6 +59,7 @@ def _add_tune(command: arguments.Command) -> None:
     sub.add_argument("--device", default="auto")
     options.add_pixels(sub)
     options.add_executor(sub)
+    dry_run.add_sweep(sub)
 
 
 def _add_worlds(command: arguments.Command) -> None:
@@ -80,6 +82,7 @@ def _add_worlds(command: arguments.Command) -> None:
         action="store_true",
         help="count the runs and what they cost; train nothing",
     )
+    dry_run.add_sweep(task)
     task.add_argument(
         "--oracles",
         action="store_true",
@@ -117,6 +120,9 @@ def ablate(args: argparse.Namespace) -> int:
         rows = ablation.configs(args.method, table, args.preset, args.seeds)
         for configs in rows.values():
             wanted += configs
+    if args.dry_run:
+        print(*dry_run.sweep(args, wanted), sep="\n")
+        return 0
     run_options = dict(
         device=args.device,
         pixels=args.pixels,
@@ -136,6 +142,11 @@ def tune(args: argparse.Namespace) -> int:
     """Train drawn settings of a method and write the table of their scores."""
     from vvi.experiment import tune as tuning
 
+    if args.dry_run:
+        drawn = tuning.trials(args.method, args.trials, args.preset)
+        wanted = [config for _, config in drawn.values()]
+        print(*dry_run.sweep(args, wanted), sep="\n")
+        return 0
     with _executor(args) as executor:
         table = tuning.tune(
             args.method,
@@ -166,6 +177,9 @@ def worlds(args: argparse.Namespace) -> int:
         print(table.to_string(index=False, na_rep="-"))
         return 0
     wanted = study.wanted(names, args.preset, args.seeds)
+    if args.dry_run:
+        print(*dry_run.sweep(args, wanted), sep="\n")
+        return 0
     if args.collect:
         count = study.copy_to_records(names, args.preset, args.seeds)
         print(f"{count} of {len(wanted)} records in book/records")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from vvi.cli import arguments, options, own, settings
+from vvi.cli import arguments, dry_run, options, own, settings
 
 if TYPE_CHECKING:
     from vvi.config import RunConfig
@@ -37,6 +37,7 @@ def add(command: arguments.Command) -> None:
     )
     options.add_pixels(sub)
     options.add_compile(sub)
+    dry_run.add_run(sub)
     _add_eval(command)
 
 
@@ -76,6 +77,11 @@ def train(args: argparse.Namespace) -> int:
     from vvi.engine import distributed
     from vvi.evaluation import protocols
 
+    if args.dry_run:
+        seeds = settings.wanted_seeds(args)
+        wanted = [settings.changed_row(args, seed)[0][1] for seed in seeds]
+        print(*dry_run.run(args, wanted), sep="\n")
+        return 0
     run_options = _run_options(args)
     results, mains = [], []
     for seed in settings.wanted_seeds(args):

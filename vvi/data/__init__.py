@@ -11,6 +11,7 @@ from pathlib import Path
 from vvi.data import buptcampus, regdb, sysu, vcm
 from vvi.data.images import validate
 from vvi.data.layout import LAYOUTS, NAMES, check_options, detect
+from vvi.runtime import collector
 from vvi.types import Dataset
 
 READERS = {
@@ -56,7 +57,8 @@ def read_dataset(root: str | Path, layout: str = "auto", **options: object) -> D
         raise ValueError(f"unknown layout {layout!r}; known: {known}")
     read = READERS[layout]
     check_options(layout, read, options)
-    return read(root, **options)
+    with collector.paused():
+        return read(root, **options)
 
 
 def announce(dataset: Dataset, stacklevel: int = 3) -> Dataset:

@@ -22,7 +22,7 @@ from pathlib import Path
 from vvi.data import buptcampus, regdb, sysu, vcm
 from vvi.data.faults import Survey
 from vvi.data.images import ARRAYS, existing_file
-from vvi.runtime import atomic
+from vvi.runtime import atomic, collector
 from vvi.types import DataError, Tracklet
 
 #: Number of files from which a digest is stored, together with their stamp.
@@ -62,12 +62,13 @@ def listing(root: Path, layout: str) -> Listing:
     Raises:
         DataError: no option of the reader could make the set readable.
     """
-    surveys, files = _SURVEYS[layout](root)
-    if all(survey.faults.errors for survey in surveys):
-        surveys[0].faults.raise_first()
-    tracklets = []
-    for survey in surveys:
-        tracklets += survey.tracklets()
+    with collector.paused():
+        surveys, files = _SURVEYS[layout](root)
+        if all(survey.faults.errors for survey in surveys):
+            surveys[0].faults.raise_first()
+        tracklets = []
+        for survey in surveys:
+            tracklets += survey.tracklets()
     return Listing(tuple(p for p in files if p.is_file()), tuple(tracklets))
 
 

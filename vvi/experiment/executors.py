@@ -36,22 +36,28 @@ def connect(
         ValueError: there is no such executor.
         RuntimeError: an extra is missing, or a cluster cannot be reached.
     """
-    if options and where != "slurm":
-        raise ValueError(
-            f"{', '.join(options)}: options are parameters of slurm jobs, not of "
-            f"{where!r}"
-        )
+    refuse_options(where, options)
     if where == "here":
         return nullcontext()
     if where == "processes":
         return processes(workers or 2)
     if where.startswith("dask://"):
         return dask(where.replace("dask://", "tcp://", 1))
-    if where == "slurm":
-        return slurm(folder, workers or JOBS, **options)
-    raise ValueError(
-        f"no executor {where!r}: choose from here, processes, dask://host:port, slurm"
-    )
+    return slurm(folder, workers or JOBS, **options)
+
+
+def refuse_options(where: str, options: Mapping[str, Any]) -> None:
+    """Refuse parameters of Slurm jobs, and names of executors that there are not."""
+    if options and where != "slurm":
+        raise ValueError(
+            f"{', '.join(options)}: options are parameters of slurm jobs, not of "
+            f"{where!r}"
+        )
+    if where not in ("here", "processes", "slurm") and not where.startswith("dask://"):
+        raise ValueError(
+            f"no executor {where!r}: choose from here, processes, dask://host:port, "
+            "slurm"
+        )
 
 
 def processes(workers: int) -> Executor:
