@@ -90,7 +90,7 @@ def _with_sources(values: pd.DataFrame, sources: pd.Series) -> pd.DataFrame:
     values = values.sort_values(("ir2vis", "rank1"))
     table = values.map(lambda v: DASH if pd.isna(v) else f"{v:.2f}")
     names = {"rank1": "rank-1", "mAP": "mAP"}
-    table.columns = [f"{d} {names[m]}, published" for d, m in table.columns]
+    table.columns = [f"{d} {names[m]}" for d, m in table.columns]
     table["source"] = sources
     return table
 
