@@ -105,7 +105,7 @@ bench-gpu: env  ## the same with the batches of the papers on a GPU; fails where
 
 lock: env  ## requirements.lock anew from requirements.in (hashed, names no host)
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv
-	@$(PY) -m uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements.lock requirements.in
+	@$(PY) -m uv pip compile --quiet --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements.lock requirements.in
 
 clean:  ## remove what the book was built from and into (data, runs and .venv stay)
 	rm -rf _build .pytest_cache .ruff_cache

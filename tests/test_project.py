@@ -67,10 +67,14 @@ def texts(*suffixes: str) -> list[tuple[Path, str]]:
     ]
 
 
+#: A package of the lock, with or without extras in brackets, and its version.
+ENTRY = r"^([\w.-]+)(?:\[[\w,-]+\])?==(\S+) \\$"
+
+
 def locked() -> dict[str, str]:
     return {
         name.lower().replace("_", "-"): version
-        for name, version in re.findall(r"^([\w.-]+)==(\S+) \\$", LOCK, re.MULTILINE)
+        for name, version in re.findall(ENTRY, LOCK, re.MULTILINE)
     }
 
 

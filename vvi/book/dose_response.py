@@ -38,9 +38,9 @@ def show(world: str) -> Figure | None:
         return None
     knob, doses = DOSES[world]
     question = worlds.question(world)
-    seeds = sorted(set(table.seeds))
-    counted = " or ".join(map(str, seeds))
-    size = f"synthetic data, preset {worlds.SIZE}, {counted} seeds a mark"
+    counted = " or ".join(str(count) for count in sorted(set(table.seeds)))
+    runs = "run" if counted == "1" else "runs"
+    size = f"synthetic data, preset {worlds.SIZE}, {counted} {runs} on either side"
     caption = f"{finding(table)}\n95 % intervals over people and seeds; {size}."
     fig = plot.response(
         doses,
