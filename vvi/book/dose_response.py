@@ -30,11 +30,10 @@ def show(world: str) -> Figure | None:
         world: name of the world.
 
     Returns:
-        The figure; None where nothing is trained yet, which is printed.
+        The figure; None where nothing is trained yet: `vvi worlds` trains it.
     """
     table = stored(world)
     if table.empty:
-        print(f"World {world}: no stored result. `vvi worlds {world}` trains them.")
         return None
     knob, doses = DOSES[world]
     question = worlds.question(world)
@@ -80,7 +79,7 @@ def table(world: str, direction: Direction = "ir2vis") -> pd.DataFrame:
         lines.setdefault(row.component, {})[column] = formats.points(score)
     columns = [f"{dose:g}" for dose in DOSES[world][1]]
     text = pd.DataFrame(lines, index=columns).T.fillna("–")
-    note = f"points of rank-1 at each {worlds.question(world).axis} (95 %), synthetic"
+    note = f"points of rank-1 (95 %) by {worlds.question(world).axis}, synthetic"
     return text.rename_axis(note)
 
 
@@ -96,7 +95,8 @@ def finding(table: pd.DataFrame) -> str:
         harms = [f"{dose:g}" for dose in rows.dose[rows.high < 0]]
         parts = [f"helps at {formats.joined(helps)}"] if helps else []
         parts += [f"harms at {formats.joined(harms)}"] if harms else []
-        sentences.append(f"{component}: {' and '.join(parts) or 'no effect seen'}.")
+        name = component[0].upper() + component[1:]
+        sentences.append(f"{name}: {' and '.join(parts) or 'no effect seen'}.")
     return "\n".join(sentences)
 
 

@@ -277,7 +277,7 @@ def _in_world(claim: PaperClaim) -> str:
     rows = rows[rows.component == component]
     if rows.empty:
         return UNPRINTED
-    finding = dose_response.finding(rows).removeprefix(f"{component}: ")
+    _, finding = dose_response.finding(rows).split(": ", 1)
     return f"{world}: {finding.removesuffix('.')}"
 
 
