@@ -7,7 +7,7 @@ import pytest
 
 from vvi import experiment, methods
 from vvi.config import preset
-from vvi.experiment import ablation, store
+from vvi.experiment import ablation, store, worlds
 from vvi.runtime import paths
 
 
@@ -280,6 +280,7 @@ def test_every_committed_record_belongs_to_a_row_of_a_table():
         for configs in ablation.configs(method, table).values()
         for config in configs
     }
+    rows |= {config.hash for config in worlds.wanted()}
     assert rows >= STORED, f"of no row: {', '.join(sorted(STORED - rows))}"
 
 

@@ -246,7 +246,7 @@ def test_a_chapter_is_made_of_ten_to_twenty_two_small_cells(path):
 @each_numbered_chapter
 def test_a_chapter_of_a_method_has_exercises_of_three_levels_with_solutions(path):
     """Chapters 1 to 6: each exercise has a hint and, right behind it, a solution."""
-    if path.stem.startswith("07"):
+    if int(path.stem[:2]) > 6:
         return
     cells = nbformat.read(path, as_version=4).cells
     levels = set()

@@ -82,7 +82,7 @@ def test_only_runs_on_real_data_are_listed_as_such(tmp_path, monkeypatch):
     store.save_record(real, tmp_path)
     lines = field.real_runs()
     assert len(lines) == len(before) + 1
-    assert lines.iloc[-1]["preset"] == "standard"
+    assert lines.iloc[-1]["preset"] == drawn.config.preset
 
 
 def test_the_timeline_names_every_method_once(tmp_path, monkeypatch):

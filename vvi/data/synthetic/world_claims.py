@@ -219,9 +219,9 @@ def place(preset: Preset, seed: int = 0) -> list[dict]:
     feat = average(coarse(clips.frames), _or_all(~clips.bad))
     rows = []
     for name, infrared in (("visible", False), ("infrared", True)):
-        rows = np.flatnonzero(clips.infrared == infrared)
-        ids, cams = clips.identities[rows], clips.cameras[rows]
-        dist, same, away = _pairs(feat[rows], ids, cams)
+        clip_rows = np.flatnonzero(clips.infrared == infrared)
+        ids, cams = clips.identities[clip_rows], clips.cameras[clip_rows]
+        dist, same, away = _pairs(feat[clip_rows], ids, cams)
         ratio = float(dist[same & away].mean() / dist[~same & ~away].mean())
         rows.append({"claim": f"two views : two people, {name}", "value": ratio})
     return [*rows, _within("pixels", feat, clips)]
