@@ -1,13 +1,17 @@
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import product
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from vvi import experiment, methods
-from vvi.config import preset
-from vvi.experiment import ablation, store, worlds
+from vvi.book import tuned
+from vvi.cli.main import main
+from vvi.config import Split, preset
+from vvi.experiment import ablation, store, tune, worlds
 from vvi.runtime import paths
 
 
@@ -119,6 +123,22 @@ def test_records_of_later_seeds_keep_the_numbers_and_not_the_pictures(
     assert set(second.arrays) == {
         f"{d}/{n}" for d in ("ir2vis", "vis2ir") for n in ("ap", "first_hit")
     }
+
+
+def test_rows_searched_on_validation_people_are_trained_once_and_collected(
+    here, monkeypatch
+):
+    monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Table 2": {"Baseline": {}}})
+    monkeypatch.setattr("vvi.methods.baseline.SWEEPS", ())
+    command = ["ablate", "baseline", "--preset", "tiny", "--seeds", "0", "--collect"]
+    assert main([*command, "--device", "cpu"]) == 0
+    assert main([*command, "--device", "cpu", "--split", "val"]) == 0
+    test, val = (preset("tiny", split=split) for split in ("test", "val"))
+    records = [store.load_record(here / "records" / c.hash) for c in (test, val)]
+    losses = [record.history["encoder/id"] for record in records]
+    assert losses[0] == losses[1]
+    assert "shown/query_feat" in records[0].arrays  # pictures are of test people
+    assert "shown/query_feat" not in records[1].arrays
 
 
 def test_a_run_of_the_old_format_is_collected_in_the_present_one(here, monkeypatch):
@@ -273,14 +293,12 @@ def test_committed_records_of_the_first_seed_hold_what_pictures_need(method):
 
 def test_every_committed_record_belongs_to_a_row_of_a_table():
     """A record that no row names is stale: a table, a default or a version changed."""
-    rows = {
-        config.hash
-        for method in methods.names()
-        for table in methods.module(method).ABLATIONS
-        for configs in ablation.configs(method, table).values()
-        for config in configs
-    }
-    rows |= {config.hash for config in worlds.wanted()}
+    rows = {config.hash for config in worlds.wanted()}
+    for method in methods.names():
+        for table, split in product(methods.module(method).ABLATIONS, get_args(Split)):
+            for configs in ablation.configs(method, table, split=split).values():
+                rows |= {config.hash for config in configs}
+    rows |= {tune.winner(method, log).hash for method, log in tuned.logs().items()}
     assert rows >= STORED, f"of no row: {', '.join(sorted(STORED - rows))}"
 
 

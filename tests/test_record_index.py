@@ -50,8 +50,16 @@ def test_a_record_is_one_line_with_its_scores_in_per_cent(records):
     assert line["row"] == ablation.names("tiny", 1)[preset("tiny", seed=1).hash]
     assert line["row"].startswith("baseline, ")
     assert (line["layout"], line["data"]) == ("hitsz-vcm", "tiny")
+    assert line["split"] == "test"
     assert line["versions"] == "loop 1"
     assert line["processor"] == "2 x made up"
+
+
+def test_a_run_on_validation_people_is_the_row_that_it_searched_with(records):
+    store.save_record(record(preset("tiny", split="val")), records)
+    (line,) = record_index.table().to_dict("records")
+    assert line["split"] == "val" and line["hash"] == preset("tiny", split="val").hash
+    assert line["row"] == ablation.names("tiny", 0)[preset("tiny").hash]
 
 
 def test_a_run_that_is_no_row_of_a_table_has_no_label(records):

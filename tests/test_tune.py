@@ -5,8 +5,8 @@ import pytest
 
 from vvi import experiment, methods
 from vvi.cli.main import main
-from vvi.config import from_json
-from vvi.experiment import ablation, tune
+from vvi.config import change, from_json
+from vvi.experiment import ablation, store, tune
 from vvi.runtime import paths
 from vvi.runtime.fields import check_fields
 
@@ -95,13 +95,33 @@ def test_a_tuning_is_scored_on_validation_people_resumes_and_writes_its_log(
     assert "best on validation people" in capsys.readouterr().out
 
 
+def test_the_best_trial_alone_is_searched_on_test_people(runs, tmp_path, monkeypatch):
+    records = tmp_path / "records"
+    monkeypatch.setattr(paths, "records", lambda: records)
+    log = tmp_path / "log.csv"
+    command = ["tune", "baseline", "--trials", "3", "--preset", "tiny"]
+    assert main([*command, "--out", str(log), "--collect"]) == 0
+    table = pd.read_csv(log)
+    winner = tune.winner("baseline", table, "tiny")
+    assert (
+        winner.data.split == "test"
+        and change(winner, split="val").hash == (table.run[0])
+    )
+    assert [f.parent.name for f in records.glob("*/record.json")] == [winner.hash]
+    searched = [store.load_record(f.parent).config for f in runs.glob("*/record.json")]
+    on_test_people = [config for config in searched if config.data.split == "test"]
+    assert [config.hash for config in on_test_people] == [winner.hash]
+
+
 def test_no_stored_tuning_result_names_a_test_person():
-    for file in sorted((paths.records() / "tuning").glob("*.csv")):
+    logs = sorted((paths.records() / "tuning").glob("*.csv"))
+    budgets = {len(pd.read_csv(file)) for file in logs}
+    assert len(budgets) <= 1 and min(budgets, default=2) > 1, "one budget for all"
+    assert not logs or [file.stem for file in logs] == sorted(methods.names())
+    for file in logs:
         table = pd.read_csv(file)
         assert set(table.split) == {"val"}, file
-        assert len(table) == 8 and list(table.columns[:1]) == ["trial"], (
-            "one budget for all"
-        )
+        assert list(table.columns[:1]) == ["trial"]
         drawn = {
             config.hash for _, config in tune.trials(file.stem, len(table)).values()
         }

@@ -20,6 +20,7 @@ from vvi.runtime.fields import Bounds, check_fields, hints, settle
 
 Preset = Literal["tiny", "half", "standard", "full", "paper"]
 Schedule = Literal["steps", "cosine", "one-cycle"]
+Split = Literal["test", "val"]
 PRESETS: tuple[Preset, ...] = ("tiny", "half", "standard", "full", "paper")
 _BOUNDS: Bounds = {
     **dict.fromkeys(
@@ -64,7 +65,7 @@ class DataConfig:
     augment_per: Literal["frame", "clip"] = "frame"
     #: People of the evaluation. Hyperparameters are chosen on "val" alone, and training
     #: never reads either.
-    split: Literal["test", "val"] = "test"
+    split: Split = "test"
     #: Treatment of faults in a real set: True refuses all of them, False reads on past
     #: every readable one, None repairs or skips the harmless and refuses the rest.
     strict: bool | None = None

@@ -40,7 +40,7 @@ def test_the_best_trial_is_shown_with_the_knobs_that_it_was_trained_with(
     tables = tuned.logs()
     assert list(tables) == [method] and tuned.budget(tables.values()) == 3
     drawn = tune.trials(method, 3)[2][0]
-    knobs = tuned._knobs(method, tables[method])
+    knobs = tune.best(method, tables[method])
     assert knobs == drawn
     assert {name: type(value) for name, value in knobs.items()} == {
         name: type(value) for name, value in drawn.items()

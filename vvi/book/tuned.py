@@ -8,7 +8,7 @@ import pandas as pd
 
 from vvi import experiment, methods
 from vvi.book.across_methods import title
-from vvi.config import change
+from vvi.config import RunConfig, change
 from vvi.experiment import ablation, tune
 
 
@@ -41,32 +41,16 @@ def summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """
     lines = {}
     for method, table in tables.items():
-        knobs = _knobs(method, table)
+        knobs = tune.best(method, table)
         main = table[table.trial == 0].score.iloc[0]
         line = {"trials": len(table), "one recipe": f"{main:.1f}"}
         line["best trial"] = f"{table.score.max():.1f}"
         line["its knobs"] = _words(knobs)
-        line["test people, one recipe"] = _on_test_people(method, {})
-        line["test people, tuned"] = _on_test_people(method, knobs)
+        line["test people, one recipe"] = _on_test_people(_main(method))
+        line["test people, tuned"] = _on_test_people(tune.winner(method, table))
         lines[title(method)] = line
     note = "validation people: mean rank-1 of both directions; synthetic, seed 0"
     return pd.DataFrame(lines).T.rename_axis(note)
-
-
-def _knobs(method: str, table: pd.DataFrame) -> dict:
-    """Return the knobs of the best trial as `tune.trials` draws them.
-
-    A CSV turns whole numbers into floats where a cell is empty; the declared values of
-    the space are of the right kind.
-    """
-    best = tune.best(method, table)
-    space = tune.space(method)
-    return {name: _declared(space[name], value) for name, value in best.items()}
-
-
-def _declared(values: tuple, value: float) -> float | int:
-    """Return the value of a knob's space that a cell of a table stands for."""
-    return min(values, key=lambda declared: abs(declared - value))
 
 
 def _words(knobs: dict) -> str:
@@ -78,9 +62,13 @@ def _words(knobs: dict) -> str:
     return ", ".join(parts) or "those of the one recipe"
 
 
-def _on_test_people(method: str, knobs: dict) -> str:
-    """Return rank-1 (ir2vis) of the main row with knobs; a dash without a record."""
-    config = change(tune.applied(tune.main_row(method), knobs), split="test")
+def _main(method: str) -> RunConfig:
+    """Return the main row of a method, which searches test people."""
+    return change(tune.main_row(method), split="test")
+
+
+def _on_test_people(config: RunConfig) -> str:
+    """Return rank-1 (ir2vis) of a run; a dash without a record."""
     if ablation.missing([config]):
         return "–"
     result = experiment.run(config, progress=False)

@@ -21,6 +21,13 @@ def _add_ablate(command: arguments.Command) -> None:
     sub = command("ablate", ablate, "train the runs that a method's tables miss")
     sub.add_argument("method")
     sub.add_argument("--tables", nargs="+")
+    sub.add_argument(
+        "--split",
+        choices=("test", "val"),
+        default="test",
+        help="who is searched: the test people, or validation people, on whom settings "
+        "are chosen (drawn data only); training is the same",
+    )
     options.add_preset(sub)
     options.add_seeds(sub, [0, 1, 2])
     options.add_device(sub)
@@ -38,8 +45,8 @@ def _add_tune(command: arguments.Command) -> None:
     sub = command(
         "tune",
         tune,
-        "draw settings of a method, train each and score validation people; "
-        "test people are not looked at",
+        "draw settings of a method, train each and score validation people; no choice "
+        "looks at test people",
     )
     sub.add_argument("method")
     sub.add_argument(
@@ -54,6 +61,12 @@ def _add_tune(command: arguments.Command) -> None:
         default=None,
         metavar="FILE",
         help="table of the trials (default: book/records/tuning/METHOD.csv)",
+    )
+    sub.add_argument(
+        "--collect",
+        action="store_true",
+        help="at the end search the test people, with the best trial alone, and copy "
+        "that result into book/records",
     )
     options.add_preset(sub)
     sub.add_argument("--device", default="auto")
@@ -117,7 +130,7 @@ def ablate(args: argparse.Namespace) -> int:
 
     wanted = []
     for table in args.tables or list(methods.module(args.method).ABLATIONS):
-        rows = ablation.configs(args.method, table, args.preset, args.seeds)
+        rows = ablation.configs(args.method, table, args.preset, args.seeds, args.split)
         for configs in rows.values():
             wanted += configs
     if args.dry_run:
@@ -133,7 +146,9 @@ def ablate(args: argparse.Namespace) -> int:
         count = ablation.train_missing(wanted, executor, **run_options)
     print(f"{count} runs trained, {len({c.hash for c in wanted})} wanted")
     if args.collect:
-        count = ablation.copy_to_records(args.method, args.preset, args.seeds)
+        count = ablation.copy_to_records(
+            args.method, args.preset, args.seeds, args.split
+        )
         print(f"{count} records in book/records")
     return 0
 
@@ -147,19 +162,18 @@ def tune(args: argparse.Namespace) -> int:
         wanted = [config for _, config in drawn.values()]
         print(*dry_run.sweep(args, wanted), sep="\n")
         return 0
+    run_options = dict(device=args.device, pixels=args.pixels)
     with _executor(args) as executor:
         table = tuning.tune(
-            args.method,
-            args.trials,
-            args.preset,
-            executor=executor,
-            device=args.device,
-            pixels=args.pixels,
+            args.method, args.trials, args.preset, executor=executor, **run_options
         )
     file = tuning.write_log(args.method, table, args.out)
     print(table.to_string(index=False, na_rep="-"))
     best = tuning.best(args.method, table) or "the main row"
     print(f"best on validation people: {best}; {len(table)} trials in {file}")
+    if args.collect:
+        run = tuning.collect(args.method, table, args.preset, **run_options)
+        print(f"its result on test people: book/records/{run}")
     return 0
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from vvi import experiment, methods
-from vvi.config import RunConfig, change, preset
+from vvi.config import RunConfig, Split, change, preset
 from vvi.experiment import Result, measure, store
 from vvi.runtime import atomic, paths, validation
 from vvi.runtime.random import rank_and_world_size
@@ -46,7 +46,11 @@ def rows(method: str, table: str) -> dict[str, dict]:
 
 
 def configs(
-    method: str, table: str, size: str = "standard", seeds: Iterable[int] = (0, 1, 2)
+    method: str,
+    table: str,
+    size: str = "standard",
+    seeds: Iterable[int] = (0, 1, 2),
+    split: Split = "test",
 ) -> dict[str, list[RunConfig]]:
     """Return the runs of a table: row label -> one config per seed.
 
@@ -59,6 +63,7 @@ def configs(
         size: preset of the runs.
         seeds: of training. A table under `SWEEPS` of the method runs on the first of
             them, one under `TRIALS` on seeds 0 to 9, but at `tiny` on those given.
+        split: who is searched. Training does not depend on it.
     """
     seeds = _seeds_of_table(method, table, size, validation.seeds(seeds))
     recipe: dict[str, Any] = {}
@@ -66,7 +71,7 @@ def configs(
         recipe = getattr(methods.module(method), "PAPER_RECIPE", {}).get(table, {})
     runs = {}
     for label, changes in rows(method, table).items():
-        starts = [preset(size, method, seed=seed) for seed in seeds]
+        starts = [preset(size, method, seed=seed, split=split) for seed in seeds]
         runs[label] = [change(start, **recipe | changes) for start in starts]
     return runs
 
@@ -377,27 +382,32 @@ def published(
 
 
 def copy_to_records(
-    method: str, size: str = "standard", seeds: Sequence[int] = (0, 1, 2)
+    method: str,
+    size: str = "standard",
+    seeds: Sequence[int] = (0, 1, 2),
+    split: Split = "test",
 ) -> int:
     """Copy the results of every table of a method into `book/records`.
 
     Weights stay behind, and a record that is there stays as it is. What only a picture
-    needs (embeddings, lists, maps) is kept of seed 0 alone, whose pictures the chapters
-    show, and not of rows that are no more than a point of a curve.
+    needs (embeddings, lists, maps) is kept of seed 0 on test people alone, whose
+    pictures the chapters show, and not of rows that are no more than a point of a
+    curve.
 
     Args:
         method: name of the method.
         size: preset of the runs.
         seeds: of training.
+        split: who was searched.
 
     Returns:
         How many of the runs are in `book/records` by then.
     """
     by_hash, pictured = {}, set()
     for table in methods.module(method).ABLATIONS:
-        for label, runs in configs(method, table, size, seeds).items():
+        for label, runs in configs(method, table, size, seeds, split).items():
             by_hash |= {config.hash: config for config in runs}
-            if not is_curve_point(method, table, label):
+            if split == "test" and not is_curve_point(method, table, label):
                 pictured |= {c.hash for c in runs if c.seed == PICTURED}
     return copy_records(by_hash, pictured)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from vvi import experiment
+from vvi.config import change
 from vvi.experiment import ablation, store
 from vvi.experiment.datasets import REAL
 from vvi.runtime import paths
@@ -26,7 +27,8 @@ def table() -> pd.DataFrame:
         A line for each record, sorted by method, row and seed: hash, method, preset,
         seed, the table row that it is (empty where it is none), rank-1 and mAP of both
         directions in per cent, layout and digest of the data (or the name of drawn
-        ones), the versions of the code that made it, and the processor.
+        ones), who was searched, the versions of the code that made it, and the
+        processor.
     """
     folders = [file.parent for file in paths.records().glob("*/record.json")]
     lines = [_line(store.load_record(folder)) for folder in folders]
@@ -40,7 +42,7 @@ def columns() -> list[str]:
     names = ["hash", "method", "preset", "seed", "row"]
     for direction in DIRECTIONS:
         names += [f"{metric} {direction}" for metric in METRICS]
-    return [*names, "layout", "data", "versions", "processor"]
+    return [*names, "layout", "data", "split", "versions", "processor"]
 
 
 def _line(record: store.Record) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def _line(record: store.Record) -> dict[str, Any]:
     rows = ablation.names(settings.preset, settings.seed)
     line = {"hash": settings.hash, "method": settings.method}
     line |= {"preset": settings.preset, "seed": settings.seed}
-    line["row"] = rows.get(known.hash, "")
+    line["row"] = rows.get(change(known, split="test").hash, "")
     for direction in DIRECTIONS:
         scores = record.scores.get(direction, {})
         for metric in METRICS:
@@ -58,6 +60,7 @@ def _line(record: store.Record) -> dict[str, Any]:
             line[f"{metric} {direction}"] = round(100 * value, 3)
     line["layout"] = settings.data.layout
     line["data"] = settings.data.source.removeprefix(REAL)
+    line["split"] = settings.data.split
     versions = sorted(record.versions.items())
     line["versions"] = ", ".join(f"{part} {number}" for part, number in versions)
     line["processor"] = record.environment.get("processor", "")

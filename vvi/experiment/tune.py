@@ -137,6 +137,39 @@ def write_log(method: str, table: pd.DataFrame, file: Path | None = None) -> Pat
 
 
 def best(method: str, table: pd.DataFrame) -> dict[str, Any]:
-    """Return the knobs of the best trial, without those that it leaves as they are."""
-    first = table.iloc[0]
-    return {name: first[name] for name in space(method) if pd.notna(first[name])}
+    """Return the knobs of the best trial, without those that it leaves as they are.
+
+    A CSV turns whole numbers into floats where a cell is empty, so each is the value of
+    the declared space that the cell stands for.
+    """
+    first, chosen = table.iloc[0], {}
+    for name, values in space(method).items():
+        if pd.notna(first[name]):
+            chosen[name] = min(values, key=lambda value: abs(value - first[name]))
+    return chosen
+
+
+def winner(method: str, table: pd.DataFrame, size: str = "standard") -> RunConfig:
+    """Return the run of the best trial that searches test people."""
+    config = applied(main_row(method, size), best(method, table))
+    return change(config, split="test")
+
+
+def collect(
+    method: str, table: pd.DataFrame, size: str = "standard", **run: Any
+) -> str:
+    """Search test people with the best trial and copy its record to `book/records`.
+
+    Args:
+        method: name of the method.
+        table: of `tune`.
+        size: preset of its trials.
+        **run: arguments of `experiment.run`.
+
+    Returns:
+        The id of the run.
+    """
+    config = winner(method, table, size)
+    experiment.run(config, **run)
+    ablation.copy_records({config.hash: config})
+    return config.hash
