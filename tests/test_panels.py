@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -317,6 +319,25 @@ def test_where_training_ended_is_the_mean_of_the_last_active_steps(shown):
         table.loc["row", "none"] == "–"
         and table.index.name == "mean of the last 2 steps, synthetic data"
     )
+
+
+def test_a_term_that_is_minimised_is_compared_with_its_own_beginning(shown):
+    (run, *_), _ = shown
+    nan = float("nan")
+    values = [nan, 1.0, 2.0, 0.5, 0.5, 4.0, 5.0], [3.0, 3.0, 2.0, 1.0]
+    histories = [{"encoder/confusion": v} for v in values]
+    up, down = (
+        replace(run, record=replace(run.record, history=history))
+        for history in histories
+    )
+    rows = {"no runs": [], "up": [up], "down": [down], "without it": [run]}
+    table = comparison.starts_and_ends(rows, "encoder/confusion", window=2)
+    assert table.index.tolist() == ["up", "down"]
+    assert table.loc["up"].tolist()[:4] == ["1.50", "0.50", "4.50", "no"]
+    assert table.loc["down"].tolist()[:4] == ["3.00", "1.50", "1.50", "yes"]
+    short = comparison.starts_and_ends(rows, "encoder/confusion", window=50)
+    assert short.loc["down", "first"] == short.loc["down", "last"] == "2.25"
+    assert table.index.name == "confusion, means of 2 steps, synthetic data"
 
 
 def test_sweeps_put_each_setting_into_a_panel(shown):

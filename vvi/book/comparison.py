@@ -205,9 +205,43 @@ def _end(result: Result, term: str, last: int) -> float:
     return values[np.isfinite(values)][-last:].mean()
 
 
+def starts_and_ends(rows: Rows, term: str, window: int = 50) -> pd.DataFrame:
+    """Show whether those who minimise a term end below where they began, row by row.
+
+    Args:
+        rows: label -> one result per seed.
+        term: of the history; it counts from the first step in which it is active.
+        window: steps of a mean.
+
+    Returns:
+        One line for each row that has the term, of its first run: the mean of its first
+        and of its last steps, the lowest mean of as many steps in a row in between,
+        whether the last lies below the first, and rank-1 of the run, ir2vis.
+    """
+    lines = {}
+    for label, runs in rows.items():
+        if not runs or term not in runs[0].history:
+            continue
+        values = np.array(runs[0].history[term], dtype=float)
+        means = _means(values[np.isfinite(values)], window)
+        line = {"first": f"{means[0]:.2f}", "lowest": f"{means.min():.2f}"}
+        line |= {"last": f"{means[-1]:.2f}"}
+        line["ends lower"] = "yes" if means[-1] < means[0] else "no"
+        lines[label] = line | {"rank-1": f"{runs[0].row('ir2vis')['rank1']:.1f}"}
+    name = term.partition("/")[2]
+    note = f"{name}, means of {window} steps, {_label(rows)} data"
+    return pd.DataFrame(lines).T.rename_axis(note)
+
+
+def _means(values: np.ndarray, window: int) -> np.ndarray:
+    """Return the mean of each stretch of as many values in a row."""
+    window = min(window, len(values))
+    return np.convolve(values, np.full(window, 1 / window), mode="valid")
+
+
 def _label(rows: Rows) -> str:
     """Return what the data of some rows are called."""
-    return next(iter(rows.values()))[0].data_label
+    return next(runs[0].data_label for runs in rows.values() if runs)
 
 
 def first_step_below(
