@@ -1,4 +1,4 @@
-"""The panel of a chapter, driven in JupyterLab by headless Chromium."""
+"""The panel of each chapter, driven in JupyterLab by headless Chromium."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CHAPTER = ROOT / "book" / "02_mitml.ipynb"
+CHAPTERS = sorted((ROOT / "book").glob("0[2-6]_*.ipynb"))
+OPENING = 4  # cells of code that read the results and answer the question in the box
 PATIENCE = 600  # seconds for the tiny runs of the chapter, on a busy machine
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 pytestmark = pytest.mark.browser
 
 
-def short_chapter(folder: Path, tiny_root: Path) -> Path:
-    """The chapter's parameters at tiny, its first cell of code, and its panel."""
+def short_chapter(chapter: Path, folder: Path, tiny_root: Path) -> Path:
+    """The chapter's parameters at tiny, its first cells of code, and its panel."""
     cells = [
-        c for c in nbformat.read(CHAPTER, as_version=4).cells if c.cell_type == "code"
+        c for c in nbformat.read(chapter, as_version=4).cells if c.cell_type == "code"
     ]
     parameters = f'preset, data, device = "tiny", {str(tiny_root)!r}, "cpu"\n'
     parameters += "seeds, retrain = [0], False"
     panel = next(c for c in cells if "ablation_panel.show(" in c.source)
     notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(parameters), cells[1], panel]
+        cells=[nbformat.v4.new_code_cell(parameters), *cells[1:OPENING], panel]
     )
     notebook.metadata["kernelspec"] = {
         "display_name": "Python 3",
@@ -48,10 +49,10 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-@pytest.fixture
-def lab(tmp_path, tiny_root):
+@pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)
+def lab(request, tmp_path, tiny_root):
     """The address of a JupyterLab that has the short chapter."""
-    short_chapter(tmp_path, tiny_root)
+    short_chapter(request.param, tmp_path, tiny_root)
     port = free_port()
     environment = os.environ | {
         "VVI_ROOT": str(ROOT),
