@@ -52,7 +52,7 @@ def test_what_was_not_seen_says_how_large_it_had_to_be(table):
 def test_three_sentences_say_what_helps_by_how_much_and_on_what(table):
     first, second, third = helps.sentences(table, {"chance": 0.4})
     assert "synthetic" in first
-    order = f"large (+27.0 points) and {helps.IDEAS[0].name} (+17.0 points)."
+    order = f"in points of rank-1: large +27.0 and {helps.IDEAS[0].name} +17.0."
     assert order in second and "+20.0 to +30.0" in second and "half" not in second
     assert (
         "The plain baseline has rank-1 33.0 %. For comparison: chance 0.4 %." in third

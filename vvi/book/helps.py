@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -371,19 +370,9 @@ def load() -> tuple[pd.DataFrame, dict[str, float]]:
 
 def sentences(table: pd.DataFrame, levels: Mapping[str, float]) -> list[str]:
     """Say what helps, by how much, and on what data, in three short paragraphs."""
-    return [" ".join(paragraph) for paragraph in _paragraphs(table, levels)]
-
-
-def _paragraphs(
-    table: pd.DataFrame, levels: Mapping[str, float]
-) -> tuple[list[str], list[str], list[str]]:
-    """Return the paragraphs of `sentences`, each as its sentences."""
-    data = (
-        "All numbers are of drawn (synthetic) people: they say which ideas work where "
-        "every factor is known, and measure nothing on HITSZ-VCM."
-    )
+    data = "All numbers are of drawn (synthetic) people; they measure no real data set."
     baselines = [*_plain_baseline(table, levels), _whole_methods(table)]
-    return [data], _what_helps(table), baselines
+    return [data, " ".join(_what_helps(table)), " ".join(baselines)]
 
 
 def _what_helps(table: pd.DataFrame) -> list[str]:
@@ -391,11 +380,11 @@ def _what_helps(table: pd.DataFrame) -> list[str]:
     seen = split(table).seen
     if not seen:
         return ["Nothing was seen to help."]
-    gains = [f"{name} ({_line(table, name)['points']:+.1f} points)" for name in seen]
+    gains = [f"{name} {_line(table, name)['points']:+.1f}" for name in seen]
     first = _line(table, seen[0])
     interval = f"{first['low']:+.1f} to {first['high']:+.1f}"
     return [
-        f"What helps on infrared queries: {formats.joined(gains[:NAMED], '; ')}.",
+        f"What helps, in points of rank-1: {formats.joined(gains[:NAMED], '; ')}.",
         f"The 95 % interval of the first is {interval}.",
     ]
 
@@ -445,7 +434,7 @@ def block(figures: str) -> str:
     if table.empty:
         return "No result is stored yet: `make records` trains them."
     picture = f"![{ALT}]({figures}/{FIGURE}.png)"
-    lines = "\n".join(chain.from_iterable(_paragraphs(table, levels)))
+    lines = "\n".join(f"- {line}" for line in sentences(table, levels))
     foot = "Points of rank-1 with 95 % intervals over people and seeds."
     foot += f"\nUnder-trained: the identity loss ends more than {LOSS_EXCESS} above "
     foot += "that of the row without the idea."
