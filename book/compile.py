@@ -191,6 +191,7 @@ def gather(executed: Path) -> None:
     parts = {"modules": modules(), "reliability": pages.reliability(RELIABILITY)}
     parts["moving"] = pages.moving(FILMS)
     parts |= {"speed": pages.speed(STEP), "parts": pages.parts(STEP)}
+    parts["standard step"] = pages.standard_step(STEP.with_name("standard_step.json"))
     parts["compiled"] = pages.compiled(STEP.with_name("step_compiled.json"))
     parts["nearest"] = pages.nearest(STEP.with_name("nearest.json"))
     parts["rerank"] = pages.rerank(STEP.with_name("rerank.json"))

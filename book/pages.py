@@ -170,6 +170,37 @@ def parts(file: Path) -> str:
     return "\n".join(lines)
 
 
+def standard_step(file: Path) -> str:
+    """What a step at `standard` costs beside its layers and losses alone."""
+    found = json.loads(file.read_text())
+    head = [
+        "method",
+        "step (ms)",
+        "layers alone",
+        "losses alone",
+        "ratio",
+        "of it ours",
+    ]
+    head.append("rest of the profile")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name, one in found["methods"].items():
+        took, shares = one["ms"], one["shares"]
+        rest = [
+            f"{kind} {share:.0%}"
+            for kind, share in shares.items()
+            if share >= 0.02 and kind not in ("convolution", "linear maps and products")
+        ]
+        losses = f"{took['losses']:.1f}" if took["losses"] else "in the layers"
+        cells = [name.upper(), f"{took['step']:.0f}", f"{took['layers']:.0f}", losses]
+        cells += [f"{one['ratio']:.2f}", f"{one['ours']:.2f}", ", ".join(rest)]
+        lines.append(f"| {' | '.join(cells)} |")
+    where = found["environment"]
+    return "\n".join(lines) + (
+        f"\n\nMeasured on one thread of {where['processor']}, commit "
+        f"`{where['commit']}`."
+    )
+
+
 def nearest(file: Path) -> str:
     """The table of searches among ever more embeddings."""
     found = json.loads(file.read_text())

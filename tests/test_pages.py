@@ -200,6 +200,27 @@ def test_the_stored_measurements_are_whole(pages):
     ) and "without" in pages.compiled(results / "step_compiled.json")
 
 
+def test_the_table_of_a_step_at_standard_comes_from_its_file(pages, tmp_path):
+    one = {"ms": {"step": 120.4, "layers": 80.0, "losses": 20.0}, "ratio": 1.2}
+    one |= {"ours": 0.98, "shares": {"convolution": 0.7, "norm": 0.2, "other": 0.019}}
+    inside = one | {"ms": {"step": 120.4, "layers": 80.0, "losses": 0.0}}
+    content = {"methods": {"a": one, "b": inside}}
+    content["environment"] = {"processor": "X", "commit": "abc"}
+    (tmp_path / "s.json").write_text(json.dumps(content))
+    lines = pages.standard_step(tmp_path / "s.json").splitlines()
+    assert lines[2] == "| A | 120 | 80 | 20.0 | 1.20 | 0.98 | norm 20% |"
+    assert lines[3] == "| B | 120 | 80 | in the layers | 1.20 | 0.98 | norm 20% |"
+    assert lines[-1] == "Measured on one thread of X, commit `abc`."
+
+
+def test_what_a_step_costs_beside_the_layers_of_its_network_stays_below_the_limit():
+    """Of the stored measurement, for every method of the package."""
+    file = ROOT / "benchmarks" / "results" / "standard_step.json"
+    by_method = json.loads(file.read_text())["methods"]
+    assert sorted(by_method) == sorted(methods.names())
+    assert all(one["ours"] <= 1.15 for one in by_method.values())
+
+
 def test_the_tables_of_scale_come_from_their_file(pages, tmp_path):
     rows = [
         {"layout": "a", "frames": 2000, "task": "open", "CPU s": 1.25, "peak MB": 80},
