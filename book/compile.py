@@ -60,6 +60,8 @@ NOT_PAGES = (
 MARKS = ("<!-- results: make readme -->", "<!-- end of results -->")
 #: Pages that stand below a chapter, behind its notebooks without a number.
 BELOW = {"01": ["moving"], "07": ["query_browser"]}
+#: How the names of the pages begin that hold the modules of one package.
+API = "api_"
 FILMS = ROOT / "figures" / "moving"
 SCREENS = {"README.md": "figures", "book/index.md": "../figures"}  # page -> figures
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -188,7 +190,9 @@ def gather(executed: Path) -> None:
         pages.finish(notebook, words)
         nbformat.write(notebook, SOURCE / chapter.name)
     (SOURCE / "_toc.yml").write_text(contents())
-    parts = {"modules": modules(), "reliability": pages.reliability(RELIABILITY)}
+    for name, text in api_pages().items():
+        (SOURCE / f"{name}.md").write_text(text)
+    parts = {"modules": api_contents(), "reliability": pages.reliability(RELIABILITY)}
     parts["moving"] = pages.moving(FILMS)
     parts |= {"speed": pages.speed(STEP), "parts": pages.parts(STEP)}
     parts["standard step"] = pages.standard_step(STEP.with_name("standard_step.json"))
@@ -234,17 +238,51 @@ def contents() -> str:
         if prose:
             chapter["sections"] = chapter.get("sections", []) + prose
     toc["parts"][0]["chapters"] = numbered
+    for part in toc["parts"]:
+        for entry in part["chapters"]:
+            if entry["file"] == "api":
+                entry["sections"] = [{"file": name} for name in api_pages()]
     return yaml.safe_dump(toc, sort_keys=False)
 
 
-def modules() -> str:
-    """A section for each module of the package: a new one needs no line in the book."""
-    files = sorted((ROOT / "vvi").rglob("*.py"))
-    parts = [path.relative_to(ROOT).with_suffix("").parts for path in files]
-    names = [".".join(p for p in part if p != "__init__") for part in parts]
+def packages() -> dict[str, list[str]]:
+    """Modules of `vvi` by the package that holds them; "vvi" has the loose ones."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "vvi").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        own = [part for part in parts if part != "__init__"]
+        if not any("__" in part for part in own):
+            is_loose = len(path.relative_to(ROOT / "vvi").parts) == 1
+            package = "vvi" if is_loose else f"vvi.{parts[1]}"
+            found.setdefault(package, []).append(".".join(own))
+    return found
+
+
+def api_pages() -> dict[str, str]:
+    """A page for each package, a section for each module: name of the page -> text.
+
+    A new module needs no line in the book.
+    """
     section = "## {0}\n\n```{{eval-rst}}\n.. automodule:: {0}\n   :members:\n"
     section += "   :exclude-members: set\n```\n"  # matplotlib adds it to every artist
-    return "\n".join(section.format(name) for name in names if "__" not in name)
+    made = {}
+    for package, modules in packages().items():
+        title = "Modules of no package" if package == "vvi" else package
+        sections = [section.format(name) for name in modules]
+        made[API + package.removeprefix("vvi.")] = "\n".join(
+            [f"# {title}\n", *sections]
+        )
+    return made
+
+
+def api_contents() -> str:
+    """A line for each of the `api_pages`: its name and its modules."""
+    lines = []
+    for package, modules in packages().items():
+        page = API + package.removeprefix("vvi.")
+        names = ", ".join(f"`{name}`" for name in modules)
+        lines.append(f"- {{doc}}`{page}`: {names}")
+    return "\n".join(lines)
 
 
 def site(executed: Path) -> Path:

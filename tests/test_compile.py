@@ -145,12 +145,34 @@ def test_sync_drops_outputs_and_writes_the_same_notebook_from_the_same_text(runn
     assert set(nbformat.read(path, 4).metadata) == {"kernelspec"}
 
 
-def test_every_module_has_a_section_on_the_page_of_the_package(runner):
-    (runner.ROOT / "vvi" / "__init__.py").write_text("")
-    (runner.ROOT / "vvi" / "__main__.py").write_text("")
-    assert [
-        line for line in runner.modules().splitlines() if line.startswith("##")
-    ] == ["## vvi", "## vvi.a"]
+def test_every_module_has_a_section_on_the_page_of_its_package(runner):
+    import yaml
+
+    package = runner.ROOT / "vvi"
+    for name in ("__init__.py", "__main__.py"):
+        (package / name).write_text("")
+    (package / "data" / "deep").mkdir(parents=True)
+    for name in ("__init__.py", "read.py", "deep/__init__.py", "deep/b.py"):
+        (package / "data" / name).write_text("")
+    heads = {}
+    for page, text in runner.api_pages().items():
+        heads[page] = [x for x in text.splitlines() if x.startswith("#")]
+    assert heads == {
+        "api_vvi": ["# Modules of no package", "## vvi", "## vvi.a"],
+        "api_data": [
+            "# vvi.data",
+            "## vvi.data",
+            "## vvi.data.deep",
+            "## vvi.data.deep.b",
+            "## vvi.data.read",
+        ],
+    }
+    assert "- {doc}`api_data`: `vvi.data`, " in runner.api_contents()
+    shutil.copy(ROOT / "book" / "_toc.yml", runner.BOOK / "_toc.yml")
+    parts = yaml.safe_load(runner.contents())["parts"]
+    entries = [entry for part in parts for entry in part["chapters"]]
+    (api,) = (entry for entry in entries if entry["file"] == "api")
+    assert {entry["file"] for entry in api["sections"]} == set(heads)
 
 
 def test_prose_pages_stand_below_their_chapter(runner):
