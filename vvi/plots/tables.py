@@ -58,6 +58,10 @@ class Table:
             texts = [list(map(html.escape, column)) for column in texts]
         names = [html.escape(str(name)) for name in frame.columns]
         sides = ["l" if n < heads else _side(column) for n, column in enumerate(texts)]
+        if self.escaped:
+            for n, side in enumerate(sides):
+                if side == "r":
+                    texts[n] = list(map(_unbroken, texts[n]))
         if self.bold is not None:
             for n, marked in enumerate(self.bold.to_numpy().T, heads):
                 texts[n] = list(map(_in_bold, texts[n], marked))
@@ -169,6 +173,16 @@ def _text(value: Any, digits: int) -> str:
     if _is_number(value):
         return f"{round(float(value), digits) + 0.0:.{digits}f}"
     return str(value)
+
+
+def _unbroken(text: str) -> str:
+    """Keep a number on one line; a wide table may break in front of its interval.
+
+    >>> _unbroken("+1.2 (-0.5 to +2.9)").replace("\N{NO-BREAK SPACE}", "_")
+    '+1.2 (-0.5_to_+2.9)'
+    """
+    space = "\N{NO-BREAK SPACE}"
+    return text.replace(" ", space).replace(f"{space}(", " (")
 
 
 def _side(column: Sequence[str]) -> str:
