@@ -17,7 +17,8 @@ def page(*args, **options):
 
 def cells(html, tag="td"):
     parts = html.split(f"<{tag} ")[1:]
-    return [part.split(">", 1)[1].split(f"</{tag}>")[0] for part in parts]
+    texts = [part.split(">", 1)[1].split(f"</{tag}>")[0] for part in parts]
+    return [text.replace("\N{NO-BREAK SPACE}", " ") for text in texts]
 
 
 def test_numbers_of_a_column_have_the_same_digits_and_no_more_than_needed():
@@ -43,6 +44,14 @@ def test_numbers_of_a_column_have_the_same_digits_and_no_more_than_needed():
 )
 def test_a_cell_is_said_in_words(value, text):
     assert cells(page({"x": pd.Series([value], dtype=object)})) == [text]
+
+
+def test_a_number_breaks_in_front_of_its_interval_alone():
+    shown = page({"n": ["+1.0 (-2 to 3)", "26.9 ± 1.2"], "w": ["not seen", "1 of 2"]})
+    space = "\N{NO-BREAK SPACE}"
+    assert f">+1.0 (-2{space}to{space}3)<" in shown
+    assert f">26.9{space}±{space}1.2<" in shown
+    assert ">not seen<" in shown and ">1 of 2<" in shown
 
 
 def test_numbers_stand_right_and_words_left():
