@@ -519,7 +519,7 @@ def test_a_listing_says_on_which_data_a_run_was_made(
 
 def test_a_folder_of_several_sets_is_checked_set_by_set(sets, capsys):
     lines, _ = vvi(capsys, "check", sets, "--no-images")
-    heads = [line.split(" in ")[0] for line in lines if " (told by " in line]
+    heads = [line.split(" in ")[0] for line in lines if " (recognised by " in line]
     assert heads == ["buptcampus", "regdb", "sysu-mm01"]
     _, said = vvi(capsys, "train", "baseline", *QUICK, "--data", sets, code=2)
     assert "holds several sets, Campus (buptcampus), RegDB (regdb), SYSU" in said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,6 +55,18 @@ def test_a_dose_that_both_rows_have_is_shown_with_their_common_seeds(small):
     assert dose_response.show("bars") is not None
     assert (small / "figures" / "worlds" / "bars.png").is_file()
     assert len(list((small / "runs").iterdir())) == count
+
+
+def test_a_page_shows_the_worlds_that_are_trained_and_those_of_drawn_people_alone(
+    monkeypatch,
+):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    monkeypatch.setattr(dose_response, "show", {"gap": "a figure"}.get)
+    dose_response.display(SimpleNamespace(known=True), "bars", "gap")
+    assert shown == ["a figure"]
+    dose_response.display(SimpleNamespace(known=False), "bars", "gap")
+    assert shown == ["a figure"]
 
 
 def test_the_finding_names_the_doses_at_which_an_interval_excludes_zero():

@@ -175,7 +175,10 @@ def test_campus_prints_the_counts_of_every_list(tmp_path):
     assert cells["query", "infrared"] == ["1", "(?)", "1", "(536)", "1", "(?)"]
     assert cells["gallery", "visible"] == ["2", "(?)", "2", "(2,422)", "3", "(?)"]
     text = report.text.splitlines()[0]
-    assert text.startswith("buptcampus in ") and "told by data_paths.json, DATA" in text
+    assert (
+        text.startswith("buptcampus in ")
+        and "recognised by data_paths.json, DATA" in text
+    )
 
 
 def test_expected_counts_of_campus_add_up():
@@ -188,7 +191,7 @@ def test_several_sets_in_one_folder_are_all_checked(tmp_path):
     toys.sysu(tmp_path / "people")
     toys.campus(tmp_path / "campus", images=False)
     report = check.report(tmp_path)
-    heads = [line for line in report.text.splitlines() if " (told by " in line]
+    heads = [line for line in report.text.splitlines() if " (recognised by " in line]
     assert [line.split()[0] for line in heads] == ["buptcampus", "sysu-mm01"]
     assert len(report.errors) == 22 and "does not exist" in report.errors[0]
     (tmp_path / "LLCM" / "vis").mkdir(parents=True)

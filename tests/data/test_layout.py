@@ -1,4 +1,4 @@
-"""Which set a folder holds: told by several entries; other sets are named and refused."""
+"""Which set a folder holds: recognised by several entries; other sets are named and refused."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vvi.book import formats
+from vvi.book.scene import Scene
 from vvi.data.synthetic.world import DOSES, World
 from vvi.evaluation.probes import Score
 from vvi.experiment import ablation, worlds
@@ -53,6 +54,19 @@ def show(world: str) -> Figure | None:
         fig, f"worlds/{world}", run=_runs(world), alt=alt(world), data="synthetic"
     )
     return fig
+
+
+def display(scene: Scene, *worlds: str) -> None:
+    """Show the figures of some worlds, of those that are trained.
+
+    Args:
+        scene: the data of the page; worlds are of drawn people alone.
+        *worlds: their names.
+    """
+    from IPython.display import display as show_on_page
+
+    for fig in filter(None, map(show, worlds if scene.known else ())):
+        show_on_page(fig)
 
 
 def alt(world: str) -> str:

@@ -143,13 +143,13 @@ def _report_one(root: Path, layout: str, images: bool, options: Mapping) -> Repo
         errors += broken
         warnings += _special(tracklets, special)
     clues = ", ".join(evidence(root)[layout])
-    lines = [f"{layout} in {root}" + (f" (told by {clues})" if clues else "")]
+    lines = [f"{layout} in {root}" + (f" (recognised by {clues})" if clues else "")]
     for table in tables:
         lines += table.lines
         if table.differ:
-            count = _count(table.differ, "count")
-            what = f"differ from the real set ({table.title})"
-            warnings.append(f"{count} {what}, as in generated data or a subset")
+            verb = "differs" if table.differ == 1 else "differ"
+            what = f"{_count(table.differ, 'count')} {verb} from the real set"
+            warnings.append(f"{what} ({table.title}), as in generated data or a subset")
     lines += [f"error: {error}" for error in errors]
     lines += [f"warning: {warning}" for warning in warnings]
     lines += [f"in short: {remark}" for remark in remarks]
