@@ -88,6 +88,7 @@ BASELINE = Row("baseline", "Table 2", "Baseline")
 ANAGLYPHS = Row("baseline", "Fig. 1 of IBAN", "anaglyphs")
 GUIDED = Row("iban", "Table II", "Baseline+IG")
 WEIGHED = Row("iban", "Table II", "Baseline+BSTA")
+RELATIVE = Row("iban", "Readings", "frame weights relative, Baseline+BSTA")
 MEMORY = Row("mitml", "Table 2", "Baseline + T")
 GAME = Row("mitml", "Table 2", "Baseline + M")
 DEFENDER = Row("sadstrm", "Table 1", "Baseline")
@@ -106,6 +107,7 @@ PLAN: dict[str, Question] = {
         "share of bad frames",
         {
             "weights of frames (IBAN, BSTA)": Component(WEIGHED, BASELINE),
+            "the same, relative": Component(RELATIVE, BASELINE, ends=True),
             "gates of memory (MITML, T)": Component(MEMORY, BASELINE),
             "gates of stripes (SADSTRM, FRM-STIG)": Component(STRIPES, DEFENDER),
         },
@@ -156,6 +158,7 @@ COST: dict[Row, float] = {
     ANAGLYPHS: 1.2,
     GUIDED: 2.2,
     WEIGHED: 1.05,
+    RELATIVE: 1.05,
     MEMORY: 1.5,
     GAME: 1.1,
     DEFENDER: 1.05,

@@ -77,6 +77,9 @@ class Config(MethodConfig):
     gate: Literal["shared", "per_place"] | None = None
     #: Whether frames weigh 1 + w in place of w, Eq. (9).
     plus_one: bool | None = None
+    #: Whether the weights of a clip are divided by their mean. They then say which frames
+    #: count and not how long the clip vector is. Ours: 1 + w can shrink to zero.
+    relative_weights: bool = False
     #: Whether the easy sample is sought among clips of the same identity only.
     esb_same_id: bool | None = None
     #: Distance by which the easy sample is nearest, Eqs. (13) and (14).
@@ -103,3 +106,8 @@ class Config(MethodConfig):
     def __post_init__(self):
         check_choices(self)
         follow_variant(self, READINGS)
+        if self.relative_weights and not self.plus_one:
+            raise ValueError(
+                "relative_weights=True needs plus_one=True: the weights w may be "
+                "negative, and their mean zero"
+            )

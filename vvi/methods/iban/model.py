@@ -303,7 +303,14 @@ class Model(Method):
 
 def _aggregation(c: Config, dim: int) -> Aggregation:
     return Aggregation(
-        dim, c.frames, c.directions, c.temporal, c.attention, c.gate, c.plus_one
+        dim,
+        c.frames,
+        c.directions,
+        c.temporal,
+        c.attention,
+        c.gate,
+        c.plus_one,
+        c.relative_weights,
     )
 
 

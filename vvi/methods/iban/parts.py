@@ -19,6 +19,8 @@ from vvi.types import Modality
 
 #: Anaglyph maps A3 and A4 after the third and the fourth stage, None for blank ones.
 Levels = tuple[Tensor | None, Tensor | None]
+#: Mean weight of a clip below which relative weights are no longer scaled up.
+SMALL = 1e-6
 
 
 # Step 1: anaglyphs. Eq. (1) is `vvi.data.transforms.anaglyph`.
@@ -264,6 +266,7 @@ class Aggregation(nn.Module):
         gate: one for all frames, from the forward summary, or one for each frame
             position, from the summary and the frame.
         plus_one: frames weigh 1 + w.
+        relative: the weights of a clip are divided by their mean.
     """
 
     def __init__(
@@ -275,9 +278,10 @@ class Aggregation(nn.Module):
         attention: bool = True,
         gate: Literal["shared", "per_place"] = "shared",
         plus_one: bool = False,
+        relative: bool = False,
     ):
         super().__init__()
-        self.frames, self.plus_one = frames, plus_one
+        self.frames, self.plus_one, self.relative = frames, plus_one, relative
         self.forth = self.back = None
         if temporal == "lstm":
             self.forth = FloatLSTM(dim, dim, num_layers=2, batch_first=True)
@@ -300,7 +304,8 @@ class Aggregation(nn.Module):
         summaries = self.summaries(feat)
         weights = frame_weights(feat, *summaries)
         gates = self.gates(feat, summaries[0])
-        return weighted_mean(feat, weights, gates, self.plus_one), weights
+        mean = weighted_mean(feat, weights, gates, self.plus_one, self.relative)
+        return mean, weights
 
     def summaries(self, feat: Tensor) -> tuple[Tensor, ...]:
         """Summarise clips by the last outputs t1 and t2 of both LSTMs: Eq. (7).
@@ -356,18 +361,24 @@ def frame_weights(feat: Tensor, *summaries: Tensor) -> Tensor:
 
 
 def weighted_mean(
-    feat: Tensor, weights: Tensor, gates: Tensor | None = None, plus_one: bool = False
+    feat: Tensor,
+    weights: Tensor,
+    gates: Tensor | None = None,
+    plus_one: bool = False,
+    relative: bool = False,
 ) -> Tensor:
     """Average gated frame vectors by their weights: Eqs. (6) and (9).
 
     Paper: weights of fresh networks are near 0, may be negative and are not divided by
-    their sum. With `plus_one` they are 1 + w, as in the released code.
+    their sum. With `plus_one` they are 1 + w, as in the released code. These can still
+    shrink to zero together, and every distance with them; `relative` rules that out.
 
     Args:
         feat: frame vectors (B, T, D).
         weights: w (B, T).
         gates: (B, T, D) or (B, 1, D), which multiply the frames by 1 + gate.
         plus_one: frames weigh 1 + w.
+        relative: the weights of a clip are divided by their mean.
 
     Returns:
         Clip vectors m (B, D), the weighted sum divided by T.
@@ -375,4 +386,6 @@ def weighted_mean(
     gated = feat if gates is None else feat * (1 + gates)
     if plus_one:
         weights = weights + 1
+    if relative:
+        weights = weights / weights.mean(1, keepdim=True).clamp(min=SMALL)
     return temporal_mean(weights[:, :, None] * gated)

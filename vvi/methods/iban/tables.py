@@ -57,6 +57,12 @@ TABLES: dict[str, dict[str, dict]] = {
             "lambda_esb": 1.5,
         },
         "frame weights w": {"plus_one": False},
+        "frame weights relative": {"relative_weights": True},
+        "frame weights relative, Baseline+BSTA": {
+            "ig": False,
+            "esb": False,
+            "relative_weights": True,
+        },
         "raw view": {"ig_layout": "raw_view"},
     },
     "Fig. 7": _sweeps(),
