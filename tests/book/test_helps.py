@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from vvi import experiment, methods
-from vvi.book import across_methods, figures, formats, helps, ideas
+from vvi.book import across_methods, comparison, figures, formats, helps, ideas
 from vvi.config import preset
 from vvi.experiment import ablation
 from vvi.runtime import paths
@@ -172,6 +172,10 @@ def test_a_row_of_one_seed_or_with_a_larger_identity_loss_is_marked(measured):
     worse = experiment.Result(**vars(run) | {"record": _with(run.record, high)})
     assert helps.note([worse] * 2, [run] * 2) == "under-trained"
     assert helps.note([run] * 2, [run] * 2) == ""
+    for variance, note in ((2e-4, "collapsed"), (0.02, ""), (float("nan"), "")):
+        watched = run.history | {comparison.VARIANCE: [1.0] * 9 + [variance] * 50}
+        other = experiment.Result(**vars(run) | {"record": _with(run.record, watched)})
+        assert helps.note([run, other], [run] * 2) == note
 
 
 def _with(record, history):

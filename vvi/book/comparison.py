@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from vvi.methods.base import Method
 
 Rows = Mapping[str, Sequence[Result]]
+#: What methods with frame weights watch, and where clip vectors count as one point.
+VARIANCE = "watch/variance before the neck"
+SMALL_VARIANCE = 1e-3
 UNTRAINED = "not trained yet"
 
 
@@ -148,11 +151,24 @@ def verdict(score: Score, more: bool = True) -> str:
     return "the opposite" if above or below else "not seen"
 
 
+def has_collapsed(result: Result) -> bool:
+    """Return whether the clip vectors of a run ended as one point.
+
+    That is where their variance before the neck, which methods with frame weights
+    watch, ends below `SMALL_VARIANCE`: the triplet then rests at its margin.
+    """
+    values = result.history.get(VARIANCE, [])
+    last = np.asarray(values, float)[-50:]
+    known = last[np.isfinite(last)]
+    return bool(len(known)) and float(known.mean()) < SMALL_VARIANCE
+
+
 def verdicts(claims: Mapping[str, tuple], scene: Scene) -> pd.DataFrame:
     """Judge claims that some runs beat others by the measured difference of rank-1.
 
     A claim is seen where the 95 % interval lies above zero: over identities and seeds,
-    with one seed over identities alone (which is said), over the trials of RegDB.
+    with one seed over identities alone (which is said), over the trials of RegDB. It is
+    said, too, where a run collapsed: such a verdict is about training, not the idea.
 
     Args:
         claims: claim -> (better, worse), both sequences of results, or
@@ -166,6 +182,8 @@ def verdicts(claims: Mapping[str, tuple], scene: Scene) -> pd.DataFrame:
             points = formats.points(gain)
             seeds = min(map(len, of_common_seeds(better, worse)))
             judged = verdict(gain) + (", one seed" if seeds == 1 else "")
+            if any(map(has_collapsed, (*better, *worse))):
+                judged += ", collapsed"
         else:
             points, seeds, judged = "–", 0, UNTRAINED
         lines[claim] = {

@@ -149,6 +149,8 @@ def note(with_it: Sequence[Result], without: Sequence[Result]) -> str:
     """Say what stands against reading a difference as the worth of an idea."""
     excess = identity_loss(with_it) - identity_loss(without)
     notes = ["under-trained"] if excess > LOSS_EXCESS else []
+    if any(map(comparison.has_collapsed, with_it)):
+        notes.append("collapsed")
     if min(len(with_it), len(without)) == 1:
         notes.append("one seed")
     return ", ".join(notes)
@@ -438,6 +440,9 @@ def block(figures: str) -> str:
     foot = "Points of rank-1 with 95 % intervals over people and seeds."
     foot += f"\nUnder-trained: the identity loss ends more than {LOSS_EXCESS} above "
     foot += "that of the row without the idea."
+    if table.note.str.contains("collapsed").any():
+        foot += "\nCollapsed: all clip vectors end as nearly one point, "
+        foot += "so the row says nothing about its idea."
     return "\n\n".join([lines, picture, _markdown(table), foot])
 
 

@@ -287,6 +287,6 @@ def counts(table: pd.DataFrame) -> str:
     Args:
         table: of `table`.
     """
-    words = table.verdict.str.removesuffix(", one seed").value_counts()
+    words = table.verdict.str.split(",").str[0].value_counts()
     parts = [f"{count} {verdict}" for verdict, count in words.items()]
     return f"Of {len(table)} claims: {formats.joined(parts)}."

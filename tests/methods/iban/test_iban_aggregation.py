@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vvi import methods
 from vvi.methods.iban import Aggregation, frame_weights, weighted_mean
 
 FEAT, FORTH, BACK = (
@@ -140,3 +141,27 @@ def test_parameter_counts_at_paper_size_are_those_of_the_card():
         count(paper.squeeze, paper.excite) == 524_288
         and count(released.fc, released.squeeze, released.excite) == 28_323_840
     )
+
+
+def test_relative_weights_say_which_frames_count_and_not_how_long_a_clip_is():
+    feat = torch.rand(2, 4, 8, generator=torch.Generator().manual_seed(0))
+    weights = torch.tensor([[0.5, 0.1, -0.3, 0.9], [-0.9, -0.99, -0.95, -0.92]])
+    shrunk = weighted_mean(feat, weights, plus_one=True)
+    relative = weighted_mean(feat, weights, plus_one=True, relative=True)
+    share = (1 + weights) / (1 + weights).mean(1, keepdim=True)
+    torch.testing.assert_close(relative, (share[:, :, None] * feat).mean(1))
+    assert shrunk[1].norm() < 0.1 * feat[1].mean(0).norm()
+    assert 0.5 < relative[1].norm() / feat[1].mean(0).norm() < 2
+    even = torch.full((2, 4), -0.7)
+    torch.testing.assert_close(
+        weighted_mean(feat, even, plus_one=True, relative=True), feat.mean(1)
+    )
+    gone = torch.full((2, 4), -1.0)
+    assert weighted_mean(feat, gone, plus_one=True, relative=True).isfinite().all()
+
+
+def test_relative_weights_need_weights_that_are_not_negative():
+    with pytest.raises(ValueError, match="relative_weights=True needs plus_one=True"):
+        methods.config("iban", variant="paper", relative_weights=True)
+    model = methods.load("iban", 4, variant="main", relative_weights=True, frames=2)
+    assert model.bsta.relative

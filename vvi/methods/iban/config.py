@@ -77,8 +77,8 @@ class Config(MethodConfig):
     gate: Literal["shared", "per_place"] | None = None
     #: Whether frames weigh 1 + w in place of w, Eq. (9).
     plus_one: bool | None = None
-    #: Whether the weights of a clip are divided by their mean. They then say which frames
-    #: count and not how long the clip vector is. Ours: 1 + w can shrink to zero.
+    #: Whether the weights of a clip are divided by their mean, so that they say which
+    #: frames count and not how long the clip vector is. Ours: 1 + w can shrink to zero.
     relative_weights: bool = False
     #: Whether the easy sample is sought among clips of the same identity only.
     esb_same_id: bool | None = None
