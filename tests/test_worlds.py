@@ -140,7 +140,7 @@ def test_a_usual_dose_is_trained_once_for_all_worlds_and_the_plan_fits_its_budge
     assert len(usual) == len(by_row) * len(worlds.SEEDS)
     table = worlds.plan()
     assert table.loc["all", "runs"] == len(runs) == table.runs[:-1].sum()
-    assert table.loc["all", "cost"] <= 200, "8 hours at 2.4 CPU minutes a baseline run"
+    assert table.loc["all", "cost"] <= 240, "8 hours at 2 CPU minutes a baseline run"
     assert len(worlds.wanted(["time"], seeds=[0])) == 10
 
 
