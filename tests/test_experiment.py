@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from vvi.engine import checkpoint
 from vvi.evaluation import evaluate, protocols
 from vvi.evaluation.rerank import rerank
 from vvi.evaluation.truth import Truth
-from vvi.experiment import store
+from vvi.experiment import store, training
 from vvi.metrics import from_similarity, retrieval_metrics
 from vvi.types import DataError
 
@@ -39,6 +40,33 @@ def test_a_run_is_trained_once_and_found_again(tiny):
     assert not first.stored and second.stored
     assert first.row("ir2vis") == second.row("ir2vis")
     assert tiny(retrain=True).stored is False
+
+
+def test_a_page_that_shows_a_run_at_several_places_trains_it_a_single_time(
+    runs, monkeypatch
+):
+    run = partial(experiment.run, device="cpu", progress=False)
+    first, twin = preset("tiny"), preset("tiny", split="val")  # of one training
+    other = preset("tiny", seed=1)
+    made = training.MADE_HERE
+    trained = []
+    train = training._train
+
+    def noted(settings, *rest):
+        trained.append(settings.hash)
+        return train(settings, *rest)
+
+    monkeypatch.setattr(training, "_train", noted)
+    assert not run(first).stored and not run(other).stored
+    made -= {first.hash, other.hash}  # as in a new process
+    trained.clear()
+    assert [run(first, retrain="once").stored for _ in range(3)] == [False, True, True]
+    assert not run(twin, retrain="once").stored
+    assert trained == [first.hash], "the training of the twin was made here"
+    assert not run(other, retrain="once").stored
+    assert trained == [first.hash, other.hash]
+    assert not run(first, retrain=True).stored, "who asks for it again means it"
+    assert trained == [first.hash, other.hash, first.hash]
 
 
 def test_the_same_config_gives_the_same_losses_and_rankings(tiny):

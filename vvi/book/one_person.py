@@ -6,7 +6,8 @@ The counterpart of SADSTRM's Fig. 1, which treats all of it as perturbations.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -33,8 +34,8 @@ def draw(scene: Scene) -> Figure:
         rows.append(_middle_frames(scene, own))
         titles.append(f"{len({t.camera for t in own})} cameras")
         modalities.append(modality)
-    cameras = len({t.camera for own in tracklets.values() for t in own})
-    caption = f"One person before {cameras} cameras ({scene.label} data)."
+    count = len(_cameras(tracklets))
+    caption = f"One person before {count} cameras ({scene.label} data)."
     if scene.known:
         for modality, own in tracklets.items():
             bad = _bad_frames(scene, own)
@@ -52,11 +53,16 @@ def _seen_by_most(scene: Scene) -> dict[Modality, list[Tracklet]]:
         for tracklet in side:
             of_person[tracklet.identity].setdefault(modality, []).append(tracklet)
 
-    def cameras(identity: int) -> tuple[int, int]:
+    def seen(identity: int) -> tuple[int, int]:
         both = of_person[identity]
-        return len(both), len({t.camera for own in both.values() for t in own})
+        return len(both), len(_cameras(both))
 
-    return of_person[max(sorted(of_person), key=cameras)]
+    return of_person[max(sorted(of_person), key=seen)]
+
+
+def _cameras(tracklets: Mapping[Modality, Sequence[Tracklet]]) -> set[int]:
+    """Return the cameras of some tracklets of both modalities."""
+    return {tracklet.camera for tracklet in chain(*tracklets.values())}
 
 
 def _middle_frames(scene: Scene, tracklets: Sequence[Tracklet]) -> np.ndarray:

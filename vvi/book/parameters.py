@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from vvi.config import PRESETS
+from vvi.experiment.execution import ONCE
 from vvi.plots import tables
 from vvi.runtime import validation
 
@@ -21,8 +22,9 @@ class Parameters(NamedTuple):
     data: Path | None
     #: Runs behind every mean and spread.
     seeds: list[int]
-    #: Whether to train again where a stored result exists.
-    retrain: bool
+    #: Whether to train again where a stored result exists: each run once, however
+    #: often the chapter shows it.
+    retrain: Literal["once", False]
     #: auto, cpu, cuda or cuda:N.
     device: str
 
@@ -58,7 +60,7 @@ def read(preset: Any, data: Any, seeds: Any, retrain: Any, device: Any) -> Param
         validation.choice("preset", preset, PRESETS),
         folder,
         validation.seeds(seeds),
-        validation.flag("retrain", retrain),
+        ONCE if validation.flag("retrain", retrain) else False,
         validation.device(device),
     )
 

@@ -11,6 +11,9 @@ from vvi.experiment.datasets import Pixels
 from vvi.runtime import validation
 from vvi.runtime.random import rank_and_world_size
 
+#: The value of `retrain` that trains a run again once in each process.
+ONCE: Literal["once"] = "once"
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -21,8 +24,9 @@ class Execution:
         RuntimeError: the package that writes the log is not installed.
     """
 
-    #: Train even when a stored result exists.
-    retrain: bool = False
+    #: Train even when a stored result exists. "once": unless this process made it, so
+    #: that a page which shows a run at several places trains it a single time.
+    retrain: bool | Literal["once"] = False
     #: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1".
     device: str = "auto"
     #: A folder to read in place of the one that the config names.
@@ -48,7 +52,8 @@ class Execution:
     log: str | None = None
 
     def __post_init__(self) -> None:
-        self._set("retrain", validation.flag("retrain", self.retrain))
+        if self.retrain != ONCE:
+            self._set("retrain", validation.flag("retrain", self.retrain))
         self._set("device", validation.device(self.device))
         choices = ("same", "anyway")
         self._set("resume", validation.choice("resume", self.resume, choices))

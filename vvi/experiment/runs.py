@@ -15,10 +15,15 @@ from vvi.engine import checkpoint, distributed, train
 from vvi.evaluation import evaluate
 from vvi.experiment import measure, store
 from vvi.experiment.datasets import open_data, resolve_data
-from vvi.experiment.execution import Execution
+from vvi.experiment.execution import ONCE, Execution
 from vvi.experiment.result import Result
 from vvi.experiment.trained_network import CONFIG, load_trained
-from vvi.experiment.training import train_and_measure, versions, write_log_again
+from vvi.experiment.training import (
+    MADE_HERE,
+    train_and_measure,
+    versions,
+    write_log_again,
+)
 from vvi.methods.base import Method
 from vvi.metrics import Metrics
 from vvi.runtime import atomic, paths
@@ -45,7 +50,7 @@ def run(
     execution = replace(execution or Execution(), **options)
     settings = resolve_data(settings, execution.data)
     _join_other_processes(execution)
-    record = None if execution.retrain else _find(settings, execution)
+    record = None if _is_due(settings, execution) else _find(settings, execution)
     if record:
         return Result(record, stored=True)
     if execution.keep:
@@ -78,7 +83,8 @@ def _train_and_save(settings: RunConfig, execution: Execution) -> Result:
     """Train a run while no other process does."""
     folder = paths.runs() / settings.hash
     with _lock(folder):
-        record = None if execution.retrain else _made_meanwhile(settings)
+        due = _is_due(settings, execution)
+        record = None if due else _made_meanwhile(settings)
         if record:
             write_log_again(record, execution.log)
             return Result(record, stored=True)
@@ -86,7 +92,15 @@ def _train_and_save(settings: RunConfig, execution: Execution) -> Result:
         if distributed.is_first():
             _save(record, method)
             checkpoint.remove(folder)
+    MADE_HERE.add(settings.hash)
     return Result(record, stored=False)
+
+
+def _is_due(settings: RunConfig, execution: Execution) -> bool:
+    """Return whether to train a run in spite of a stored result."""
+    if execution.retrain == ONCE:
+        return settings.hash not in MADE_HERE
+    return bool(execution.retrain)
 
 
 def _lock(folder: Path) -> contextlib.AbstractContextManager:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SMALL_HEIGHT = 128  # pixels of frames that are decoded faster than handed over
 MOST_WORKERS = 8
+#: Hashes of the runs that this process made and stored.
+MADE_HERE: set[str] = set()
 
 
 def versions(settings: RunConfig) -> dict[str, int]:
@@ -147,8 +149,10 @@ def _train_or_load(
     """Train a method in place, or fill it with the weights of the same training."""
     environment = _environment(settings, execution, engine)
     repeated = None
-    if execution.keep and not execution.retrain:
+    if execution.keep and execution.retrain is not True:
         repeated = distributed.broadcast_from_first(lambda: same_training(settings))
+    if repeated and execution.retrain and repeated.config.hash not in MADE_HERE:
+        repeated = None
     if not repeated:
         return _train(settings, execution, engine, data, method, environment)
     load_weights(method, repeated.config)
