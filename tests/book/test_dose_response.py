@@ -16,11 +16,12 @@ from vvi.experiment.worlds import ANAGLYPHS, BASELINE, Component, Question
 from vvi.runtime import paths
 
 IDEA = {"anaglyphs": Component(ANAGLYPHS, BASELINE)}
-SMALL = {"bars": Question("share behind a bar", IDEA, oracles=("whole frames",))}
+SMALL = {"bad-frames": Question("share of bad frames", IDEA, oracles=("whole frames",))}
 
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
+    """A world whose name has a hyphen, with one idea."""
     monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("VVI_FIGURES", str(tmp_path / "figures"))
@@ -28,32 +29,32 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(worlds, "PLAN", SMALL)
     monkeypatch.setattr(worlds, "SIZE", "tiny")
     monkeypatch.setattr(worlds, "oracles", lambda world: {"whole frames": np.ones(2)})
-    monkeypatch.setitem(DOSES, "bars", ("bars", (0, 0.3)))
+    monkeypatch.setitem(DOSES, "bad-frames", ("bad_frames", (0, 0.3)))
     return tmp_path
 
 
 def test_a_world_without_results_trains_nothing_and_draws_nothing(small):
-    assert dose_response.show("bars") is None
+    assert dose_response.show("bad-frames") is None
     assert not (small / "runs").exists()
     assert not (small / "figures").exists()
-    assert dose_response.table("bars").empty
+    assert dose_response.table("bad-frames").empty
 
 
 def test_a_dose_that_both_rows_have_is_shown_with_their_common_seeds(small):
-    configs = worlds.configs("bars", "tiny")
+    configs = worlds.configs("bad-frames", "tiny")
     for row, seeds in ((ANAGLYPHS, 2), (BASELINE, 1)):
         for config in configs[0.3][row][:seeds]:
             experiment.run(config, progress=False)
     experiment.run(configs[0][BASELINE][0], progress=False)
     count = len(list((small / "runs").iterdir()))
-    rows = dose_response.stored("bars")
+    rows = dose_response.stored("bad-frames")
     assert rows.dose.tolist() == [0.3] and rows.seeds.tolist() == [1]
-    text = dose_response.table("bars")
+    text = dose_response.table("bad-frames")
     assert text.columns.tolist() == ["0", "0.3"]
     assert text.loc["anaglyphs", "0"] == "–"
     assert text.loc["anaglyphs", "0.3"].startswith(f"{rows.difference[0]:+.1f} (")
-    assert dose_response.show("bars") is not None
-    assert (small / "figures" / "worlds" / "bars.png").is_file()
+    assert dose_response.show("bad-frames") is not None
+    assert (small / "figures" / "worlds" / "bad_frames.png").is_file()
     assert len(list((small / "runs").iterdir())) == count
 
 
@@ -63,9 +64,9 @@ def test_a_page_shows_the_worlds_that_are_trained_and_those_of_drawn_people_alon
     shown = []
     monkeypatch.setattr("IPython.display.display", shown.append)
     monkeypatch.setattr(dose_response, "show", {"gap": "a figure"}.get)
-    dose_response.display(SimpleNamespace(known=True), "bars", "gap")
+    dose_response.display(SimpleNamespace(known=True), "bad-frames", "gap")
     assert shown == ["a figure"]
-    dose_response.display(SimpleNamespace(known=False), "bars", "gap")
+    dose_response.display(SimpleNamespace(known=False), "bad-frames", "gap")
     assert shown == ["a figure"]
 
 

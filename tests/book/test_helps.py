@@ -82,6 +82,9 @@ def test_the_caption_counts_what_was_seen_and_names_the_largest_gain(table):
     gain = "+27.0 (+20.0 to +30.0) points of rank-1, ir2vis."
     assert f"most large: {gain} Seen to harm: X as a whole." in caption
     assert caption.endswith("Synthetic data.")
+    table.loc[table.idea == "X as a whole", "note"] = "collapsed"
+    caption = helps.draw(table, {"chance": 0.4}).caption
+    assert "Seen to harm: X as a whole (collapsed)." in caption
     table["verdict"] = "not seen"
     assert "directions. Seen to harm: none." in helps.draw(table, {}).caption
 

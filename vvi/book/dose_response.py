@@ -50,9 +50,8 @@ def show(world: str) -> Figure | None:
         usual=getattr(World(), knob),
         caption=caption,
     )
-    style.save(
-        fig, f"worlds/{world}", run=_runs(world), alt=alt(world), data="synthetic"
-    )
+    name = f"worlds/{world.replace('-', '_')}"
+    style.save(fig, name, run=_runs(world), alt=alt(world), data="synthetic")
     return fig
 
 

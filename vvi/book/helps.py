@@ -242,9 +242,16 @@ def _caption(table: pd.DataFrame, label: str) -> str:
         best = _line(table, seen[0])
         gain = f"{points(best)} points of rank-1"
         finding += f", most {seen[0]}: {gain}, ir2vis"
-    finding += f". Seen to harm: {formats.joined(opposite) or 'none'}."
+    harms = [_with_collapse(table, name) for name in opposite]
+    finding += f". Seen to harm: {formats.joined(harms) or 'none'}."
     marks = "Filled: with the idea; hollow: without; bars: 95 % over people and seeds."
     return f"{finding} {marks} {label.capitalize()} data."
+
+
+def _with_collapse(table: pd.DataFrame, name: str) -> str:
+    """Return the name of an idea, and whether its runs collapsed."""
+    collapsed = "collapsed" in _line(table, name).note
+    return f"{name} (collapsed)" if collapsed else name
 
 
 def figure(
@@ -440,10 +447,11 @@ def block(figures: str) -> str:
     foot = "Points of rank-1 with 95 % intervals over people and seeds."
     foot += f"\nUnder-trained: the identity loss ends more than {LOSS_EXCESS} above "
     foot += "that of the row without the idea."
-    if table.note.str.contains("collapsed").any():
+    shown = _markdown(table)
+    if "collapsed" in shown:
         foot += "\nCollapsed: all clip vectors end as nearly one point, "
         foot += "so the row says nothing about its idea."
-    return "\n\n".join([lines, picture, _markdown(table), foot])
+    return "\n\n".join([lines, picture, shown, foot])
 
 
 def _markdown(table: pd.DataFrame) -> str:

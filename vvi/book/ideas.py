@@ -56,6 +56,12 @@ IDEAS = (
         baseline=("iban", "Table II", "Baseline"),
     ),
     Idea(
+        "IBAN's frame weights, relative",
+        row=("iban", "Readings", "frame weights relative, Baseline+BSTA"),
+        baseline=("iban", "Table II", "Baseline"),
+        note="a division of ours",
+    ),
+    Idea(
         "IBAN's easy samples (ESB)",
         row=("iban", "Table II", "Baseline+ESB"),
         baseline=("iban", "Table II", "Baseline"),
