@@ -12,6 +12,11 @@ from matplotlib.ticker import MaxNLocator
 
 from vvi.plots import style
 
+#: Letters of a name that no longer fits beside the lines.
+LONG = 28
+#: Height of a row of a legend, inches.
+ROW = 0.2
+
 
 @style.drawn
 def cmc(
@@ -67,7 +72,7 @@ def losses(
         marker = "o" if len(values) == 1 else None
         ax.plot(steps, running_mean(values, smooth), label=label, marker=marker, **line)
     ax.set(xlabel=unit, ylabel=ylabel, title=title)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(_round_numbers())
     return _finish(fig, ax, caption)
 
 
@@ -97,8 +102,7 @@ def history_panels(
             _band(ax, np.arange(1, values.shape[1] + 1), values, n, label=label)
         ax.set(xlabel=unit, title=title)
         ax.grid(axis="y")
-        ticks = MaxNLocator(5, integer=True, steps=[1, 2, 5, 10])
-        ax.xaxis.set_major_locator(ticks)
+        ax.xaxis.set_major_locator(_round_numbers())
     axes[0, 0].set_ylabel(ylabel)
     _legend_above(fig, axes[0, 0])
     style.caption(fig, caption)
@@ -227,9 +231,20 @@ def _legend_above(fig: Figure, ax: Axes) -> None:
     fig.legend(handles, labels, loc=corner, ncols=4, handlelength=3.2)
 
 
+def _round_numbers() -> MaxNLocator:
+    """Return what puts a few ticks at 1, 2 or 5 times a power of ten."""
+    return MaxNLocator(5, integer=True, steps=[1, 2, 5, 10])
+
+
 def _finish(fig: Figure, ax: Axes, caption: str) -> Figure:
+    """Add grid, legend and caption; long names stand above the lines, not beside."""
     ax.grid(axis="y")
     ax.set_axisbelow(True)
-    fig.legend(loc="outside right upper", handlelength=3.2)
+    names = ax.get_legend_handles_labels()[1]
+    if max(map(len, names), default=0) > LONG:
+        fig.set_figheight(fig.get_figheight() + ROW * len(names))
+        fig.legend(loc="outside upper left", handlelength=3.2)
+    else:
+        fig.legend(loc="outside right upper", handlelength=3.2)
     style.caption(fig, caption)
     return fig
