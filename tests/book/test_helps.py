@@ -101,7 +101,7 @@ def test_the_file_gives_back_what_was_saved(table, tmp_path, monkeypatch):
     again, known = helps.load()
     assert known == {"chance": 0.4}
     pd.testing.assert_frame_equal(again, table, check_dtype=False)
-    shown = helps.block("f")
+    shown = helps.block("f").replace("\N{NO-BREAK SPACE}", " ")
     assert "(f/comparison/what_helps.png)" in shown
     assert "| large | 33.0 → 60.0 | +27.0 (+20.0 to +30.0) |" in shown
     assert "| half |" not in shown and "| X as a whole |" in shown
@@ -113,7 +113,7 @@ def test_the_table_of_the_readme_repeats_the_note_of_each_row(
     monkeypatch.setattr(paths, "records", lambda: tmp_path)
     table.loc[table.idea == "large", "note"] = "under-trained, one seed"
     helps.save(table, {})
-    lines = helps.block("f").splitlines()
+    lines = helps.block("f").replace("\N{NO-BREAK SPACE}", " ").splitlines()
     (head,) = [text for text in lines if text.startswith("| idea")]
     (large,) = [text for text in lines if text.startswith("| large")]
     (whole,) = [text for text in lines if text.startswith("| X as")]

@@ -25,7 +25,7 @@ from vvi.evaluation.probes import Score, paired_runs
 from vvi.evaluation.rerank import rerank
 from vvi.experiment import Result, ablation
 from vvi.metrics import from_similarity, retrieval_metrics
-from vvi.plots import intervals, style
+from vvi.plots import intervals, style, tables
 from vvi.runtime import paths
 from vvi.types import DIRECTIONS
 
@@ -466,5 +466,6 @@ def _markdown(table: pd.DataFrame) -> str:
         first = of_idea.loc["ir2vis"]
         cells = [name, f"{first['without']:.1f} → {first['with']:.1f}"]
         cells += [points(of_idea.loc[direction]) for direction in DIRECTIONS]
+        cells[1:] = map(tables.unbroken, cells[1:])
         rows.append([*cells, str(first["seeds"]), first["note"] or "–"])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)

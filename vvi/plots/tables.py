@@ -61,7 +61,7 @@ class Table:
         if self.escaped:
             for n, side in enumerate(sides):
                 if side == "r":
-                    texts[n] = list(map(_unbroken, texts[n]))
+                    texts[n] = list(map(unbroken, texts[n]))
         if self.bold is not None:
             for n, marked in enumerate(self.bold.to_numpy().T, heads):
                 texts[n] = list(map(_in_bold, texts[n], marked))
@@ -175,10 +175,10 @@ def _text(value: Any, digits: int) -> str:
     return str(value)
 
 
-def _unbroken(text: str) -> str:
+def unbroken(text: str) -> str:
     """Keep a number on one line; a wide table may break in front of its interval.
 
-    >>> _unbroken("+1.2 (-0.5 to +2.9)").replace("\N{NO-BREAK SPACE}", "_")
+    >>> unbroken("+1.2 (-0.5 to +2.9)").replace("\N{NO-BREAK SPACE}", "_")
     '+1.2 (-0.5_to_+2.9)'
     """
     space = "\N{NO-BREAK SPACE}"
