@@ -398,6 +398,14 @@ def test_stored_results_can_be_listed_by_method_and_say_which_row_they_are(
     assert not capsys.readouterr().out
 
 
+def test_a_run_on_validation_people_is_listed_as_its_row(capsys):
+    assert main(["runs", "iban", "--preset", "standard"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    searched = [line for line in lines if "synthetic, validation people" in line]
+    rows = [line for line in searched if line.endswith("iban, Table II: Baseline+IG")]
+    assert len(rows) == 3, "one a seed"
+
+
 def test_committed_records_are_listed_and_none_is_called_stale(
     monkeypatch, tmp_path, capsys
 ):

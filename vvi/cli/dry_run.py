@@ -92,7 +92,7 @@ def sweep(args: argparse.Namespace, wanted: Sequence[RunConfig]) -> Iterator[str
 def _named(config: RunConfig) -> str:
     from vvi.experiment import ablation
 
-    row = ablation.names(config.preset, config.seed).get(config.hash, config.method)
+    row = ablation.row_of(config) or config.method
     return f"run {config.hash}  {config.preset}  seed {config.seed}  {row}"
 
 

@@ -73,9 +73,7 @@ def _line(folder: Path, record: Record) -> str:
     stale = "" if current else "  STALE"
     data = experiment.Result(record, stored=True).data_name
     scores = "  ".join(protocols.short(record.scores, record.arrays))
-    plain = config if config.data.synthetic else experiment.unresolved(config)
-    rows = ablation.names(config.preset, config.seed)
-    row = rows.get(plain.hash) or _described(record)
+    row = ablation.row_of(config) or _described(record)
     name = f"{folder.parent.name}/{folder.name}"
     size = f"{config.preset:8s}  seed {config.seed}"
     return f"{name}  {size}  {data}  {scores}{stale}  {row}"

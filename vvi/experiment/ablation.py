@@ -121,6 +121,16 @@ def names(size: str, seed: int) -> dict[str, str]:
     return by_hash
 
 
+def row_of(config: RunConfig) -> str:
+    """Return which row a run is, "method, table: row", whoever it searched.
+
+    Empty where it is none, as with settings of one's own.
+    """
+    known = config if config.data.synthetic else experiment.unresolved(config)
+    searched = change(known, split="test")
+    return names(config.preset, config.seed).get(searched.hash, "")
+
+
 def missing(
     runs: Iterable[RunConfig], data: str | Path | None = None
 ) -> list[RunConfig]:

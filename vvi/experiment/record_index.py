@@ -8,8 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from vvi import experiment
-from vvi.config import change
 from vvi.experiment import ablation, store
 from vvi.experiment.datasets import REAL
 from vvi.runtime import paths
@@ -48,11 +46,9 @@ def columns() -> list[str]:
 def _line(record: store.Record) -> dict[str, Any]:
     """Return the line of a record."""
     settings = record.config
-    known = settings if settings.data.synthetic else experiment.unresolved(settings)
-    rows = ablation.names(settings.preset, settings.seed)
     line = {"hash": settings.hash, "method": settings.method}
     line |= {"preset": settings.preset, "seed": settings.seed}
-    line["row"] = rows.get(change(known, split="test").hash, "")
+    line["row"] = ablation.row_of(settings)
     for direction in DIRECTIONS:
         scores = record.scores.get(direction, {})
         for metric in METRICS:
