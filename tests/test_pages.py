@@ -210,7 +210,10 @@ def test_the_table_of_a_step_at_standard_comes_from_its_file(pages, tmp_path):
     lines = pages.standard_step(tmp_path / "s.json").splitlines()
     assert lines[2] == "| A | 120 | 80 | 20.0 | 1.20 | 0.98 | norm 20% |"
     assert lines[3] == "| B | 120 | 80 | in the layers | 1.20 | 0.98 | norm 20% |"
-    assert lines[-1] == "Measured on one thread of X, commit `abc`."
+    assert lines[-1] == (
+        "Of 2 methods 0 have a ratio of at most 1.15, and 2 by what of it is ours. "
+        "Measured on one thread of X, commit `abc`."
+    )
 
 
 def test_what_a_step_costs_beside_the_layers_of_its_network_stays_below_the_limit():

@@ -52,7 +52,9 @@ def test_what_was_not_seen_says_how_large_it_had_to_be(table):
 def test_three_sentences_say_what_helps_by_how_much_and_on_what(table):
     first, second, third = helps.sentences(table, {"chance": 0.4})
     assert "synthetic" in first
-    order = f"in points of rank-1: large +27.0 and {helps.IDEAS[0].name} +17.0."
+    order = (
+        f"queries, in points of rank-1: large +27.0 and {helps.IDEAS[0].name} +17.0."
+    )
     assert order in second and "+20.0 to +30.0" in second and "half" not in second
     assert (
         "The plain baseline has rank-1 33.0 %. For comparison: chance 0.4 %." in third
@@ -175,8 +177,15 @@ def test_a_row_of_one_seed_or_with_a_larger_identity_loss_is_marked(measured):
     worse = experiment.Result(**vars(run) | {"record": _with(run.record, high)})
     assert helps.note([worse] * 2, [run] * 2) == "under-trained"
     assert helps.note([run] * 2, [run] * 2) == ""
-    for variance, note in ((2e-4, "collapsed"), (0.02, ""), (float("nan"), "")):
-        watched = run.history | {comparison.VARIANCE: [1.0] * 9 + [variance] * 50}
+    at_margin, below = 0.3, 0.2
+    for variance, triplet, note in (
+        (2e-4, at_margin, "collapsed"),
+        (2e-4, below, ""),  # the triplet reads vectors behind the neck
+        (0.02, at_margin, ""),
+        (float("nan"), at_margin, ""),
+    ):
+        watched = run.history | {comparison.VARIANCE: [variance] * 59}
+        watched[comparison.TRIPLET] = [1.0] * 9 + [triplet] * 50
         other = experiment.Result(**vars(run) | {"record": _with(run.record, watched)})
         assert helps.note([run, other], [run] * 2) == note
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from vvi import methods
 from vvi.book import formats
 from vvi.book.scene import Scene, identities
 from vvi.data.loader import test_clips
@@ -29,6 +30,9 @@ Rows = Mapping[str, Sequence[Result]]
 #: What methods with frame weights watch, and where clip vectors count as one point.
 VARIANCE = "watch/variance before the neck"
 SMALL_VARIANCE = 1e-3
+#: The triplet, and the share of its margin from which on it counts as resting there.
+TRIPLET = "encoder/triplet"
+AT_MARGIN = 0.95
 UNTRAINED = "not trained yet"
 
 
@@ -155,12 +159,17 @@ def has_collapsed(result: Result) -> bool:
     """Return whether the clip vectors of a run ended as one point.
 
     That is where their variance before the neck, which methods with frame weights
-    watch, ends below `SMALL_VARIANCE`: the triplet then rests at its margin.
+    watch, ends below `SMALL_VARIANCE`, and the triplet at its margin. A triplet that
+    reads vectors behind the neck does not mind how short they are before it.
     """
-    values = result.history.get(VARIANCE, [])
-    last = np.asarray(values, float)[-50:]
-    known = last[np.isfinite(last)]
-    return bool(len(known)) and float(known.mean()) < SMALL_VARIANCE
+    terms = (VARIANCE, TRIPLET)
+    values = [np.asarray(result.history.get(term, []), float) for term in terms]
+    if not all(np.isfinite(line).any() for line in values):
+        return False
+    variance, triplet = (_end(result, term, 50) for term in terms)
+    settings = methods.config(result.config.method, **result.config.options)
+    margin = settings.lambda_tri * settings.margin
+    return bool(variance < SMALL_VARIANCE and triplet > AT_MARGIN * margin)
 
 
 def verdicts(claims: Mapping[str, tuple], scene: Scene) -> pd.DataFrame:

@@ -392,8 +392,9 @@ def _what_helps(table: pd.DataFrame) -> list[str]:
     gains = [f"{name} {_line(table, name)['points']:+.1f}" for name in seen]
     first = _line(table, seen[0])
     interval = f"{first['low']:+.1f} to {first['high']:+.1f}"
+    named = formats.joined(gains[:NAMED], "; ")
     return [
-        f"What helps, in points of rank-1: {formats.joined(gains[:NAMED], '; ')}.",
+        f"What helps infrared queries, in points of rank-1: {named}.",
         f"The 95 % interval of the first is {interval}.",
     ]
 
