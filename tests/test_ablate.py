@@ -11,7 +11,7 @@ from vvi import experiment, methods
 from vvi.book import tuned
 from vvi.cli.main import main
 from vvi.config import Split, preset
-from vvi.experiment import ablation, store, tune, worlds
+from vvi.experiment import ablation, budgets, store, tune, worlds
 from vvi.runtime import paths
 
 
@@ -293,7 +293,7 @@ def test_committed_records_of_the_first_seed_hold_what_pictures_need(method):
 
 def test_every_committed_record_belongs_to_a_row_of_a_table():
     """A record that no row names is stale: a table, a default or a version changed."""
-    rows = {config.hash for config in worlds.wanted()}
+    rows = {config.hash for config in (*worlds.wanted(), *budgets.wanted())}
     for method in methods.names():
         for table, split in product(methods.module(method).ABLATIONS, get_args(Split)):
             for configs in ablation.configs(method, table, split=split).values():

@@ -2034,6 +2034,16 @@ for name, arguments, *words in (
         "no world 'moon': choose from bad-frames, gap, time, place, bars",
     ),
     (
+        "unknown method at other lengths",
+        ["budgets", "moon", "--preset", "tiny"],
+        "no method 'moon'",
+    ),
+    (
+        "other lengths of a preset that counts epochs",
+        ["budgets", "mitml", "--preset", "paper"],
+        "preset paper counts epochs",
+    ),
+    (
         "unknown layout to write",
         ["synth", "new", "--layout", "voc"],
         "--layout: invalid choice: 'voc'",

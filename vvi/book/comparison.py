@@ -100,6 +100,22 @@ def difference(
     return paired_runs(before, after, groups=ids[used])
 
 
+def rank1(
+    runs: Sequence[Result], scene: Scene, direction: Direction = "ir2vis"
+) -> Score:
+    """Return rank-1 of some runs in per cent; the interval is over people and seeds.
+
+    Args:
+        runs: one result per seed.
+        scene: their data.
+        direction: of the search.
+    """
+    ids = identities(scene.sides(direction)[0])
+    used = runs[0].metrics(direction).first_hit > 0
+    hits = 100.0 * _hits(runs, direction)[:, used]
+    return paired_runs(np.zeros_like(hits[:1]), hits, groups=ids[used])
+
+
 def _rank1(runs: Sequence[Result], direction: Direction) -> np.ndarray:
     """Return rank-1 of each run, (S,) in per cent."""
     return 100.0 * np.array([r.metrics(direction).rank(1) for r in runs])

@@ -1,4 +1,4 @@
-"""`vvi ablate`, `tune` and `worlds`: train many runs, here or on many processes."""
+"""`vvi ablate`, `tune`, `worlds` and `budgets`: train many runs, in many places."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def add(command: arguments.Command) -> None:
     _add_ablate(command)
     _add_tune(command)
     _add_worlds(command)
+    _add_budgets(command)
 
 
 def _add_ablate(command: arguments.Command) -> None:
@@ -113,6 +114,28 @@ def _add_worlds(command: arguments.Command) -> None:
     options.add_executor(sub)
 
 
+def _add_budgets(command: arguments.Command) -> None:
+    sub = command(
+        "budgets",
+        budgets,
+        "train the row that stands for each paper for a third of the steps, all of "
+        "them, and twice as many",
+    )
+    sub.add_argument("methods", nargs="*", metavar="METHOD", help="default: all")
+    options.add_seeds(sub, [0])
+    task = sub.add_mutually_exclusive_group()
+    dry_run.add_sweep(task)
+    task.add_argument(
+        "--collect",
+        action="store_true",
+        help="copy the results that are there into book/records; train nothing",
+    )
+    options.add_preset(sub)
+    sub.add_argument("--device", default="auto")
+    options.add_pixels(sub)
+    options.add_executor(sub)
+
+
 def _executor(args: argparse.Namespace) -> AbstractContextManager[Any]:
     """Open what trains the runs: here, processes, Dask or Slurm."""
     from vvi.experiment import executors
@@ -196,6 +219,27 @@ def worlds(args: argparse.Namespace) -> int:
         return 0
     if args.collect:
         count = study.copy_to_records(names, args.preset, args.seeds)
+        print(f"{count} of {len(wanted)} records in book/records")
+        return 0
+    with _executor(args) as executor:
+        count = ablation.train_missing(
+            wanted, executor, device=args.device, pixels=args.pixels
+        )
+    print(f"{count} runs trained, {len(wanted)} wanted")
+    return 0
+
+
+def budgets(args: argparse.Namespace) -> int:
+    """Train or collect the rows of the papers at other lengths."""
+    from vvi.experiment import ablation
+    from vvi.experiment import budgets as study
+
+    wanted = study.wanted(args.methods, args.preset, args.seeds)
+    if args.dry_run:
+        print(*dry_run.sweep(args, wanted), sep="\n")
+        return 0
+    if args.collect:
+        count = study.copy_to_records(args.methods, args.preset, args.seeds)
         print(f"{count} of {len(wanted)} records in book/records")
         return 0
     with _executor(args) as executor:

@@ -124,11 +124,18 @@ def names(size: str, seed: int) -> dict[str, str]:
 def row_of(config: RunConfig) -> str:
     """Return which row a run is, "method, table: row", whoever it searched.
 
-    Empty where it is none, as with settings of one's own.
+    A row that was trained for another number of steps has that number behind it. Empty
+    where it is none, as with settings of one's own.
     """
     known = config if config.data.synthetic else experiment.unresolved(config)
     searched = change(known, split="test")
-    return names(config.preset, config.seed).get(searched.hash, "")
+    rows_by_hash = names(config.preset, config.seed)
+    if searched.hash in rows_by_hash:
+        return rows_by_hash[searched.hash]
+    usual = preset(config.preset, config.method).recipe.steps
+    as_usual = change(searched, steps=usual)
+    row = rows_by_hash.get(as_usual.hash)
+    return f"{row}, {config.recipe.steps} steps" if row else ""
 
 
 def missing(

@@ -59,6 +59,37 @@ def response(
     return fig
 
 
+@style.drawn
+def levels(
+    doses: Sequence[float],
+    rows: Mapping[str, np.ndarray],
+    xlabel: str,
+    ylabel: str,
+    caption: str = "",
+) -> Figure:
+    """Draw a score of several rows at a few settings, each mark with its interval.
+
+    Args:
+        doses: (D,) the settings, from low to high.
+        rows: row -> (D, 3) score and the ends of its interval; NaN where it is unknown.
+        xlabel: what is set.
+        ylabel: the score.
+        caption: words under the figure.
+    """
+    fig, axes = style.figure(height=3.6)
+    ax = axes[0, 0]
+    x = np.arange(len(doses))
+    _marks(ax, x, rows)
+    ax.set_xticks(x, [f"{dose:,g}" for dose in doses])
+    ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(-0.5, len(doses) - 0.5))
+    ax.set_ylim(bottom=0)
+    ax.grid(axis="y")
+    ax.set_axisbelow(True)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), handlelength=3.2)
+    style.caption(fig, caption)
+    return fig
+
+
 def _line(ax: Axes, x: np.ndarray, values: np.ndarray, name: str, number: int) -> None:
     """Draw one oracle in grey: colours are those of components."""
     shade = str(0.15 + 0.18 * (number % 4))
@@ -67,8 +98,13 @@ def _line(ax: Axes, x: np.ndarray, values: np.ndarray, name: str, number: int) -
 
 
 def _differences(ax: Axes, x: np.ndarray, components: Mapping[str, np.ndarray]) -> None:
-    """Draw a mark with its interval for each component, side by side at each dose."""
+    """Draw what each component adds at each dose, beside the line of no effect."""
     ax.axhline(0, color="#666666", linewidth=1, zorder=0)
+    _marks(ax, x, components)
+
+
+def _marks(ax: Axes, x: np.ndarray, components: Mapping[str, np.ndarray]) -> None:
+    """Draw a mark with its interval for each component, side by side at each dose."""
     shifts = np.linspace(-SPAN / 2, SPAN / 2, len(components) + 2)[1:-1]
     for number, (name, values) in enumerate(components.items()):
         value, low, high = np.asarray(values, dtype=float).T

@@ -1,0 +1,136 @@
+"""Who needs longer, and who never gains: rows at other lengths, from stored results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vvi.book import comparison, figures, formats
+from vvi.book.scene import Scene
+from vvi.evaluation.probes import Score
+from vvi.experiment import Result, budgets
+from vvi.plots import doses
+from vvi.types import Direction
+
+#: Results of `budgets.results`.
+Lengths = dict[str, dict[int, list[Result]]]
+
+
+def stored() -> Lengths:
+    """Return the rows that are stored at two lengths or more; nothing is trained."""
+    known = {}
+    for title, by_steps in budgets.results(budgets.SIZE, progress=False).items():
+        lengths = {count: runs for count, runs in by_steps.items() if runs}
+        if len(lengths) > 1:
+            known[title] = lengths
+    return known
+
+
+def table(
+    lengths: Lengths, scene: Scene, direction: Direction = "ir2vis"
+) -> pd.DataFrame:
+    """Return rank-1 at each length, and what each step to a longer run adds.
+
+    Args:
+        lengths: of `stored`.
+        scene: the data of the page.
+        direction: of the search.
+
+    Returns:
+        One line a row: rank-1 in per cent at each length, then differences over the
+        same queries, in points with 95 % intervals; a dash where nothing is stored.
+    """
+    lines = {}
+    for title, by_steps in lengths.items():
+        line = {}
+        for count in _steps():
+            line[f"{count:,} steps"] = _rank1(by_steps.get(count, []), direction)
+        for short, long in pairwise(_steps()):
+            score = _gain(by_steps, short, long, scene, direction)
+            text = formats.points(score) if score else "–"
+            line[f"{long:,} over {short:,}"] = text
+        lines[title] = line
+    note = f"rank-1, {direction}, {scene.label}, seed {budgets.SEEDS[0]}"
+    return pd.DataFrame(lines).T.rename_axis(note)
+
+
+def _steps() -> tuple[int, ...]:
+    return budgets.steps(budgets.SIZE)
+
+
+def _rank1(runs: Sequence[Result], direction: Direction) -> str:
+    if not runs:
+        return "–"
+    return f"{np.mean([run.row(direction)['rank1'] for run in runs]):.1f}"
+
+
+def _gain(
+    by_steps: dict[int, list[Result]],
+    short: int,
+    long: int,
+    scene: Scene,
+    direction: Direction,
+) -> Score | None:
+    """Return what the longer run adds; None where one of them is not stored."""
+    if not (by_steps.get(short) and by_steps.get(long)):
+        return None
+    return comparison.difference(
+        by_steps[long], by_steps[short], scene, direction=direction
+    )
+
+
+def finding(lengths: Lengths, scene: Scene) -> str:
+    """Say which rows gain from the longest run, and which do not.
+
+    Args:
+        lengths: of `stored`.
+        scene: the data of the page.
+    """
+    *_, usual, longest = _steps()
+    groups: dict[str, list[str]] = {"gain": [], "lose": [], "show no change": []}
+    for title, by_steps in lengths.items():
+        score = _gain(by_steps, usual, longest, scene, "ir2vis")
+        if score is None:
+            continue
+        change = "gain" if score.low > 0 else "lose" if score.high < 0 else ""
+        groups[change or "show no change"].append(title)
+    parts = [f"{formats.joined(rows)}: {word}" for word, rows in groups.items() if rows]
+    what = "; ".join(parts) or "not trained"
+    return f"From {usual:,} to {longest:,} steps, ir2vis: {what}."
+
+
+def show(lengths: Lengths, scene: Scene) -> Figure:
+    """Draw and save rank-1 of the rows against the number of steps.
+
+    Args:
+        lengths: of `stored`.
+        scene: the data of the page.
+    """
+    steps = _steps()
+    curves = {}
+    for title, by_steps in lengths.items():
+        points = [_level(by_steps.get(count, []), scene) for count in steps]
+        curves[title] = np.array(points)
+    note = f"{scene.label} data, seed {budgets.SEEDS[0]}, 95 % intervals over people."
+    fig = doses.levels(
+        steps,
+        curves,
+        "steps of training",
+        "rank-1, ir2vis (%)",
+        f"{finding(lengths, scene)}\n{note}",
+    )
+    runs = [run for by in lengths.values() for one in by.values() for run in one]
+    alt = "Rank-1 of every method's main row, with intervals, against steps."
+    return figures.save_figure(fig, "comparison/lengths", runs, alt)
+
+
+def _level(runs: Sequence[Result], scene: Scene) -> tuple[float, float, float]:
+    """Return rank-1 and its interval over people and seeds, in per cent."""
+    if not runs:
+        return (np.nan, np.nan, np.nan)
+    score = comparison.rank1(runs, scene)
+    return score.value, score.low, score.high
