@@ -894,7 +894,7 @@ def test_the_variant_settles_what_is_left_open_and_nothing_else():
 
 def test_scores_over_the_root_of_their_width_keep_all_stripes_in_play():
     torch.manual_seed(0)
-    sharp, soft = (di2l.PartAttention(64, 3, scaled=scaled) for scaled in (False, True))
+    sharp, soft = (di2l.PartAttention(64, 3, scale=scale) for scale in ("none", "sqrt"))
     soft.load_state_dict(sharp.state_dict())
     parts = torch.randn(8, 3, 64)
     scores = sharp.u(parts) @ sharp.v(parts).mT
@@ -903,6 +903,21 @@ def test_scores_over_the_root_of_their_width_keep_all_stripes_in_play():
         sharp.attention(parts).amax(-1).mean() - soft.attention(parts).amax(-1).mean()
         > 0.3
     )
+
+
+@pytest.mark.parametrize("parts", [2, 3, 6])
+def test_scores_of_unit_vectors_cannot_pick_one_stripe(parts):
+    torch.manual_seed(0)
+    unit = di2l.PartAttention(16, parts, scale="unit")
+    with torch.no_grad():
+        unit.u.weight *= 1e4  # as far as training might grow it
+        unit.v.weight *= 1e4
+    feat = torch.randn(32, parts, 16)
+    shares = unit.attention(feat)
+    torch.testing.assert_close(shares.sum(-1), torch.ones(32, parts))
+    query, key = (F.normalize(layer(feat), dim=-1) for layer in (unit.u, unit.v))
+    torch.testing.assert_close(shares, (query @ key.mT).softmax(-1))
+    assert shares.min() > 1 / (1 + (parts - 1) * math.e**2)
 
 
 def test_the_weight_of_the_triplet_multiplies_it():

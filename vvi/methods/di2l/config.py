@@ -66,8 +66,9 @@ class Config(MethodConfig):
     #: Weights of the mean over refined stripes.
     dpa_weights: Literal["learned", "uniform"] = "learned"
     #: "sqrt" divides the scores of DPA by the root of their width, without which their
-    #: softmax picks one stripe.
-    dpa_scale: Literal["none", "sqrt"] | None = None
+    #: softmax begins at one stripe; "unit" takes them of unit vectors, so that it
+    #: cannot end at one.
+    dpa_scale: Literal["none", "sqrt", "unit"] | None = None
     #: Identity loss.
     id_loss: Literal["focal", "ce"] = "focal"
     #: Exponent of the focal loss, Eq. (5).

@@ -50,7 +50,7 @@ class Model(Method):
                 config.parts,
                 residual=config.dpa_residual == "bn_global",
                 learned=config.dpa_weights == "learned",
-                scaled=config.dpa_scale == "sqrt",
+                scale=config.dpa_scale,
             )
         self.gamma = config.focal_gamma if config.id_loss == "focal" else 0.0
         parts = ["trunk", "neck"]

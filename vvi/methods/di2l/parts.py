@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -75,7 +77,9 @@ class PartAttention(nn.Module):
         parts: p.
         residual: whether the global feature is added.
         learned: whether the weights of the mean are learned, else they are equal.
-        scaled: whether scores are divided by the root of their width.
+        scale: of the scores: "none", divided by the root of their width ("sqrt"), or
+            those of unit vectors ("unit"), from -1 to 1: then each part keeps a share
+            of 1 / (1 + (p - 1) e^2) at least.
     """
 
     def __init__(
@@ -84,10 +88,10 @@ class PartAttention(nn.Module):
         parts: int,
         residual: bool = True,
         learned: bool = True,
-        scaled: bool = False,
+        scale: Literal["none", "sqrt", "unit"] = "none",
     ):
         super().__init__()
-        self.residual, self.scale = residual, dim**-0.5 if scaled else 1.0
+        self.residual, self.scale = residual, scale
         self.u = nn.Linear(dim, dim)
         self.v = nn.Linear(dim, dim)
         self.z = nn.Linear(dim, dim)
@@ -101,7 +105,11 @@ class PartAttention(nn.Module):
 
         Parts (B, p, C) -> (B, p, p), whose rows sum to one.
         """
-        return (self.scale * self.u(parts) @ self.v(parts).mT).softmax(-1)
+        query, key = self.u(parts), self.v(parts)
+        if self.scale == "unit":
+            query, key = F.normalize(query, dim=-1), F.normalize(key, dim=-1)
+        factor = query.shape[-1] ** -0.5 if self.scale == "sqrt" else 1.0
+        return (factor * query @ key.mT).softmax(-1)
 
     def forward(self, parts: Tensor, normed: Tensor) -> Tensor:
         """Refine parts by one another and add their mean to the global feature.

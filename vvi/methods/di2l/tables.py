@@ -25,6 +25,8 @@ TABLES: dict[str, dict[str, dict]] = {
         "released parts": {"variant": "released"},
         "triplet squared": {"tri_loss": "wrt_sq"},
         "DPA not scaled": {"dpa_scale": "none"},
+        "DPA of unit vectors": {"dpa_scale": "unit"},
+        "DPA of unit vectors, Baseline+DPA": DPA | {"dpa_scale": "unit"},
         "Baseline, triplet squared": CAJ | {"tri_loss": "wrt_sq"},
     },
     "Fig. 2(b)": {
