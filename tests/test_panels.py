@@ -333,8 +333,10 @@ def test_a_term_that_is_minimised_is_compared_with_its_own_beginning(shown):
     rows = {"no runs": [], "up": [up], "down": [down], "without it": [run]}
     table = comparison.starts_and_ends(rows, "encoder/confusion", window=2)
     assert table.index.tolist() == ["up", "down"]
-    assert table.loc["up"].tolist()[:4] == ["1.50", "0.50", "4.50", "no"]
-    assert table.loc["down"].tolist()[:4] == ["3.00", "1.50", "1.50", "yes"]
+    assert table.loc["up"].tolist()[:4] == ["1.50", "0.50", "4.50", "0 of 1"]
+    assert table.loc["down"].tolist()[:4] == ["3.00", "1.50", "1.50", "1 of 1"]
+    both = comparison.starts_and_ends({"both": [up, down]}, "encoder/confusion", 2)
+    assert both.loc["both"].tolist()[:4] == ["2.25", "1.00", "3.00", "1 of 2"]
     short = comparison.starts_and_ends(rows, "encoder/confusion", window=50)
     assert short.loc["down", "first"] == short.loc["down", "last"] == "2.25"
     assert table.index.name == "confusion, means of 2 steps, synthetic data"

@@ -1,11 +1,16 @@
 """Pages that do without runs that are not there."""
 
+import shutil
+from pathlib import Path
+
 import pytest
+import torch
 
 from vvi import experiment
 from vvi.book import stored
 from vvi.config import preset
-from vvi.experiment import ablation
+from vvi.data.synthetic import presets
+from vvi.experiment import WEIGHTS, ablation, shipped
 from vvi.runtime import paths
 
 
@@ -65,3 +70,63 @@ def test_the_command_of_a_run_makes_that_run():
     changes = dict(word.split("=") for word in words[words.index("--set") + 1 :])
     changes = {name: int(value) for name, value in changes.items()}
     assert preset("standard", "baseline", seed=2, **changes) == config and main
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch, tiny_root):
+    """A run of one step whose record has no weights beside it."""
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(paths, "records", lambda: tmp_path / "records")
+    how = dict(data=tiny_root, device="cpu", progress=False)
+    made = experiment.run(preset("tiny", steps=1), **how).config
+    shutil.copytree(tmp_path / "runs", tmp_path / "records")
+    (tmp_path / "records" / made.hash / WEIGHTS).unlink()
+    return made
+
+
+def test_weights_beside_a_record_are_those_of_the_run_in_half_precision(trained):
+    assert shipped.load_half(trained, 8) is None
+    run = paths.runs() / trained.hash
+    files = shipped.save_half(run)
+    assert files and all(file.stat().st_size < 1_000_000 for file in files)
+    exact, half = experiment.load_trained(trained, 8), shipped.load_half(trained, 8)
+    assert not half.training
+    for name, value in exact.state_dict().items():
+        rounded = value.half().float() if value.dim() > 1 else value
+        assert torch.equal(half.state_dict()[name], rounded), name
+    files[0].write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="does not hold the weights of this run"):
+        shipped.load_half(trained, 8)
+    shutil.rmtree(paths.records() / trained.hash)
+    with pytest.raises(FileNotFoundError, match="no record that weights could go with"):
+        shipped.save_half(run)
+
+
+def test_files_of_weights_stay_below_a_megabyte_whatever_the_network():
+    state = {f"layer{n}": torch.randn(300, 700) for n in range(9)}
+    state["bias"] = torch.randn(300)
+    portions = shipped._portions(state)
+    assert len(portions) == 5
+    assert sorted(name for portion in portions for name in portion) == sorted(state)
+    for portion in portions:
+        assert sum(value.nbytes for value in portion.values()) <= shipped.MOST
+    assert portions[0]["bias"].dtype == torch.float32
+
+
+def test_the_network_that_chapter_6_searches_with_lies_beside_its_record():
+    rows = ablation.configs("cmft", "Same batches", seeds=[0])
+    runs = [experiment.run(c, progress=False) for (c,) in rows.values()]
+    best = max(runs, key=lambda run: run.row("ir2vis")["mAP"])
+    people = presets.find("standard").train.identities
+    assert shipped.load_half(best.config, people) is not None
+
+
+def test_a_page_takes_the_weights_beside_the_record_and_says_so(monkeypatch, capsys):
+    class View:
+        class dataset:
+            labels = range(500)
+
+    monkeypatch.setattr(paths, "runs", lambda: Path("nowhere"))
+    config = ablation.configs("cmft", "Same batches", seeds=[0])["Baseline"][0]
+    assert stored.network(config, View) is not None
+    assert "rounded to half precision" in capsys.readouterr().out

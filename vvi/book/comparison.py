@@ -257,27 +257,34 @@ def starts_and_ends(rows: Rows, term: str, window: int = 50) -> pd.DataFrame:
         window: steps of a mean.
 
     Returns:
-        One line for each row that has the term, of its first run: the mean of its first
-        and of its last steps, the lowest mean of as many steps in a row in between,
-        whether the last lies below the first, and rank-1 of the run, ir2vis.
+        One line for each row that has the term, means over its seeds: the mean of the
+        first and of the last steps, the lowest mean of as many steps in a row in
+        between, of how many runs the last lies below the first, and rank-1, ir2vis.
     """
     lines = {}
     for label, runs in rows.items():
         if not runs or term not in runs[0].history:
             continue
-        values = np.array(runs[0].history[term], dtype=float)
-        means = _means(values[np.isfinite(values)], window)
-        line = {"first": f"{means[0]:.2f}", "lowest": f"{means.min():.2f}"}
-        line |= {"last": f"{means[-1]:.2f}"}
-        line["ends lower"] = "yes" if means[-1] < means[0] else "no"
-        lines[label] = line | {"rank-1": f"{runs[0].row('ir2vis')['rank1']:.1f}"}
+        means = [_means(run.history[term], window) for run in runs]
+        ends = {
+            "first": [mean[0] for mean in means],
+            "lowest": [mean.min() for mean in means],
+            "last": [mean[-1] for mean in means],
+        }
+        line = {name: f"{np.mean(values):.2f}" for name, values in ends.items()}
+        lower = np.less(ends["last"], ends["first"]).sum()
+        line["ends lower"] = f"{lower} of {len(runs)}"
+        rank1 = np.mean([run.row("ir2vis")["rank1"] for run in runs])
+        lines[label] = line | {"rank-1": f"{rank1:.1f}"}
     name = term.partition("/")[2]
     note = f"{name}, means of {window} steps, {_label(rows)} data"
     return pd.DataFrame(lines).T.rename_axis(note)
 
 
-def _means(values: np.ndarray, window: int) -> np.ndarray:
-    """Return the mean of each stretch of as many values in a row."""
+def _means(history: Sequence[float], window: int) -> np.ndarray:
+    """Return the mean of each stretch of as many steps in a row that have a value."""
+    values = np.array(history, dtype=float)
+    values = values[np.isfinite(values)]
     window = min(window, len(values))
     return np.convolve(values, np.full(window, 1 / window), mode="valid")
 

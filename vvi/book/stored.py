@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vvi import config, experiment
 from vvi.config import RunConfig
-from vvi.experiment import ablation
+from vvi.experiment import ablation, shipped
 from vvi.experiment.ablation import Rows
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ def _any_stored(rows: Iterable[Sequence[RunConfig]]) -> bool:
 def network(settings: RunConfig, scene: Scene, **run: Any) -> Method | None:
     """Load the trained network of a run.
 
-    A page of the book never trains at `standard`: without weights on this machine it
-    says which command makes them. At other sizes the network is trained here.
+    A page of the book never trains at `standard`. Without weights on this machine it
+    takes those that lie beside the record, in half precision, and says so; without
+    these it says which command makes them. At other sizes the network is trained here.
 
     Args:
         settings: of the run.
@@ -86,6 +87,10 @@ def network(settings: RunConfig, scene: Scene, **run: Any) -> Method | None:
     try:
         return experiment.load_trained(settings, people)
     except FileNotFoundError:
+        method = shipped.load_half(settings, people)
+        if method:
+            print("The network is that of the record, rounded to half precision.")
+            return method
         print(f"The weights of this run are not here. {command(settings)} makes them.")
         return None
 
