@@ -86,15 +86,7 @@ def test_every_chapter_reads_its_parameters_before_anything_else():
         assert body.startswith(line), f"{path.name}: {second}"
 
 
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (("-p", "seed", "0"), "no parameter seed (did you mean seeds?)"),
-        (("-p", "Preset", "tiny"), "no parameter Preset (did you mean preset?)"),
-        (("-p", "seeds", "two"), "seeds='two' does not fit"),
-    ],
-)
-def test_papermill_ends_with_the_line_that_says_what_is_wrong(given, said, tmp_path):
+def test_papermill_ends_with_the_line_that_says_what_is_wrong(tmp_path):
     text = (ROOT / "book" / "text" / "data_sheet.md").read_text()
     start = text.index("```{code-cell}")
     cells = text[:start] + "".join(text[start:].split("```\n")[0] + "```\n\n")
@@ -104,10 +96,11 @@ def test_papermill_ends_with_the_line_that_says_what_is_wrong(given, said, tmp_p
     jupytext.write(jupytext.reads(cells, "md:myst"), notebook)
     papermill = [Path(sys.executable).with_name("papermill"), "--no-progress-bar"]
     done = subprocess.run(
-        [*papermill, notebook, tmp_path / "out.ipynb", *given],
+        [*papermill, notebook, tmp_path / "out.ipynb", "-p", "seed", "0"],
         capture_output=True,
         text=True,
         check=False,
     )
+    said = "no parameter seed (did you mean seeds?)"
     assert done.returncode == 1 and said in done.stderr.strip().splitlines()[-1]
     assert json.loads((tmp_path / "out.ipynb").read_text())["cells"]

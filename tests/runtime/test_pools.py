@@ -23,9 +23,17 @@ with executors.connect("processes", 2) as pool:
 """
 
 
-@pytest.mark.parametrize(("program", "says"), [(DRAW, "set"), (SWEEP, "45")])
-@pytest.mark.parametrize("place", ["a script", "a pipe", "the command line"])
+@pytest.mark.parametrize(
+    ("program", "says", "place"),
+    [
+        (DRAW, "set", "a script"),
+        (DRAW, "set", "a pipe"),
+        (DRAW, "set", "the command line"),
+        (SWEEP, "45", "a script"),
+    ],
+)
 def test_a_program_without_a_guard_ends(tmp_path, program, says, place):
+    """Both take their processes from `pools`, so one place is enough for the second."""
     (tmp_path / "script.py").write_text(program)
     what = {
         "a script": ["script.py"],
