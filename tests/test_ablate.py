@@ -11,7 +11,8 @@ from vvi import experiment, methods
 from vvi.book import tuned
 from vvi.cli.main import main
 from vvi.config import Split, preset
-from vvi.experiment import ablation, budgets, store, tune, worlds
+from vvi.engine import train
+from vvi.experiment import ablation, budgets, elsewhere, store, tune, worlds
 from vvi.runtime import paths
 
 
@@ -228,6 +229,57 @@ def test_collected_records_are_verified_by_training_again(here, monkeypatch):
     record.scores["ir2vis"]["rank1"] += 0.02
     store.save_record(record, here / "records")
     assert not ablation.verify(1, device="cpu")[0].holds
+
+
+@pytest.fixture
+def older(monkeypatch):
+    """Compute as a processor without bfloat16 and without AVX-512 does."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx2")
+    store.environment.cache_clear()
+    yield
+    store.environment.cache_clear()
+
+
+def test_what_another_processor_moves_is_logged(here, monkeypatch, request):
+    monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Table 2": {"Baseline": {}}})
+    config = preset("tiny")
+    ablation.train_missing([config], device="cpu")
+    assert ablation.copy_to_records("baseline", "tiny", (0,)) == 1
+    command = ["verify", config.hash[:6], "--device", "cpu", "--log"]
+    assert main(command) == 0
+    assert elsewhere.read().empty, "the machine of the record moves nothing"
+    request.getfixturevalue("older")
+    assert not train.has_bfloat16()
+    for _ in range(2):
+        ablation_check = ablation.verify(device="cpu", runs=[config.hash], elsewhere=99)
+        elsewhere.add(ablation_check)
+    (line,) = elsewhere.read().to_dict("records")
+    assert line["run"] == config.hash and line["row"] == "baseline, Table 2: Baseline"
+    assert line["again on"] == line["processor"] + ", limited to AVX2"
+    record = store.load_record(here / "records" / config.hash)
+    stored = 100 * record.scores["ir2vis"]["rank1"]
+    (check,) = ablation_check
+    assert line["ir2vis rank1"] == pytest.approx(stored, abs=1e-3)
+    moved = line["ir2vis rank1, again"] - line["ir2vis rank1"]
+    assert moved == pytest.approx(check.difference["ir2vis rank1"], abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("limit", "has"), [("AVX2", False), ("avx512_core", False), ("all", None)]
+)
+def test_bfloat16_is_used_where_it_may_be(monkeypatch, limit, has):
+    known = train.has_bfloat16()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert train.has_bfloat16() == (known if has is None else has)
+
+
+def test_a_record_to_verify_is_named_by_how_it_begins(here):
+    (here / "records" / "aaaa").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="no records under"):
+        ablation.verify(runs=["aa"])
+    (here / "records" / "aaaa" / "record.json").touch()
+    with pytest.raises(FileNotFoundError, match="no record of .* begins with 'b'"):
+        ablation.verify(runs=["b"])
 
 
 def test_a_stale_run_never_replaces_a_good_record(here, monkeypatch):

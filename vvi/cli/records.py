@@ -30,7 +30,14 @@ def add(command: arguments.Command) -> None:
     sub = command(
         "verify", verify, "train a sample of the committed records again and compare"
     )
+    sub.add_argument("runs", nargs="*", metavar="RUN", help="ids; default: a sample")
     sub.add_argument("--sample", type=arguments.integer(1), default=1)
+    sub.add_argument(
+        "--log",
+        action="store_true",
+        help="add what was trained on another processor than its record to "
+        "book/records/processors.csv",
+    )
     options.add_device(sub)
 
 
@@ -91,11 +98,13 @@ def _described(record: Record) -> str:
 
 def verify(args: argparse.Namespace) -> int:
     """Train some committed records again; 1 where one is not reproduced."""
-    from vvi.experiment import ablation
+    from vvi.experiment import ablation, elsewhere
 
-    checks = ablation.verify(args.sample, device=args.device)
+    checks = ablation.verify(args.sample, device=args.device, runs=args.runs)
     for check in checks:
         print(_verified(check))
+    if args.log:
+        elsewhere.add(checks)
     return 0 if all(check.holds for check in checks) else 1
 
 

@@ -21,7 +21,7 @@ from vvi.data.loader import TrainLoader
 from vvi.engine import distributed, optim
 from vvi.engine.progress import Progress
 from vvi.methods.base import Method
-from vvi.runtime import gpu, validation
+from vvi.runtime import cpu, gpu, validation
 from vvi.runtime.random import rank_and_world_size
 from vvi.types import Batch
 
@@ -106,7 +106,12 @@ def usable(precision: str, accelerator: str) -> str:
 
 
 def has_bfloat16() -> bool:
-    """Return whether this processor has instructions for bfloat16."""
+    """Return whether this processor has instructions for bfloat16, and may use them.
+
+    `ONEDNN_MAX_CPU_ISA`, such as AVX2, has a run computed as on an older processor.
+    """
+    if cpu.limit() and not cpu.limit().endswith(("BF16", "FP16", "AMX")):
+        return False
     known = torch.cpu.get_capabilities()
     return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 

@@ -474,10 +474,14 @@ class Check:
     run_id: str
     #: Whether both were made where bits are equal.
     same_machine: bool
+    #: "direction metric" -> stored, in per cent.
+    stored: dict[str, float]
     #: "direction metric" -> now minus stored, in points.
     difference: dict[str, float]
     #: Points that each may differ.
     allowed: float
+    #: Processors of the record and of this machine.
+    processors: tuple[str, str]
 
     @property
     def holds(self) -> bool:
@@ -486,43 +490,77 @@ class Check:
 
 
 def verify(
-    sample: int = 1, seed: int = 0, device: str = "auto", elsewhere: float = 6.0
+    sample: int = 1,
+    seed: int = 0,
+    device: str = "auto",
+    elsewhere: float = 6.0,
+    runs: Sequence[str] = (),
 ) -> list[Check]:
-    """Train a sample of the committed records again and compare rank-1 and mAP.
+    """Train committed records again and compare rank-1 and mAP.
 
     On the processor and versions of the record the numbers must agree to 0.01 points.
     On another machine rounding differs, and training drifts apart as two seeds would.
 
     Args:
-        sample: how many records.
+        sample: how many records are drawn, where none is named.
         seed: of the choice.
         device: where they are trained.
         elsewhere: points that are allowed on another machine.
+        runs: ids of the records, or how they begin.
+
+    Raises:
+        FileNotFoundError: there is no record, or none of such an id.
     """
     folders = sorted(f.parent for f in paths.records().glob("*/record.json"))
     if not folders:
         raise FileNotFoundError(f"no records under {paths.records()}")
-    count = min(sample, len(folders))
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(folders), count, replace=False)
-    return [_again(store.load_record(folders[i]), device, elsewhere) for i in chosen]
+    if runs:
+        chosen = [_folder_of(run, folders) for run in runs]
+    else:
+        count = min(sample, len(folders))
+        rng = np.random.default_rng(seed)
+        chosen = [folders[i] for i in rng.choice(len(folders), count, replace=False)]
+    return [_again(store.load_record(f), device, elsewhere) for f in chosen]
+
+
+def _folder_of(run: str, folders: Sequence[Path]) -> Path:
+    """Return the one folder whose name begins so."""
+    fitting = [folder for folder in folders if folder.name.startswith(run)]
+    if len(fitting) != 1:
+        number = "no record" if not fitting else f"{len(fitting)} records"
+        raise FileNotFoundError(f"{number} of {paths.records()} begins with {run!r}")
+    return fitting[0]
 
 
 def _again(record: store.Record, device: str, elsewhere: float) -> Check:
     result = experiment.run(record.config, retrain=True, device=device, keep=False)
     same = _is_same_machine(record, result.record)
-    difference = dict(_differences(record, result.record))
-    return Check(record.config.hash, same, difference, EXACT if same else elsewhere)
+    environments = (record.environment, result.record.environment)
+    before, now = (facts.get("processor", "") for facts in environments)
+    return Check(
+        record.config.hash,
+        same,
+        stored=dict(_points(record)),
+        difference=dict(_differences(record, result.record)),
+        allowed=EXACT if same else elsewhere,
+        processors=(before, now),
+    )
+
+
+def _points(record: store.Record) -> Iterator[tuple[str, float]]:
+    """Yield rank-1 and mAP of both directions, in per cent."""
+    for direction, scores in record.scores.items():
+        for name in ("rank1", "mAP"):
+            yield f"{direction} {name}", 100 * scores[name]
 
 
 def _differences(
     record: store.Record, again: store.Record
 ) -> Iterator[tuple[str, float]]:
     """Yield rank-1 and mAP of the second record minus the first, in points."""
-    for direction, scores in record.scores.items():
-        for name in ("rank1", "mAP"):
-            difference = again.scores[direction][name] - scores[name]
-            yield f"{direction} {name}", 100 * difference
+    now = dict(_points(again))
+    for name, before in _points(record):
+        yield name, now[name] - before
 
 
 def _is_same_machine(record: store.Record, again: store.Record) -> bool:

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from vvi import config
-from vvi.runtime import atomic, paths
+from vvi.runtime import atomic, cpu, paths
 
 #: How the names of arrays begin that hold a term of the history.
 HISTORY = "history/"
@@ -282,7 +282,8 @@ def _processor() -> str:
     kind = first.get("model name", platform.machine())
     if {"cpu family", "model"} <= first.keys():
         kind += f" ({first['cpu family']}/{first['model']})"
-    return f"{count or os.cpu_count()} x {kind}"
+    limited = f", limited to {cpu.limit()}" if cpu.limit() else ""
+    return f"{count or os.cpu_count()} x {kind}{limited}"
 
 
 def _lines(content: Mapping[str, Any]) -> str:
