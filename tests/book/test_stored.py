@@ -11,6 +11,7 @@ from vvi.book import stored
 from vvi.config import preset
 from vvi.data.synthetic import presets
 from vvi.experiment import WEIGHTS, ablation, shipped
+from vvi.experiment.trained_network import load_run_or_file
 from vvi.runtime import paths
 
 
@@ -94,6 +95,12 @@ def test_weights_beside_a_record_are_those_of_the_run_in_half_precision(trained)
     for name, value in exact.state_dict().items():
         rounded = value.half().float() if value.dim() > 1 else value
         assert torch.equal(half.state_dict()[name], rounded), name
+    shutil.rmtree(run)
+    found = load_run_or_file(trained.hash[:6])
+    assert found.settings == trained and found.source == files[0]
+    for name, value in half.state_dict().items():
+        assert torch.equal(found.method.state_dict()[name], value), name
+    shutil.copytree(paths.records() / trained.hash, run)
     files[0].write_bytes(b"damaged")
     with pytest.raises(ValueError, match="does not hold the weights of this run"):
         shipped.load_half(trained, 8)

@@ -16,13 +16,12 @@ from torch import Tensor
 
 from vvi.config import RunConfig
 from vvi.experiment import store
-from vvi.experiment.trained_network import WEIGHTS, build
+from vvi.experiment.trained_network import HALF, WEIGHTS, build
 from vvi.methods.base import Method
 from vvi.runtime import atomic, paths
 
 #: Bytes of a file, but for its head.
 MOST = 900_000
-PATTERN = "half-*.safetensors"
 
 
 def folder(settings: RunConfig) -> Path:
@@ -50,7 +49,7 @@ def save_half(run: Path) -> list[Path]:
         raise FileNotFoundError(f"{target} holds no record that weights could go with")
     files = {}
     for number, tensors in enumerate(_portions(load_file(run / WEIGHTS))):
-        files[PATTERN.replace("*", str(number))] = save(tensors)
+        files[HALF.replace("*", str(number))] = save(tensors)
     atomic.write_all(target, files)
     return [target / name for name in files]
 
@@ -82,7 +81,7 @@ def load_half(settings: RunConfig, num_ids: int) -> Method | None:
     Raises:
         ValueError: a file is damaged, or they are of another network.
     """
-    files = sorted(folder(settings).glob(PATTERN))
+    files = sorted(folder(settings).glob(HALF))
     if not files:
         return None
     method = build(settings, num_ids)

@@ -22,6 +22,7 @@ from vvi.runtime.random import seed_everything
 from vvi.runtime.tensors import CheckpointError, read, unwrap
 
 WEIGHTS, RECORD = "model.safetensors", "record.json"
+HALF = "half-*.safetensors"  # weights beside a record (`vvi.experiment.shipped`)
 CONFIG = "config"  # key of the run in the head of a file of weights
 
 
@@ -124,12 +125,12 @@ def load_run_or_file(
     """
     if isinstance(source, RunConfig):
         file = _weights_of(paths.runs() / source.hash)
-        return _trained(source, read(file), file)
+        return _trained(source, _content(file), file)
     path = Path(source).expanduser()
     if not path.exists():
         path = _run_folder(str(source))
     file = _weights_of(path) if path.is_dir() else path
-    content = read(file)
+    content = _content(file)
     stored = _config_of(file)
     if stored:
         return _trained(stored, content, file)
@@ -151,7 +152,10 @@ def _run_folder(name: str) -> Path:
         raise ValueError(f"several runs begin with {name}: {several}")
     if records:
         return records[0].parent
-    if not short and list(paths.records().glob(f"{name}*/{RECORD}")):
+    stored = [] if short else sorted(paths.records().glob(f"{name}*/{RECORD}"))
+    if len(stored) == 1 and _half_of(stored[0].parent):
+        return stored[0].parent
+    if stored:
         raise FileNotFoundError(
             f"run {name} is a stored result without weights: train it again with "
             "vvi train --retrain"
@@ -163,12 +167,30 @@ def _run_folder(name: str) -> Path:
 
 def _weights_of(folder: Path) -> Path:
     file = folder / WEIGHTS
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"{file} does not exist: the weights of this run are not on this machine; "
-            "train it again with vvi train --retrain"
-        )
-    return file
+    if file.is_file():
+        return file
+    half = _half_of(folder)
+    if half:
+        return half[0]
+    raise FileNotFoundError(
+        f"{file} does not exist: the weights of this run are not on this machine; "
+        "train it again with vvi train --retrain"
+    )
+
+
+def _half_of(folder: Path) -> list[Path]:
+    """Return the files of weights beside a record; empty where there are none."""
+    return sorted(folder.glob(HALF))
+
+
+def _content(file: Path) -> Mapping[str, Any]:
+    """Read a file of weights; of those beside a record, all that belong together."""
+    if not file.match(HALF):
+        return read(file)
+    together: dict[str, Any] = {}
+    for part in _half_of(file.parent):
+        together |= read(part)
+    return together
 
 
 def _config_of(file: Path) -> RunConfig | None:
@@ -179,7 +201,8 @@ def _config_of(file: Path) -> RunConfig | None:
                 text = (tensors.metadata() or {}).get(CONFIG)
             if text:
                 return from_json(text)
-    if file.name == WEIGHTS and (file.parent / RECORD).is_file():
+    of_run = file.name == WEIGHTS or file.match(HALF)
+    if of_run and (file.parent / RECORD).is_file():
         return store.load_record(file.parent).config
     return None
 
