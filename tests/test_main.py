@@ -83,7 +83,8 @@ def test_train_prints_both_directions_and_eval_agrees_with_it(tiny_root, capsys)
     )
     numbers = trained.split("Metrics(")[1].splitlines()[0]
     assert numbers in capsys.readouterr().out
-    assert main(["runs"]) == 0 and "baseline, T=2" in capsys.readouterr().out
+    assert main(["runs"]) == 0
+    assert "baseline, Fig. 6: n=2, 2 steps" in capsys.readouterr().out
 
 
 def test_synth_then_check_is_clean(tmp_path, capsys):

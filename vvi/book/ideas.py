@@ -82,6 +82,12 @@ IDEAS = (
         baseline=("di2l", "Table 2", "Baseline"),
     ),
     Idea(
+        "DI2L's parts, all stripes kept",
+        row=("di2l", "Readings", "DPA of unit vectors, Baseline+DPA"),
+        baseline=("di2l", "Table 2", "Baseline"),
+        note="unit vectors are ours",
+    ),
+    Idea(
         "MITML's memory (T)",
         row=("mitml", "Table 2", "Baseline + T"),
         baseline=("mitml", "Table 2", "Baseline"),

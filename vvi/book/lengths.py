@@ -123,7 +123,10 @@ def show(lengths: Lengths, scene: Scene) -> Figure:
         "rank-1, ir2vis (%)",
         f"{finding(lengths, scene)}\n{note}",
     )
-    runs = [run for by in lengths.values() for one in by.values() for run in one]
+    runs: list[Result] = []
+    for by_steps in lengths.values():
+        for stored_runs in by_steps.values():
+            runs += stored_runs
     alt = "Rank-1 of every method's main row, with intervals, against steps."
     return figures.save_figure(fig, "comparison/lengths", runs, alt)
 
