@@ -113,3 +113,9 @@ def test_a_table_of_markup_is_plain_in_csv():
     frame = pd.DataFrame({"score": ["<b>1.5</b> &plusmn; 0.1"]}, ["x"])
     rows = rows_of_csv(Table(frame, escaped=False).to_html())
     assert rows[1] == ["x", "1.5 ± 0.1"]
+
+
+def test_a_sentence_keeps_a_width_at_which_it_can_be_read():
+    frame = pd.DataFrame({"name": ["IBAN"], "note": ["a word and a word, " * 4]})
+    shown = Table(frame).to_html()
+    assert '<td class="l long">a word' in shown and '<td class="l">IBAN' in shown

@@ -31,6 +31,7 @@ NAMES = {
 #: What a cell of numbers begins with: a digit, a sign, or the dash of nothing.
 NUMBER = re.compile(r"(<b>)?[-+−±]?\d|–$|$")
 MOST_DIGITS = 3
+SENTENCE = 40  # characters from which a text is no name
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,9 @@ def _in_bold(text: str, marked: bool) -> str:
 
 
 def _cell(tag: str, text: str, side: str) -> str:
-    return f'<{tag} class="{side}">{text}</{tag}>'
+    """Return a cell; one with a sentence keeps a width at which that can be read."""
+    kind = f"{side} long" if side == "l" and len(text) > SENTENCE else side
+    return f'<{tag} class="{kind}">{text}</{tag}>'
 
 
 def ablation(
