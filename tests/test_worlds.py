@@ -73,6 +73,7 @@ def test_on_and_off_differ_in_one_idea():
         "temporal shift (CMFT)": {"shift"},
         "attack (SADSTRM, ASAM)": {"asam", "asam_stage2"},
         "parts (DI2L, DPA)": {"dpa"},
+        "the same, all stripes kept": {"dpa", "dpa_scale"},
         "stripes (SADSTRM, FRM-STIG)": {"stig"},
     }
 

@@ -97,6 +97,7 @@ STRIPES = Row("sadstrm", "Table 1", "Baseline+FRM-STIG")
 PLAIN = Row("di2l", "Parts of the baseline", "no augmented stream")
 AUGMENTED = Row("di2l", "Table 2", "Baseline")
 PARTS = Row("di2l", "Table 2", "Baseline+DPA")
+STRIPES_KEPT = Row("di2l", "Readings", "DPA of unit vectors, Baseline+DPA")
 FUSED = Row("cmft", "Readings", "both (main)")
 UNSHIFTED = Row("cmft", "Readings", "both, frames not shifted")
 UNREFINED = Row("cmft", "Readings", "neither MSRL nor MDL")
@@ -146,6 +147,7 @@ PLAN: dict[str, Question] = {
         "share of a frame behind a bar",
         {
             "parts (DI2L, DPA)": Component(PARTS, AUGMENTED),
+            "the same, all stripes kept": Component(STRIPES_KEPT, AUGMENTED, ends=True),
             "stripes (SADSTRM, FRM-STIG)": Component(STRIPES, DEFENDER),
         },
         beside=(BASELINE,),
@@ -167,6 +169,7 @@ COST: dict[Row, float] = {
     PLAIN: 1.1,
     AUGMENTED: 1.45,
     PARTS: 1.5,
+    STRIPES_KEPT: 1.5,
     FUSED: 1.75,
     UNSHIFTED: 1.6,
     UNREFINED: 1.4,
