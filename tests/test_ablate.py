@@ -251,14 +251,15 @@ def test_what_another_processor_moves_is_logged(here, monkeypatch, request):
     request.getfixturevalue("older")
     assert not train.has_bfloat16()
     for _ in range(2):
-        ablation_check = ablation.verify(device="cpu", runs=[config.hash], elsewhere=99)
-        elsewhere.add(ablation_check)
+        checks = ablation.verify(device="cpu", runs=[config.hash], elsewhere=99)
+        elsewhere.add(checks)
     (line,) = elsewhere.read().to_dict("records")
+    assert ",0," in elsewhere.log_file().read_text(), "a seed is a whole number"
     assert line["run"] == config.hash and line["row"] == "baseline, Table 2: Baseline"
     assert line["again on"] == line["processor"] + ", limited to AVX2"
     record = store.load_record(here / "records" / config.hash)
     stored = 100 * record.scores["ir2vis"]["rank1"]
-    (check,) = ablation_check
+    (check,) = checks
     assert line["ir2vis rank1"] == pytest.approx(stored, abs=1e-3)
     moved = line["ir2vis rank1, again"] - line["ir2vis rank1"]
     assert moved == pytest.approx(check.difference["ir2vis rank1"], abs=2e-3)

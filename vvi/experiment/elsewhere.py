@@ -38,11 +38,12 @@ def add(checks: Iterable[Check]) -> pd.DataFrame:
     the processor of the record are left out: they are equal.
     """
     lines = [_line(check) for check in checks if not check.same_machine]
+    if not lines:
+        return read()
     log = pd.concat([read(), pd.DataFrame(lines)], ignore_index=True)
-    if lines:
-        log = log.drop_duplicates(KEY, keep="last").sort_values(KEY)
-        text = log.to_csv(index=False, lineterminator="\n")
-        atomic.write(log_file(), text.encode())
+    log = log.astype({"seed": int}).drop_duplicates(KEY, keep="last").sort_values(KEY)
+    text = log.to_csv(index=False, lineterminator="\n")
+    atomic.write(log_file(), text.encode())
     return log
 
 
