@@ -331,15 +331,18 @@ def test_a_term_that_is_minimised_is_compared_with_its_own_beginning(shown):
         for history in histories
     )
     rows = {"no runs": [], "up": [up], "down": [down], "without it": [run]}
-    table = comparison.starts_and_ends(rows, "encoder/confusion", window=2)
+    table = comparison.starts_and_ends(rows, "encoder/confusion", window=2, first=2)
     assert table.index.tolist() == ["up", "down"]
     assert table.loc["up"].tolist()[:4] == ["1.50", "0.50", "4.50", "0 of 1"]
     assert table.loc["down"].tolist()[:4] == ["3.00", "1.50", "1.50", "1 of 1"]
-    both = comparison.starts_and_ends({"both": [up, down]}, "encoder/confusion", 2)
+    both = comparison.starts_and_ends({"both": [up, down]}, "encoder/confusion", 2, 2)
     assert both.loc["both"].tolist()[:4] == ["2.25", "1.00", "3.00", "1 of 2"]
+    fell = comparison.starts_and_ends({"fell": [up]}, "encoder/confusion", 4, 1)
+    assert fell.loc["fell"].tolist()[:4] == ["1.00", "1.00", "2.50", "0 of 1"]
     short = comparison.starts_and_ends(rows, "encoder/confusion", window=50)
     assert short.loc["down", "first"] == short.loc["down", "last"] == "2.25"
-    assert table.index.name == "confusion, means of 2 steps, synthetic data"
+    note = "confusion; first 2 steps, others means of 2, synthetic data"
+    assert table.index.name == note
 
 
 def test_sweeps_put_each_setting_into_a_panel(shown):

@@ -248,26 +248,30 @@ def _end(result: Result, term: str, last: int) -> float:
     return values[np.isfinite(values)][-last:].mean()
 
 
-def starts_and_ends(rows: Rows, term: str, window: int = 50) -> pd.DataFrame:
+def starts_and_ends(
+    rows: Rows, term: str, window: int = 50, first: int = 5
+) -> pd.DataFrame:
     """Show whether those who minimise a term end below where they began, row by row.
 
     Args:
         rows: label -> one result per seed.
         term: of the history; it counts from the first step in which it is active.
         window: steps of a mean.
+        first: steps of the mean at the start, few, since a term may fall at once.
 
     Returns:
-        One line for each row that has the term, means over its seeds: the mean of the
-        first and of the last steps, the lowest mean of as many steps in a row in
-        between, of how many runs the last lies below the first, and rank-1, ir2vis.
+        One line for each row that has the term, means over its seeds: the mean of its
+        first steps, the lowest mean of `window` steps in a row, that of the last ones,
+        in how many runs the last lies below the first, and rank-1, ir2vis.
     """
     lines = {}
     for label, runs in rows.items():
         if not runs or term not in runs[0].history:
             continue
         means = [_means(run.history[term], window) for run in runs]
+        starts = [_means(run.history[term], first)[0] for run in runs]
         ends = {
-            "first": [mean[0] for mean in means],
+            "first": starts,
             "lowest": [mean.min() for mean in means],
             "last": [mean[-1] for mean in means],
         }
@@ -277,7 +281,7 @@ def starts_and_ends(rows: Rows, term: str, window: int = 50) -> pd.DataFrame:
         rank1 = np.mean([run.row("ir2vis")["rank1"] for run in runs])
         lines[label] = line | {"rank-1": f"{rank1:.1f}"}
     name = term.partition("/")[2]
-    note = f"{name}, means of {window} steps, {_label(rows)} data"
+    note = f"{name}; first {first} steps, others means of {window}, {_label(rows)} data"
     return pd.DataFrame(lines).T.rename_axis(note)
 
 

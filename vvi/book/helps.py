@@ -243,6 +243,8 @@ def _caption(table: pd.DataFrame, label: str) -> str:
         gain = f"{points(best)} points of rank-1"
         finding += f", most {seen[0]}: {gain}, ir2vis"
     harms = [_with_collapse(table, name) for name in opposite]
+    weak = [name for name in seen if "under-trained" in _line(table, name).note]
+    finding += f" ({len(weak)} of the {len(seen)} under-trained)" if weak else ""
     finding += f". Seen to harm: {formats.joined(harms) or 'none'}."
     marks = "Filled: with the idea; hollow: without; bars: 95 % over people and seeds."
     return f"{finding} {marks} {label.capitalize()} data."
@@ -317,7 +319,8 @@ def _why_unseen(of_idea: pd.DataFrame, harms: bool) -> str:
     reasons = [of_idea.note.iloc[0]] if of_idea.note.iloc[0] else []
     if not harms:
         half = ((of_idea.high - of_idea.low) / 2).max()
-        reasons.append(f"nothing below {half:.1f} points can be seen with these runs")
+        people = "people only, one seed" if of_idea.seeds.max() == 1 else "95 %"
+        reasons.append(f"half an interval: {half:.1f} points ({people})")
     return "; ".join(reasons) or "the interval lies below zero"
 
 
@@ -394,7 +397,8 @@ def _what_helps(table: pd.DataFrame) -> list[str]:
     interval = f"{first['low']:+.1f} to {first['high']:+.1f}"
     named = formats.joined(gains[:NAMED], "; ")
     return [
-        f"What helps infrared queries, in points of rank-1: {named}.",
+        "Rank-1 is the share of queries whose first match is the right person.",
+        f"What helps infrared queries most, in points of rank-1: {named}.",
         f"The 95 % interval of the first is {interval}.",
     ]
 
@@ -414,19 +418,24 @@ def _plain_baseline(table: pd.DataFrame, levels: Mapping[str, float]) -> list[st
 
 
 def _whole_methods(table: pd.DataFrame) -> str:
-    """Say which methods as a whole were seen to beat their own baselines."""
+    """Say which methods as a whole end above, beside or below their own baselines."""
     seen, opposite, others = split(table)
-    above = [name.removesuffix(WHOLE) for name in seen if name.endswith(WHOLE)]
-    rest = [*opposite, *others]
-    below = [name.removesuffix(WHOLE) for name in rest if name.endswith(WHOLE)]
-    beat = "is seen to beat its own baseline"
-    if len(above) > 1:
-        beat = "are seen to beat their own baselines"
-    are_not = "is not" if len(below) < 2 else "are not"
-    return (
-        f"Of the papers' methods as a whole, {formats.joined(above) or 'none'} {beat}; "
-        f"{formats.joined(below) or 'none'} {are_not}."
-    )
+    groups = {
+        "beat their own baselines": seen,
+        "not told apart from them": others,
+        "below them": opposite,
+    }
+    parts = []
+    for words, names in groups.items():
+        whole = [_with_seeds(table, name) for name in names if name.endswith(WHOLE)]
+        parts.append(f"{words}: {formats.joined(whole) or 'none'}")
+    return f"Of the papers' methods as a whole, {'; '.join(parts)}."
+
+
+def _with_seeds(table: pd.DataFrame, name: str) -> str:
+    """Return the name of a method, and whether it has one run only."""
+    method = name.removesuffix(WHOLE)
+    return f"{method} (one seed)" if _line(table, name).seeds == 1 else method
 
 
 def _line(table: pd.DataFrame, name: str) -> pd.Series:
@@ -445,7 +454,11 @@ def block(figures: str) -> str:
         return "No result is stored yet: `make records` trains them."
     picture = f"![{ALT}]({figures}/{FIGURE}.png)"
     lines = "\n".join(f"- {line}" for line in sentences(table, levels))
-    foot = "Points of rank-1 with 95 % intervals over people and seeds."
+    foot = "Points of rank-1 with 95 % intervals over people and seeds; "
+    foot += "*ir2vis* searches visible clips by an infrared one, *vis2ir* the reverse."
+    foot += "\nAnaglyphs are relief images of the frames; IBAN's guidance trains with "
+    foot += "them; channel augmentation shows one colour channel in place of three."
+    foot += "\nAn idea with one seed is compared with that seed of its baseline."
     foot += f"\nUnder-trained: the identity loss ends more than {LOSS_EXCESS} above "
     foot += "that of the row without the idea."
     shown = _markdown(table)

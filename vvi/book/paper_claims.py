@@ -284,9 +284,13 @@ def _in_world(claim: PaperClaim) -> str:
 def counts(table: pd.DataFrame) -> str:
     """Say how many claims were seen, not seen or contradicted, in one sentence.
 
+    A claim whose run collapsed is not judged.
+
     Args:
         table: of `table`.
     """
-    words = table.verdict.str.split(",").str[0].value_counts()
+    words = table.verdict.str.split(",").str[0]
+    collapsed = table.verdict.str.contains("collapsed")
+    words = words.mask(collapsed, "not judged (collapsed)").value_counts()
     parts = [f"{count} {verdict}" for verdict, count in words.items()]
     return f"Of {len(table)} claims: {formats.joined(parts)}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,12 +79,32 @@ def change(claim: str, runs: Sequence[Result], probe: str) -> str:
     return f"{claim}: {mean:+.1f} points of rank-1 ({bounds})."
 
 
+def measured(
+    claim: str, rows: Mapping[str, Sequence[Result]], probe: str, digits: int = 2
+) -> str:
+    """Say in one sentence what a probe gives, mean over the runs of each row.
+
+    Args:
+        claim: its name, and how to read it.
+        rows: what each row is called -> its runs, perhaps none.
+        probe: name of the probe.
+        digits: behind the point.
+    """
+    parts = []
+    for name, runs in rows.items():
+        values = [r.probe(probe).value for r in runs if probe in r.record.probes]
+        if values:
+            parts.append(f"{np.mean(values):.{digits}f} {name}")
+    return f"{claim}: {', '.join(parts) or comparison.UNTRAINED}."
+
+
 def watched(
     claim: str,
     more: Sequence[Result],
     less: Sequence[Result],
     term: str,
     last: int = 50,
+    minus: str = "",
 ) -> str:
     """Say in one sentence whether a term of training ends higher in some runs.
 
@@ -94,6 +114,7 @@ def watched(
         less: the runs that they are measured against, perhaps none.
         term: of the history, without its phase, such as "p ir".
         last: steps at the end of training whose mean counts.
+        minus: another term, which is subtracted.
 
     Returns:
         The range of both sides, and "seen" where every run of `more` ends above every
@@ -103,7 +124,10 @@ def watched(
         return f"{claim}: {comparison.UNTRAINED}."
     ends = []
     for runs in (more, less):
-        ends.append(np.nanmean(over_phases(runs, term)[:, -last:], axis=1))
+        values = over_phases(runs, term)
+        if minus:
+            values = values - over_phases(runs, minus)
+        ends.append(np.nanmean(values[:, -last:], axis=1))
     ours, theirs = ends
     word = "not seen"
     if ours.min() > theirs.max():

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from vvi import methods
 from vvi.book import figures
+from vvi.config import RunConfig
+from vvi.engine import optim
 from vvi.experiment import Result
 from vvi.plots import curves
 
@@ -18,6 +21,7 @@ def draw(
     name: str,
     alt: str,
     smooth: int = 50,
+    weight: str = "",
 ) -> Figure:
     """Draw a term of the first run of each row and store the figure.
 
@@ -28,6 +32,8 @@ def draw(
         name: of the stored figure, such as "sadstrm/triplet".
         alt: what a reader who cannot see the figure needs.
         smooth: length of the running mean, in steps.
+        weight: switch of the method that the term was multiplied by, and is divided by
+            before it is drawn; a method without it has the weight 1.
 
     Raises:
         ValueError: no row has the term.
@@ -37,6 +43,7 @@ def draw(
         values = of_run(results[0], term) if results else None
         if values is not None:
             runs.append(results[0])
+            values = values / _weight_of(results[0].config, weight)
             lines[label] = curves.running_mean(values, smooth)
     if not lines:
         raise ValueError(f"no row has a term {term!r} in its history")
@@ -58,6 +65,28 @@ def of_run(result: Result, term: str) -> np.ndarray | None:
     values = np.array([result.history[k] for k in named], dtype=float)
     count = np.isfinite(values).sum(0)
     return np.where(count, np.nansum(values, 0) / np.maximum(count, 1), np.nan)
+
+
+def _weight_of(config: RunConfig, name: str) -> float:
+    """Return the value of a switch of a run; 1 where its method has none."""
+    if not name:
+        return 1.0
+    return float(getattr(methods.config(config.method, **config.options), name, 1.0))
+
+
+def when(epoch: float, config: RunConfig) -> str:
+    """Say at which step of a run an epoch of the paper's clock begins.
+
+    Args:
+        epoch: of the paper.
+        config: of the run.
+    """
+    recipe, steps = config.recipe, config.recipe.steps
+    if steps is None:
+        return f"epoch {epoch:g} is that of the run"
+    clocks = np.array([optim.clock(recipe, step, steps) for step in range(steps)])
+    before = int((clocks < epoch).sum())
+    return f"epoch {epoch:g} begins after {before:,} of {steps:,} steps"
 
 
 def _caption(lines: Mapping[str, np.ndarray], smooth: int, data: str) -> str:
