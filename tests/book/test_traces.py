@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vvi.book import traces
+from vvi.config import preset
 
 NAN = float("nan")
 
@@ -64,3 +65,23 @@ def test_a_single_line_names_no_lowest_and_highest(tmp_path, monkeypatch):
 def test_no_row_with_the_term_is_an_error():
     with pytest.raises(ValueError, match="no row has a term 'triplet'"):
         traces.draw({"a": [], "b": [result(main__id=[1.0])]}, "triplet", "m/t", "")
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "weight"),
+    [("baseline", {}, 1.0), ("sadstrm", {}, 0.5), ("sadstrm", {"lambda_2": 4.0}, 4.0)],
+)
+def test_a_term_is_divided_by_its_weight_where_the_method_has_one(
+    method, options, weight
+):
+    config = preset("tiny", method, **options)
+    assert traces._weight_of(config, "lambda_2") == weight
+
+
+def test_an_epoch_is_found_among_the_steps_of_a_run():
+    even = preset("tiny", steps=200, drops=(), epochs=200)
+    assert traces.when(60, even) == "epoch 60 begins after 60 of 200 steps"
+    standard = preset("standard")
+    said = traces.when(35, standard)  # the first milestone, at 0.6 of the run
+    assert said == "epoch 35 begins after 900 of 1,500 steps"
+    assert traces.when(60, preset("paper")) == "epoch 60 is that of the run"

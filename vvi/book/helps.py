@@ -421,15 +421,17 @@ def _whole_methods(table: pd.DataFrame) -> str:
     """Say which methods as a whole end above, beside or below their own baselines."""
     seen, opposite, others = split(table)
     groups = {
-        "beat their own baselines": seen,
-        "not told apart from them": others,
-        "below them": opposite,
+        "above it": seen,
+        "not told apart from it": others,
+        "below it": opposite,
     }
     parts = []
     for words, names in groups.items():
         whole = [_with_seeds(table, name) for name in names if name.endswith(WHOLE)]
-        parts.append(f"{words}: {formats.joined(whole) or 'none'}")
-    return f"Of the papers' methods as a whole, {'; '.join(parts)}."
+        parts.append(f"{words} {formats.joined(whole) or 'none'}")
+    return (
+        f"Each paper's method as a whole against its own baseline: {'; '.join(parts)}."
+    )
 
 
 def _with_seeds(table: pd.DataFrame, name: str) -> str:

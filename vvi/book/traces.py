@@ -43,7 +43,8 @@ def draw(
         values = of_run(results[0], term) if results else None
         if values is not None:
             runs.append(results[0])
-            values = values / _weight_of(results[0].config, weight)
+            if weight:
+                values = values / _weight_of(results[0].config, weight)
             lines[label] = curves.running_mean(values, smooth)
     if not lines:
         raise ValueError(f"no row has a term {term!r} in its history")
@@ -69,8 +70,6 @@ def of_run(result: Result, term: str) -> np.ndarray | None:
 
 def _weight_of(config: RunConfig, name: str) -> float:
     """Return the value of a switch of a run; 1 where its method has none."""
-    if not name:
-        return 1.0
     return float(getattr(methods.config(config.method, **config.options), name, 1.0))
 
 
