@@ -202,3 +202,19 @@ def test_heat_maps_of_several_methods_lie_over_one_frame(shown):
     )
     with pytest.raises(ValueError, match="different ir clips"):
         across_methods.cams_of_methods({"a": first, "b": moved}, view)
+
+
+def test_a_matrix_begins_its_caption_with_what_is_told_apart():
+    score = Score(9.0, 5.0, 12.0, 0.0, 8)
+    less = Score(-9.0, -12.0, -5.0, 0.0, 8)
+    found = {"IBAN": {"baseline": score}, "baseline": {"IBAN": less}}
+    fig = across_methods.draw_pairs(found, "Synthetic data.")
+    assert fig.caption == "Higher: IBAN than baseline. Synthetic data."
+    claims = {
+        "a smaller gap": {"IBAN": ("seen", score), "CMFT": ("seen", score)},
+        "time": {"IBAN": ("not seen", score), "CMFT": ("", None)},
+    }
+    fig = across_methods.draw_claims(claims, "Synthetic data.")
+    assert fig.caption == "Seen: a smaller gap of IBAN and CMFT. Synthetic data."
+    claims["a smaller gap"] = claims["time"]
+    assert across_methods.draw_claims(claims).caption == "Seen: none."

@@ -191,7 +191,15 @@ def _in_order(line: Mapping[str, Score], labels: Sequence[str]) -> dict[str, Sco
 
 
 def draw_pairs(table: Mapping[str, Mapping[str, Score]], caption: str = "") -> Figure:
-    """Draw `pairs` as a matrix: which rows are above which columns, how surely."""
+    """Draw `pairs` as a matrix: which rows are above which columns, how surely.
+
+    Its caption begins with the pairs that are told apart.
+    """
+    above = {}
+    for row, line in table.items():
+        scores = line.items()
+        above[row] = [other for other, s in scores if comparison.verdict(s) == "seen"]
+    caption = f"{_finding(above, 'Higher', ' than ')} {caption}".strip()
     cells = {}
     for row, line in table.items():
         cells[row] = {column: _cell(line.get(column), 1) for column in table}
@@ -201,6 +209,12 @@ def draw_pairs(table: Mapping[str, Mapping[str, Score]], caption: str = "") -> F
         "not seen": "the interval holds zero",
     }
     return matrix.draw(cells, meanings, caption, "row minus\ncolumn")
+
+
+def _finding(names: Mapping[str, Sequence[str]], head: str, link: str) -> str:
+    """Return "head: name link other names; ..." of the names that have any."""
+    parts = [f"{k}{link}{formats.joined(v)}" for k, v in names.items() if v]
+    return f"{head}: {'; '.join(parts) or 'none'}."
 
 
 def _cell(score: Score | None, digits: int) -> tuple[str, str]:
@@ -388,7 +402,11 @@ def _measure(
 def draw_claims(
     table: Mapping[str, Mapping[str, tuple[str, Score | None]]], caption: str = ""
 ) -> Figure:
-    """Draw `claims` as a matrix."""
+    """Draw `claims` as a matrix; its caption begins with what was seen, and of whom."""
+    seen = {}
+    for text, row in table.items():
+        seen[text] = [label for label, (word, _) in row.items() if word == "seen"]
+    caption = f"{_finding(seen, 'Seen', ' of ')} {caption}".strip()
     cells = {}
     for text, row in table.items():
         cells[text] = {

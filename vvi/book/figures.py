@@ -618,11 +618,11 @@ def ranked_lists_of_methods(
     for name, result in results.items():
         title = f"{name}, {direction}"
         panels.append(ranked_panel(title, result, direction, rows, scene, (96, 48)))
-    parts = f"each of {count} equal parts of " if count > 1 else ""
-    caption = (
-        f"Same queries for all: the middle of {parts}the first model's order "
-        f"({scene.label} data)."
-    )
+    which = f"{count} queries, from those that the first row finds well to those it"
+    which += " does not"
+    if count == 1:
+        which = "One query, the middle one of the first row from well to badly found"
+    caption = f"{which}; the same for every row ({scene.label} data)."
     return ranked.draw(panels, caption=caption)
 
 
