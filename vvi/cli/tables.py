@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vvi.cli import arguments, dry_run, options
+
+if TYPE_CHECKING:
+    from vvi.config import RunConfig
 
 
 def add(command: arguments.Command) -> None:
@@ -202,7 +206,6 @@ def tune(args: argparse.Namespace) -> int:
 
 def worlds(args: argparse.Namespace) -> int:
     """Plan, train or collect the runs of the worlds, or measure their oracles."""
-    from vvi.experiment import ablation
     from vvi.experiment import worlds as study
 
     names = args.worlds or list(study.PLAN)
@@ -214,32 +217,38 @@ def worlds(args: argparse.Namespace) -> int:
         print(table.to_string(index=False, na_rep="-"))
         return 0
     wanted = study.wanted(names, args.preset, args.seeds)
-    if args.dry_run:
-        print(*dry_run.sweep(args, wanted), sep="\n")
-        return 0
-    if args.collect:
-        count = study.copy_to_records(names, args.preset, args.seeds)
-        print(f"{count} of {len(wanted)} records in book/records")
-        return 0
-    with _executor(args) as executor:
-        count = ablation.train_missing(
-            wanted, executor, device=args.device, pixels=args.pixels
-        )
-    print(f"{count} runs trained, {len(wanted)} wanted")
-    return 0
+    return _sweep(args, wanted, study.copy_to_records, names)
 
 
 def budgets(args: argparse.Namespace) -> int:
     """Train or collect the rows of the papers at other lengths."""
-    from vvi.experiment import ablation
     from vvi.experiment import budgets as study
 
     wanted = study.wanted(args.methods, args.preset, args.seeds)
+    return _sweep(args, wanted, study.copy_to_records, args.methods)
+
+
+def _sweep(
+    args: argparse.Namespace,
+    wanted: Sequence[RunConfig],
+    copy: Callable[..., int],
+    names: Sequence[str],
+) -> int:
+    """List, collect or train the runs of a study.
+
+    Args:
+        args: of the command.
+        wanted: all runs.
+        copy: puts those that are there into `book/records`.
+        names: what the study was asked for.
+    """
+    from vvi.experiment import ablation
+
     if args.dry_run:
         print(*dry_run.sweep(args, wanted), sep="\n")
         return 0
     if args.collect:
-        count = study.copy_to_records(args.methods, args.preset, args.seeds)
+        count = copy(names, args.preset, args.seeds)
         print(f"{count} of {len(wanted)} records in book/records")
         return 0
     with _executor(args) as executor:
