@@ -98,7 +98,7 @@ def finding(lengths: Lengths, scene: Scene) -> str:
             continue
         change = "gain" if score.low > 0 else "lose" if score.high < 0 else ""
         groups[change or "show no change"].append(title)
-    parts = [f"{formats.joined(rows)}: {word}" for word, rows in groups.items() if rows]
+    parts = [f"{formats.joined(rows)} {word}" for word, rows in groups.items() if rows]
     what = "; ".join(parts) or "not trained"
     return f"From {usual:,} to {longest:,} steps, ir2vis: {what}."
 
@@ -116,6 +116,7 @@ def show(lengths: Lengths, scene: Scene) -> Figure:
         points = [_level(by_steps.get(count, []), scene) for count in steps]
         curves[title] = np.array(points)
     note = f"{scene.label} data, seed {budgets.SEEDS[0]}, 95 % intervals over people."
+    note = note[0].upper() + note[1:]
     fig = doses.levels(
         steps,
         curves,

@@ -79,7 +79,7 @@ def levels(
     fig, axes = style.figure(height=3.6)
     ax = axes[0, 0]
     x = np.arange(len(doses))
-    _marks(ax, x, rows)
+    _marks(ax, x, rows, span=0.3)
     ax.set_xticks(x, [f"{dose:,g}" for dose in doses])
     ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(-0.5, len(doses) - 0.5))
     ax.set_ylim(bottom=0)
@@ -103,9 +103,11 @@ def _differences(ax: Axes, x: np.ndarray, components: Mapping[str, np.ndarray]) 
     _marks(ax, x, components)
 
 
-def _marks(ax: Axes, x: np.ndarray, components: Mapping[str, np.ndarray]) -> None:
+def _marks(
+    ax: Axes, x: np.ndarray, components: Mapping[str, np.ndarray], span: float = SPAN
+) -> None:
     """Draw a mark with its interval for each component, side by side at each dose."""
-    shifts = np.linspace(-SPAN / 2, SPAN / 2, len(components) + 2)[1:-1]
+    shifts = np.linspace(-span / 2, span / 2, len(components) + 2)[1:-1]
     for number, (name, values) in enumerate(components.items()):
         value, low, high = np.asarray(values, dtype=float).T
         known = np.isfinite(value)
