@@ -51,7 +51,8 @@ def test_lengths_are_trained_once_collected_and_shown(
     folders, monkeypatch, capsys, tiny_root
 ):
     monkeypatch.setattr(budgets, "SIZE", "tiny")
-    assert lengths.stored() == {}
+    view = figures.scene(preset("tiny"), tiny_root)
+    assert lengths.stored(view) == {}
     command = ["budgets", "baseline", "mitml", "--preset", "tiny"]
     assert main(command) == 0 and main(command) == 0
     printed = capsys.readouterr().out
@@ -60,9 +61,8 @@ def test_lengths_are_trained_once_collected_and_shown(
     assert main([*command, "--collect"]) == 0
     assert "9 of 9 records" in capsys.readouterr().out
     (folders / "runs").rename(folders / "gone")
-    known = lengths.stored()
+    known = lengths.stored(view)
     assert list(known) == ["baseline", "baseline on anaglyphs", "MITML"]
-    view = figures.scene(preset("tiny"), tiny_root)
     table = lengths.table(known, view)
     short, usual, long = budgets.steps("tiny")
     for title, by_steps in known.items():
@@ -80,6 +80,11 @@ def test_lengths_are_trained_once_collected_and_shown(
     assert lengths.show(known, view) is not None
     assert (folders / "figures" / "comparison" / "lengths.png").is_file()
     assert not (folders / "runs").exists(), "a page trains nothing"
+
+
+def test_on_other_data_than_those_of_the_runs_nothing_is_shown(tiny_root):
+    view = figures.scene(preset("tiny"), tiny_root)
+    assert lengths.stored(view) == {}, "the committed records are of standard"
 
 
 def test_a_length_without_a_result_is_a_dash(folders, tiny_root):

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from vvi.book import comparison, figures, formats
 from vvi.book.scene import Scene
+from vvi.config import preset
 from vvi.evaluation.probes import Score
 from vvi.experiment import Result, budgets
 from vvi.plots import doses
@@ -20,9 +21,15 @@ from vvi.types import Direction
 Lengths = dict[str, dict[int, list[Result]]]
 
 
-def stored() -> Lengths:
-    """Return the rows that are stored at two lengths or more; nothing is trained."""
-    known = {}
+def stored(scene: Scene) -> Lengths:
+    """Return the rows that are stored at two lengths or more; nothing is trained.
+
+    Args:
+        scene: the data of the page; on others than those of the runs nothing is known.
+    """
+    known: Lengths = {}
+    if scene.settings.data.source != preset(budgets.SIZE).data.source:
+        return known
     for title, by_steps in budgets.results(budgets.SIZE, progress=False).items():
         lengths = {count: runs for count, runs in by_steps.items() if runs}
         if len(lengths) > 1:
