@@ -1,5 +1,6 @@
 """Pages that do without runs that are not there."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -126,6 +127,14 @@ def test_the_network_that_chapter_6_searches_with_lies_beside_its_record():
     best = max(runs, key=lambda run: run.row("ir2vis")["mAP"])
     people = presets.find("standard").train.identities
     assert shipped.load_half(best.config, people) is not None
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/own_data.md"])
+def test_a_page_names_a_run_that_has_weights_in_a_fresh_clone(page, nothing):
+    root = Path(__file__).parent.parent.parent
+    (name,) = set(re.findall(r"--weights ([0-9a-f]{12})\b", (root / page).read_text()))
+    files = sorted((root / "book" / "records" / name).glob("half-*.safetensors"))
+    assert files, f"{page} names {name}: python -m vvi.experiment.shipped RUN"
 
 
 def test_a_page_takes_the_weights_beside_the_record_and_says_so(monkeypatch, capsys):
