@@ -319,6 +319,8 @@ def test_a_chapter_runs_from_elsewhere_at_the_tiny_preset(
         for output in cell.get("outputs", [])
         for kind in output.get("data", {})
     }
+    assert "image/png" in kinds
+    assert "widgets" not in done.metadata
     assert not [kind for kind in kinds if "widget" in kind], (
         f"{path.name} leaves a widget in its page, where nobody can use it"
     )

@@ -2,7 +2,6 @@ import json
 import threading
 
 import ipywidgets as widgets
-import nbformat
 import pytest
 from matplotlib.figure import Figure
 
@@ -265,40 +264,3 @@ def test_where_nobody_can_click_a_figure_stands_and_is_kept(shown, monkeypatch):
         and side["data"] == "synthetic"
     )
     assert isinstance(query_browser.show(shown[0][MAIN][0], shown[1]), Figure)
-
-
-def test_an_executed_notebook_holds_no_widget(tiny_root, tmp_path, monkeypatch):
-    import papermill
-
-    monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("VVI_FIGURES", str(tmp_path / "figures"))
-    monkeypatch.delenv("VVI_WIDGETS", raising=False)
-    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    code = f"""
-from vvi import config, experiment
-from vvi.book import query_browser, figures, ablation_panel
-how = dict(device="cpu", data={str(tiny_root)!r})
-run = experiment.run(config.preset("tiny"), progress=False, **how)
-view = figures.scene(config.preset("tiny"), how["data"])
-display(query_browser.show(run, view))
-ablation_panel.show("baseline", {{"Baseline": [run]}}, view, **how)"""
-    cells = [nbformat.v4.new_code_cell(code)]
-    kernel = {
-        "kernelspec": {
-            "display_name": "Python 3",
-            "language": "python",
-            "name": "python3",
-        }
-    }
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "in.ipynb"
-    )
-    done = papermill.execute_notebook(
-        tmp_path / "in.ipynb", tmp_path / "out.ipynb", progress_bar=False
-    )
-    kinds = [set(output.data) for output in done.cells[-1].outputs if "data" in output]
-    assert len(kinds) == 2 and all("image/png" in kind for kind in kinds)
-    assert (
-        "widget" not in " ".join(k for kind in kinds for k in kind)
-        and "widgets" not in done.metadata
-    )

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from vvi.config import DataConfig, Recipe
+from vvi.data import images
 from vvi.data.clips import test_frames
 from vvi.data.loader import Frames, TrainLoader, decode, evaluated_frames, test_clips
 from vvi.data.transforms import normalise
@@ -33,6 +34,28 @@ def folder(tmp_path):
                     paths.append(path)
                 train.append(Tracklet(tuple(paths), identity, number + 1, modality))
     return Dataset("hitsz-vcm", tmp_path, tuple(train), {}, "vcm")
+
+
+def test_a_small_frame_is_decoded_once_until_its_file_changes(folder, monkeypatch):
+    path, read, times = folder.train[0].paths[0], images.read, []
+    monkeypatch.setattr(images, "read", lambda p: times.append(p) or read(p))
+    first = decode(path, 32, 16)
+    assert torch.equal(decode(path, 32, 16), first) and len(times) == 1
+    decode(path, 32, 8)
+    assert len(times) == 2, "another size is another frame"
+    path.write_bytes(folder.train[1].paths[0].read_bytes())
+    assert not torch.equal(decode(path, 32, 16), first) and len(times) == 3
+    path.unlink()
+    with pytest.raises(DataError, match="does not exist"):
+        decode(path, 32, 16)
+
+
+def test_large_frames_are_not_kept_in_memory(folder, monkeypatch):
+    path, read, times = folder.train[0].paths[0], images.read, []
+    monkeypatch.setattr(images, "read", lambda p: times.append(p) or read(p))
+    for _ in range(2):
+        decode(path, 128, 64)
+    assert len(times) == 2
 
 
 def test_decoding_is_within_two_grey_levels_of_pil_bilinear(folder):

@@ -18,7 +18,7 @@ print(synthetic.write("set", small, workers=2, progress=False))
 """
 SWEEP = """
 from vvi.experiment import executors
-with executors.connect("processes", 2) as pool:
+with executors.connect("processes", 1) as pool:
     print(sum(pool.map(abs, range(-9, 1))))
 """
 

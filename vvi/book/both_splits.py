@@ -28,7 +28,7 @@ def table(
     """Set the ideas that have stored results on both kinds of people side by side.
 
     Args:
-        seeds: of training; those count that both rows of an idea have.
+        seeds: of training; those count that both rows have on both kinds of people.
         direction: of the search.
         size: preset of the runs.
 
@@ -39,15 +39,19 @@ def table(
     """
     lines = {}
     for idea in ideas.IDEAS:
-        line: dict[str, object] = {}
-        for split in PEOPLE:
-            with_it = _stored(idea.row, seeds, split, size)
-            without = _stored(idea.baseline, seeds, split, size)
-            if with_it and without:
-                pair = of_common_seeds(with_it, without)
-                line |= _columns(PEOPLE[split], *pair, direction)
-        if len(line) == 3 * len(PEOPLE):
-            lines[idea.name] = line | {"seeds": len(pair[0])}
+        sides = [
+            _stored(row, seeds, split, size)
+            for split in PEOPLE
+            for row in (idea.row, idea.baseline)
+        ]
+        if not all(sides):
+            continue
+        with_val, without_val, with_test, without_test = of_common_seeds(*sides)
+        lines[idea.name] = {
+            **_columns(PEOPLE["val"], with_val, without_val, direction),
+            **_columns(PEOPLE["test"], with_test, without_test, direction),
+            "seeds": len(with_val),
+        }
     note = f"{direction}, rank-1 in per cent and points (95 %), synthetic data"
     return pd.DataFrame(lines).T.rename_axis(note)
 

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -34,6 +35,9 @@ from vvi.types import Batch, Dataset, Tracklet
 #: Frames that are decoded and flushed to the disk at a time.
 CHUNK = 1024
 
+#: Pixels of a frame so small that thousands of them are kept in memory.
+SMALL = 32 * 16
+
 #: A training clip before it is read: its tracklet and frame positions (T,).
 Clip = tuple[Tracklet, np.ndarray]
 
@@ -49,10 +53,26 @@ def decode(path: Path, height: int, width: int) -> Tensor:
     Raises:
         DataError: naming a file that is missing, empty or damaged.
     """
+    if height * width <= SMALL and path.is_file():
+        now = path.stat()
+        state = (now.st_ino, now.st_mtime_ns, now.st_ctime_ns, now.st_size)
+        return _decode_small(path, state, height, width)
+    return _decode(path, height, width)
+
+
+def _decode(path: Path, height: int, width: int) -> Tensor:
     image = images.read(path)
     if image.shape[1:] == (height, width):
         return image
     return V.resize(image, [height, width], antialias=True)
+
+
+@lru_cache(maxsize=16_384)
+def _decode_small(
+    path: Path, state: tuple[int, ...], height: int, width: int
+) -> Tensor:
+    """Decode as `_decode`, once for each state of a file: its times and its size."""
+    return _decode(path, height, width)
 
 
 class Frames:

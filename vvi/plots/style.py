@@ -157,9 +157,8 @@ def cut_off(fig: Figure, slack: float = 1.0) -> list[str]:
         slack: points that a text may reach over.
     """
     with look():
-        canvas = FigureCanvasAgg(fig)
-        canvas.draw()
-        renderer = canvas.get_renderer()
+        renderer = FigureCanvasAgg(fig).get_renderer()
+        fig.draw_without_rendering()
         page = fig.bbox.padded(slack * fig.dpi / 72)
         hidden = _labels_out_of_view(fig)
         outside = []
@@ -193,9 +192,16 @@ def encode(picture: Image.Image, alt: str = "", caption: str = "") -> bytes:
     if caption:
         info.add_itxt("Caption", caption)
     buffer = io.BytesIO()
-    quantised = picture.quantize(256, Image.Quantize.MEDIANCUT)
-    quantised.save(buffer, "png", optimize=True, pnginfo=info)
+    reduced = _in_256_colours(picture.size, picture.tobytes())
+    reduced.save(buffer, "png", optimize=True, pnginfo=info)
     return buffer.getvalue()
+
+
+@functools.lru_cache(maxsize=2)
+def _in_256_colours(size: tuple[int, int], content: bytes) -> Image.Image:
+    """Reduce RGB to 256 colours; a notebook asks twice for each of its figures."""
+    picture = Image.frombytes("RGB", size, content)
+    return picture.quantize(256, Image.Quantize.MEDIANCUT)
 
 
 def drawn(function: Callable[..., Figure]) -> Callable[..., Figure]:

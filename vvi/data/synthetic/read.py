@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -69,9 +70,10 @@ def read_masks(root: Path | str, tracklet: Tracklet) -> np.ndarray:
 
 
 def _relative(path: Path, root: Path) -> str:
-    if not path.is_relative_to(root):
-        path, root = path.resolve(), root.resolve()
-    return path.relative_to(root).as_posix()
+    start, whole = f"{root}{os.sep}", str(path)
+    if whole.startswith(start):
+        return whole.removeprefix(start).replace(os.sep, "/")
+    return path.resolve().relative_to(root.resolve()).as_posix()
 
 
 @lru_cache(maxsize=4)
