@@ -1,8 +1,10 @@
 """Words and records that every module shares.
 
 Shape letters of all docstrings: B clips, T frames, P identities, K tracklets per
-identity and modality, C channels, D embedding, N tokens, h w map size, H W frame size,
-Q queries, G gallery items. Visible always comes before infrared.
+identity and modality, C channels, D embedding, N rows or clips, h w map size, H W frame
+size, Q queries, G gallery items. Visible always comes before infrared. N stands for any
+number, also of frames or tokens. C also counts classes, K outputs of a classifier, and
+L tokens.
 """
 
 from __future__ import annotations

@@ -565,6 +565,26 @@ def test_switches_that_mean_nothing_are_refused(options, message):
         small(**options)
 
 
+@pytest.mark.parametrize("fusion", ["score_avg", "score_mul"])
+def test_fused_scores_train_with_the_loss_that_reads_no_fused_feature(fusion):
+    model, some = small(fusion=fusion, msrl="pmt").train(), batch()
+    terms = model.losses(model(some), some, model.phases[1])
+    assert set(terms) == {"id", "msrl", "mdl"}
+    sum(terms.values()).backward()
+    assert all(torch.isfinite(value) for value in terms.values())
+    with pytest.raises(ValueError, match="set msrl=None, or msrl='pmt'"):
+        small(fusion=fusion, msrl="cosine")
+
+
+def test_losses_refuse_a_batch_of_one_identity():
+    one = torch.zeros(4, dtype=torch.int64)
+    for mode in ("cross", "wrt", "hct", "cmt"):
+        with pytest.raises(ValueError, match="two identities"):
+            cmft.cross_modal_loss(VIS, IR, FUSED, one, mode=mode)
+    with pytest.raises(ValueError, match="two identities"):
+        cmft.discriminative_loss(VIS, IR, one)
+
+
 # the search
 
 
@@ -631,6 +651,31 @@ def test_a_partner_chosen_by_identity_is_warned_about_and_stamped():
         warnings.simplefilter("error")
         for mode in ("unimodal", "self_pair"):
             small(test_embedding=mode).eval().embed(some.vis, "vis")
+
+
+def test_a_partner_of_another_shape_is_refused():
+    model = small().eval()
+    clips, partners = torch.rand(2, 4, 3, 32, 16), torch.rand(4, 2, 3, 32, 16)
+    with (
+        pytest.warns(UserWarning, match="label leak"),
+        pytest.raises(ValueError, match="clips of a pair must have one shape"),
+    ):
+        model.oracle_pair(clips, partners, "vis")
+
+
+@pytest.mark.parametrize("mode", ["unimodal", "self_pair"])
+def test_an_unknown_modality_is_refused_in_words(mode):
+    model, clips = small(test_embedding=mode).eval(), batch().vis
+    message = "no modality 'thermal': choose from vis, ir"
+    with pytest.raises(ValueError, match=message):
+        model.embed(clips, "thermal")
+    with pytest.raises(ValueError, match=message):
+        model.stage_maps(clips, "thermal")
+    with (
+        pytest.warns(UserWarning, match="label leak"),
+        pytest.raises(ValueError, match=message),
+    ):
+        model.oracle_pair(clips, clips, "thermal")
 
 
 def leak(vis, ir, ids):

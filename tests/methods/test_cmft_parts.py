@@ -193,14 +193,14 @@ def test_a_fused_map_fits_the_next_stage_of_a_resnet_without_a_weight():
     )  # a stage of stride 2
 
 
-@pytest.mark.parametrize(("have", "wanted"), [(64, 32), (256, 192), (32, 48)])
-def test_other_widths_take_channels_evenly_from_the_repeated_block(have, wanted):
-    fused, blocks = torch.randn(1, have, 2, 1), 1 if have >= wanted else 2
+@pytest.mark.parametrize(("width", "channels"), [(64, 32), (256, 192), (32, 48)])
+def test_other_widths_take_channels_evenly_from_the_repeated_block(width, channels):
+    fused, blocks = torch.randn(1, width, 2, 1), 1 if width >= channels else 2
     repeated = torch.cat([fused] * blocks, 1)
-    for c in range(wanted):
+    for c in range(channels):
         assert torch.equal(
-            fit_maps(fused, (2, 1), wanted)[0, c],
-            repeated[0, int(c * have * blocks / wanted)],
+            fit_maps(fused, (2, 1), channels)[0, c],
+            repeated[0, int(c * width * blocks / channels)],
         )
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.models.resnet import resnet50
 
-from vvi.methods.cmft import Shifted, Stream, shift
+from vvi.methods.cmft import Shifted, Stream, run_pair, shift
 from vvi.nn import backbone
 
 
@@ -117,9 +117,9 @@ def test_a_stage_that_keeps_its_width_strides_without_a_weight():
 @pytest.mark.parametrize("shared_from", range(2, 8))
 def test_no_block_is_shifted_twice_whoever_owns_it(shared_from):
     trunk = backbone.build("small", None)
-    lender = Stream(trunk, "vis")
-    stream = Stream(trunk, "ir", lender=lender, shared_from=shared_from)
-    for stage in (*lender.stages, *stream.stages):
+    owner = Stream(trunk, "vis")
+    stream = Stream(trunk, "ir", owner=owner, shared_from=shared_from)
+    for stage in (*owner.stages, *stream.stages):
         for block in stage:
             assert isinstance(block.conv1, Shifted)
             assert isinstance(block.conv1.net, torch.nn.Conv2d)
@@ -129,9 +129,19 @@ def test_no_block_is_shifted_twice_whoever_owns_it(shared_from):
 def test_streams_that_share_stages_and_weights_give_equal_maps(shared_from):
     trunk = backbone.build("small", None)
     trunk.stems["ir"] = trunk.stems["vis"]
-    lender = Stream(trunk, "vis").eval()
-    stream = Stream(trunk, "ir", lender=lender, shared_from=shared_from).eval()
+    owner = Stream(trunk, "vis").eval()
+    stream = Stream(trunk, "ir", owner=owner, shared_from=shared_from).eval()
     clips = torch.rand(2, 3, 3, 64, 32)
     with torch.no_grad():
-        for lent, own in zip(lender(clips), stream(clips), strict=True):
-            torch.testing.assert_close(own, lent)
+        for expected, maps in zip(owner(clips), stream(clips), strict=True):
+            torch.testing.assert_close(maps, expected)
+
+
+@pytest.mark.parametrize("shared_from", [2, 7])
+def test_a_pair_of_clips_of_two_shapes_is_refused(shared_from):
+    trunk = backbone.build("micro")
+    owner = Stream(trunk, "vis")
+    stream = Stream(trunk, "ir", owner=owner, shared_from=shared_from)
+    vis, ir = torch.rand(2, 4, 3, 32, 16), torch.rand(4, 2, 3, 32, 16)
+    with pytest.raises(ValueError, match=r"one shape, got \(2, 4, .* and \(4, 2, "):
+        run_pair(owner, stream, vis, ir)

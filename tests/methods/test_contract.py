@@ -1,7 +1,7 @@
 """What every method must do, whatever its paper."""
 
 import copy
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -10,8 +10,9 @@ from torch import nn
 from vvi import methods
 from vvi.config import Recipe
 from vvi.engine import optim, train
+from vvi.experiment import ablation, method_switches
 from vvi.methods.base import MethodConfig
-from vvi.runtime.fields import field_docs
+from vvi.runtime.fields import field_docs, hints, literal_values
 from vvi.runtime.random import seed_everything
 from vvi.types import Batch
 
@@ -213,3 +214,28 @@ def test_the_helper_of_this_file_sees_a_part_that_should_not_move():
     assert not torch.equal(weight, method.neck.classifier.weight) and isinstance(
         method.trunk, nn.Module
     )
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_rows_of_one_table_compute_different_things_and_have_one_hash(name):
+    """A sweep names its common point once for each curve."""
+    module, hashes = methods.module(name), {}
+    for table in module.ABLATIONS:
+        computed = {}
+        for label, (config, *_) in ablation.configs(name, table).items():
+            content = method_switches.effective(config)
+            key = repr(content), repr(replace(config, options={}))
+            computed.setdefault(key, []).append(label)
+            hashes.setdefault(key, set()).add(config.hash)
+        if table not in module.SWEEPS:
+            assert max(map(len, computed.values())) == 1, (table, computed.values())
+    assert max(map(len, hashes.values())) == 1
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_a_config_holds_what_follows_its_variant(name):
+    module = methods.module(name)
+    for switch, values in getattr(module, "READINGS", {}).items():
+        variants = literal_values(hints(module.Config)["variant"])
+        for variant, value in zip(variants, values, strict=True):
+            assert getattr(module.Config(variant=variant), switch) == value

@@ -12,7 +12,7 @@ from vvi.config import DataConfig, Recipe, change, preset
 from vvi.data.transforms import denormalise, normalise
 from vvi.engine import optim, train
 from vvi.experiment import ablation
-from vvi.losses import batch_hard_triplet
+from vvi.losses import batch_hard_triplet, distances
 from vvi.methods import di2l
 from vvi.metrics import from_similarity
 from vvi.runtime import paths
@@ -511,6 +511,35 @@ def test_the_released_triplet_forgets_its_worst_anchors():
         and odd["anchors cut"].item() == 1
         and not feat.grad.any()
     )
+
+
+def test_the_released_triplet_is_finite_where_negatives_are_far_beyond_positives():
+    points, ids = torch.tensor([0.0, 1, 100, 101]), torch.tensor([0, 0, 1, 1])
+    feat = torch.stack((points, torch.zeros(4)), 1).requires_grad_()
+    for squared in (False, True):
+        loss, limits = di2l.released_triplet(feat, ids, squared)
+        (gradient,) = torch.autograd.grad(loss, feat)
+        assert torch.isfinite(loss) and torch.isfinite(gradient).all()
+        assert all(torch.isfinite(value) for value in limits.values())
+
+
+def test_the_mask_of_the_released_triplet_changes_no_number_where_it_was_finite():
+    draw = torch.Generator().manual_seed(0)
+    feat = torch.randn(12, 5, generator=draw, requires_grad=True)
+    ids = torch.arange(4).repeat(3)
+    same, dist = ids[:, None] == ids, distances(feat, feat)
+
+    def to_sum_one(weights):
+        return weights / (weights.sum(1, keepdim=True) + 1e-6)
+
+    pull = to_sum_one((dist - (dist * same).amax(1, keepdim=True)).exp() * same)
+    push = to_sum_one((-dist).exp() * ~same)
+    gap = ((pull - push) * dist).sum(1)
+    as_released = F.softplus(gap.sign() * gap.square().clamp(max=88)).mean()
+    loss, _ = di2l.released_triplet(feat, ids)
+    assert torch.equal(loss, as_released)
+    pair = [torch.autograd.grad(x, feat)[0] for x in (loss, as_released)]
+    assert torch.equal(*pair)
 
 
 def test_far_negatives_lose_their_weight_in_the_released_triplet():

@@ -703,6 +703,40 @@ def test_partners_are_whom_they_are_named_after(partner):
         ), "drawn by the step"
 
 
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_stranger_of_the_same_identity_is_refused(step):
+    model, given = small(partner="stranger", supervised="fused"), batch(step=step)
+    model(given)
+    given.ids = torch.zeros(6, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"its own identity \(0\): each process"):
+        model(given)
+    small(partner="person")(given)
+
+
+def test_all_seeds_share_the_draws_of_partners():
+    maps, chosen = torch.arange(12.0).view(12, 1, 1, 1), []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        model = methods.load("sadstrm", 5, backbone="micro", partner="half")
+        chosen.append(model.partners((maps, maps), 1, 3)[0])
+    assert torch.equal(*chosen)
+
+
+@pytest.mark.parametrize("mode", ["self", "bypass", "cross_stem"])
+def test_an_unknown_modality_is_refused_in_words(mode):
+    model, clips = small(cmca_test=mode, stig="none").eval(), batch().ir
+    for read in (model.embed, model.inspect):
+        with pytest.raises(
+            ValueError, match="no modality 'thermal': choose from vis, ir"
+        ):
+            read(clips, "thermal")
+
+
+def test_the_squared_triplet_refuses_a_batch_of_one_identity():
+    with pytest.raises(ValueError, match="two identities"):
+        sadstrm.squared_triplet(torch.randn(4, 3), torch.zeros(4, dtype=torch.int64))
+
+
 def test_both_paths_are_supervised_by_the_mean_of_their_losses():
     model, given = (
         awake(small(supervised="dual", stig="none", asam=False)).train(),

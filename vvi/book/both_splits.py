@@ -17,6 +17,9 @@ from vvi.config import Split
 from vvi.experiment import Result, ablation, worlds
 from vvi.types import Direction
 
+#: Results with an idea and without it.
+Pair = tuple[Sequence[Result], ...]
+
 PEOPLE: dict[Split, str] = {"val": "validation people", "test": "test people"}
 
 
@@ -39,14 +42,10 @@ def table(
     """
     lines = {}
     for idea in ideas.IDEAS:
-        sides = [
-            _stored(row, seeds, split, size)
-            for split in PEOPLE
-            for row in (idea.row, idea.baseline)
-        ]
-        if not all(sides):
+        pairs = [_both_rows(idea, seeds, split, size) for split in PEOPLE]
+        if not all(map(all, pairs)):
             continue
-        with_val, without_val, with_test, without_test = of_common_seeds(*sides)
+        (with_val, without_val), (with_test, without_test) = _paired(*pairs)
         lines[idea.name] = {
             **_columns(PEOPLE["val"], with_val, without_val, direction),
             **_columns(PEOPLE["test"], with_test, without_test, direction),
@@ -54,6 +53,27 @@ def table(
         }
     note = f"{direction}, rank-1 in per cent and points (95 %), synthetic data"
     return pd.DataFrame(lines).T.rename_axis(note)
+
+
+def _both_rows(
+    idea: ideas.Idea, seeds: Sequence[int], split: Split, size: str
+) -> tuple[list[Result], list[Result]]:
+    """Return the stored results of an idea and of its baseline.
+
+    Args:
+        idea: whose rows they are.
+        seeds: of training.
+        split: who is searched.
+        size: preset of the runs.
+    """
+    with_it = _stored(idea.row, seeds, split, size)
+    return with_it, _stored(idea.baseline, seeds, split, size)
+
+
+def _paired(*pairs: Pair) -> list[Pair]:
+    """Keep the runs of seeds that all rows have on all people."""
+    sides = of_common_seeds(*pairs[0], *pairs[1])
+    return [sides[:2], sides[2:]]
 
 
 def _stored(

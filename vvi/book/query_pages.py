@@ -45,10 +45,10 @@ def sides(
         preset: of the set.
         least: readers drop tracklets with fewer frames.
     """
-    found = presets.find(preset)
-    planned = presets.films(found, SEED + found.people)
+    size = presets.find(preset)
+    planned = presets.films(size, SEED + size.people)
     places: dict[Modality, list[Place]] = {modality: [] for modality in MODALITIES}
-    for identity in presets.identities(found)["test"]:
+    for identity in presets.identities(size)["test"]:
         for film in planned[identity]:
             kept = [length for length in film.tracklets if length >= least]
             places[film.modality] += [(identity, film.camera)] * len(kept)
@@ -98,12 +98,12 @@ def lists(results: Sequence[Result]) -> dict[str, Any]:
         where the record keeps lists, the first ten items.
     """
     places = sides()
-    found = {}
+    content = {}
     for direction in DIRECTIONS:
         rows = query_rows(places[_queries_of(direction)])
         seeds = {str(r.config.seed): _of_run(r, direction, rows) for r in results}
-        found[direction] = {"rows": rows, "seeds": seeds}
-    return found
+        content[direction] = {"rows": rows, "seeds": seeds}
+    return content
 
 
 def _queries_of(direction: Direction) -> Modality:
@@ -162,16 +162,16 @@ def thumbnails(modality: Modality) -> Image.Image:
 
     It is of the twelfth frame, or of the next good one.
     """
-    found = presets.find(PRESET)
+    size = presets.find(PRESET)
     cells = list(dict.fromkeys(sides()[modality]))
     sheet = Image.new("RGB", (COLUMNS * WIDTH, -(-len(cells) // COLUMNS) * HEIGHT))
-    planned = presets.films(found, SEED + found.people)
+    planned = presets.films(size, SEED + size.people)
     everyone = crossing.everyone(PRESET, SEED)
     for number, (identity, camera) in enumerate(cells):
         film = next(
             f for f in planned[identity] if (f.modality, f.camera) == (modality, camera)
         )
-        picture = _picture(everyone[identity], film, found)
+        picture = _picture(everyone[identity], film, size)
         row, column = divmod(number, COLUMNS)
         sheet.paste(picture, (column * WIDTH, row * HEIGHT))
     return sheet

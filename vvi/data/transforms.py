@@ -18,6 +18,8 @@ from torch import Tensor
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: Weights of red, green and blue in a grey image (ITU-R BT.601).
 GREY = (0.299, 0.587, 0.114)
+#: Grey value of a flat region in an anaglyph: k in Eq. (1) of the IBAN paper.
+OFFSET = 128
 
 
 def constant(values: Sequence, device: torch.device) -> Tensor:
@@ -62,15 +64,16 @@ def anaglyph(
 ) -> Tensor:
     """Turn frames into relief images. Eq. (1) of the IBAN paper.
 
-    A relief is the lower right neighbour minus the pixel of the grey image, plus 128,
-    clipped to 0..255, in three equal channels.
+    A relief is the lower right neighbour minus the pixel of the grey image, which is
+    the kernel ((-1, 0), (0, 1)), plus 128, clipped to 0..255, in three equal channels.
 
     Paper: neither names the edge operator nor gives the offset. Both are those of the
-    released script; the border of "paper" is ours.
+    released script, the border of "paper" is ours. The script filters files at their
+    native resolution, before they are resized. Here the frames are resized before.
 
     Args:
         frames: (..., 3, H, W) with values 0..255, or `normalised`.
-        variant: "paper" replicates the border; "released" rounds the grey values and
+        variant: "paper" replicates the border. "released" rounds the grey values and
             leaves the last row and column black.
         normalised: whether frames, and so the result, are normalised by ImageNet.
 
@@ -85,11 +88,11 @@ def anaglyph(
         for channel, weight, s in zip(frames.unbind(-3), GREY, scale, strict=True)
     )
     if variant == "released":
-        offset = sum(weight * m for weight, m in zip(GREY, shift, strict=True))
-        grey = (grey + offset).round()
+        grey_mean = sum(weight * m for weight, m in zip(GREY, shift, strict=True))
+        grey = (grey + grey_mean).round()
     flat = grey.reshape(-1, *grey.shape[-2:])
     neighbour = F.pad(flat, (0, 1, 0, 1), mode="replicate")[:, 1:, 1:]
-    relief = (neighbour - flat + 128).clamp(0, 255)
+    relief = (neighbour - flat + OFFSET).clamp(0, 255)
     if variant == "released":
         relief = F.pad(relief[:, :-1, :-1], (0, 1, 0, 1))
     channels = [(relief - m) / s for s, m in zip(scale, shift, strict=True)]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def names() -> tuple[str, ...]:
     """List every method: the modules and packages of this folder but `base`."""
-    found = {info.name for info in pkgutil.iter_modules(__path__)}
-    return tuple(sorted(found - {"base"}))
+    modules = {info.name for info in pkgutil.iter_modules(__path__)}
+    return tuple(sorted(modules - {"base"}))
 
 
 def module(name: str) -> ModuleType:

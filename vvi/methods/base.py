@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from vvi.runtime.fields import hints, literal_values
 from vvi.types import Batch, Modality
 
+#: Frames n of a clip in Fig. 6 of MITML, as we train them. Paper: every n from 1 to 8.
+FRAME_COUNTS = (1, 2, 4, 6, 8)
+
 
 @dataclass(frozen=True)
 class MethodConfig:
-    """Fields that the Config of every method has; a method adds its switches."""
+    """Fields that the Config of every method has, before switches of its own."""
 
     #: Trunk, by name or as module:function, see `vvi.nn.backbone.build`.
     backbone: str = "resnet50"

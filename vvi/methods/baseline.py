@@ -4,6 +4,9 @@ Nothing is special about it. Each modality has a stem, both share a ResNet-50 wh
 stage keeps its resolution. Maps are averaged over positions, then over frames, so that
 the order of frames plays no part. A batch-norm neck stands before the classifier:
 identity cross-entropy after it, batch-hard triplet before it.
+
+Paper: MITML does not mention a neck. It is that of its released code, and goes back to
+Luo et al. (2019).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from torch import Tensor
 from vvi.data.transforms import anaglyph
 from vvi.losses import batch_hard_triplet
 from vvi.methods.base import (
+    FRAME_COUNTS,
     Method,
     MethodConfig,
     Output,
@@ -52,6 +56,8 @@ class Model(Method):
     """Two stems, shared stages, mean over positions and frames, neck."""
 
     phases = (Phase("encoder", ("trunk", "neck")),)
+    # Paper: MITML (Sec. 6.1) slows the first unshared convolutions alone. A tenth for
+    # all but neck and classifier is the released code's.
     slow = ("trunk",)
 
     def __init__(self, config: Config, num_ids: int):
@@ -92,10 +98,11 @@ class Model(Method):
         return clip_average(self.trunk(maps), frames)
 
 
-#: Table or figure -> row -> switches that it changes.
+#: Table or figure of MITML, or of IBAN -> row of the paper, or of ours -> switches that
+#: it changes.
 ABLATIONS: dict[str, dict[str, dict]] = {
     "Table 2": {"Baseline": {}},
-    "Fig. 6": {f"n={n}": {"frames": n} for n in (1, 2, 4, 6, 8)},
+    "Fig. 6": {f"n={n}": {"frames": n} for n in FRAME_COUNTS},
     "Fig. 1 of IBAN": {"anaglyphs": {"reads": "anaglyphs"}},
 }
 #: The row that stands for the paper.

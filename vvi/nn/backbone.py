@@ -71,7 +71,11 @@ class TwoStream(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Run the shared stages: (N, C0, h0, w0) -> (N, C4, h, w)."""
-        return self.layer4(self.layer3(self.layer2(self.layer1(maps))))
+        return self.layer4(self.first_stages(maps))
+
+    def first_stages(self, maps: Tensor) -> Tensor:
+        """Run stages 1 to 3: (N, C0, h0, w0) -> (N, C3, h, w)."""
+        return self.layer3(self.layer2(self.layer1(maps)))
 
     def both(self, vis: Tensor, ir: Tensor) -> Tensor:
         """Run clips of both modalities through their stems.
@@ -92,7 +96,11 @@ def build(name: str, weights: str | None = None) -> TwoStream:
             a file (`vvi.nn.hook.fill`).
 
     Raises:
-        ValueError: there is no such trunk, or it has no weights of ImageNet.
+        ValueError: there is no such trunk or file, or the trunk has no weights of
+            ImageNet.
+        FileNotFoundError: weights of ImageNet, or those of a digest, are not on this
+            machine.
+        CheckpointError: the file is no checkpoint, or does not fit the trunk.
     """
     from vvi.nn import hook
 

@@ -63,7 +63,10 @@ def load(name: str) -> TwoStream:
 
 
 def split(net: ResNet) -> TwoStream:
-    """Make a two-stream trunk of a ResNet of torchvision; its last stage keeps size."""
+    """Make a two-stream trunk of a ResNet of torchvision.
+
+    Its last stage keeps the size of the maps.
+    """
     first = net.layer4[0]
     main = first.conv2 if isinstance(first, Bottleneck) else first.conv1
     main.stride = first.downsample[0].stride = (1, 1)
@@ -107,8 +110,10 @@ def fill(trunk: TwoStream, weights: str, name: str) -> None:
         name: what messages call the trunk.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: a name is missing or unknown, or a shape is another.
+        ValueError: there is no file of that path.
+        FileNotFoundError: this machine has no copy of the file of that digest.
+        CheckpointError: it is no checkpoint, a name is missing or unknown, a shape is
+            another, or a number is not finite.
     """
     pinned = weights.startswith(pins.FILE)
     file = pins.pinned_file(weights) if pinned else _existing(weights, name)

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 class Neck(nn.Module):
     """BatchNorm with a frozen zero bias, then a linear classifier without bias.
 
-    MITML, Sec. 4 (initial values from the released code). IBAN, Eq. (10).
+    BNNeck of Luo et al. (2019), with initial values of the released code of MITML.
+
+    Paper: MITML does not mention it, its released code has it. IBAN prints the batch
+    norm, Eq. (10).
 
     Args:
         dim: width D of the feature.

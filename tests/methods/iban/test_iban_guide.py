@@ -173,10 +173,10 @@ def test_the_attention_that_positions_receive_is_one_on_average(scope):
         torch.randn(6, 16, 5, 2),
     )
     with torch.no_grad():
-        received = guide.received(maps, other, 3)
-    assert received.shape == (2, 3, 2, 1)
+        attention = guide.attention_to_keys(maps, other, 3)
+    assert attention.shape == (2, 3, 2, 1)
     torch.testing.assert_close(
-        received.mean((1, 2, 3) if scope == "clip" else (2, 3)),
+        attention.mean((1, 2, 3) if scope == "clip" else (2, 3)),
         torch.ones(2) if scope == "clip" else torch.ones(2, 3),
     )
 

@@ -177,6 +177,12 @@ def slow_sample(anchor, others, same, allowed, metric, sample):
     return chosen
 
 
+def test_the_easy_sample_loss_refuses_modalities_of_other_shapes():
+    for ir in (IR[:3], IR[:, :1]):
+        with pytest.raises(ValueError, match="features of both modalities must be"):
+            iban.easy_sample_loss(VIS, ir, IDS)
+
+
 def test_easy_samples_carry_no_gradient():
     vis, ir = VIS.clone().requires_grad_(), IR.clone().requires_grad_()
     assert not any(samples.requires_grad for samples in iban.easy_samples(vis, ir))

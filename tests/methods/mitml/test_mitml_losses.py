@@ -1,4 +1,4 @@
-"""Losses of the modality game of MITML."""
+"""Losses of adversarial learning in MITML."""
 
 import math
 

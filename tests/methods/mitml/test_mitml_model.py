@@ -97,6 +97,36 @@ def test_a_clip_of_another_length_than_the_gates_is_refused():
         small().embed(torch.zeros(1, 6, 3, 32, 16), "vis")
     with pytest.raises(ValueError, match="temporal='lstm'"):
         small(temporal="lstm")
+    with pytest.raises(ValueError, match="reduction=64: must be between 1 and 32"):
+        small(reduction=64)
+
+
+@pytest.mark.parametrize(("gates", "clips"), [(4, 1), (1, 4)])
+def test_a_single_frame_is_not_repeated_for_gates_of_more_nor_a_gate_for_more_frames(
+    gates, clips
+):
+    said, model = (
+        f"gates for {gates} frames, the clips have {clips}",
+        small(frames=gates),
+    )
+    with pytest.raises(ValueError, match=said):
+        model.train()(batch(clips))
+    for call in (model.eval().embed, model.inspect):
+        with pytest.raises(ValueError, match=said):
+            call(torch.randn(2, clips, 3, 32, 16), "ir")
+    assert small(frames=gates, temporal="mean")(batch(clips)).feat.shape == (12, 32)
+
+
+def test_clips_of_both_modalities_are_joined_only_where_frames_are_shuffled(
+    monkeypatch,
+):
+    joined = []
+    clips = property(lambda b: joined.append(b) or torch.cat((b.vis, b.ir)))
+    monkeypatch.setattr("vvi.types.Batch.clips", clips)
+    small()(batch())
+    assert not joined
+    small(shuffle="both")(batch())
+    assert len(joined) == 1
 
 
 def iterate(model, epoch, steps=1, **changes):

@@ -118,6 +118,25 @@ def test_the_clip_vector_lies_between_the_mean_of_the_aggregation_and_twice_that
     assert (out >= mean).all() and (out <= 2 * mean).all()
 
 
+@pytest.mark.parametrize(("gates", "clips"), [(4, 1), (1, 4), (4, 3)])
+def test_frames_of_another_number_than_the_gates_are_refused(gates, clips):
+    feat = torch.rand(2, clips, 8)
+    memory = mitml.TemporalMemory(8, gates, reduction=2)
+    said = f"gates for {gates} frames, the clips have {clips}"
+    for call in (memory.gates, lambda x: memory(x, x)):
+        with pytest.raises(ValueError, match=said):
+            call(feat)
+
+
+@pytest.mark.parametrize("reduction", [-1, 0, 33, 64])
+def test_a_bottleneck_without_channels_is_refused(reduction):
+    with pytest.raises(ValueError, match=f"reduction={reduction}: .* between 1 and 32"):
+        mitml.TemporalMemory(32, 3, reduction=reduction)
+    for kept in (1, 32):
+        memory = mitml.TemporalMemory(32, 3, reduction=kept)
+        assert memory.squeeze.weight.shape == (3, 32 // kept, 32)
+
+
 def test_the_classifier_is_the_stack_of_the_card():
     stack = mitml.ModalClassifier(2048, 3)
     widths = [block[0].out_features for block in stack.blocks]

@@ -141,14 +141,14 @@ def read_truth(path: str | Path) -> pd.DataFrame:
     """
     file = Path(path).with_suffix(".csv")
     try:
-        found = pd.read_csv(file)
+        truth = pd.read_csv(file)
     except ValueError as error:  # all that pandas says of a file that it cannot read
         raise ValueError(f"{file} is no table: {str(error).splitlines()[0]}") from error
-    if missing := {"frame", "identity", "x1", "y1", "x2", "y2"} - set(found):
+    if missing := {"frame", "identity", "x1", "y1", "x2", "y2"} - set(truth):
         columns = ", ".join(sorted(missing))
         what = f"is no truth of a crossing: it has no column {columns}"
         raise ValueError(f"{file} {what}")
-    return found
+    return truth
 
 
 def _walkers(
@@ -170,8 +170,8 @@ def _walkers(
 @lru_cache(maxsize=4)
 def everyone(preset: str, seed: int) -> dict[int, Identity]:
     """Return the people of a synthetic set by identity, test people last."""
-    found = presets.find(preset)
-    return layouts.people("hitsz-vcm", found, seed + found.people)
+    size = presets.find(preset)
+    return layouts.people("hitsz-vcm", size, seed + size.people)
 
 
 def _walker(

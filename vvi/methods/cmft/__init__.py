@@ -11,6 +11,13 @@ Special about it:
   of their distances (MSRL) and pull to centres (MDL). The batch needs two pairs of each
   identity.
 
+That is `variant="paper"`. The rows of the tables run `variant="main"` unless they name
+another, and it changes three of these:
+
+- Both streams share the stages after the stem (`shared_from=3`).
+- The triplets of the streams reach across the modalities (`cross="cmt"`).
+- Stage 2 keeps the triplets (`stage2_triplet=True`).
+
 What the paper never says is who the partner of a clip is when a search begins, since a
 query has one modality. Here the default is none (`unimodal`), so the cascade only
 shapes the streams while they train. See `Model.oracle_pair` for what a partner chosen

@@ -13,6 +13,7 @@ Metric = Literal["euclidean", "cosine", "pmt"]
 Negatives = Literal["dyn", "all", "hard"]
 #: What a switch that is None means in each variant: (main, paper).
 READINGS = {
+    # the same in both: None stays a value of the option, since a config may name it
     "shift": (True, True),
     "shared_from": (3, 7),
     "cross": ("cmt", "cross"),
@@ -27,7 +28,8 @@ class Config(MethodConfig):
     Shifts and means take any number of frames.
     """
 
-    #: "paper" is the letter of the paper, "main" the reading that a search can use.
+    #: "paper" is the letter of the paper, "main" the reading that a search can use: it
+    #: has shared_from=3, cross="cmt" and stage2_triplet=True.
     variant: Literal["main", "paper"] = "paper"
     #: The cascade "ccf", or what Table 2 compares it with.
     fusion: Literal["ccf", "concat", "score_avg", "score_mul"] = "ccf"
@@ -73,8 +75,9 @@ class Config(MethodConfig):
     def __post_init__(self):
         check_choices(self)
         follow_variant(self, READINGS)
-        if self.fusion.startswith("score") and self.msrl is not None:
+        reads_fused = self.msrl not in (None, "pmt")
+        if self.fusion.startswith("score") and reads_fused:
             raise ValueError(
                 f"fusion={self.fusion!r} has no fused feature for MSRL to compare "
-                "with: set msrl=None"
+                "with: set msrl=None, or msrl='pmt', which reads none"
             )

@@ -27,13 +27,16 @@ def cross_modal_loss(
 ) -> Tensor:
     """Compute the triplets of stage 1: Eqs. (7) to (10).
 
-    Paper: Eqs. (7) to (9) print a sum over anchors and no hinge. The loss "CMT" cannot
-    be identified from its citation, "cmt" is our reading.
+    Paper: Eqs. (7) to (9) print a sum over anchors and no hinge, and Eq. (9) has its
+    maximum over y_k. D is "a distance metric" of Z: here Euclidean, of features before
+    the neck. The loss "CMT" cannot be identified from its citation, "cmt" is our
+    reading.
 
     Args:
-        vis: features of visible clips (N, D).
-        ir: features of infrared clips (N, D).
-        fused: features of their fusion (N, D), or None where there are none.
+        vis: features of visible clips before the neck (N, D).
+        ir: features of infrared clips before the neck (N, D).
+        fused: features of their fusion before the neck (N, D'), or None where there are
+            none.
         ids: identities (N,).
         margin: of the hinge.
         mode: "cross" is the paper's, a batch-hard triplet inside each of the three
@@ -43,6 +46,9 @@ def cross_modal_loss(
 
     Returns:
         A scalar.
+
+    Raises:
+        ValueError: other shapes, or (on a CPU) one identity only.
     """
     same = same_identity(vis, ids)
     if mode == "cross":
@@ -58,7 +64,17 @@ def cross_modal_loss(
 
 
 def _triplet_across(vis: Tensor, ir: Tensor, same: Tensor, margin: float) -> Tensor:
-    """Average the hinges of anchors in one modality and others in the other."""
+    """Average the hinges of anchors in one modality and others in the other.
+
+    Args:
+        vis: features of visible clips (N, D).
+        ir: features of infrared clips (N, D).
+        same: whether two pairs are of one identity, (N, N) bool.
+        margin: of the hinge.
+
+    Returns:
+        A scalar.
+    """
     dist = exact_distances(vis, ir)
     vis_anchors = hinges(dist, same, margin)
     ir_anchors = hinges(dist, same, margin, anchors=1)
@@ -78,12 +94,14 @@ def refinement_loss(
     stream as in the fused space.
 
     Paper: Eqs. (11) to (13) lack the condition of one identity and divide K - 1 terms
-    by K. Eq. (14) leaves the outer distance open, here a squared difference.
+    by K. Eq. (14) leaves the outer distance open, here a squared difference, and its
+    double sum is the mean over N here. D is Euclidean, of features before the neck.
 
     Args:
-        vis: features of visible clips (N, D).
-        ir: features of infrared clips (N, D).
-        fused: features of their fusion (N, D), which "pmt" does not need.
+        vis: features of visible clips before the neck (N, D).
+        ir: features of infrared clips before the neck (N, D).
+        fused: features of their fusion before the neck (N, D'), which "pmt" does not
+            need.
         ids: identities (N,).
         metric: "cosine" has distances 1 - cos, meant for features after the neck. "pmt"
             is the loss that this one was made from, which compares with the distance to
@@ -93,7 +111,7 @@ def refinement_loss(
         A scalar.
 
     Raises:
-        ValueError: (on a CPU) an identity has one pair only.
+        ValueError: other shapes, or (on a CPU) an identity with one pair only.
     """
     same = same_identity(vis, ids, 1) & same_identity(ir, ids, 1)
     require_two_pairs(ids)
@@ -119,19 +137,23 @@ def discriminative_loss(
     relative to the distance of clips of others. Gradient flows through centres and
     distances.
 
-    Paper: Eq. (16) prints (P - 1) outside the fraction, and the condition of Eq. (17)
-    is garbled. The loss it was taken from compares with "<", which can leave no
-    negative.
+    Paper: Eq. (15) divides by 2N, here a centre is the mean of its identity. Eq. (16)
+    prints (P - 1) outside the fraction, and the condition of Eq. (17) is garbled. The
+    loss it was taken from compares with "<", which can leave no negative. Distances
+    are of features before the neck.
 
     Args:
-        vis: features of visible clips (N, D).
-        ir: features of infrared clips (N, D).
+        vis: features of visible clips before the neck (N, D).
+        ir: features of infrared clips before the neck (N, D).
         ids: identities (N,).
         negatives: those not farther from a centre than they are on average ("dyn"),
             "all" of them, or the closest one alone ("hard").
 
     Returns:
         A scalar.
+
+    Raises:
+        ValueError: other shapes, or (on a CPU) one identity only.
     """
     ids, feat = ids.repeat(2), torch.cat((vis, ir))
     same = same_identity(feat, ids)
@@ -145,7 +167,16 @@ def discriminative_loss(
 
 
 def _chosen_negatives(dist: Tensor, same: Tensor, negatives: Negatives) -> Tensor:
-    """Return which negatives of each row count, (N, N) bool: Eq. (16)."""
+    """Choose the negatives of each row: Eq. (16).
+
+    Args:
+        dist: distances from centres to features (N, N).
+        same: whether row and column are of one identity, (N, N) bool.
+        negatives: "all", "hard" or "dyn", as in `discriminative_loss`.
+
+    Returns:
+        Which columns count, (N, N) bool.
+    """
     other = ~same
     if negatives == "all":
         return other
@@ -181,6 +212,9 @@ def _mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def _centres(feat: Tensor, ids: Tensor) -> Tensor:
-    """Return for each row the mean of all rows of its identity: Eq. (15)."""
+    """Return for each row the mean of all rows of its identity: Eq. (15).
+
+    (N, D) -> (N, D).
+    """
     same = (ids[:, None] == ids).to(feat)
     return same @ feat / same.sum(1, keepdim=True)

@@ -37,7 +37,12 @@ class Stamped(NamedTuple):
 
 
 class Model(Method):
-    """Two shifted streams, their fusion, one neck and one classifier."""
+    """Two shifted streams, their fusion, and one classifier.
+
+    Paper: names a batch norm and no more. Here one neck serves both streams, the fused
+    feature has a norm of its own, and one classifier serves all three (where the fused
+    one is narrower, it has its own).
+    """
 
     slow = ("streams",)
     maps = "last_maps"
@@ -80,7 +85,7 @@ class Model(Method):
             "ir",
             config.shift,
             config.last_stride,
-            lender=vis,
+            owner=vis,
             shared_from=config.shared_from,
         )
         return nn.ModuleDict({"vis": vis, "ir": ir})
@@ -95,6 +100,8 @@ class Model(Method):
         """Return the clips for the two streams, (B, T, 3, H, W) each.
 
         A share `self_pair_prob` of the pairs are one clip, of either modality, twice.
+        Which ones depends on the step and not on the run's seed: all seeds share the
+        draws.
         """
         share = self.config.self_pair_prob
         if not share:
@@ -113,6 +120,9 @@ class Model(Method):
         For training, where pairs are chosen by identity. What is fused of test clips
         paired so is an oracle, see `oracle_pair`.
 
+        Paper: Sec. 3.2 averages the logits of N frames and fuses scores. Here features
+        are averaged over frames, before the neck.
+
         Args:
             vis: (B, T, 3, H, W).
             ir: (B, T, 3, H, W).
@@ -121,6 +131,9 @@ class Model(Method):
             Features and logits of the streams, visible first. `extra` holds "normed",
             the features after the neck (2B, D), and of the fusion "fused" (B, D),
             "fused_normed" (B, D) and "fused_logits" (B, C).
+
+        Raises:
+            ValueError: the clips of the two modalities differ in shape.
         """
         frames = vis.shape[1]
         vis_maps, ir_maps = run_pair(self.streams["vis"], self.streams["ir"], vis, ir)
@@ -163,7 +176,11 @@ class Model(Method):
         """Run clips of one modality through its stream.
 
         (B, T, 3, H, W) -> maps of stages 2 to 6, (BT, C, h, w) each.
+
+        Raises:
+            ValueError: an unknown modality.
         """
+        _check_modality(modality)
         *early, last = self.streams[modality](clips)
         return [*early, self.last_maps(last)]
 
@@ -193,7 +210,10 @@ class Model(Method):
         return terms
 
     def _identity(self, out: Output, batch: Batch) -> Tensor:
-        """Average the identity loss over visible, infrared and fused."""
+        """Average the identity loss over visible, infrared and fused.
+
+        Paper: Eq. (18) only names L_ID, the mean over the three features is ours.
+        """
         streams = F.cross_entropy(out.logits.float(), batch.labels)
         fused = F.cross_entropy(out.extra["fused_logits"].float(), batch.ids)
         return (2 * streams + fused) / 3
@@ -204,14 +224,21 @@ class Model(Method):
         No clip has a partner here: "unimodal" uses its own stream alone, "self_pair"
         shows the clip to both.
 
+        Paper: Sec. 4.2 prints features of 1024 and 512 dimensions. Here they have the D
+        channels of the last stage.
+
         Args:
             clips: (B, T, 3, H, W).
             modality: of all clips.
 
         Returns:
             (B, D).
+
+        Raises:
+            ValueError: clips of another shape or type, or an unknown modality.
         """
         check_clips(clips)
+        _check_modality(modality)
         views = (clips, clips.flip(-1)) if self.config.tta == "flip" else (clips,)
         normed = [self._normed(view, modality) for view in views]
         return F.normalize(sum(normed).float(), dim=1)
@@ -238,6 +265,10 @@ class Model(Method):
 
         Returns:
             Embeddings (B, D) of unit norm, with the protocol that made them.
+
+        Raises:
+            ValueError: clips of another shape or type, partners of another shape than
+                the clips, or an unknown modality.
         """
         warnings.warn(
             f"{ORACLE}: partners chosen by identity put the label into the query; "
@@ -246,6 +277,7 @@ class Model(Method):
             stacklevel=2,
         )
         check_clips(clips)
+        _check_modality(modality)
         vis, ir = (clips, partners) if modality == "vis" else (partners, clips)
         fused = self.both(vis, ir).extra["fused_normed"]
         return Stamped(F.normalize(fused.float(), dim=1), ORACLE)
@@ -253,9 +285,13 @@ class Model(Method):
     def inspect(self, clips: Tensor, modality: Modality) -> dict[str, Tensor]:
         """Return what the last fusion block does with each clip paired with itself.
 
+        Args:
+            clips: (B, T, 3, H, W).
+            modality: of all clips, which changes nothing.
+
         Returns:
             "read by vis", "read by ir" and "gate" (B, T, h, w), "gate turned" (B, T),
-            as in `Cascade.inspect`.
+            as in `Cascade.inspect`. Empty without a cascade.
         """
         if self.config.fusion != "ccf":
             return {}
@@ -263,3 +299,10 @@ class Model(Method):
         shown = self.fusion.inspect(vis_maps, ir_maps)
         size = clips.shape[:2]
         return {name: values.unflatten(0, size) for name, values in shown.items()}
+
+
+def _check_modality(modality: str) -> None:
+    """Raise ValueError if there is no such modality."""
+    if modality not in MODALITIES:
+        known = ", ".join(MODALITIES)
+        raise ValueError(f"no modality {modality!r}: choose from {known}")

@@ -24,6 +24,9 @@ class CrossAttention(nn.Module):
     Args:
         dim: width C of the tokens.
         heads: must divide the width.
+
+    Raises:
+        ValueError: the heads do not divide the width.
     """
 
     def __init__(self, dim: int, heads: int = 8):
@@ -64,7 +67,8 @@ class CrossAttention(nn.Module):
         weights are held in memory.
         """
         q, k = self._split(self.query(queries)), self._split(self.key(source))
-        return (q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])).softmax(-1).mean(1)
+        scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])
+        return scores.softmax(-1).mean(1)
 
     def _split(self, tokens: Tensor) -> Tensor:
         """Split channels into heads: (M, N, C) -> (M, heads, N, C / heads)."""
@@ -80,17 +84,21 @@ def fit_maps(maps: Tensor, size: tuple[int, int], channels: int) -> Tensor:
 
     Args:
         maps: (M, C, h, w).
-        size: height and width of the result.
-        channels: of the result.
+        size: height h' and width w' of the result.
+        channels: C' of the result.
+
+    Returns:
+        (M, C', h', w').
     """
     if maps.shape[2:] != torch.Size(size):
         maps = F.adaptive_avg_pool2d(maps, size)
-    have = maps.shape[1]
-    if have == channels:
+    width = maps.shape[1]
+    if width == channels:
         return maps
-    blocks = -(-channels // have)
-    wanted = torch.arange(channels, device=maps.device)
-    return maps[:, wanted * (blocks * have) // channels % have]
+    blocks = -(-channels // width)  # rounded up
+    repeated = blocks * width
+    evenly = torch.arange(channels, device=maps.device) * repeated // channels
+    return maps[:, evenly % width]
 
 
 class CrossFusion(nn.Module):
@@ -112,7 +120,11 @@ class CrossFusion(nn.Module):
             self.reduce = nn.ModuleDict(linear)
         self.ask_ir = CrossAttention(inside, heads)  # visible queries, infrared keys
         self.norm_vis = nn.LayerNorm(inside)
-        self.ask_vis = self.norm_ir = self.mix = self.norm = None
+        # of the second branch, with infrared queries
+        self.ask_vis = None
+        self.norm_ir = None
+        self.mix = None
+        self.norm = None
         if branches == 2:
             self.ask_vis = CrossAttention(inside, heads)
             self.norm_ir = nn.LayerNorm(inside)
@@ -132,8 +144,8 @@ class CrossFusion(nn.Module):
         """
         size = vis.shape[2:]
         vis, ir = self.tokens(vis, "vis", gate), self.tokens(ir, "ir", gate)
-        # Paper: Eq. (4) prints one index twice and Eq. (5) puts the residual inside the
-        # attention. Fig. 4 shows this.
+        # Paper: Eq. (4) prints one index twice, read as z_12 and z_21. Eq. (5) puts the
+        # residual inside the attention, read as added to its output.
         fused = self.norm_vis(self.ask_ir(vis, ir) + vis)
         if self.ask_vis is not None:
             other = self.norm_ir(self.ask_vis(ir, vis) + ir)
@@ -203,7 +215,16 @@ class Cascade(nn.Module):
         self.width = branches * last
 
     def steps(self, vis: list[Tensor], ir: list[Tensor]) -> Iterator[Step]:
-        """Fuse stage by stage the maps of all five stages of both streams."""
+        """Fuse stage by stage the maps of all five stages of both streams.
+
+        Args:
+            vis: maps after each stage, five (M, C, h, w).
+            ir: the same of the infrared stream.
+
+        Returns:
+            A step for each block, whose fused maps are (M, C'', h, w): C'' = 2C, in the
+            last stage C, or half of that with one branch.
+        """
         pairs = zip(vis[self.first :], ir[self.first :], strict=True)
         gate = None
         for block, (vis_maps, ir_maps) in zip(self.blocks, pairs, strict=True):
@@ -217,8 +238,12 @@ class Cascade(nn.Module):
     def forward(self, vis: list[Tensor], ir: list[Tensor]) -> Tensor:
         """Fuse the maps of the five stages of both streams.
 
+        Args:
+            vis: maps after each stage, five (M, C, h, w).
+            ir: the same of the infrared stream.
+
         Returns:
-            The fused maps of the last stage (M, C, h, w).
+            The fused maps of the last stage (M, `self.width`, h, w).
         """
         *_, last = self.steps(vis, ir)
         return last.fused

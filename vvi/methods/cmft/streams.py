@@ -28,6 +28,9 @@ def shift(maps: Tensor, frames: int, divisor: int = 8) -> Tensor:
         maps: of all frames of B clips.
         frames: T.
         divisor: 1 / the share of channels that move in each direction.
+
+    Returns:
+        Maps of the same shape.
     """
     if frames == 1:
         return maps
@@ -68,8 +71,8 @@ class Stream(nn.Module):
         modality: whose stem is copied.
         shifted: whether maps are shifted.
         last_stride: of the last stage.
-        lender: another stream, whose stages are used from `shared_from` on. They belong
-            to the lender alone.
+        owner: another stream, whose stages this one shares from `shared_from` on. They
+            are parameters of the owner alone.
         shared_from: 2 for the stem, 3 for layer1 to 6 for layer4, 7 for nothing.
     """
 
@@ -79,12 +82,12 @@ class Stream(nn.Module):
         modality: Modality,
         shifted: bool = True,
         last_stride: int = 1,
-        lender: Stream | None = None,
+        owner: Stream | None = None,
         shared_from: int = 7,
     ):
         super().__init__()
         # in a tuple, so that it is no submodule
-        self.borrowed = () if lender is None else (lender, shared_from)
+        self.shared = () if owner is None else (owner, shared_from)
         self.stem = copy.deepcopy(trunk.stems[modality])
         self.layer1 = copy.deepcopy(trunk.layer1)
         self.layer2 = copy.deepcopy(trunk.layer2)
@@ -92,7 +95,7 @@ class Stream(nn.Module):
         self.layer4 = copy.deepcopy(trunk.layer4)
         if last_stride != 1:
             _set_stride(self.layer4[0], last_stride)
-        if lender is not None:
+        if owner is not None:
             self._drop_from(shared_from)
         if shifted:
             self._shift_own_stages()
@@ -107,7 +110,7 @@ class Stream(nn.Module):
     def _shift_own_stages(self) -> None:
         """Shift the input of each block's first convolution, once.
 
-        The lender has shifted the blocks that it lends.
+        Blocks that are shared were shifted by their owner.
         """
         for number in (1, 2, 3, 4):
             if self._owner(number + 2) is self:
@@ -116,7 +119,7 @@ class Stream(nn.Module):
 
     @property
     def stages(self) -> tuple[nn.Sequential, ...]:
-        """The four stages after the stem, of this stream or of the lender."""
+        """The four stages after the stem, of this stream or of the owner."""
         return tuple(getattr(self._owner(n + 2), f"layer{n}") for n in (1, 2, 3, 4))
 
     @property
@@ -126,9 +129,10 @@ class Stream(nn.Module):
 
     def _owner(self, stage: int) -> Stream:
         """Return the stream to which a stage belongs."""
-        if self.borrowed and stage >= self.borrowed[1]:
-            return self.borrowed[0]
-        return self
+        if not self.shared:
+            return self
+        owner, first = self.shared
+        return owner if stage >= first else self
 
     def set_frames(self, frames: int) -> None:
         """Set T of the next clips in every shifted layer."""
@@ -167,7 +171,13 @@ def run_pair(
 
     Returns:
         The maps of stem and stages of each modality, five (BT, C, h, w) each.
+
+    Raises:
+        ValueError: the clips of the two modalities differ in shape.
     """
+    if vis.shape != ir.shape:
+        shapes = f"{tuple(vis.shape)} and {tuple(ir.shape)}"
+        raise ValueError(f"clips of a pair must have one shape, got {shapes}")
     first.set_frames(vis.shape[1])
     second.set_frames(ir.shape[1])
     vis_maps, ir_maps = [], []

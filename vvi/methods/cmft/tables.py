@@ -54,6 +54,8 @@ TABLES: dict[str, dict[str, dict]] = {
         "CMFT_S3": {"start": 3},
         "CMFT_S2": {"start": 2},
     },
+    # Paper: its own loss is L_Cross. The row without changes is L_CMT here, since main
+    # has it, and the row L_Cross is the changed one
     "Table 4": {
         "L_CMT": {},
         "WRT": {"cross": "wrt"},

@@ -7,12 +7,15 @@ Special about it:
 - There is attention among the pixels of a map after the second and the third stage, and
   among horizontal stripes of the last map (DPA). The refined stripes are added to the
   global feature.
-- The identity loss turns to what is not yet told apart (focal), and the triplet weighs
-  every pair of the batch. Nothing in the losses looks at the modality.
+- The identity loss is focal: the surer the classifier is of a clip, the less the clip
+  weighs. The triplet weighs every pair of the batch. Nothing in the losses looks at the
+  modality.
 
 A clip is the mean of its pooled frames, so the order of frames plays no part. AGW and
 CAJ, on whose code the paper stands, are configurations of the same parts (`AGW` and
-`CAJ`). What their released code does otherwise is in `released`.
+`CAJ`). Rows called CAJ take the triplet of the variant, which in main is AGW's, without
+the square. CAJ to the letter is the row "Baseline, triplet squared". What the released
+code of AGW and CAJ does otherwise is in `released`.
 
 Eq. (1) is `one_channel`, (2) and (3) `NonLocal`, (4) `PartAttention`, (5) `focal_loss`,
 (6) `vvi.losses.weighted_triplet`.

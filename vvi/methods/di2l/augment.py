@@ -66,10 +66,23 @@ def random_erase(
 def _sizes(
     count: int, height: int, width: int, tries: int, draw: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw heights and widths of rectangles, and whether any fits: (count, 1) each."""
-    area = height * width * (0.02 + 0.38 * torch.rand(count, tries, generator=draw))
+    """Draw the sizes of rectangles.
+
+    Args:
+        count: rectangles.
+        height: rows of a frame.
+        width: columns of a frame.
+        tries: sizes to draw for each rectangle, of which the first that fits is taken.
+        draw: generator on the CPU.
+
+    Returns:
+        Heights, widths, and whether any of the sizes fits, (count, 1) each.
+    """
+    share = 0.02 + 0.38 * torch.rand(count, tries, generator=draw)
     ratio = 0.3 + (1 / 0.3 - 0.3) * torch.rand(count, tries, generator=draw)
-    tall, wide = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+    area = height * width * share
+    tall = (area * ratio).sqrt().round()
+    wide = (area / ratio).sqrt().round()
     fits = (tall < height) & (wide < width)
     first = fits.int().argmax(1, keepdim=True)
     return tall.gather(1, first), wide.gather(1, first), fits.any(1, keepdim=True)

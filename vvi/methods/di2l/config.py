@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from vvi.methods.base import MethodConfig, check_choices
+from vvi.methods.base import MethodConfig, check_choices, follow_variant
 
-#: What a switch that is None means in each variant: the paper, or the code of AGW, CAJ
-#: and DDAG on which it stands, since none was released for DI2L itself.
+#: What a switch that is None means in each variant: (main, paper, released). Released
+#: is the code of AGW, CAJ and DDAG on which the paper stands: none is out for DI2L
+#: itself. Main differs from the paper in a triplet whose gradient does not vanish, and
+#: in attention that does not start at one stripe.
 READINGS = {
-    "paper": dict(
-        rca="rgb",
-        erase_fill="zero",
-        non_local="paper",
-        id_on="final",
-        tri_numerics="exact",
-        tta_flip=False,
-        tri_loss="wrt_sq",
-        dpa_scale="none",
-    ),
-    "released": dict(
-        rca="rgb_released",
-        erase_fill="released",
-        non_local="released",
-        id_on="both",
-        tri_numerics="released",
-        tta_flip=True,
-        tri_loss="wrt_sq",
-        dpa_scale="none",
-    ),
+    "rca": ("rgb", "rgb", "rgb_released"),
+    "erase_fill": ("zero", "zero", "released"),
+    "non_local": ("paper", "paper", "released"),
+    "id_on": ("final", "final", "both"),
+    "tri_numerics": ("exact", "exact", "released"),
+    "tta_flip": (False, False, True),
+    "tri_loss": ("wrt", "wrt_sq", "wrt_sq"),
+    "dpa_scale": ("sqrt", "none", "none"),
 }
-# "main": a triplet whose gradient does not vanish, and attention that does not start at
-# one stripe
-READINGS["main"] = READINGS["paper"] | dict(tri_loss="wrt", dpa_scale="sqrt")
 
 
 @dataclass(frozen=True)
@@ -51,11 +38,12 @@ class Config(MethodConfig):
     #: How often a frame loses a rectangle. By default half of single images and no
     #: frame of a clip, as clips follow the augmentation that all methods share.
     erase: float | None = None
-    #: What fills the rectangle.
+    #: What fills the rectangle. Paper: silent; "released" is the constant of CAJ.
     erase_fill: Literal["zero", "released"] | None = None
     #: Attention among the pixels of a map.
     non_local: Literal["off", "paper", "released"] | None = None
-    #: Pooling over positions: the generalised mean, or the average.
+    #: Pooling over positions: the generalised mean (GeM), or the average. Paper:
+    #: silent; GeM as in AGW and CAJ.
     pool: Literal["gem", "avg"] = "gem"
     #: Attention among stripes (DPA).
     dpa: bool = True
@@ -71,7 +59,7 @@ class Config(MethodConfig):
     dpa_scale: Literal["none", "sqrt", "unit"] | None = None
     #: Identity loss.
     id_loss: Literal["focal", "ce"] = "focal"
-    #: Exponent of the focal loss, Eq. (5).
+    #: Focusing parameter gamma of the focal loss, Eq. (5).
     focal_gamma: float = 2.0
     #: Identity loss on the final feature, or on "both" it and the global one.
     id_on: Literal["final", "both"] | None = None
@@ -80,24 +68,19 @@ class Config(MethodConfig):
     #: Weight of the triplet.
     lambda_tri: float = 1.0
     #: Feature that the triplet compares: before the neck ("global") or after DPA.
+    #: Paper: silent; before the neck as in AGW and CAJ.
     tri_on: Literal["global", "final"] = "global"
     #: How the weighted triplet is computed: the equation, or the released code.
     tri_numerics: Literal["exact", "released"] | None = None
     #: Whether frames are averaged as pooled vectors or as maps.
     tap: Literal["vector", "map"] = "vector"
-    #: Whether a search averages a clip and its mirror image.
+    #: Whether a search averages a clip and its mirror image. Paper: silent; the test
+    #: script of CAJ averages both.
     tta_flip: bool | None = None
 
     def __post_init__(self):
         check_choices(self)
-
-    def settled(self) -> Config:
-        """Return the same config with every None replaced by what it means."""
-        values = {}
-        for name, value in READINGS[self.variant].items():
-            if getattr(self, name) is None:
-                values[name] = value
-        erase = self.erase
-        if erase is None:
-            erase = 0.5 * (self.frames == 1)
-        return replace(self, erase=erase, **values)
+        follow_variant(self, READINGS)
+        if self.erase is None:
+            is_image = self.frames == 1
+            object.__setattr__(self, "erase", 0.5 if is_image else 0.0)

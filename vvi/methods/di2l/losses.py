@@ -21,7 +21,8 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float = 2.0) -> Tensor:
     Args:
         logits: (N, K).
         labels: classes (N,).
-        gamma: how much less weight clips get that the classifier is sure of.
+        gamma: focusing parameter. The larger it is, the less clips weigh that the
+            classifier is sure of.
 
     Returns:
         A scalar.

@@ -36,12 +36,13 @@ class Model(Method):
 
     def __init__(self, config: Config, num_ids: int):
         super().__init__()
-        self.config = config = config.settled()
+        self.config = config
         # that of the run: what the method draws is keyed by it and the step
         self.seed = torch.initial_seed()
         self.trunk = backbone.build(config.backbone, config.weights)
         self.non_local = self._non_local_blocks()
         dim = self.trunk.channels[-1]
+        # Paper: silent; the neck of AGW, CAJ and DDAG
         self.neck = Neck(dim, num_ids)
         self.dpa = None
         if config.dpa:
@@ -63,9 +64,9 @@ class Model(Method):
     def _non_local_blocks(self) -> nn.ModuleDict:
         """Build the blocks behind layer2 and layer3."""
         channels, narrow = self.trunk.channels, self.config.non_local == "released"
-        wanted = BLOCKS[self.config.non_local]
+        counts = BLOCKS[self.config.non_local]
         blocks = {}
-        for stage, width, count in zip((2, 3), channels[2:4], wanted, strict=True):
+        for stage, width, count in zip((2, 3), channels[2:4], counts, strict=True):
             bottlenecks = len(getattr(self.trunk, f"layer{stage}"))
             count = min(count, bottlenecks)
             stage_blocks = [NonLocal(width, narrow) for _ in range(count)]
@@ -158,9 +159,9 @@ class Model(Method):
         labels = batch.ids.repeat(count)
         feat = out.feat if self.config.tri_on == "global" else out.extra["final"]
         identity = self._identity(out, labels)
-        triplet, odd = self._triplet(feat, labels)
+        triplet, limits = self._triplet(feat, labels)
         self._watch_streams(out, batch.ids, count)
-        out.watch |= odd
+        out.watch |= limits
         with torch.no_grad():
             far, near = weighted_distances(feat, labels)
             out.watch |= {"far positive": far.mean(), "near negative": near.mean()}
@@ -177,7 +178,7 @@ class Model(Method):
     def _triplet(
         self, feat: Tensor, labels: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the triplet and, of the released one, what it leaves out."""
+        """Compute the triplet and, of the released one, how far its limits reach."""
         if self.config.tri_loss == "hard":
             return batch_hard_triplet(feat, labels), {}
         squared = self.config.tri_loss == "wrt_sq"
@@ -190,8 +191,9 @@ class Model(Method):
         """Record how sure each stream is of the right identity, and its loss."""
         names = ("vis", "aug", "ir") if count == 3 else ("vis", "ir")
         for name, logits in zip(names, out.logits.chunk(count), strict=True):
-            probability = logits.float().softmax(1).gather(1, ids[:, None])
-            out.watch[f"p {name}"] = probability.mean()
+            probabilities = logits.float().softmax(1)
+            of_true_class = probabilities.gather(1, ids[:, None])
+            out.watch[f"p {name}"] = of_true_class.mean()
             out.watch[f"id {name}"] = focal_loss(logits, ids, self.gamma)
 
     def embed(self, clips: Tensor, modality: Modality) -> Tensor:
@@ -204,7 +206,10 @@ class Model(Method):
             modality: of all clips.
 
         Returns:
-            (B, D).
+            (B, C).
+
+        Raises:
+            ValueError: clips of another shape or type, or an unknown modality.
         """
         check_clips(clips)
         views = (clips, clips.flip(-1)) if self.config.tta_flip else (clips,)
@@ -216,14 +221,19 @@ class Model(Method):
         return F.normalize(sum(finals), dim=1)
 
     def inspect(self, clips: Tensor, modality: Modality) -> dict[str, Tensor]:
-        """Return what DPA takes from where.
+        """Return the attention of DPA among parts and over positions.
 
         A refined part is a weighted sum of z over positions. The share of a position is
         its term along that sum, so shares sum to one over T, h and w.
 
+        Args:
+            clips: (B, T, 3, H, W).
+            modality: of all clips.
+
         Returns:
             "part attention", how much each part takes from each (B, p, p), and "part
             maps", the share of each position in each refined part (B, T, p, h, w).
+            Empty without DPA.
         """
         if self.dpa is None:
             return {}

@@ -18,6 +18,7 @@ class NonLocal(nn.Module):
     The norm starts at zero, so a new block is the identity.
 
     Paper: has no batch norm. It and its zero start are those of the released blocks.
+    No inner width is given, C / 2 is ours.
 
     Args:
         channels: width C of the maps.
@@ -51,9 +52,11 @@ class NonLocal(nn.Module):
 
 
 def generalised_mean(maps: Tensor) -> Tensor:
-    """Take the cubic mean over positions, in float32: (N, C, h, w) -> (N, C).
+    """Take the generalised mean (GeM) over positions: (N, C, h, w) -> (N, C).
 
-    Maps must not be negative.
+    The cubic mean, in float32. Maps must not be negative.
+
+    Paper: silent on pooling. This is GeM as in AGW and CAJ, whose exponent stays at 3.
     """
     return (maps.float().pow(3).mean((-2, -1)) + 1e-12).pow(1 / 3)
 
@@ -63,14 +66,20 @@ def stripes(parts: int, height: int) -> list[tuple[int, int]]:
 
     Neighbours share a row where the height is no multiple of the parts.
     """
-    return [(i * height // parts, -(-(i + 1) * height // parts)) for i in range(parts)]
+    rows = []
+    for part in range(parts):
+        start = part * height // parts
+        stop = -(-(part + 1) * height // parts)  # rounded up
+        rows.append((start, stop))
+    return rows
 
 
 class PartAttention(nn.Module):
     """Attention among parts, DPA: Eq. (4).
 
     Paper: prints no sum over parts and does not say how they are "aggregated". Here as
-    in DDAG, by a learned mean, added to the global feature, with a norm of its own.
+    in DDAG, by a learned mean, added to the global feature, with a norm of its own. The
+    width of u, v and z is not given: full, as in DDAG.
 
     Args:
         dim: width C of the features.
@@ -118,10 +127,12 @@ class PartAttention(nn.Module):
         """
         # tensors on `meta` have no autocast
         device = "cpu" if parts.is_meta else parts.device.type
-        # scores are sums over all channels, not divided: half precision would round
-        # them by whole units
+        # scores are sums over all channels, which only some scales divide: half
+        # precision would round them by whole units
         with torch.autocast(device, enabled=False):
             parts = parts.float()
             refined = self.attention(parts) @ self.z(parts)  # (B, p, C)
-            mean = (self.gate.softmax(0)[:, None] * refined).sum(1)
-            return self.norm(mean + normed.float() * self.residual)
+            weights = self.gate.softmax(0)[:, None]
+            mean = (weights * refined).sum(1)
+            residual = normed.float() * self.residual
+            return self.norm(mean + residual)

@@ -51,21 +51,29 @@ def released_triplet(
         squared: as in `vvi.losses.weighted_triplet`.
 
     Returns:
-        A scalar, and how much its oddities matter: "anchors cut", the share of anchors
-        whose square is cut, and "negative weight", the mean sum of weights.
+        A scalar, and how far its limits reach: "anchors cut", the share of anchors
+        whose square is cut, and "negative weight", the mean sum of the weights of
+        negatives.
+
+    Raises:
+        ValueError: other shapes, or (on a CPU) one identity only.
     """
-    same, dist = same_identity(feat, ids), distances(feat, feat)
-    pull = _to_sum_one((dist - (dist * same).amax(1, keepdim=True)).exp() * same)
+    same = same_identity(feat, ids)
+    dist = distances(feat, feat)
+    farthest = (dist * same).amax(1, keepdim=True)
+    # masked before the exponential: that of a far negative would be infinite
+    pull = _to_sum_one((dist - farthest).masked_fill(~same, -torch.inf).exp())
     push = _to_sum_one((-dist).exp() * ~same)
-    gap = ((pull - push) * dist).sum(1)
+    weights = pull - push
+    gap = (weights * dist).sum(1)
     square = gap.square()
-    odd = {
+    limits = {
         "anchors cut": (square > LARGEST_SQUARE).float().mean(),
         "negative weight": push.sum(1).mean(),
     }
     if squared:
         gap = gap.sign() * square.clamp(max=LARGEST_SQUARE)
-    return F.softplus(gap).mean(), odd
+    return F.softplus(gap).mean(), limits
 
 
 def _to_sum_one(weights: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ Reduction = Literal["sum", "mean"]
 #: What a switch that is None means in each variant: (main, paper, released). The main
 #: reading takes the released value where the letter of the paper does not train:
 #: triplet and easy-sample loss before the neck, weights of 1, frame weights 1 + w.
+#: Paper: Eq. (12) is a sum, as in the released code. The mean in "paper" is ours.
 READINGS: dict[str, tuple] = {
     "operator": ("paper", "paper", "released"),
     "align": (True, True, False),
@@ -40,7 +41,10 @@ class Config(MethodConfig):
     """Switches of IBAN, those that are None follow `variant` (see `READINGS`)."""
 
     #: "paper" is the letter of the paper, "released" the released code, "main" the
-    #: paper with the released value where the letter does not train.
+    #: paper with the released value where the letter does not train. The letter has
+    #: exceptions, which hold in "paper" too: Eq. (12) is a mean (`esb_reduction`),
+    #: Eq. (5) takes mean squares (`cr_reduction`), Eq. (4) compares projections
+    #: (`ig_embed`), and all but neck and classifier learn at the lower rate.
     variant: Variant = "paper"
     #: The anaglyph trunk, its losses and the guidance (IG).
     ig: bool = True
@@ -84,7 +88,7 @@ class Config(MethodConfig):
     esb_same_id: bool | None = None
     #: Distance by which the easy sample is nearest, Eqs. (13) and (14).
     esb_metric: Metric | None = None
-    #: Sum or mean of the terms of Eq. (12).
+    #: Sum or mean of the terms of Eq. (12), which prints a sum.
     esb_reduction: Reduction | None = None
     #: Mean squares, or the sum of norms that Eq. (5) prints.
     cr_reduction: Literal["mse", "l2_sum"] = "mse"

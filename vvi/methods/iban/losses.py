@@ -23,6 +23,13 @@ def reconstruction_loss(
 
     No gradient flows through the targets.
 
+    Paper: "the gradients of the original features" are detached. That this means the
+    targets alone is a reading, and that of the released code. With the sources detached
+    too, only R would learn.
+
+    Paper: a frame is compared with one of the same identity. Row n of `vis` is paired
+    with row n of `ir`, as in the released code: one identity, another pose and moment.
+
     Args:
         vis: visible maps of one level, (BT, ...), the target of `from_ir`.
         ir: infrared maps, the target of `from_vis`.
@@ -84,7 +91,7 @@ def easy_sample_loss(
     reduction: Reduction = "sum",
     sample: Literal["easy", "hard"] = "easy",
 ) -> Tensor:
-    """Let the easy sample of each clip pull all clips of its modality: Eq. (12).
+    """Pull all clips of a modality to each easy sample in it: Eq. (12).
 
     Paper: sums the terms, after the neck, which fixes the variance of a batch. The loss
     then starts fifty times as large as the identity loss and is least where each
@@ -103,11 +110,18 @@ def easy_sample_loss(
 
     Returns:
         A scalar.
+
+    Raises:
+        ValueError: shapes do not fit.
     """
+    if vis.shape != ir.shape:
+        shapes = f"{tuple(vis.shape)} and {tuple(ir.shape)}"
+        raise ValueError(f"features of both modalities must be (B, D), got {shapes}")
     vis, ir = vis.float(), ir.float()
-    same = same_identity(vis, ids, 1) & same_identity(ir, ids, 1)
-    of_vis, of_ir = easy_samples(vis, ir, same if same_id else None, metric, sample)
-    vis_errors = (vis[:, None] - of_ir).square().mean(2)  # (B, B): clip, sample
-    ir_errors = (ir[:, None] - of_vis).square().mean(2)
+    same = same_identity(vis, ids, 1)
+    allowed = same if same_id else None
+    easy_of_vis, easy_of_ir = easy_samples(vis, ir, allowed, metric, sample)
+    vis_errors = (vis[:, None] - easy_of_ir).square().mean(2)  # (B, B): clip, sample
+    ir_errors = (ir[:, None] - easy_of_vis).square().mean(2)
     errors = torch.stack((vis_errors, ir_errors))
     return errors.sum() if reduction == "sum" else errors.mean()

@@ -48,6 +48,8 @@ class Model(Method):
     model: "zero" blanks the anaglyph maps, "skip" leaves the guidance out.
     """
 
+    # Paper: one learning rate for all (Sec. IV-B). A tenth for all but neck and
+    # classifier is the released code's.
     slow = (
         "trunk",
         "intermediary",
@@ -61,7 +63,8 @@ class Model(Method):
 
     def __init__(self, config: Config, num_ids: int):
         super().__init__()
-        self.config, self.at_test = config, "full"
+        self.config = config
+        self.at_test = "full"
         self.trunk = backbone.build(config.backbone, config.weights)
         third, fourth = self.trunk.channels[-2:]
         # for heat maps: the maps that are pooled, whether guided or not
@@ -74,6 +77,7 @@ class Model(Method):
             self.intermediary = copy.deepcopy(self.trunk)
             self.guide3 = _guide(config, third)
             self.guide4 = _guide(config, fourth)
+            # the norm of a neck alone: anaglyphs share the classifier of the frames
             self.anaglyph_norm = Neck(fourth, 1).norm
             self.readings = {
                 "anaglyphs blank": {"at_test": "zero"},
@@ -99,7 +103,9 @@ class Model(Method):
 
     def forward(self, batch: Batch) -> Output:
         """Run steps 1 to 4 for both modalities in one pass, visible first."""
-        frames, levels, extra = batch.vis.shape[1], None, {}
+        frames = batch.vis.shape[1]
+        levels = None
+        extra = {}
         if self.config.ig:
             vis = self.anaglyphs(batch.vis, "vis", batch.step)
             ir = self.anaglyphs(batch.ir, "ir", batch.step)
@@ -115,7 +121,15 @@ class Model(Method):
         return Output(feat, logits, extra, watch)
 
     def _anaglyph_feats(self, levels: Levels, frames: int) -> dict:
-        """Average A4 over positions and frames, without aggregation, then normalise."""
+        """Average A4 over positions and frames, without aggregation, then normalise.
+
+        Paper: the losses work on anaglyphs too, how these are embedded is not said. The
+        plain mean and a batch norm of their own are those of the released code.
+
+        Returns:
+            "levels", maps A3 and A4 (2BT, C, h, w). "anaglyph feat" before the norm
+            and "anaglyph normed" after it, (2B, D) each.
+        """
         mean = clip_average(levels[1], frames)
         return {
             "levels": levels,
@@ -128,7 +142,8 @@ class Model(Method):
 
         Frames and anaglyphs have an identity, a triplet and an easy-sample loss each.
         """
-        c, late = self.config, phase.name == "encoder"
+        c = self.config
+        late = phase.name == "encoder"
         normed = out.extra["normed"]
         losses = {"id": F.cross_entropy(out.logits, batch.labels)}
         losses |= self._metric_losses(out.feat, normed, batch, c.esb)
@@ -144,8 +159,21 @@ class Model(Method):
     def _anaglyph_losses(
         self, out: Output, batch: Batch, every: bool
     ) -> dict[str, Tensor]:
-        """Compute the losses of anaglyphs, the triplet alone where `every` is False."""
-        feat, normed = out.extra["anaglyph feat"], out.extra["anaglyph normed"]
+        """Compute the losses of anaglyphs, the triplet alone where `every` is False.
+
+        Paper: it does not say which classifier names anaglyphs. They share that of the
+        frames, as in the released code.
+
+        Args:
+            out: what `forward` returned.
+            batch: identities of the clips.
+            every: whether there are identity and easy-sample loss.
+
+        Returns:
+            Name of a loss, after "anaglyph" -> scalar.
+        """
+        feat = out.extra["anaglyph feat"]
+        normed = out.extra["anaglyph normed"]
         losses = {}
         if every:
             logits = self.neck.classifier(normed)
@@ -163,6 +191,9 @@ class Model(Method):
             normed: features after it, (2B, D).
             batch: their identities.
             esb: whether there is an easy-sample loss.
+
+        Returns:
+            Name of a loss -> scalar.
         """
         c = self.config
         if c.metric_feat == "post":
@@ -194,13 +225,17 @@ class Model(Method):
 
         Returns:
             (B, D) of unit norm.
+
+        Raises:
+            ValueError: clips are malformed, or have another T than the gates. Anaglyphs
+                are of another shape, `at_test` or `modality` is unknown.
         """
         third, levels, frames = self.read(clips, modality, anaglyphs)
         feat, _ = self.clip_feat(self.refine(third, levels, frames), frames)
         return self.neck.embed(feat)
 
     def inspect(self, clips: Tensor, modality: Modality) -> dict[str, Tensor]:
-        """Compute frame weights and the attention that positions receive.
+        """Compute frame weights and the attention to positions of the anaglyphs.
 
         Returns:
             "frame weight", the cosines (B, T). "guidance", attention to positions after
@@ -212,7 +247,7 @@ class Model(Method):
             maps = self.refine(third, levels, frames)
             _, shown["frame weight"] = self.clip_feat(maps, frames)
         if levels is not None:
-            shown["guidance"] = self.guide3.received(third, levels[0], frames)
+            shown["guidance"] = self.guide3.attention_to_keys(third, levels[0], frames)
         return shown
 
     def anaglyphs(
@@ -245,6 +280,10 @@ class Model(Method):
 
         Returns:
             What `refine` takes: F3, the levels as `at_test` says, and T.
+
+        Raises:
+            ValueError: clips are malformed, or anaglyphs are of another shape.
+                `at_test` or `modality` is unknown.
         """
         check_clips(clips)
         if anaglyphs is not None and anaglyphs.shape != clips.shape:
@@ -275,6 +314,9 @@ class Model(Method):
 
     def refine(self, third: Tensor, levels: Levels | None, frames: int) -> Tensor:
         """Guide the maps after the third and after the fourth stage: step 3.
+
+        Paper: one IG after the backbone. Two levels, the first of which feeds the last
+        stage, are the released code's.
 
         Args:
             third: maps F3 of the frames of N clips, (NT, C3, h, w).

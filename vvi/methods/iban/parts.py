@@ -29,6 +29,12 @@ SMALL = 1e-6
 def redrawn(clips: Tensor, modality: Modality, step: int) -> Tensor:
     """Crop and mirror anaglyph frames anew, each by itself, as the released loader.
 
+    Three things differ from that loader. Here the anaglyph is that of a frame which was
+    cropped and mirrored before, there it is that of the whole frame. Padding (a 28.8th
+    of the height) and mirroring (half of the frames) are fixed here, whatever the
+    settings of the frames are. The draws do not depend on the seed of the run, so runs
+    of all seeds share them.
+
     Args:
         clips: normalised anaglyphs (B, T, 3, H, W).
         modality: seeds the draws.
@@ -51,15 +57,17 @@ def redrawn(clips: Tensor, modality: Modality, step: int) -> Tensor:
 
 
 def third_stage(trunk: TwoStream, stem: Tensor) -> Tensor:
-    """Run the first three stages of a trunk: Eq. (2), of the last see `Model.refine`.
+    """Run stages 1 to 3 of a trunk: the first part of Eq. (2).
+
+    The last stage follows in `Model.refine`.
 
     Stem maps (NT, C0, h0, w0) -> F3 (NT, C3, h, w).
     """
-    return trunk.layer3(trunk.layer2(trunk.layer1(stem)))
+    return trunk.first_stages(stem)
 
 
 def anaglyph_levels(trunk: TwoStream, stem: Tensor) -> Levels:
-    """Run all stages of the anaglyph trunk: Eq. (3), neither level is refined.
+    """Run all stages of the anaglyph trunk, whose maps are not refined: Eq. (3).
 
     Stem maps (NT, C0, h0, w0) -> A3 (NT, C3, h, w) and A4 (NT, C4, h, w).
     """
@@ -77,6 +85,9 @@ class Guide(nn.Module):
 
     Paper: the equation shows one frame, the text says "3D". The defaults are the
     released non-local block, without a scale, on half the channels, with pooled keys.
+
+    Paper: one IG after the backbone. Two levels, the first of which feeds the last
+    stage, are the released code's.
 
     Args:
         channels: of the maps.
@@ -121,7 +132,7 @@ class Guide(nn.Module):
         """
         tokens = self.query_key_value(maps, intermediary, frames)
         query, key, value = (x[:, None] for x in tokens)  # one head
-        # fused: the (N, N') attention weights are never held in memory
+        # fused: the (L, L') attention weights are never held in memory
         mixed = F.scaled_dot_product_attention(query, key, value, scale=1.0)
         mixed = mixed.reshape(len(maps), *maps.shape[2:], -1)  # (NT, h, w, C')
         update = self.norm(self.out(mixed).movedim(-1, 1))
@@ -155,10 +166,10 @@ class Guide(nn.Module):
             key, value = self._pool(self.phi(key)), self._pool(self.g(value))
         return tuple(self._tokens(x, frames) for x in (query, key, value))
 
-    def received(
+    def attention_to_keys(
         self, maps: Tensor, intermediary: Tensor | None, frames: int
     ) -> Tensor:
-        """Average the attention that each key receives, 1 for an even share.
+        """Average the attention to each key over the queries, 1 for an even share.
 
         With "raw_view" each of the T slices mixes all frames.
 
@@ -176,7 +187,10 @@ class Guide(nn.Module):
         return weights.view(-1, frames, height, width)
 
     def _tokens(self, maps: Tensor, frames: int) -> Tensor:
-        """(NT, h, w, C) -> (N, Thw, C), or (NT, hw, C) where frames attend alone."""
+        """Make each position of a map a token.
+
+        (NT, h, w, C) -> (N, Thw, C), or (NT, hw, C) where frames attend alone.
+        """
         _, height, width, channels = maps.shape
         together = frames if self.scope == "clip" else 1
         return maps.reshape(-1, together * height * width, channels)
@@ -213,6 +227,9 @@ def raw_view(maps: Tensor, frames: int, back: bool = False) -> Tensor:
 class Reconstruction(nn.Module):
     """Convolutions R that predict one modality's maps from the other's: Eq. (5).
 
+    Paper: one R, "a set of convolution layers". Ours are the four single convolutions
+    without bias of the released code, one for each level and direction.
+
     Args:
         third: channels of A3.
         fourth: channels of A4.
@@ -234,7 +251,8 @@ class Reconstruction(nn.Module):
         predicted = []
         for level, maps in enumerate(levels):
             vis, ir = maps.chunk(2)
-            from_vis, from_ir = self.vis_to_ir[level](vis), self.ir_to_vis[level](ir)
+            from_vis = self.vis_to_ir[level](vis)
+            from_ir = self.ir_to_vis[level](ir)
             predicted.append((vis, ir, from_vis, from_ir))
         return predicted
 
@@ -281,13 +299,16 @@ class Aggregation(nn.Module):
         relative: bool = False,
     ):
         super().__init__()
-        self.frames, self.plus_one, self.relative = frames, plus_one, relative
+        self.frames = frames
+        self.plus_one = plus_one
+        self.relative = relative
         self.forth = self.back = None
         if temporal == "lstm":
             self.forth = FloatLSTM(dim, dim, num_layers=2, batch_first=True)
         if temporal == "lstm" and directions == "both":
             self.back = FloatLSTM(dim, dim, num_layers=2, batch_first=True)
-        positions, hidden = frames if gate == "per_place" else 1, max(8, dim // 16)
+        positions = frames if gate == "per_place" else 1
+        hidden = max(8, dim // 16)  # the floor is ours and matters to small trunks only
         self.fc = self.squeeze = self.excite = None
         if attention and gate == "per_place":
             self.fc = PerFrameLinear(positions, dim, dim, bias=True)
@@ -300,6 +321,9 @@ class Aggregation(nn.Module):
 
         Returns:
             Clip vectors m (B, D) and frame weights w (B, T).
+
+        Raises:
+            ValueError: each frame position has a gate, and clips have another length.
         """
         summaries = self.summaries(feat)
         weights = frame_weights(feat, *summaries)
@@ -316,17 +340,18 @@ class Aggregation(nn.Module):
         """
         if self.forth is None:
             return (temporal_mean(feat),)
-        forth = self.forth(feat)[0][:, -1]
+        first = self.forth(feat)[0][:, -1]
         if self.back is None:
-            return (forth,)
-        return forth, self.back(feat.flip(1))[0][:, -1]
+            return (first,)
+        second = self.back(feat.flip(1))[0][:, -1]
+        return first, second
 
-    def gates(self, feat: Tensor, forth: Tensor) -> Tensor | None:
+    def gates(self, feat: Tensor, summary: Tensor) -> Tensor | None:
         """Compute the gates of channels from the forward summary: FC(t1) of Eq. (6).
 
         Args:
             feat: frame vectors (B, T, D).
-            forth: summary of the forward LSTM (B, D).
+            summary: t1 of the forward LSTM (B, D).
 
         Returns:
             Gates in 0..1, (B, T, D), or (B, 1, D) where all frames share one, or None
@@ -337,7 +362,7 @@ class Aggregation(nn.Module):
         """
         if self.squeeze is None:
             return None
-        mixed = forth[:, None]
+        mixed = summary[:, None]
         if self.fc is not None:
             self._check_length(feat)
             mixed = (self.fc(mixed.expand_as(feat)) + feat) / 2
@@ -371,7 +396,7 @@ def weighted_mean(
 
     Paper: weights of fresh networks are near 0, may be negative and are not divided by
     their sum. With `plus_one` they are 1 + w, as in the released code. These can still
-    shrink to zero together, and every distance with them; `relative` rules that out.
+    shrink to zero together, and every distance with them. `relative` rules that out.
 
     Args:
         feat: frame vectors (B, T, D).

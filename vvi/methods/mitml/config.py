@@ -28,10 +28,13 @@ class Config(MethodConfig):
 
     #: "paper" is the letter of the paper, "released" the released code, "main" the
     #: paper with the adversarial loss of the encoder as late as in the released code.
+    #: The letter has exceptions, which hold in "paper" too: the sum of Eq. (2) is
+    #: halved inside the gate (`gate_half_outside`), Eq. (4) has the third class, and
+    #: all but neck and classifiers learn at the lower rate (`rates`).
     variant: Literal["main", "paper", "released"] = "paper"
     #: Temporal memory refinement (TMR), or the mean over frames of the baseline.
     temporal: Literal["mean", "tmr"] = "tmr"
-    #: Target of the encoder in the modality game (Fig. 5).
+    #: Target of the encoder in adversarial learning (Fig. 5).
     adversary: Adversary = "third"
     #: "both" hides the order of frames in training and in a search.
     shuffle: Literal["none", "both"] = "none"
@@ -47,12 +50,12 @@ class Config(MethodConfig):
     #: Constant learning rate of the modality classifier.
     modal_lr: float = 0.01
     #: What learns at the recipe's lower rate: all but neck and classifiers
-    #: ("released"), the stems ("paper"), or the memory. Paper: a full rate for the
-    #: trunk risks its pretrained weights.
+    #: ("released"), the stems ("paper"), or the memory. Paper: it slows the stems
+    #: alone (Sec. 6.1), which risks the pretrained weights of the trunk.
     rates: Literal["released", "paper", "memory"] = "released"
     #: Margin of the triplet.
     margin: float = 0.3
-    #: Width of a gate's bottleneck: channels divided by this.
+    #: Width of a gate's bottleneck: channels divided by this, from 1 to the channels.
     reduction: int = 16
 
     def __post_init__(self):

@@ -1,4 +1,4 @@
-"""Losses of the modality game of MITML, Sec. 5.2."""
+"""Losses of adversarial learning in MITML, Sec. 5.2."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ def confusion_loss(vis: Tensor, ir: Tensor, adversary: Adversary = "third") -> T
     Paper: Eq. (4) prints the true labels, which would help the classifier. The text,
     Fig. 5c and the released code mean the third class.
 
+    Paper: it does not say how many classes the other strategies have. K = 2 is ours.
+
     Args:
         vis: logits of visible clips (B, K).
         ir: logits of infrared clips (B, K).
-        adversary: "third" (K = 3): both are neither. "flip" (K = 2): the labels are
-            swapped. "uniform" (K = 2): all classes are equally likely.
+        adversary: "third" (K = 3, Fig. 5c): both are neither. "flip" (K = 2): the
+            labels are swapped, cmGAN in Fig. 5b. "uniform" (K = 2): all classes are
+            equally likely, UCDA in Fig. 5a.
 
     Returns:
         A scalar, the sum of the means over the clips of each modality.
@@ -40,7 +43,7 @@ def confusion_loss(vis: Tensor, ir: Tensor, adversary: Adversary = "third") -> T
 
 
 def modal_loss(vis: Tensor, ir: Tensor) -> Tensor:
-    """Teach the classifier the true modality: Eq. (6).
+    """Compare the classifier's logits with the true modality: Eq. (6).
 
     Logits (B, K) of the clips of each modality -> scalar, the sum of the two means.
     """

@@ -20,9 +20,18 @@ from vvi.nn.neck import Neck
 from vvi.nn.pool import clip_average, global_average
 from vvi.types import Batch, Modality
 
+#: The hash of a frame is its brightness times a factor, modulo a prime, which scatters
+#: numbers that lie close together. The factor is 2^16 divided by the golden ratio.
+HASH_FACTOR = 40503
+#: The largest prime below 2^16.
+HASH_MODULUS = 65521
+
 
 class Model(Method):
-    """The two-stream baseline with TMR for the mean, and with the modality game."""
+    """The two-stream baseline with TMR and a modality classifier.
+
+    Encoder and modality classifier learn against one another (Sec. 5.2).
+    """
 
     def __init__(self, config: Config, num_ids: int):
         super().__init__()
@@ -48,8 +57,12 @@ class Model(Method):
     def _phases(self) -> tuple[Phase, ...]:
         """Take Eqs. (5) and (6) in turn.
 
-        Before `adv_start` the encoder steps first, without the game, and the classifier
-        learns from the same features. From then on the classifier steps first.
+        Before `adv_start` the encoder steps first, without the adversarial loss, and
+        the modality classifier learns from the same features. From then on the
+        classifier steps first.
+
+        Paper: says no more than that both alternate. Both orders are those of the
+        released code.
         """
         parts = ("trunk", "neck")
         if self.config.temporal == "tmr":
@@ -67,13 +80,19 @@ class Model(Method):
         """Run both modalities through the shared stages in one pass, visible first."""
         frames = batch.vis.shape[1]
         maps = self.trunk.both(batch.vis, batch.ir)
-        feat = self.clip_feat(maps, self._frame_order(batch.clips), frames)
+        order = None
+        if self.config.shuffle != "none":  # spares joining the clips of both modalities
+            order = self._frame_order(batch.clips)
+        feat = self.clip_feat(maps, order, frames)
         return Output(feat, self.neck(feat)[1])
 
     def losses(self, out: Output, batch: Batch, phase: Phase) -> dict[str, Tensor]:
         """Compute Eq. (6) for the classifier and Eq. (5) for the encoder.
 
-        All weights are 1. Without the game Eq. (5) is Eq. (1).
+        Without adversarial learning Eq. (5) is Eq. (1).
+
+        Paper: no weights. All are 1 here, unless `lambda_adv` gives the adversarial
+        loss of the encoder another.
         """
         c = self.config
         if phase.name == "modal":
@@ -88,7 +107,7 @@ class Model(Method):
         return losses
 
     def _classifier_loss(self, out: Output) -> Tensor:
-        """Compute Eq. (6), no gradient to the encoder, and watch both players."""
+        """Compute Eq. (6) without gradient to the encoder, and watch both sides."""
         vis, ir = self.modal(out.feat.detach()).chunk(2)
         belief = vis.softmax(1)[:, VIS].mean() + ir.softmax(1)[:, IR].mean()
         out.watch["belief in the true modality"] = belief / 2
@@ -103,13 +122,22 @@ class Model(Method):
         (B, T, 3, H, W) -> (B, D) of unit norm.
 
         Raises:
-            ValueError: clips have another T than the gates.
+            ValueError: clips are malformed, or have another T than the gates.
         """
-        maps, order = self._stem(clips, modality), self._frame_order(clips)
+        maps = self._stem(clips, modality)
+        order = self._frame_order(clips)
         return self.neck.embed(self.clip_feat(maps, order, clips.shape[1]))
 
     def inspect(self, clips: Tensor, modality: Modality) -> dict[str, Tensor]:
-        """Compute gates (B, T, D), and their mean over channels as frame weights."""
+        """Compute the gates, and their mean over channels as frame weights.
+
+        Returns:
+            "gate" (B, T, D) and "frame weight" (B, T), in the order in which the clips
+            hold their frames. Nothing for the mean over frames.
+
+        Raises:
+            ValueError: clips are malformed, or have another T than the gates.
+        """
         if self.config.temporal == "mean":
             return {}
         attention, _ = self.frame_feats(self._stem(clips, modality), clips.shape[1])
@@ -129,6 +157,9 @@ class Model(Method):
 
         Returns:
             (N, D).
+
+        Raises:
+            ValueError: T is not that of the gates.
         """
         if self.config.temporal == "mean":
             return clip_average(self.trunk(maps), frames)
@@ -140,7 +171,7 @@ class Model(Method):
 
         Stem maps (NT, C0, h0, w0) -> two (N, T, D).
         """
-        shared = self.trunk.layer3(self.trunk.layer2(self.trunk.layer1(maps)))
+        shared = self.trunk.first_stages(maps)
         attention = global_average(self.attention(shared))
         aggregation = global_average(self.trunk.layer4(shared))
         sizes = (-1, frames)
@@ -148,23 +179,25 @@ class Model(Method):
 
     def _stem(self, clips: Tensor, modality: Modality) -> Tensor:
         check_clips(clips)
-        if self.config.temporal == "tmr" and clips.shape[1] != self.config.frames:
-            raise ValueError(
-                f"this model has gates for {self.config.frames} frames, "
-                f"the clips have {clips.shape[1]}"
-            )
         return self.trunk.stem(clips.flatten(0, 1), modality)
 
     def _frame_order(self, clips: Tensor) -> Tensor | None:
-        """Shuffle frames in a way that is fixed by their pixels, so a search repeats.
+        """Shuffle the frames of a clip by a hash of their pixels, so a search repeats.
+
+        Paper: it shuffles frames and does not say how. The hash is ours. A frame's
+        place depends on its pixels and not on where it stood.
+
+        Args:
+            clips: normalised, (B, T, 3, H, W).
 
         Returns:
             Frame positions (B, T), None where the order is kept.
         """
         if self.config.shuffle == "none":
             return None
-        grey = denormalise(clips).sum((2, 3, 4), dtype=torch.int64)
-        return (grey * 40503 % 65521).argsort(dim=1, stable=True)
+        brightness = denormalise(clips).sum((2, 3, 4), dtype=torch.int64)  # (B, T)
+        hashes = brightness * HASH_FACTOR % HASH_MODULUS
+        return hashes.argsort(dim=1, stable=True)
 
 
 def _reordered(feat: Tensor, order: Tensor | None) -> Tensor:

@@ -23,7 +23,10 @@ class TemporalMemory(nn.Module):
         eta: what drives the gate of frame t: the LSTM's own output h^t (paper), or its
             last output h^T (released code).
         half_outside: halve the gate, as Eq. (2) is printed.
-        reduction: D divided by the width of a gate's bottleneck.
+        reduction: D divided by the width of a gate's bottleneck, from 1 to D.
+
+    Raises:
+        ValueError: the reduction leaves the bottleneck no channel.
     """
 
     def __init__(
@@ -35,7 +38,14 @@ class TemporalMemory(nn.Module):
         reduction: int = 16,
     ):
         super().__init__()
-        self.eta, self.half_outside = eta, half_outside
+        if not 1 <= reduction <= dim:
+            raise ValueError(
+                f"reduction={reduction}: must be between 1 and {dim}, the channels of "
+                "the trunk's last stage, which it divides"
+            )
+        self.frames = frames
+        self.eta = eta
+        self.half_outside = half_outside
         self.lstm = FloatLSTM(dim, dim, num_layers=2, batch_first=True)
         self.fc = PerFrameLinear(frames, dim, dim, bias=True)
         self.squeeze = PerFrameLinear(frames, dim, dim // reduction, bias=False)
@@ -52,7 +62,16 @@ class TemporalMemory(nn.Module):
 
         Returns:
             Gates a^t, (B, T, D).
+
+        Raises:
+            ValueError: the clips have another T.
         """
+        # else a length of 1 would be repeated without a word
+        if attention.shape[1] != self.frames:
+            raise ValueError(
+                f"this model has gates for {self.frames} frames, "
+                f"the clips have {attention.shape[1]}"
+            )
         states = self.lstm(attention)[0]  # h^1 .. h^T, (B, T, D)
         if self.eta == "last":
             states = states[:, -1:].expand_as(states)
@@ -73,6 +92,9 @@ class TemporalMemory(nn.Module):
 
         Returns:
             Clip vectors F, (B, D).
+
+        Raises:
+            ValueError: the clips have another T.
         """
         return temporal_mean(aggregation * (1 + self.gates(attention)))
 
@@ -80,10 +102,11 @@ class TemporalMemory(nn.Module):
 class ModalClassifier(nn.Module):
     """The modality classifier W_m of clip vectors: (N, D) -> (N, K).
 
-    Eight blocks halve the width, a linear layer follows.
+    Each of eight blocks halves the width, down to 8 at least. A linear layer follows.
 
     Paper: only the number of outputs is given. The released layers are convolutions
     over a sequence of length one, of which only the centre tap meets data: this stack.
+    The floor of 8 is ours and matters to small trunks only.
 
     Args:
         dim: width D of clip vectors.

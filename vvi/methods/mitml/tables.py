@@ -1,8 +1,8 @@
-"""Tables of MITML: row of the paper -> switches that it changes."""
+"""Tables of MITML: row of the paper, or of ours -> switches that it changes."""
 
 from __future__ import annotations
 
-from vvi.methods.base import in_main_reading
+from vvi.methods.base import FRAME_COUNTS, in_main_reading
 
 TABLES: dict[str, dict[str, dict]] = {
     "Table 2": {
@@ -17,7 +17,7 @@ TABLES: dict[str, dict[str, dict]] = {
         "UCDA strategy": {"adversary": "uniform"},
         "Our method": {},
     },
-    "Fig. 6": {f"n={n}": {"method": "baseline", "frames": n} for n in (1, 2, 4, 6, 8)},
+    "Fig. 6": {f"n={n}": {"method": "baseline", "frames": n} for n in FRAME_COUNTS},
     "Readings": {
         "main": {},
         "literal": {"variant": "paper"},

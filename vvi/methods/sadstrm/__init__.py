@@ -8,8 +8,9 @@ Special about it:
   learns identity from the same maps. Every step is a plain minimisation, and no sign is
   turned.
 - While the defender learns, both modalities of a person attend to each other.
-- An LSTM over time for each body stripe, then one over stripes, drive a gate on the
-  stripe vectors, which are what a search compares.
+- One LSTM over time, shared by all body stripes, gives their motion. One over stripes
+  reads it and drives a gate on the stripe vectors. A search compares the gated vectors
+  plus the motion (Eq. 14), averaged over frames.
 
 Clips may have any number of frames. No code of this paper was released.
 

@@ -19,8 +19,8 @@ READINGS = {
 class Config(MethodConfig):
     """Switches of SADSTRM, those that are None follow `variant`."""
 
-    #: "paper" is the letter of the paper. "main" supervises the feature that a search
-    #: compares and takes all objectives in one step.
+    #: "paper" is the letter of the paper. "main" supervises f_d as computed without a
+    #: partner, too, and takes all objectives in one step.
     variant: Literal["main", "paper"] = "paper"
     #: The attack (ASAM).
     asam: bool = True
@@ -34,10 +34,12 @@ class Config(MethodConfig):
     #: To which clip a clip attends in training: the same person in the other modality
     #: as in the paper, another person, itself, or itself for half of the clips.
     partner: Literal["person", "stranger", "self", "half"] = "person"
-    #: What the losses of the defender read: the fused feature, as printed, or the mean
-    #: of its losses and those of the feature that a search compares ("dual").
+    #: What the losses of the defender read: f_d with the partner, as printed ("fused"),
+    #: or the mean over that and f_d as computed without one, from the clip itself or
+    #: bypassing CMCA ("dual"). Rows with stripes compare j_d in a search.
     supervised: Literal["fused", "dual"] | None = None
-    #: Whether the defender still learns in Step II.
+    #: Whether the defender still learns in Step II. Paper: says so, but the loss of 14
+    #: points in the row "Baseline+ASAM" is read as attack without defence ("att").
     asam_stage2: Literal["def+att", "att"] = "def+att"
     #: Epoch in which Step II begins, of 200.
     step_two: float = 150
@@ -57,11 +59,12 @@ class Config(MethodConfig):
     #: What stands in for the other modality in a search: the clip itself, nothing, or
     #: the clip through the stem of the other modality.
     cmca_test: InSearch = "self"
-    #: Whether stripes are cut from the maps before or after CMCA.
+    #: Whether stripes are cut from the maps before or after CMCA. Paper: prints F_d,
+    #: the maps before.
     stig_input: Literal["pre_cmca", "post_cmca"] = "pre_cmca"
     #: Stripes K.
     parts: int = 6
-    #: Layers of both LSTMs.
+    #: Layers of both LSTMs. Paper: gives neither their depth nor their width.
     lstm_layers: int = 1
 
     def __post_init__(self):

@@ -13,6 +13,8 @@ def attack_loss(vis: Tensor, ir: Tensor) -> Tensor:
 
     Logits (B, M) of both modalities -> scalar. The least value is 2 log M, where all
     classes are equally likely.
+
+    Paper: the classifier W_def is pre-trained. Here it learns in Step I of the run.
     """
     return -(F.log_softmax(vis, 1).mean() + F.log_softmax(ir, 1).mean())
 
@@ -41,6 +43,9 @@ def squared_triplet(feat: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor:
 
     Returns:
         The mean over anchors, a scalar.
+
+    Raises:
+        ValueError: other shapes, or (on a CPU) one identity only.
     """
     same = same_identity(feat, ids)
     squared = exact_distances(feat, feat).square()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from functools import cached_property
 from typing import get_args
@@ -20,7 +21,7 @@ from vvi.nn import backbone
 from vvi.nn.neck import Neck
 from vvi.nn.pool import clip_average
 from vvi.runtime.random import torch_rng
-from vvi.types import Batch, Modality
+from vvi.types import MODALITIES, Batch, Modality
 
 #: Maps after the third and the fourth stage of the defender, F_d3 and F_d.
 Levels = tuple[Tensor, Tensor]
@@ -72,7 +73,7 @@ class Branches(Output):
 
     @cached_property
     def searched(self) -> Tensor:
-        """`fused` without a partner, as a search has none."""
+        """`fused` without a partner: of the clip with itself, or F_d past CMCA."""
         own = self.levels if self.model.cmca_test == "self" else None
         return self.model.fuse(self.levels, own)
 
@@ -124,14 +125,14 @@ class Model(Method):
             self.imsa = Attention(trunk.channels[0])
             # the two encoders start equal and train apart
             self.e_att = copy.deepcopy(nn.Sequential(self.e_def3, self.conla4))
-            self.bn_att, self.w_att = Neck(dim, num_ids).children()
+            self.bn_att, self.w_att = _norm_and_classifier(dim, num_ids)
         if config.cmca:
             third, fourth = trunk.channels[3:]
             self.cmca3 = Attention(third, config.cmca_query)
             self.cmca4 = Attention(fourth, config.cmca_query)
         # for heat maps: where modalities are fused, the fourth stage runs twice
         self.fused = nn.Identity()
-        self.bn_def, self.w_def = Neck(dim, num_ids).children()
+        self.bn_def, self.w_def = _norm_and_classifier(dim, num_ids)
         if config.stig != "none":
             self.stig = StripeRelations(dim, config)
             self.w_se = Neck(config.parts * dim, num_ids).classifier
@@ -144,7 +145,14 @@ class Model(Method):
         self.phases = self._phases()
 
     def forward(self, batch: Batch) -> Branches:
-        """Run the stems, Eq. (1), visible first. The rest follows on demand."""
+        """Run the stems, Eq. (1), visible first. The rest follows on demand.
+
+        Raises:
+            ValueError: with `partner="stranger"`, a clip would have a partner of its
+                own identity (checked on a GPU in the first step only).
+        """
+        if self.config.partner == "stranger":
+            self._require_strangers(batch)
         vis = self.stems["vis"](batch.vis.flatten(0, 1))
         ir = self.stems["ir"](batch.ir.flatten(0, 1))
         return Branches(self, torch.cat((vis, ir)), batch.vis.shape[1], batch.step)
@@ -171,12 +179,16 @@ class Model(Method):
         return self.fused((third + fourth) / 2)
 
     def partners(self, levels: Levels, frames: int, step: int) -> Levels:
-        """Return the levels of the partner of every clip, (2BT, C, h, w) each.
+        """Return the levels of the partner of every clip.
 
         Args:
-            levels: of a batch, visible first.
+            levels: of a batch, visible first, (2BT, C, h, w) each.
             frames: T.
-            step: of the batch, which seeds the draw of `partner="half"`.
+            step: of the batch, which seeds the draw of `partner="half"`. The run's seed
+                does not: all seeds share the draws.
+
+        Returns:
+            Levels of the same shapes.
         """
         rows = self._partner_rows(len(levels[0]) // frames, step)
         rows = rows.to(levels[0].device, non_blocking=True)
@@ -198,6 +210,21 @@ class Model(Method):
             return torch.where(draw < 0.5, own, same_person)
         return same_person
 
+    def _require_strangers(self, batch: Batch) -> None:
+        """Raise ValueError if a chosen partner is of the clip's own identity."""
+        on_cpu = batch.ids.device.type == "cpu"
+        if batch.step and not on_cpu:  # the check would force a device sync
+            return
+        labels = batch.labels.cpu()
+        rows = self._partner_rows(len(labels), batch.step)
+        same = labels[rows] == labels
+        if bool(same.any()):
+            raise ValueError(
+                "partner='stranger' pairs a clip with its own identity "
+                f"({int(labels[same][0])}): each process needs clips of two identities "
+                "or more"
+            )
+
     def _phases(self) -> tuple[Phase, ...]:
         """List the steps of Algorithm 1, of which Step II needs an attack."""
         first = self._moved_in_step_one()
@@ -213,8 +240,9 @@ class Model(Method):
     def _moved_in_step_one(self) -> Moved:
         """Return what each objective moves in Step I.
 
-        Paper: line 5 also lists E_def, which Eqs. (3) and (5) do not reach. IMSA goes
-        with E_att and CMCA with E_def, which no line lists.
+        Paper: the text trains Step I without E_def and W_se, Algorithm 1 with both,
+        as here. Its line 5 also lists E_def, which Eqs. (3) and (5) do not reach. IMSA
+        goes with E_att and CMCA with E_def, which no line lists.
         """
         cmca = ("cmca3", "cmca4") if self.config.cmca else ()
         defender = ("stems", "e_def3", "conla4")
@@ -239,10 +267,20 @@ class Model(Method):
     def _schedule(
         self, step: str, moved: Moved, epochs: tuple[float, float]
     ) -> tuple[Phase, ...]:
-        """Return one phase per objective, or one for all of them."""
+        """Return one phase per objective, or one for all of them.
+
+        Args:
+            step: "I" or "II".
+            moved: which parts each objective moves.
+            epochs: first one, and the one before which the step ends.
+
+        Returns:
+            Phases in the order of the objectives.
+        """
         if self.config.optim_mode == "joint":
-            parts = dict.fromkeys(sum(moved.values(), ()))  # in order, each part once
-            return (Phase(f"{step}.joint", tuple(parts), epochs),)
+            every = itertools.chain.from_iterable(moved.values())
+            parts = tuple(dict.fromkeys(every))  # in order, each part once
+            return (Phase(f"{step}.joint", parts, epochs),)
         phases = []
         for name, parts in moved.items():
             fresh = name != "def"
@@ -257,7 +295,8 @@ class Model(Method):
             defended = out
             if "w_def" not in phase.parts:
                 # Step II: the defender adapts to stems that stay, so that of a joint
-                # step only the other objectives reach them
+                # step only the other objectives reach them. `out.stem` has the clips of
+                # all processes: each computes the defender anew for the whole batch
                 stem = out.stem.detach()
                 defended = Branches(self, stem, out.frames, out.step)
             terms |= self._defence(defended, batch)
@@ -270,7 +309,10 @@ class Model(Method):
         return terms
 
     def _attack(self, out: Branches, batch: Batch) -> dict[str, Tensor]:
-        """Compute Eqs. (3) and (5). Gradient passes W_def and never moves it."""
+        """Compute Eqs. (3) and (5). Gradient passes W_def and never moves it.
+
+        Paper: W_def is pre-trained. Here it learns in Step I of the run.
+        """
         of_defender = F.linear(out.attacked, self.w_def.weight.detach())
         of_attacker = self.w_att(out.attacked)
         _watch(out, "W_def", of_defender, batch.labels)
@@ -301,6 +343,14 @@ class Model(Method):
 
         Paper: squared distances after the norm would outweigh the identity loss a
         hundredfold at 2048 channels. The default is the distance before it.
+
+        Args:
+            feat: p_d, before the norm (2B, D).
+            normed: f_d, after it (2B, D).
+            batch: its classes are read.
+
+        Returns:
+            A scalar.
         """
         if self.config.triplet_form == "squared_post_bn":
             return squared_triplet(normed, batch.labels, self.config.margin)
@@ -317,6 +367,10 @@ class Model(Method):
 
         Returns:
             The stripes j_d (B, KD), or without stripes f_d (B, D).
+
+        Raises:
+            ValueError: clips of another shape or type, an unknown modality, or an
+                unknown `cmca_test`.
         """
         check_clips(clips)
         _, _, maps = self._search(clips, modality)
@@ -333,9 +387,14 @@ class Model(Method):
         The mean gate of a frame is its weight: motion enters a clip ungated, so only
         the gate makes a frame count for less in the appearance of a person.
 
+        Args:
+            clips: (B, T, 3, H, W).
+            modality: of all clips.
+
         Returns:
-            "cmca3 attention" and "cmca4 attention" (B, T, h, w), "gate", the mean over
-            channels for each stripe (B, T, K), and "frame weight" (B, T).
+            "cmca3 attention" and "cmca4 attention" (B, T, h, w), absent where a search
+            has no CMCA or bypasses it. "gate", the mean over channels for each stripe
+            (B, T, K), and "frame weight" (B, T), absent without a gate.
         """
         levels, other, maps = self._search(clips, modality)
         shown = {}
@@ -357,7 +416,20 @@ class Model(Method):
 
         Paper: silent on what stands in for the other modality. It is never another
         clip.
+
+        Args:
+            clips: (B, T, 3, H, W).
+            modality: of all clips.
+
+        Returns:
+            Levels (BT, C, h, w), those of the stand-in or None, and maps (BT, D, h, w).
+
+        Raises:
+            ValueError: an unknown modality or an unknown `cmca_test`.
         """
+        if modality not in MODALITIES:
+            known = ", ".join(MODALITIES)
+            raise ValueError(f"no modality {modality!r}: choose from {known}")
         modes = get_args(InSearch)
         if self.cmca_test not in modes:
             known = ", ".join(map(repr, modes))
@@ -376,12 +448,26 @@ class Model(Method):
 
 @torch.no_grad()
 def _watch(out: Output, name: str, logits: Tensor, labels: Tensor) -> None:
-    """Record what a classifier knows of the attacked features.
+    """Record how a classifier scores the attacked features.
 
-    "belief" is the probability of the true class, "doubt" the entropy over log M.
+    "belief of NAME" is the mean probability of the true class, "doubt of NAME" the mean
+    entropy over log M, its greatest value.
+
+    Args:
+        out: its `watch` is written to.
+        name: of the classifier.
+        logits: (2B, M).
+        labels: true classes (2B,).
     """
     log = F.log_softmax(logits.float(), 1)
     probability = log.exp()
+    of_true_class = probability.gather(1, labels[:, None])
     entropy = -(probability * log).sum(1).mean()
-    out.watch[f"belief of {name}"] = probability.gather(1, labels[:, None]).mean()
+    out.watch[f"belief of {name}"] = of_true_class.mean()
     out.watch[f"doubt of {name}"] = entropy / math.log(log.shape[1])
+
+
+def _norm_and_classifier(dim: int, num_ids: int) -> tuple[nn.Module, nn.Module]:
+    """Build a neck and return its two layers."""
+    neck = Neck(dim, num_ids)
+    return neck.norm, neck.classifier

@@ -78,7 +78,10 @@ class StripeRelations(nn.Module):
     """FRM-STIG, Eqs. (11) to (15).
 
     The motion of each stripe, the relation of stripes at the last frame, and a gate
-    from both.
+    that reads the appearance of a stripe and the relation, Eq. (11).
+
+    Paper: gives neither depth nor width of the LSTMs. Their width is that of the maps,
+    since Eq. (14) adds states to stripe vectors. It cuts the maps before CMCA.
 
     Args:
         dim: width D of the maps.
@@ -126,14 +129,17 @@ class StripeRelations(nn.Module):
     def gates(self, feat: Tensor, motion: Tensor) -> Tensor:
         """Compute gates in 0..1 of stripe vectors: Eqs. (11) and (12).
 
-        Stripe vectors and their motion (N, T, K, D) -> (N, T, K, D).
+        Stripe vectors and their motion (N, T, K, D) -> (N, T, K, D). With "full" all
+        gates read the output of the LSTM over stripes, with "no_spa" each reads the
+        last motion of its own stripe.
 
-        Paper: the output of the LSTM over stripes has the symbol of the last stripe's
-        motion. They are two things, and all gates read the former.
+        Paper: that output has the symbol of the last stripe's motion, with the index K
+        in the sentence and k in Eq. (11). Here they are two things.
         """
         relation = motion[:, -1]  # (N, K, D)
         if self.kind == "full":
             relation = self.spa(relation)[0][:, -1:]  # (N, 1, D)
         relation = relation[:, None].expand_as(feat)
-        hidden = F.relu(self.lm1(torch.cat((feat, relation), 3)))
+        both = torch.cat((feat, relation), 3)
+        hidden = F.relu(self.lm1(both))
         return torch.sigmoid(self.lm2(hidden))

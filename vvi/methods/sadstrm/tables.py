@@ -30,6 +30,7 @@ def _sweeps() -> dict[str, dict]:
 TABLES: dict[str, dict[str, dict]] = {
     "Table 1": {
         "Baseline": {"asam": False, "cmca": False, "stig": "none"},
+        # Paper: the loss of 14 points is read as attack without defence in Step II
         "Baseline+ASAM": {"cmca": False, "stig": "none", "asam_stage2": "att"},
         "Baseline+ADM": ADM,
         "Baseline+FRM-STIG": {"asam": False, "cmca": False},
