@@ -23,6 +23,13 @@ MODALITIES: tuple[Modality, ...] = get_args(Modality)
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 
+def check_modality(modality: str) -> None:
+    """Raise ValueError if there is no such modality."""
+    if modality not in MODALITIES:
+        known = ", ".join(MODALITIES)
+        raise ValueError(f"no modality {modality!r}: choose from {known}")
+
+
 @dataclass(frozen=True, slots=True)
 class Tracklet:
     """Frames of one person from one camera.

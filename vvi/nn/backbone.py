@@ -14,7 +14,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from vvi.types import MODALITIES, Modality
+from vvi.types import MODALITIES, Modality, check_modality
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,7 @@ class TwoStream(nn.Module):
 
     def stem(self, frames: Tensor, modality: Modality) -> Tensor:
         """Run one modality through its stem: (N, 3, H, W) -> (N, C0, h0, w0)."""
-        if modality not in MODALITIES:
-            known = ", ".join(MODALITIES)
-            raise ValueError(f"no modality {modality!r}: choose from {known}")
+        check_modality(modality)
         return self.stems[modality](frames)
 
     def forward(self, maps: Tensor) -> Tensor:

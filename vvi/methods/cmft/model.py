@@ -24,7 +24,7 @@ from vvi.nn import backbone
 from vvi.nn.neck import Neck
 from vvi.nn.pool import clip_average
 from vvi.runtime.random import torch_rng
-from vvi.types import MODALITIES, Batch, Modality
+from vvi.types import MODALITIES, Batch, Modality, check_modality
 
 ORACLE = "oracle (label leak)"
 
@@ -180,7 +180,7 @@ class Model(Method):
         Raises:
             ValueError: an unknown modality.
         """
-        _check_modality(modality)
+        check_modality(modality)
         *early, last = self.streams[modality](clips)
         return [*early, self.last_maps(last)]
 
@@ -238,7 +238,7 @@ class Model(Method):
             ValueError: clips of another shape or type, or an unknown modality.
         """
         check_clips(clips)
-        _check_modality(modality)
+        check_modality(modality)
         views = (clips, clips.flip(-1)) if self.config.tta == "flip" else (clips,)
         normed = [self._normed(view, modality) for view in views]
         return F.normalize(sum(normed).float(), dim=1)
@@ -277,7 +277,7 @@ class Model(Method):
             stacklevel=2,
         )
         check_clips(clips)
-        _check_modality(modality)
+        check_modality(modality)
         vis, ir = (clips, partners) if modality == "vis" else (partners, clips)
         fused = self.both(vis, ir).extra["fused_normed"]
         return Stamped(F.normalize(fused.float(), dim=1), ORACLE)
@@ -299,10 +299,3 @@ class Model(Method):
         shown = self.fusion.inspect(vis_maps, ir_maps)
         size = clips.shape[:2]
         return {name: values.unflatten(0, size) for name, values in shown.items()}
-
-
-def _check_modality(modality: str) -> None:
-    """Raise ValueError if there is no such modality."""
-    if modality not in MODALITIES:
-        known = ", ".join(MODALITIES)
-        raise ValueError(f"no modality {modality!r}: choose from {known}")

@@ -21,7 +21,7 @@ from vvi.nn import backbone
 from vvi.nn.neck import Neck
 from vvi.nn.pool import clip_average
 from vvi.runtime.random import torch_rng
-from vvi.types import MODALITIES, Batch, Modality
+from vvi.types import Batch, Modality, check_modality
 
 #: Maps after the third and the fourth stage of the defender, F_d3 and F_d.
 Levels = tuple[Tensor, Tensor]
@@ -427,9 +427,7 @@ class Model(Method):
         Raises:
             ValueError: an unknown modality or an unknown `cmca_test`.
         """
-        if modality not in MODALITIES:
-            known = ", ".join(MODALITIES)
-            raise ValueError(f"no modality {modality!r}: choose from {known}")
+        check_modality(modality)
         modes = get_args(InSearch)
         if self.cmca_test not in modes:
             known = ", ".join(map(repr, modes))
