@@ -200,7 +200,7 @@ def test_a_run_is_named_by_id_folder_or_file(runs, here):
                 "--preset",
                 "tiny",
             ],
-            "weights of this run are not on this machine",
+            "train it again, vvi train iban --preset tiny --retrain",
         ),
         (
             ["embed", "night", "--modality", "ir", "--out", "f.csv", *TINY],

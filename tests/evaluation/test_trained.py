@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from vvi import experiment, methods
 from vvi.config import preset
+from vvi.experiment import ablation
 from vvi.experiment.trained_network import load_run_or_file
 from vvi.runtime import paths
 from vvi.runtime.tensors import CheckpointError
@@ -133,3 +134,30 @@ def test_a_folder_without_weights_and_two_runs_that_begin_alike_are_named(
         (tmp_path / name / "record.json").write_text("{}")
     with pytest.raises(ValueError, match="several runs begin with abcd: abcd1, abcd2"):
         load_run_or_file("abcd")
+
+
+@pytest.mark.parametrize(
+    ("table", "label", "seed", "command"),
+    [
+        ("Table II", "Baseline+IG+ESB+BSTA", 0, "vvi train iban --retrain"),
+        (
+            "Table II",
+            "Baseline+IG+ESB+BSTA",
+            2,
+            "vvi train iban --seeds 2 --retrain",
+        ),
+        (
+            "Readings",
+            "literal",
+            0,
+            "vvi train iban --set variant=paper --retrain",
+        ),
+    ],
+)
+def test_a_stored_result_without_weights_says_how_to_train_it(
+    table, label, seed, command, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path))
+    config = ablation.configs("iban", table, seeds=[seed])[label][0]
+    with pytest.raises(FileNotFoundError, match=f"again, {command}$"):
+        load_run_or_file(config.hash)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vvi.cli import arguments, options
 
 if TYPE_CHECKING:
+    from vvi.config import DataConfig, Recipe
     from vvi.experiment.ablation import Check
     from vvi.experiment.store import Record
 
@@ -87,13 +89,27 @@ def _line(folder: Path, record: Record) -> str:
 
 
 def _described(record: Record) -> str:
-    """Return the method and options of a run that is no row of a table."""
+    """Return the method and settings of a run that is no row of a table."""
+    from vvi.config import preset
+
     config = record.config
+    usual = preset(config.preset, config.method)
     words = [f"{name}={value}" for name, value in config.options.items()]
+    for name in ("backbone", "weights"):
+        if getattr(config, name) != getattr(usual, name):
+            words.append(f"{name}={getattr(config, name)}")
+    words += _changes(config.recipe, usual.recipe)
+    words += _changes(replace(config.data, source=usual.data.source), usual.data)
     words.append(f"T={config.data.frames}")
     if "+" in config.data.source:
         words.append(config.data.source)
     return f"{config.method}, {' '.join(words)}"
+
+
+def _changes(part: DataConfig | Recipe, usual: DataConfig | Recipe) -> list[str]:
+    """Return "name=value" of the fields in which a part of a config is not as usual."""
+    values, before = vars(part), vars(usual)
+    return [f"{k}={v}" for k, v in values.items() if k != "frames" and v != before[k]]
 
 
 def verify(args: argparse.Namespace) -> int:

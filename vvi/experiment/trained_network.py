@@ -23,6 +23,7 @@ from vvi.runtime.tensors import CheckpointError, read, unwrap
 
 WEIGHTS, RECORD = "model.safetensors", "record.json"
 HALF = "half-*.safetensors"  # weights beside a record (`vvi.experiment.shipped`)
+MAIN_VARIANT = ("variant", "main")  # what `vvi train METHOD` trains
 CONFIG = "config"  # key of the run in the head of a file of weights
 
 
@@ -124,7 +125,7 @@ def load_run_or_file(
         ValueError: the file says not what it holds, or does not fit `settings`.
     """
     if isinstance(source, RunConfig):
-        file = _weights_of(paths.runs() / source.hash)
+        file = _weights_of(paths.runs() / source.hash, _command(source))
         return _trained(source, _content(file), file)
     path = Path(source).expanduser()
     if not path.exists():
@@ -156,16 +157,31 @@ def _run_folder(name: str) -> Path:
     if len(stored) == 1 and _half_of(stored[0].parent):
         return stored[0].parent
     if stored:
+        config = store.load_record(stored[0].parent).config
         raise FileNotFoundError(
-            f"run {name} is a stored result without weights: train it again with "
-            "vvi train --retrain"
+            f"run {name} is a stored result without weights: train it again, "
+            f"{_command(config)}"
         )
     raise FileNotFoundError(
         f"{name} is no run of {runs}, no folder and no file: vvi runs lists runs"
     )
 
 
-def _weights_of(folder: Path) -> Path:
+def _command(settings: RunConfig) -> str:
+    """Return the command that trains a run again."""
+    words = ["vvi train", settings.method]
+    if settings.preset != "standard":
+        words.append(f"--preset {settings.preset}")
+    if settings.seed:
+        words.append(f"--seeds {settings.seed}")
+    changed = {k: v for k, v in settings.options.items() if (k, v) != MAIN_VARIANT}
+    if changed:
+        words.append("--set")
+        words += [f"{name}={value}" for name, value in changed.items()]
+    return " ".join([*words, "--retrain"])
+
+
+def _weights_of(folder: Path, command: str = "vvi train METHOD --retrain") -> Path:
     file = folder / WEIGHTS
     if file.is_file():
         return file
@@ -174,7 +190,7 @@ def _weights_of(folder: Path) -> Path:
         return half[0]
     raise FileNotFoundError(
         f"{file} does not exist: the weights of this run are not on this machine; "
-        "train it again with vvi train --retrain"
+        f"train it again, {command}"
     )
 
 
