@@ -490,6 +490,11 @@ def test_weights_of_a_run_are_tested_on_another_set(sets, tiny_root, capsys):
         lines[0],
     )
     assert [line[:8] for line in lines[1:]] == ["  ir2vis", "  vis2ir"]
+    for name, layout in (("SYSU", "sysu-mm01"), ("RegDB", "regdb")):
+        for option in (["--out", "never.npz"], ["--rerank"]):
+            shown, said = vvi(capsys, *tested, sets / name, *option, code=2)
+            assert f"the protocol of {layout} has several galleries" in said
+            assert option[0] in said and not shown and said.count("\n") == 1
     assert vvi(capsys, *tested, sets, "--set", "layout=buptcampus")[0] == lines
     _, said = vvi(capsys, *tested, sets / "Campus", "--set", "lr=1", code=2)
     assert "--set lr: a run knows its own settings; only layout, strict" in said

@@ -6,7 +6,7 @@ import pytest
 from vvi import experiment, methods
 from vvi.cli.main import main
 from vvi.config import change, from_json
-from vvi.experiment import ablation, store, tune
+from vvi.experiment import ablation, method_switches, store, tune
 from vvi.runtime import paths
 from vvi.runtime.fields import check_fields
 
@@ -200,3 +200,9 @@ def test_validation_people_of_real_data_are_training_people_who_are_not_trained_
     assert {t.modality for t in held.query("ir2vis")} == {"ir"} and {
         t.modality for t in held.gallery("ir2vis")
     } == {"vis"}
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_a_trial_is_named_as_its_run_will_be(method):
+    for _, config in tune.trials(method).values():
+        assert config == method_switches.settled(config)

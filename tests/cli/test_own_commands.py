@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import own_people
 import pytest
+import torch
 from PIL import Image
 
 from vvi import experiment
@@ -13,6 +14,7 @@ from vvi.cli.main import main
 from vvi.config import preset
 
 TINY = ["--weights", "baseline", "--preset", "tiny"]
+EMBED_RUN = ["embed", "night", "--modality", "ir", "--weights", "RUN"]
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +130,19 @@ def test_features_of_a_set_written_by_eval_score_as_eval_does(tiny_root, capsys)
     )
     assert sorted(capsys.readouterr().out.splitlines()) == sorted(there[:-1])
     assert there[-1] == "set.npz" and rows("set.csv")[0]["modality"] == "ir"
+
+
+def test_settings_that_say_how_a_folder_is_read_have_their_types(
+    runs, tiny_root, capsys
+):
+    (record,) = runs.glob("*/record.json")
+    command = ["eval", "--weights", record.parent.name, "--data", str(tiny_root)]
+    assert main(command) == 0
+    usual = capsys.readouterr().out.splitlines()[1:]
+    assert main([*command, "--set", "strict=false", "foreign=keep"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == usual
+    assert main([*command, "--set", "min_seq_len=5"]) == 0
+    assert "ir2vis" in capsys.readouterr().out
 
 
 def test_a_single_picture_searches_and_does_not_find_itself(capsys):
@@ -273,6 +288,37 @@ def test_a_run_is_named_by_id_folder_or_file(runs, here):
             "--out writes the features of one run",
         ),
         (
+            [*EMBED_RUN, "--method", "iban", "--preset", "tiny"],
+            "are of baseline, not of iban",
+        ),
+        (
+            [*EMBED_RUN, "--method", "baseline", "--preset", "tiny"],
+            "--preset would have no effect: ",
+        ),
+        ([*EMBED_RUN, "--set", "frames=2"], "--set would have no effect: "),
+        (
+            [*EMBED_RUN, "--set", "frams=2", "--data", "/nosuch"],
+            "--set --data would have no effect: ",
+        ),
+        ([*EMBED_RUN, "--preset", "tiny"], "--preset would have no effect: "),
+        (
+            ["eval", "--weights", "RUN", "--seeds", "3", "--preset", "paper"],
+            "--seeds would have no effect: ",
+        ),
+        (
+            ["eval", "--weights", "RUN", "--preset", "paper"],
+            "--preset would have no effect: ",
+        ),
+        (
+            ["eval", "--weights", "RUN", "--set", "lr=1"],
+            "--set lr: a run knows its own",
+        ),
+        (
+            ["eval", "--weights", "RUN", "--set", "strict=maybe"],
+            "strict='maybe' must be true or false",
+        ),
+        (["eval", "--weights", "plain.pt"], "name its method and --preset"),
+        (
             ["search", "night", "--modality", "ir", "--preset", "tiny"],
             "night is no video: vvi rank QUERY GALLERY ranks pictures",
         ),
@@ -283,12 +329,15 @@ def test_a_run_is_named_by_id_folder_or_file(runs, here):
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(
-    arguments, said, here, tiny_root, capsys
+    arguments, said, here, runs, tiny_root, capsys
 ):
     (here / "text.txt").write_text("no video")
+    torch.save({"a.weight": torch.ones(2)}, here / "plain.pt")
+    (record,) = runs.glob("*/record.json")
+    stand_ins = {"SET": str(tiny_root), "RUN": record.parent.name}
     before = sorted(here.rglob("*"))
     try:
-        ended = main([a.replace("SET", str(tiny_root)) for a in arguments])
+        ended = main([stand_ins.get(a, a) for a in arguments])
     except SystemExit as end:
         ended = end.code
     shown = capsys.readouterr()

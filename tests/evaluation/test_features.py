@@ -184,6 +184,31 @@ def bad(folder, name, **arrays):
     return folder / name
 
 
+def with_table(folder, text):
+    (folder / "a.csv").write_text(text)
+    return bad(folder, "a.npz", features=np.eye(3))
+
+
+def make_table(text):
+    return lambda folder: with_table(folder, text)
+
+
+#: Tables of three rows, and what is said of them.
+TABLES = [
+    (
+        "row,identity,camera\n0,p0,1,\n1,p1,1,\n2,p2,1,\n",
+        "a.csv is no table: line 2 has 4 cells, the header 3",
+    ),
+    ("row,identity\n0,a\n2,b\n2,c\n", "a.csv: row 2 stands there twice"),
+    ("row,identity\n0,a\n1,b\n3,c\n", "a.csv: row '3' is not in a.npz, which has"),
+    ("row,identity\n0,a\n1,b\n,c\n", "a.csv: row '' is not in a.npz"),
+    ("row,identity\n2,a\n0,b\n", r"a.csv has 2 rows.*row\(s\) 1 are missing"),
+    ("Identity,identity\na,b\n", "its columns Identity and identity have one name"),
+    ("", "a.csv is no table: it is empty"),
+    ('identity\n"a\nb\nc\n', "a.csv is no table: unexpected end of data"),
+]
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -224,7 +249,23 @@ def bad(folder, name, **arrays):
         ),
         (
             lambda f: bad(f, "a.npz", features=np.array([["a", "b"]])),
-            "no array `features`",
+            "array features is of type text",
+        ),
+        (
+            lambda f: bad(f, "a.npz", feats=np.ones((3, 2), bool)),
+            "array feats is of type bool; features are real",
+        ),
+        (
+            lambda f: bad(f, "a.npz", features=np.ones((3, 2), complex)),
+            "array features is of type complex",
+        ),
+        (
+            lambda f: bad(f, "a.npz", features=np.ones((3, 2)), about="[1]"),
+            "a.npz: its array `about` is no JSON object",
+        ),
+        (
+            lambda f: bad(f, "a.npz", features=np.ones((3, 2)), about="{no"),
+            "a.npz: its array `about` is no JSON object",
         ),
         (
             lambda f: bad(f, "a.npz", features=np.array([{}, 1], object)),
@@ -246,8 +287,9 @@ def bad(folder, name, **arrays):
                 (f / "a.csv").write_text("a,b\n1,2\n1,2,3,4\n")
                 and bad(f, "a.npz", features=np.ones((3, 2)))
             ),
-            "a.csv is no table",
+            "a.csv is no table: line 3 has 4 cells, the header 2",
         ),
+        *((make_table(text), said) for text, said in TABLES),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_in_one_line(make, said, tmp_path):
@@ -325,3 +367,110 @@ def test_rows_without_a_name_go_by_their_number():
     lists = ranking.rank(nameless, Features(made(1), table()), top=2)
     assert list(lists["query"][:3]) == ["row 0", "row 0", "row 1"]
     assert all(name.endswith(".jpg") for name in lists["gallery"])
+
+
+@pytest.mark.parametrize("spelling", ["{}", "{}.0"])
+def test_a_table_that_was_sorted_anew_is_of_the_same_rows(spelling, tmp_path):
+    file = features.save(known(), tmp_path / "a.npz")
+    ordered = features.load(file)
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    shuffled = [lines[0]]
+    for number in (3, 0, 6, 1, 5, 2, 4):
+        row, rest = lines[1 + number].split(",", 1)
+        shuffled.append(f"{spelling.format(row)},{rest}")
+    (tmp_path / "a.csv").write_text("\n".join(shuffled))
+    again = features.load(file)
+    pd.testing.assert_frame_equal(again.table, ordered.table)
+    other = Features(made(1), table(identity=IDS, camera=CAMS))
+    assert_same(ranking.score(again, other)[0], expected())
+    assert ranking.rank(again, other).equals(ranking.rank(ordered, other))
+
+
+def test_cells_that_are_missing_at_the_end_of_a_line_are_empty(tmp_path):
+    file = with_table(tmp_path, "row,identity,camera,\n0,a,1,\n1,b\n2,c,,\n")
+    read = features.load(file)
+    assert list(read.column("identity")) == ["a", "b", "c"]
+    assert list(read.column("camera")) == ["1", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("1.0", "1", True),
+        ("01", "1", True),
+        (" p1 ", "p1", True),
+        ("000", "0", True),
+        ("1_2", "12", False),
+        ("1e1", "10", False),
+        ("1.5", "1", False),
+        ("٣", "3", False),
+    ],
+)
+def test_scores_and_lists_agree_on_who_is_one_person(one, other, same):
+    query = Features(made(rows=2), table(2, identity=[one, "somebody"]))
+    gallery = Features(made(1, rows=2), table(2, identity=[other, "somebody"]))
+    right = ranking.rank(query, gallery).verdict == "right"
+    assert right.sum() == 1 + same
+    first_hit = ranking.score(query, gallery, "none")[0].first_hit
+    assert np.count_nonzero(first_hit) == 1 + same
+
+
+def test_an_archive_that_is_cut_off_is_named_in_one_line(tmp_path):
+    content = features.save(known(), tmp_path / "a.npz").read_bytes()
+    for size in (5, 100, len(content) // 2, len(content) - 1):
+        (tmp_path / "a.npz").write_bytes(content[:size])
+        with pytest.raises(FeaturesError, match="a.npz is damaged or cut off: copy"):
+            features.load(tmp_path / "a.npz")
+    changed = bytearray(content)
+    changed[200] ^= 255
+    (tmp_path / "a.npz").write_bytes(changed)
+    with pytest.raises(FeaturesError, match="a.npz is damaged or cut off: copy"):
+        features.load(tmp_path / "a.npz")
+
+
+def test_an_array_under_the_name_of_an_archive_is_read(tmp_path):
+    with open(tmp_path / "a.npz", "wb") as file:
+        np.save(file, made())
+    np.testing.assert_array_equal(features.load(tmp_path / "a.npz").values, made())
+
+
+def embedded(source="/pictures", names=("a.jpg", "b.jpg", "c.jpg"), camera=""):
+    rows = {"name": list(names), "identity": "", "camera": camera, "frames": "1"}
+    about = {"source": source, "weights": "net"}
+    return Features(made(rows=len(names)), pd.DataFrame(rows), about)
+
+
+def fill(file):
+    """Fill in a table as a person does, and sort it by something else."""
+    by_hand = pd.read_csv(file, dtype=str, keep_default_na=False)
+    by_hand["identity"] = ["7", "", "p 9"]
+    by_hand["camera"] = ["2", "", ""]
+    by_hand["side"] = ["query", "", "gallery"]
+    by_hand[::-1].to_csv(file, index=False)
+
+
+def test_what_was_filled_in_outlives_embedding_again(tmp_path):
+    file = features.save(embedded(), tmp_path / "a.npz")
+    fill(tmp_path / "a.csv")
+    grown = embedded(names=("0.jpg", "a.jpg", "b.jpg", "c.jpg"))
+    features.save(features.keep_filled(grown, file), file)
+    again = features.load(file)
+    assert list(again.column("identity")) == ["", "7", "", "p 9"]
+    assert list(again.column("camera")) == ["", "2", "", ""]
+    assert list(again.column("side")) == ["", "query", "", "gallery"]
+    kept = features.keep_filled(embedded(names=grown.table["name"], camera="5"), file)
+    assert list(kept.column("camera")) == ["5"] * 4, "it was said anew"
+    file.unlink()
+    kept = features.keep_filled(grown, file)
+    assert list(kept.column("identity")) == ["", "7", "", "p 9"]
+
+
+@pytest.mark.parametrize(
+    "other", [embedded("/others"), embedded(names=("a.jpg", "b.jpg"))]
+)
+def test_what_was_filled_in_of_other_pictures_is_not_replaced(other, tmp_path):
+    file = features.save(embedded(), tmp_path / "a.npz")
+    features.keep_filled(other, file)  # nothing is filled in
+    fill(tmp_path / "a.csv")
+    with pytest.raises(ValueError, match="c.jpg is filled in, and is not among what"):
+        features.keep_filled(other, file)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from vvi.cli import settings
 from vvi.runtime import validation
 
 #: What runs a command: its arguments -> exit code.
@@ -52,6 +53,17 @@ def integer(least: int) -> Callable[[str], int]:
     return read
 
 
+class Rerank(argparse.Action):
+    """Read the parameters of re-ranking: `k1=20 k2=6 lambda=0.3`."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Store what `rerank` is called with; parameters that are not named too."""
+        try:
+            setattr(namespace, self.dest, settings.rerank_options(values))
+        except ValueError as error:
+            raise argparse.ArgumentError(self, str(error)) from error
+
+
 class Seeds(argparse.Action):
     """Read seeds, however they are separated: `0 1 2`, `0,1,2`, `0-2`."""
 
@@ -71,6 +83,13 @@ def device(text: str) -> str:
 def folder(text: str) -> Path | None:
     """Read a folder of data, or none, as `vvi.runtime.validation.folder` does."""
     return _typed(lambda value: validation.folder("the folder", value), text)
+
+
+def path(text: str) -> str:
+    """Read the name of a file or folder; `~` is filled in."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty: give the name of a file or run")
+    return str(_typed(validation.at_home, text))
 
 
 def _typed(read: Callable[[str], Any], text: str) -> Any:
@@ -110,18 +129,18 @@ def field(text: str) -> tuple[str, Any]:
 
 def picture(text: str) -> str:
     """Read the name of a picture that can be written."""
-    path = Path(text)
-    has_folder = path.absolute().parent.is_dir()
-    if path.suffix not in (".png", ".pdf", ".svg") or not has_folder:
+    file = Path(path(text))
+    has_folder = file.absolute().parent.is_dir()
+    if file.suffix not in (".png", ".pdf", ".svg") or not has_folder:
         raise argparse.ArgumentTypeError(
             f"{text!r} must end in .png, .pdf or .svg and lie in an existing folder"
         )
-    return text
+    return str(file)
 
 
 def features_file(text: str) -> str:
     """Read the name of a file of features that can be written."""
-    path = Path(text).expanduser()
-    if path.suffix not in (".npz", ".safetensors"):
+    file = path(text)
+    if not file.endswith((".npz", ".safetensors")):
         raise argparse.ArgumentTypeError(f"{text!r} must end in .npz or .safetensors")
-    return str(path)
+    return file

@@ -19,7 +19,7 @@ def _add_synth(command: arguments.Command) -> None:
         synth,
         "write the embedded synthetic data set in a real on-disk layout",
     )
-    sub.add_argument("root")
+    sub.add_argument("root", type=arguments.path)
     sub.add_argument("--preset", default="standard", help=options.SETS)
     sub.add_argument("--layout", default="hitsz-vcm", choices=options.LAYOUTS)
     sub.add_argument("--seed", type=arguments.integer(0), default=0)
@@ -33,7 +33,7 @@ def _add_check(command: arguments.Command) -> None:
         "read a data set, print counts beside the expected ones "
         "and every problem found",
     )
-    sub.add_argument("root")
+    sub.add_argument("root", type=arguments.path)
     sub.add_argument("--layout", default="auto", choices=("auto", *options.LAYOUTS))
     sub.add_argument("--no-images", action="store_true", help="look at the lists only")
     sub.add_argument(

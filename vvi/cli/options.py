@@ -15,8 +15,13 @@ LAYOUTS = ("hitsz-vcm", "sysu-mm01", "regdb", "buptcampus")
 MODALITIES = ("ir", "vis")
 
 
-def add_preset(sub: argparse.ArgumentParser, default: str = "standard") -> None:
-    """Add `--preset`, the size of an experiment."""
+def add_preset(sub: argparse.ArgumentParser, default: str | None = "standard") -> None:
+    """Add `--preset`, the size of an experiment.
+
+    Args:
+        sub: parser of a command.
+        default: without the option; None where it matters whether it was given.
+    """
     sub.add_argument("--preset", default=default, choices=SIZES)
 
 
@@ -123,6 +128,7 @@ def add_rerank(sub: argparse.ArgumentParser) -> None:
         "--rerank",
         nargs="*",
         type=arguments.setting,
+        action=arguments.Rerank,
         metavar="NAME=VALUE",
         help="k-reciprocal re-ranking: k1=20 k2=6 lambda=0.3, or others",
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 RULES = ("vcm", "sysu", "none")
 WEIGHTS = "id or folder of a run, a file of weights, or a method (with --preset, --set)"
+#: Options that name a network, and those that say more of a method.
+NETWORK = ("weights", "method", "preset", "set", "data")
+OF_METHOD = ("preset", "set", "data")
 OTHER = {"ir": "vis", "vis": "ir", None: None}
 
 
@@ -29,7 +33,11 @@ def add(command: arguments.Command) -> None:
         embed_command,
         "write features of one's own pictures or video, and a table of their rows",
     )
-    embed.add_argument("source", help="folder of crops or tracklets, picture or video")
+    embed.add_argument(
+        "source",
+        type=arguments.path,
+        help="folder of crops or tracklets, picture or video",
+    )
     embed.add_argument("--modality", required=True, choices=options.MODALITIES)
     embed.add_argument(
         "--out",
@@ -37,7 +45,13 @@ def add(command: arguments.Command) -> None:
         help="a name that ends in .npz or .safetensors; the table ends in .csv beside "
         "it (default: SOURCE.features.npz, here)",
     )
-    embed.add_argument("--weights", required=True, metavar="RUN_OR_FILE", help=WEIGHTS)
+    embed.add_argument(
+        "--weights",
+        type=arguments.path,
+        required=True,
+        metavar="RUN_OR_FILE",
+        help=WEIGHTS,
+    )
     _add_network(embed)
     _add_rank(command)
 
@@ -50,7 +64,9 @@ def _add_rank(command: arguments.Command) -> None:
     )
     for name in ("query", "gallery"):
         rank.add_argument(
-            name, help="folder, picture or video, or features that vvi embed wrote"
+            name,
+            type=arguments.path,
+            help="folder, picture or video, or features that vvi embed wrote",
         )
     rank.add_argument(
         "--modality",
@@ -59,7 +75,9 @@ def _add_rank(command: arguments.Command) -> None:
     )
     rank.add_argument("--gallery-modality", choices=options.MODALITIES)
     rank.add_argument("--top", type=arguments.integer(1), default=10)
-    rank.add_argument("--out", default="ranked.csv", metavar="FILE.csv")
+    rank.add_argument(
+        "--out", type=arguments.path, default="ranked.csv", metavar="FILE.csv"
+    )
     rank.add_argument(
         "--figure",
         type=arguments.picture,
@@ -71,7 +89,9 @@ def _add_rank(command: arguments.Command) -> None:
         "--rows", type=arguments.integer(1), default=8, help="drawn lists"
     )
     options.add_rerank(rank)
-    rank.add_argument("--weights", metavar="RUN_OR_FILE", help=WEIGHTS)
+    rank.add_argument(
+        "--weights", type=arguments.path, metavar="RUN_OR_FILE", help=WEIGHTS
+    )
     _add_network(rank)
 
 
@@ -79,6 +99,7 @@ def add_features(evaluate: argparse.ArgumentParser) -> None:
     """Add what scores features made elsewhere to the command `eval`."""
     evaluate.add_argument(
         "--features",
+        type=arguments.path,
         nargs="+",
         metavar="FILE",
         help="score features made elsewhere: one file with both sides, or two, query "
@@ -87,9 +108,8 @@ def add_features(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument(
         "--rule",
         choices=RULES,
-        default="vcm",
-        help="of --features: what is removed from the gallery of a query (vcm: same "
-        "person and camera; none: nothing)",
+        help="of --features: what is removed from the gallery of a query (vcm, the "
+        "default: same person and camera; none: nothing)",
     )
     evaluate.add_argument(
         "--out",
@@ -104,13 +124,13 @@ def _add_network(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--method", help="of a file of weights that does not say it, with --preset"
     )
-    options.add_preset(sub)
+    options.add_preset(sub, None)
     options.add_set(sub)
     options.add_data(sub, "what a method trained on")
     options.add_device(sub)
     sub.add_argument("--camera", type=arguments.integer(0), help="its number, if known")
     sub.add_argument("--detector", default="fcos", help="what finds people in a video")
-    sub.add_argument("--detector-weights", metavar="FILE")
+    sub.add_argument("--detector-weights", type=arguments.path, metavar="FILE")
     sub.add_argument(
         "--height",
         type=arguments.integer(1),
@@ -123,8 +143,11 @@ def embed_command(args: argparse.Namespace) -> int:
     """Embed a folder or a video, and write the features."""
     from vvi.evaluation import features
 
-    out = args.out or f"{Path(args.source).expanduser().stem}.features.npz"
+    name = os.path.basename(os.path.abspath(args.source))  # of `.`, the folder's own
+    out = args.out or f"{name}.features.npz"
+    refuse_taken(out)
     rows = _embed(args.source, args.modality, args, _network(args))
+    rows = features.keep_filled(rows, out)
     file = features.save(rows, out)
     size = f"{len(rows)} rows of {rows.values.shape[1]} numbers"
     print(f"{size}: {file}, {file.with_suffix('.csv')}")
@@ -136,15 +159,14 @@ def rank_command(args: argparse.Namespace) -> int:
     from vvi.evaluation import features, ranking
     from vvi.runtime import atomic
 
-    rerank = settings.rerank_options(args.rerank)
-    out = Path(args.out).expanduser()
+    out = Path(args.out)
     if out.suffix != ".csv":
         raise ValueError(f"{out}: the name of the table must end in .csv")
     features.refuse_foreign(out, "query,rank,")
     query, gallery = _sides(args)
-    lists = ranking.rank(query, gallery, args.top, **rerank)
+    lists = ranking.rank(query, gallery, args.top, **args.rerank or {})
     rows = lists["query_row"].unique()[: args.rows]
-    figure = Path(args.figure or out.with_suffix(".png")).expanduser()
+    figure = Path(args.figure or out.with_suffix(".png"))
     picture = _drawn(args, lists, query, gallery, rows, figure.suffix)
     atomic.write(out, lists.to_csv(index=False, lineterminator="\n").encode())
     print(f"{len(query)} queries among {len(gallery)} rows: {out}")
@@ -156,6 +178,20 @@ def rank_command(args: argparse.Namespace) -> int:
     part = f" shows the first {len(rows)}" if len(rows) < len(query) else ""
     print(f"{figure}{part}")
     return 0
+
+
+def refuse_taken(out: str | Path) -> None:
+    """Refuse to write features where something else is, before any are made.
+
+    Raises:
+        ValueError: their table would replace another, or the name is a folder's.
+    """
+    from vvi.evaluation import features
+
+    out = Path(out)
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder: choose another name")
+    features.refuse_foreign(out.with_suffix(".csv"), "row,")
 
 
 def _drawn(
@@ -205,10 +241,15 @@ def score_command(args: argparse.Namespace) -> int:
 
     if len(args.features) > 2:
         raise ValueError("--features takes one file, or two: query and gallery")
-    rerank = settings.rerank_options(args.rerank)
+    why = "--features takes --rule and --rerank alone"
+    if args.method:
+        raise ValueError(f"METHOD {args.method} would have no effect: {why}")
+    names = ("weights", "preset", "seeds", "set", "data", "out")
+    settings.refuse_without_effect(args, names, why)
+    rule, rerank = args.rule or RULES[0], args.rerank or {}
     files = [features.load(file) for file in args.features]
     for name, (query, gallery) in ranking.pairs(*files).items():
-        plain, reranked = ranking.score(query, gallery, args.rule, **rerank)
+        plain, reranked = ranking.score(query, gallery, rule, **rerank)
         print(f"{name}  {plain}")
         if reranked:
             print(f"{name}  re-ranked {reranked}")
@@ -224,6 +265,7 @@ def _sides(args: argparse.Namespace) -> list[Features]:
         "query": args.modality,
         "gallery": args.gallery_modality or OTHER[args.modality],
     }
+    _refuse_idle_network(args, sources.values())
     sides, network = [], None
     for side, source in sources.items():
         if Path(source).suffix.lower() in features.ENDS:
@@ -233,6 +275,16 @@ def _sides(args: argparse.Namespace) -> list[Features]:
         network = network or _network(args)
         sides.append(_embed(source, modality[side], args, network))
     return sides
+
+
+def _refuse_idle_network(args: argparse.Namespace, sources: Iterable[str]) -> None:
+    """Refuse what names a network where all features are there already."""
+    from vvi.evaluation import features
+
+    ends = [Path(source).suffix.lower() for source in sources]
+    if all(end in features.ENDS for end in ends):
+        why = "both sides are features already, so no network is needed"
+        settings.refuse_without_effect(args, NETWORK, why)
 
 
 def _refuse_unclear(
@@ -254,7 +306,7 @@ def _embed(
     from vvi.data.video import open_video
     from vvi.video import detectors, own
 
-    path, detect = Path(source).expanduser(), None
+    path, detect = Path(source), None
     if path.is_file() and not crops.is_picture(path):
         open_video(path)  # a bad file is named before a detector is built
         device = str(next(network.method.parameters()).device)
@@ -280,11 +332,21 @@ def _network(args: argparse.Namespace) -> Trained:
     is_method = args.weights in methods.names()
     name = args.method or (args.weights if is_method else None)
     config: Any = None
+    if not name:
+        why = (
+            f"a run such as {args.weights} knows its own settings; they belong to "
+            "--weights METHOD, or to a file of weights with --method METHOD"
+        )
+        settings.refuse_without_effect(args, OF_METHOD, why)
     if name:
         row = argparse.Namespace(**vars(args) | {"method": name})
         (_, config), _ = settings.changed_row(row, 0)
         config = experiment.resolve_data(config, args.data)
     source = config if args.weights == name else args.weights
     network = trained_network.load_run_or_file(source, config)
+    if config is not None:
+        settings.refuse_other_method(args, name, network.settings)
+    if network.settings is not config:
+        settings.refuse_without_effect(args, OF_METHOD, settings.knows(args.weights))
     network.method.to(device)
     return network

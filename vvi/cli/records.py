@@ -53,9 +53,14 @@ def switches(args: argparse.Namespace) -> int:
 
 def runs(args: argparse.Namespace) -> int:
     """Print a line for each stored result."""
+    from vvi import methods
+    from vvi.runtime import validation
+
+    known = methods.names()
+    wanted = [validation.choice("method", name, known) for name in args.methods]
     for folder, record in _records():
         config = record.config
-        method_fits = not args.methods or config.method in args.methods
+        method_fits = not wanted or config.method in wanted
         if method_fits and args.preset in (None, config.preset):
             print(_line(folder, record))
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ RERANK = {"k1": "k1", "k2": "k2", "lambda": "weight", "weight": "weight"}
 PEOPLE = ("source", "seed", "layout", "min_seq_len", "split")
 #: Settings that say how a folder is read. Rows that are compared are read alike.
 READING = ("layout", "strict", "foreign", "min_seq_len")
+#: The preset of commands that do not name one.
+USUAL = "standard"
 
 Named = tuple[str, "RunConfig"]
 
@@ -24,6 +26,8 @@ def changed_row(args: argparse.Namespace, seed: int) -> tuple[Named, Named]:
 
     Settings that say how data are read change the main row as well: a folder that needs
     `strict=false` needs it for every row.
+
+    Without a preset it is the row of the standard one.
 
     Returns:
         (name, config) of the changed row, and (name, config) of the main row, read in
@@ -35,7 +39,7 @@ def changed_row(args: argparse.Namespace, seed: int) -> tuple[Named, Named]:
     changes = dict(args.set or [])
     refuse_options(changes, ("method", "preset", "seed"), "METHOD, --preset or --seeds")
     changes = method_switches.read(args.method, changes)
-    rows = ablation.labelled_rows(args.method, args.preset, seed)
+    rows = ablation.labelled_rows(args.method, args.preset or USUAL, seed)
     reading = {n: changes.pop(n) for n in READING if n in changes}
     rows = _read_alike(rows, reading, changes.get("source"), args.data)
     base = ": ".join(methods.module(args.method).MAIN)
@@ -111,12 +115,32 @@ def other_people(config: RunConfig, main: RunConfig) -> list[str]:
     return [n for n in PEOPLE if getattr(config.data, n) != getattr(main.data, n)]
 
 
+def knows(weights: str) -> str:
+    """Say why a run or file of weights takes no settings."""
+    return f"{weights} knows its own settings, leave them out"
+
+
+def refuse_other_method(
+    args: argparse.Namespace, method: str, trained: RunConfig
+) -> None:
+    """Refuse weights of another method than the one that was named.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if method != trained.method:
+        raise ValueError(
+            f"--weights {args.weights} are of {trained.method}, not of {method}"
+        )
+
+
 def rerank_options(typed: list[tuple[str, str]] | None) -> dict[str, Any]:
     """Read `--rerank k1=20 lambda=0.3`; empty without the option.
 
     >>> rerank_options(None), rerank_options([]), rerank_options([("lambda", ".1")])
     ({}, {'k1': 20, 'k2': 6, 'weight': 0.3}, {'k1': 20, 'k2': 6, 'weight': 0.1})
     """
+    from vvi.evaluation import rerank
     from vvi.runtime import validation
 
     if typed is None:
@@ -128,4 +152,48 @@ def rerank_options(typed: list[tuple[str, str]] | None) -> dict[str, Any]:
             raise validation.unknown(name, "--rerank has no option", known)
         hint = float if RERANK[name] == "weight" else int
         options[RERANK[name]] = validation.setting(text, hint)
+    rerank.check_options(**options)
     return options
+
+
+def how_read(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings among some that say how data are read, by their types.
+
+    >>> how_read({"strict": "false", "min_seq_len": "5", "lr": "1"})
+    {'strict': False, 'min_seq_len': 5}
+    """
+    from vvi.experiment import method_switches
+    from vvi.runtime import validation
+
+    types = method_switches.every_run()
+    reading = {}
+    for name in READING:
+        if name in changes:
+            reading[name] = validation.setting(changes[name], types[name])
+    return reading
+
+
+def given(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    """Return which of some options were typed, as `--name`.
+
+    They are options that are None unless they are typed.
+    """
+    return [f"--{name}" for name in names if getattr(args, name) is not None]
+
+
+def refuse_without_effect(
+    args: argparse.Namespace, names: Sequence[str], why: str
+) -> None:
+    """Refuse options that would be ignored.
+
+    Args:
+        args: of the command.
+        names: options that have no effect here.
+        why: the end of the message.
+
+    Raises:
+        ValueError: one of them was typed.
+    """
+    ignored = given(args, names)
+    if ignored:
+        raise ValueError(f"{' '.join(ignored)} would have no effect: {why}")

@@ -62,8 +62,7 @@ def _add_tune(command: arguments.Command) -> None:
     )
     sub.add_argument(
         "--out",
-        type=Path,
-        default=None,
+        type=arguments.path,
         metavar="FILE",
         help="table of the trials (default: book/records/tuning/METHOD.csv)",
     )
@@ -184,6 +183,8 @@ def tune(args: argparse.Namespace) -> int:
     """Train drawn settings of a method and write the table of their scores."""
     from vvi.experiment import tune as tuning
 
+    out = Path(args.out) if args.out else tuning.log_file(args.method)
+    _refuse_taken(out)
     if args.dry_run:
         drawn = tuning.trials(args.method, args.trials, args.preset)
         wanted = [config for _, config in drawn.values()]
@@ -194,7 +195,7 @@ def tune(args: argparse.Namespace) -> int:
         table = tuning.tune(
             args.method, args.trials, args.preset, executor=executor, **run_options
         )
-    file = tuning.write_log(args.method, table, args.out)
+    file = tuning.write_log(args.method, table, out)
     print(table.to_string(index=False, na_rep="-"))
     best = tuning.best(args.method, table) or "the main row"
     print(f"best on validation people: {best}; {len(table)} trials in {file}")
@@ -204,15 +205,30 @@ def tune(args: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_taken(out: Path) -> None:
+    """Refuse a table that cannot be written, before any trial is trained.
+
+    Raises:
+        ValueError: the name is a folder's, or holds something else than a log.
+    """
+    from vvi.evaluation import features
+
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder: give --out the name of a file")
+    features.refuse_foreign(out, "trial,")
+
+
 def worlds(args: argparse.Namespace) -> int:
     """Plan, train or collect the runs of the worlds, or measure their oracles."""
     from vvi.experiment import worlds as study
 
-    names = args.worlds or list(study.PLAN)
+    names = list(dict.fromkeys(args.worlds)) or list(study.PLAN)
     if args.plan:
-        print(study.plan(args.preset, args.seeds).to_string())
+        print(study.plan(args.preset, args.seeds, names).to_string())
         return 0
     if args.oracles:
+        if args.worlds:
+            raise ValueError("--oracles measures every world at once: name none")
         table = study.write_oracles(args.preset).round(3)
         print(table.to_string(index=False, na_rep="-"))
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vvi.cli import arguments, dry_run, options, own, settings
@@ -22,7 +23,7 @@ def add(command: arguments.Command) -> None:
         "and print its numbers",
     )
     sub.add_argument("method")
-    _add_row(sub)
+    _add_row(sub, settings.USUAL)
     sub.add_argument(
         "--retrain",
         action="store_true",
@@ -48,9 +49,10 @@ def _add_eval(command: arguments.Command) -> None:
         "evaluate the stored weights of a run again, or features made elsewhere",
     )
     sub.add_argument("method", nargs="?")
-    _add_row(sub)
+    _add_row(sub, None)
     sub.add_argument(
         "--weights",
+        type=arguments.path,
         metavar="RUN_OR_FILE",
         help="a run (as `vvi runs` lists it) or a file of weights, tested on --data, "
         "which may be another set",
@@ -58,9 +60,14 @@ def _add_eval(command: arguments.Command) -> None:
     own.add_features(sub)
 
 
-def _add_row(sub: argparse.ArgumentParser) -> None:
-    """Add the options that name a row, its seeds, its data and its device."""
-    options.add_preset(sub)
+def _add_row(sub: argparse.ArgumentParser, size: str | None) -> None:
+    """Add the options that name a row, its seeds, its data and its device.
+
+    Args:
+        sub: parser of a command.
+        size: preset of a row that names none.
+    """
+    options.add_preset(sub, size)
     options.add_seeds(sub, None, "; default: 0, of RegDB 0 to 9, its ten trials")
     options.add_set(
         sub,
@@ -176,14 +183,16 @@ def evaluate(args: argparse.Namespace) -> int:
 
     if args.features:
         return own.score_command(args)
-    settings.rerank_options(args.rerank)  # a mistake is named before anything is built
-    device = engine.fabric(args.device).device
-    if args.weights:
-        return _evaluate_weights(args, device)
-    if not args.method:
+    if not args.method and not args.weights:
         raise ValueError(
             "say what to evaluate: METHOD, --weights RUN_OR_FILE or --features FILE"
         )
+    settings.refuse_without_effect(args, ("rule",), "only --features takes a rule")
+    if args.out:
+        own.refuse_taken(args.out)
+    device = engine.fabric(args.device).device
+    if args.weights:
+        return _evaluate_weights(args, device)
     return _evaluate_row(args, device)
 
 
@@ -213,6 +222,7 @@ def _evaluate_seed(
 
     config = experiment.resolve_data(settings.changed_row(args, seed)[0][1], args.data)
     dataset = experiment.dataset(config.data, args.data, seed=seed)
+    _refuse_several_galleries(args, dataset.layout, one_trial=True)
     method = experiment.load_trained(config, len(dataset.labels)).to(device)
     weights = paths.runs() / config.hash / experiment.WEIGHTS
     trained = transfer.Trained(config, method, weights)
@@ -228,14 +238,16 @@ def _evaluate_weights(args: argparse.Namespace, device: Any) -> int:
     from vvi.experiment.trained_network import load_run_or_file
 
     changes = dict(args.set or [])
-    reading = {name: changes.pop(name) for name in settings.READING if name in changes}
-    trained = load_run_or_file(args.weights, _config_of_file(args, changes))
+    reading = settings.how_read(changes)
+    config = _config_of_file(args, changes)
+    trained = load_run_or_file(args.weights, config)
     method = trained.settings.method
-    if args.method and args.method != method:
-        raise ValueError(
-            f"--weights {args.weights} are of {method}, not of {args.method}"
-        )
+    settings.refuse_other_method(args, args.method or method, trained.settings)
+    if trained.settings is not config:
+        _refuse_settings(args, changes)
     target = transfer.resolve(trained.settings.data, args.data, **reading)
+    one_trial = target.data.source == trained.settings.data.source
+    _refuse_several_galleries(args, target.data.layout, one_trial)
     trained.method.to(device)
     data_name = transfer.data_name(trained)
     print(f"{method}, trained on {data_name}, tested on {target.name}")
@@ -248,15 +260,46 @@ def _config_of_file(
     args: argparse.Namespace, changes: dict[str, str]
 ) -> RunConfig | None:
     """Return the config that METHOD and `--set` name; a run knows its own."""
+    settings.refuse_without_effect(args, ("seeds",), "weights are of one run")
+    others = {n: v for n, v in changes.items() if n not in settings.READING}
     if args.method:
-        alone = vars(args) | {"data": None, "set": list(changes.items())}
+        alone = vars(args) | {"data": None, "set": list(others.items())}
         return settings.changed_row(argparse.Namespace(**alone), 0)[0][1]
-    if changes:
+    _refuse_settings(args, changes)
+    return None
+
+
+def _refuse_settings(args: argparse.Namespace, changes: Mapping[str, str]) -> None:
+    """Refuse settings of a run that knows its own, but for how data are read."""
+    others = [name for name in changes if name not in settings.READING]
+    if others:
         raise ValueError(
-            f"--set {min(changes)}: a run knows its own settings; only "
+            f"--set {min(others)}: a run knows its own settings; only "
             f"{', '.join(settings.READING)} say how data are read"
         )
-    return None
+    settings.refuse_without_effect(args, ("preset",), settings.knows(args.weights))
+
+
+def _refuse_several_galleries(
+    args: argparse.Namespace, layout: str, one_trial: bool
+) -> None:
+    """Refuse `--out` and `--rerank` where a protocol has no one gallery.
+
+    Args:
+        args: of the command.
+        layout: of the data.
+        one_trial: whether RegDB is searched by the people of one trial alone.
+
+    Raises:
+        ValueError: one of them was typed, and the protocol has several galleries.
+    """
+    if layout == "sysu-mm01" or (layout == "regdb" and not one_trial):
+        why = (
+            f"the protocol of {layout} has several galleries, so there is no one file "
+            "of features and no one re-ranked line; leave it out, or take folders of "
+            "its pictures through vvi embed and vvi rank"
+        )
+        settings.refuse_without_effect(args, ("out", "rerank"), why)
 
 
 def _print_tested(
@@ -267,9 +310,8 @@ def _print_tested(
 
     for line in tested.lines:
         print(f"{head}{line}")
-    rerank = settings.rerank_options(args.rerank)
-    if rerank:
+    if args.rerank:
         for direction, side in tested.sides.items():
-            print(f"{head}{direction}  re-ranked {side.reranked(**rerank)}")
+            print(f"{head}{direction}  re-ranked {side.reranked(**args.rerank)}")
     if args.out:
         print(features.save(features.of_sides(tested.sides, target.root), args.out))

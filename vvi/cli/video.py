@@ -23,7 +23,7 @@ def _add_scene(command: arguments.Command) -> None:
         "draw a video in which synthetic people cross the view of a camera, "
         "and the truth beside it",
     )
-    sub.add_argument("video", help="a name that ends in .mp4")
+    sub.add_argument("video", type=arguments.path, help="a name that ends in .mp4")
     sub.add_argument("--modality", required=True, choices=("vis", "ir"))
     sub.add_argument(
         "--people",
@@ -33,7 +33,12 @@ def _add_scene(command: arguments.Command) -> None:
         help="identities of the synthetic set "
         "(default: the last four of its test half)",
     )
-    sub.add_argument("--camera", type=arguments.integer(1), default=9)
+    sub.add_argument(
+        "--camera",
+        type=arguments.integer(1),
+        default=9,
+        help="whose view is drawn, 1 to 12 (default: 9)",
+    )
     sub.add_argument("--frames", type=arguments.integer(1), default=250)
     sub.add_argument("--preset", default="standard", help=options.SETS)
     sub.add_argument("--seed", type=arguments.integer(0), default=0)
@@ -49,6 +54,7 @@ def _add_tracklets(command: arguments.Command) -> None:
     _add_video(sub)
     sub.add_argument(
         "--out",
+        type=arguments.path,
         required=True,
         metavar="ROOT",
         help="new folder, or one that this command made: further videos are added",
@@ -91,6 +97,7 @@ def _add_search(command: arguments.Command) -> None:
     sub.add_argument("--camera", type=arguments.integer(1), default=1)
     sub.add_argument(
         "--out",
+        type=arguments.path,
         default=None,
         metavar="ROOT",
         help="folder for the tracklets of this video alone (default: in the cache)",
@@ -105,7 +112,7 @@ def _add_search(command: arguments.Command) -> None:
 
 def _add_video(sub: argparse.ArgumentParser) -> None:
     """Add a video, its modality and what detects people in it."""
-    sub.add_argument("video")
+    sub.add_argument("video", type=arguments.path)
     sub.add_argument("--modality", required=True, choices=("vis", "ir"))
     sub.add_argument(
         "--detector",
@@ -115,6 +122,7 @@ def _add_video(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument(
         "--weights",
+        type=arguments.path,
         default=None,
         help="file of its weights (default: the stored ones, or where torchvision "
         "keeps its own; nothing is downloaded)",

@@ -2,15 +2,19 @@
 
 A file holds one row of numbers for each tracklet, as `.npz`, `.safetensors`, `.npy` or
 a file of torch. A table of the same name with the end `.csv` says of each row who it
-is: columns `name`, `identity`, `camera`, `modality`, or `side` (query, gallery). What
-the table does not say may stand as arrays in the file itself.
+is: columns `name`, `identity`, `camera`, `modality`, or `side` (query, gallery). A
+column `row` says which row a line is of, in whatever order the lines stand. What the
+table does not say may stand as arrays in the file itself.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,28 +24,28 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
+from vvi.evaluation import row_table
+from vvi.evaluation.row_table import NAMES, UNSAID, FeaturesError
 from vvi.runtime import atomic, tensors
 
 ENDS = (".npz", ".safetensors", ".npy", ".pt", ".pth")
-#: What the arrays of a file may be called.
-NAMES = {
-    "features": ("features", "feature", "feats", "feat", "embeddings", "embedding"),
-    "identity": ("identity", "identities", "ids", "pids", "pid", "labels", "label"),
-    "camera": ("camera", "cameras", "cams", "camids", "camid", "cam"),
-    "modality": ("modality", "modalities"),
-    "side": ("side", "sides"),
-    "name": ("name", "names", "paths", "files"),
-}
+#: Types of arrays that are no features, by the letter that NumPy gives them.
+TYPES = {"b": "bool", "c": "complex", "U": "text", "S": "text (bytes)"}
 SIDES = ("query", "gallery")
 #: First bytes of files that NumPy writes: arrays, and archives of them.
 NUMPY = (b"\x93NUMPY", b"PK")
-#: What stands between the cells of a table.
-SEPARATORS = (",", ";", "\t")
-UNSAID = ""
-
-
-class FeaturesError(ValueError):
-    """A file of features that cannot be used; the message names it and the cure."""
+#: What else readers raise for a file that they cannot read.
+READING = (
+    SafetensorError,
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+)
+#: What NumPy raises for an archive that is cut off or has other bytes than it had.
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,11 @@ class Features:
         if name not in self.table:
             return np.full(len(self), UNSAID, dtype=object)
         return self.table[name].astype(str).to_numpy(dtype=object)
+
+    def labels(self, name: str) -> np.ndarray:
+        """Return a column for comparison: 1, 01 and 1.0 are written alike."""
+        texts = [row_table.plain(text) for text in self.column(name)]
+        return np.array(texts, dtype=object)
 
     def part(self, rows: np.ndarray) -> Features:
         """Return some of the rows."""
@@ -97,6 +106,90 @@ def save(features: Features, path: str | Path) -> Path:
     with atomic.exclusive_lock(path):  # also removes what a killed export left
         atomic.write_all(path.absolute().parent, files)
     return path
+
+
+def keep_filled(features: Features, path: str | Path) -> Features:
+    """Take over what was filled in in a table that `save` is about to replace.
+
+    Rows are known by their name and number of frames. An identity that was filled in
+    stays, a camera where there is none now, and so do columns that were added.
+
+    Args:
+        features: what was embedded again.
+        path: where it will be saved.
+
+    Raises:
+        ValueError: the table is of something else, or a row that was filled in is
+            not among these features.
+    """
+    path = Path(path).expanduser()
+    file = path.with_suffix(".csv")
+    if not file.is_file():
+        return features
+    refuse_foreign(file, "row,")
+    old = row_table.read(file)
+    table = features.table.reset_index(drop=True)
+    if "camera" not in table:
+        table["camera"] = UNSAID
+    rows = _rows_of_same(table, old) if _is_of_source(path, features) else {}
+    added = [name for name in old.columns if name not in table and name != "row"]
+    for name in added:
+        table[name] = UNSAID
+    for number, line in enumerate(old.to_dict("records")):
+        row = rows.get(number)
+        if row is not None:
+            for name, text in _kept(line, added, table.loc[row, "camera"]).items():
+                table.loc[row, name] = text
+        elif _is_filled_by_hand(line):
+            name = line.get("name", f"row {number}")
+            raise ValueError(
+                f"{file}: {name} is filled in, and is not among what is embedded now: "
+                "move the table or choose another --out"
+            )
+    return Features(features.values, table, features.about)
+
+
+def _kept(line: Mapping[str, str], added: Sequence[str], camera: str) -> dict[str, str]:
+    """Return the cells of a line that outlive embedding again.
+
+    Args:
+        line: of the old table.
+        added: columns that embedding does not write.
+        camera: what embedding again says of it, empty where nothing.
+    """
+    kept = {name: line[name] for name in added}
+    if line.get("identity") and _is_filled_by_hand(line):
+        kept["identity"] = line["identity"]
+    if line.get("camera") and not camera:
+        kept["camera"] = line["camera"]
+    return kept
+
+
+def _is_of_source(path: Path, features: Features) -> bool:
+    """Whether a file of features, if it can be read, is of the same pictures."""
+    try:
+        _, about = _arrays(path)
+    except (FeaturesError, OSError):
+        return True  # then the names of the rows decide
+    return about.get("source") == features.about.get("source")
+
+
+def _rows_of_same(table: pd.DataFrame, old: pd.DataFrame) -> dict[int, int]:
+    """Return row of an old table -> row of the new one that has its pictures."""
+    keys = [name for name in ("name", "frames") if name in table and name in old]
+    if "name" not in keys:
+        return {}
+    new = table[keys].astype(str).itertuples(index=False, name=None)
+    places = {key: row for row, key in enumerate(new)}
+    before = old[keys].itertuples(index=False, name=None)
+    return {row: places[key] for row, key in enumerate(before) if key in places}
+
+
+def _is_filled_by_hand(line: Mapping[str, str]) -> bool:
+    """Whether a row says more of who it is than the name of its folder does."""
+    folder = line.get("name", "").partition("/")[0]
+    identity = line.get("identity", UNSAID)
+    return identity not in (UNSAID, folder) or line.get("side", UNSAID) != UNSAID
 
 
 def refuse_foreign(file: Path, head: str) -> None:
@@ -189,14 +282,10 @@ def _arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise FeaturesError(f"{path}: features end in {', '.join(ENDS)}")
     about = {"file": str(path)}
     try:
-        if end == ".npy":
-            return {"features": np.load(path, allow_pickle=False)}, about
-        if end == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            text = arrays.pop("about", None)
-            if text is not None:
-                about |= json.loads(str(text))
+        if end in (".npy", ".npz"):
+            arrays = _numpy_arrays(path)
+            if "about" in arrays:
+                about |= _about(path, str(arrays.pop("about")))
             return arrays, about
         if end == ".safetensors":
             with safe_open(path, "numpy") as file:
@@ -204,13 +293,43 @@ def _arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
                 names = list(file.keys())
                 return {name: file.get_tensor(name) for name in names}, about
         content = tensors.read(path, alone="features")
-    except (SafetensorError, ValueError, OSError, EOFError, KeyError) as error:
+        arrays = {k: np.asarray(v) for k, v in content.items() if _is_array(v)}
+    except FeaturesError:
+        raise
+    except DAMAGE as error:
+        raise FeaturesError(
+            f"{path} is damaged or cut off: copy or export it again"
+        ) from error
+    except READING as error:
         why = _why_unreadable(path, error)
         raise FeaturesError(
             f"{path} holds no features that can be read: {why}"
         ) from error
-    arrays = {k: np.asarray(v) for k, v in content.items() if _is_array(v)}
     return arrays, about
+
+
+def _numpy_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read a file of NumPy, an array or an archive of them, whatever its name says."""
+    content = np.load(path, allow_pickle=False)
+    if isinstance(content, np.ndarray):
+        return {"features": content}
+    with content as file:
+        return {name: file[name] for name in file.files}
+
+
+def _about(path: Path, text: str) -> dict[str, str]:
+    """Read what a file says of itself.
+
+    Raises:
+        FeaturesError: it is no JSON object.
+    """
+    try:
+        said = json.loads(text)
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise FeaturesError(f"{path}: its array `about` is no JSON object {{...}}")
+    return {name: str(value) for name, value in said.items() if value is not None}
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
@@ -220,7 +339,8 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         return "it is empty"
     if path.suffix.lower() in (".npy", ".npz") and not head.startswith(NUMPY):
         return f"it is no file of NumPy, it begins with {head!r}"
-    return " ".join(str(error).split())[:200]
+    why = " ".join(str(error).split())[:200]
+    return why or "it is damaged or cut off, copy or export it again"
 
 
 def _is_array(value: Any) -> bool:
@@ -232,18 +352,20 @@ def _main_array(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, np.n
     wide = [name for name, values in arrays.items() if np.ndim(values) == 2]
     candidates = named or wide
     name = candidates[0] if named or len(wide) == 1 else None
-    if name is None or not _is_table_of_numbers(arrays[name]):
+    if name is None or np.ndim(arrays[name]) != 2:
         shapes = ", ".join(f"{k} {np.shape(v)}" for k, v in arrays.items()) or "nothing"
         raise FeaturesError(
             f"{path} holds no array `features` of rows (N, D), nor one that is alone "
             f"in having two dimensions; it holds {shapes}"
         )
+    kind = arrays[name].dtype
+    if kind.kind not in "fiu":
+        raise FeaturesError(
+            f"{path}: its array {name} is of type {TYPES.get(kind.kind, kind)}; "
+            "features are real numbers"
+        )
     with np.errstate(over="ignore"):  # infinity is refused with the name of its row
         return name, np.asarray(arrays[name], np.float32)
-
-
-def _is_table_of_numbers(values: np.ndarray) -> bool:
-    return np.ndim(values) == 2 and values.dtype.kind in "fiu"
 
 
 def _table(
@@ -253,7 +375,7 @@ def _table(
     file = path.with_suffix(".csv")
     table = pd.DataFrame(index=range(count))
     if file.is_file():
-        table = _csv(file, count, path)
+        table = row_table.aligned(row_table.read(file), count, file, path.name)
     for column, names in NAMES.items():
         own = [k for k in arrays if k.lower() in names and k != main]
         if own and column not in table:
@@ -262,34 +384,6 @@ def _table(
                 raise FeaturesError(f"{path}: {len(values)} {own[0]} for {count} rows")
             table[column] = [_text(value) for value in values]
     return table.reset_index(drop=True)
-
-
-def _csv(file: Path, count: int, path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(
-            file, dtype=str, keep_default_na=False, sep=_separator(file)
-        )
-    except (ValueError, UnicodeError) as error:  # pandas raises kinds of these
-        raise FeaturesError(
-            f"{file} is no table: {' '.join(str(error).split())}"
-        ) from error
-    if len(table) != count:
-        raise FeaturesError(f"{file} has {len(table)} rows, {path.name} {count}")
-    table.columns = [name.strip().lower() for name in table.columns]
-    for name in table.columns:
-        table[name] = table[name].str.strip()
-    for column, names in NAMES.items():
-        other = [name for name in table.columns if name in names]
-        if other and column not in table and column != "features":
-            table = table.rename(columns={other[0]: column})
-    return table.drop(columns="row", errors="ignore")
-
-
-def _separator(file: Path) -> str:
-    """Return what stands between the names of the columns most often."""
-    with open(file, encoding="utf-8-sig") as opened:
-        head = opened.readline()
-    return max(SEPARATORS, key=head.count)
 
 
 def _both_sides(path: Path, arrays: Mapping[str, np.ndarray], about: dict) -> Features:

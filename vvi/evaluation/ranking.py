@@ -11,7 +11,6 @@ import pandas as pd
 from vvi.evaluation.features import SIDES, UNSAID, Features, FeaturesError, some_rows
 from vvi.evaluation.rerank import rerank
 from vvi.metrics import Metrics, from_similarity, retrieval_metrics
-from vvi.runtime import validation
 from vvi.types import DIRECTIONS, Rule
 
 
@@ -128,8 +127,9 @@ def _list_of(
 ) -> pd.DataFrame:
     """List the gallery rows of one query row, with verdicts."""
     person, others = query.column("identity")[row], gallery.column("identity")[order]
-    verdict = np.where(others == person, "right", "wrong").astype(object)
-    verdict[(others == UNSAID) | (person == UNSAID)] = "unknown"
+    wanted, labels = query.labels("identity")[row], gallery.labels("identity")[order]
+    verdict = np.where(labels == wanted, "right", "wrong").astype(object)
+    verdict[(labels == UNSAID) | (wanted == UNSAID)] = "unknown"
     return pd.DataFrame(
         {
             "query": _names(query)[row],
@@ -209,7 +209,7 @@ def _numbers(column: str, *sides: Features) -> tuple[np.ndarray, ...]:
 
 def _filled_column(side: Features, column: str) -> np.ndarray:
     """Return a column; FeaturesError where a row of it is empty."""
-    text = side.column(column)
+    text = side.labels(column)
     empty = np.flatnonzero(text == UNSAID)
     if len(empty):
         file = side.about.get("file", "the features")
@@ -218,13 +218,7 @@ def _filled_column(side: Features, column: str) -> np.ndarray:
             f"{file}: no {column} in row(s) {some_rows(empty)}; fill the column "
             f"{column} of its table{cure}"
         )
-    return np.array([_plain_number(value) for value in text])
-
-
-def _plain_number(text: str) -> str:
-    """Write 1, 01 and 1.0 alike: they are one identity."""
-    number = validation.setting(text, int)
-    return str(number)
+    return text.astype(str)
 
 
 def _cameras_of_sysu(side: Features) -> np.ndarray:

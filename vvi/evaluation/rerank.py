@@ -18,6 +18,7 @@ No N x N matrix ever exists.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def rerank(
     """
     feat = _unit_rows(query, gallery)
     queries, count = len(query), len(feat)
-    _check_options(k1, k2, weight)
+    check_options(k1, k2, weight)
     nearest, largest, original = _neighbours(feat, min(k1, count), queries)
     members = _expanded_sets(nearest, min(k1 // 2, count))
     codes = _average(nearest[:, :k2]) @ _codes(members, feat, largest)
@@ -196,10 +197,16 @@ def _unit_rows(query: Any, gallery: Any) -> np.ndarray:
     return np.concatenate(sides)
 
 
-def _check_options(k1: int, k2: int, weight: float) -> None:
+def check_options(k1: int, k2: int, weight: float) -> None:
+    """Refuse parameters of `rerank` that it cannot use.
+
+    Raises:
+        ValueError: one is of another type, or out of range.
+    """
     if isinstance(k1, bool) or not isinstance(k1, int) or k1 < 1:
         raise ValueError(f"k1={k1!r} must be an integer >= 1")
     if isinstance(k2, bool) or not isinstance(k2, int) or not 1 <= k2 <= k1:
         raise ValueError(f"k2={k2!r} must be an integer from 1 to k1={k1}")
-    if not 0 <= weight <= 1:
-        raise ValueError(f"weight={weight!r} (lambda) must be from 0 to 1")
+    is_number = isinstance(weight, Real) and not isinstance(weight, bool)
+    if not is_number or not 0 <= weight <= 1:
+        raise ValueError(f"weight={weight!r} (lambda) must be from 0 to 1, as in 0.3")

@@ -239,7 +239,8 @@ def _released(file: Path, content: Mapping, refuse: bool) -> Trained | None:
     if refuse:
         raise CheckpointError(
             f"{file} does not say which network it holds, and is no released one "
-            f"({'; '.join(reasons)}): say --method and --preset as it was trained"
+            f"({'; '.join(reasons)}): name its method and "
+            "--preset as it was trained (METHOD of vvi eval, else --method)"
         )
     return None
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from vvi import experiment, methods
 from vvi.config import RunConfig, change
-from vvi.experiment import Result, ablation
+from vvi.experiment import Result, ablation, method_switches
 from vvi.runtime import atomic, paths
 from vvi.runtime.random import rng
 
@@ -58,7 +58,7 @@ def trials(
         chosen = {
             name: values[draw.integers(len(values))] for name, values in knobs.items()
         }
-        config = applied(main, chosen)
+        config = method_switches.settled(applied(main, chosen))
         if all(config != other for _, other in drawn.values()):
             drawn[len(drawn)] = (chosen, config)
     return drawn

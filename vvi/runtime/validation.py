@@ -103,7 +103,7 @@ def folder(name: str, value: Any) -> Path | None:
     (True, 'sets/VCM')
     """
     if value is None or isinstance(value, Path):
-        return value.expanduser() if value else None
+        return at_home(value) if value else None
     if not isinstance(value, str | os.PathLike):
         raise ValueError(f"{name} {value!r} does not fit: {FOLDER}")
     text = os.fspath(value).strip()
@@ -118,9 +118,28 @@ def folder(name: str, value: Any) -> Path | None:
             f"{name} {text!r} holds a line break or a tab, as Python reads a "
             r'backslash: write r"D:\new\table" or D:/new/table'
         )
-    path = Path(os.path.expandvars(text)).expanduser()
+    path = at_home(os.path.expandvars(text))
     _refuse_drive(name, text, path)
     return path
+
+
+def at_home(text: str | Path) -> Path:
+    """Put the folder of a user in place of `~` or `~user`.
+
+    Raises:
+        ValueError: there is no such user.
+
+    >>> at_home("sets/VCM").as_posix()
+    'sets/VCM'
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        user = Path(text).parts[0]
+        raise ValueError(
+            f"{str(text)!r}: no home folder is known for {user}; write ./{text} for a "
+            "name that begins so"
+        ) from error
 
 
 def _refuse_drive(name: str, text: str, path: Path) -> None:

@@ -84,7 +84,11 @@ def film(
         that shows any of the body. Columns: frame (from 0), identity, x1, y1, x2, y2
         (of the whole body, clipped to the picture), visible (share of the body's pixels
         that is seen).
+
+    Raises:
+        ValueError: there is no such camera or person, or one person is named twice.
     """
+    _refuse_impossible(crossing)
     height, width = crossing.height, crossing.width
     moments = np.arange(crossing.frames) if moments is None else np.asarray(moments)
     spread = presets.find(crossing.preset).world.spread
@@ -149,6 +153,18 @@ def read_truth(path: str | Path) -> pd.DataFrame:
         what = f"is no truth of a crossing: it has no column {columns}"
         raise ValueError(f"{file} {what}")
     return truth
+
+
+def _refuse_impossible(crossing: Crossing) -> None:
+    """Refuse a camera that there is not, and a person who would cross twice."""
+    if not 1 <= crossing.camera <= presets.CAMERAS:
+        raise ValueError(
+            f"camera={crossing.camera}: choose a camera from 1 to {presets.CAMERAS}"
+        )
+    people = crossing.people
+    twice = [number for number in people if people.count(number) > 1]
+    if twice:
+        raise ValueError(f"identity {twice[0]} is named twice: name each person once")
 
 
 def _walkers(

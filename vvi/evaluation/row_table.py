@@ -1,0 +1,158 @@
+"""The table beside a file of features: who each row is, as any program writes it.
+
+The first line names the columns. Where one of them is `row`, it says to which row of
+the features a line belongs, so a table may be sorted at will; else the order counts.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vvi.runtime import tensors
+
+#: What the columns of a table, and the arrays of a file, may be called.
+NAMES = {
+    "features": ("features", "feature", "feats", "feat", "embeddings", "embedding"),
+    "identity": ("identity", "identities", "ids", "pids", "pid", "labels", "label"),
+    "camera": ("camera", "cameras", "cams", "camids", "camid", "cam"),
+    "modality": ("modality", "modalities"),
+    "side": ("side", "sides"),
+    "name": ("name", "names", "paths", "files"),
+}
+#: What stands between the cells of a table.
+SEPARATORS = (",", ";", "\t")
+UNSAID = ""
+
+
+class FeaturesError(ValueError):
+    """A file of features that cannot be used; the message names it and the cure."""
+
+
+def read(file: Path) -> pd.DataFrame:
+    """Read a table as text, its columns under the names that are used here.
+
+    Args:
+        file: text in UTF-8, its cells parted by commas, semicolons or tabs.
+
+    Returns:
+        A row for each line; cells that are missing at the end of a line are empty.
+
+    Raises:
+        FeaturesError: it is no table, a line has more cells than the header, or two
+            columns have one name.
+    """
+    try:
+        head, lines = _cells(file)
+    except (ValueError, csv.Error) as error:
+        why = " ".join(str(error).split())
+        raise FeaturesError(f"{file} is no table: {why}") from error
+    columns = [name.strip().lower() for name in head]
+    table = pd.DataFrame(index=range(len(lines)))
+    for place, name in enumerate(columns):
+        if not name:
+            continue
+        first = columns.index(name)
+        if first < place:
+            names = f"{head[first].strip()} and {head[place].strip()}"
+            raise FeaturesError(f"{file}: its columns {names} have one name")
+        table[name] = [cells[place].strip() for cells in lines]
+    for column, names in NAMES.items():
+        other = [name for name in table.columns if name in names]
+        if other and column not in table and column != "features":
+            table = table.rename(columns={other[0]: column})
+    return table
+
+
+def _cells(file: Path) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the lines, each as long as the header.
+
+    Raises:
+        ValueError: there is no header, or a line is longer than it.
+    """
+    text = file.read_text(encoding="utf-8-sig")
+    first = text.partition("\n")[0]
+    mark = max(SEPARATORS, key=first.count)
+    reader = csv.reader(io.StringIO(text), delimiter=mark, strict=True)
+    head: list[str] = []
+    lines = []
+    for cells in reader:
+        if not cells:
+            continue
+        if not head:
+            head = cells
+            continue
+        if len(cells) > len(head):
+            raise ValueError(
+                f"line {reader.line_num} has {len(cells)} cells, the header {len(head)}"
+            )
+        missing = len(head) - len(cells)
+        lines.append(cells + [UNSAID] * missing)
+    if not head:
+        raise ValueError("it is empty")
+    return head, lines
+
+
+def aligned(table: pd.DataFrame, count: int, file: Path, owner: str) -> pd.DataFrame:
+    """Bring a table into the order of its features, by its column `row` if it has one.
+
+    Args:
+        table: what `read` returned.
+        count: rows of the features.
+        file: of the table, for messages.
+        owner: name of the file of features, for messages.
+
+    Raises:
+        FeaturesError: the table has other rows than the features.
+    """
+    lengths = f"{file} has {len(table)} rows, {owner} {count}"
+    if "row" not in table:
+        if len(table) != count:
+            raise FeaturesError(lengths)
+        return table
+    numbers = _row_numbers(table["row"], count, file, owner)
+    missing = sorted(set(range(count)) - set(numbers))
+    if missing:
+        raise FeaturesError(f"{lengths}: row(s) {tensors.some(missing)} are missing")
+    order = np.argsort(numbers)
+    return table.iloc[order].drop(columns="row").reset_index(drop=True)
+
+
+def _row_numbers(cells: Sequence[str], count: int, file: Path, owner: str) -> list[int]:
+    """Read the column `row`.
+
+    Raises:
+        FeaturesError: a cell is no row of the features, or a row comes twice.
+    """
+    known = {str(number): number for number in range(count)}
+    numbers: list[int] = []
+    seen = set()
+    for cell in cells:
+        number = known.get(plain(cell))
+        if number is None:
+            raise FeaturesError(
+                f"{file}: row {cell[:40]!r} is not in {owner}, which has rows 0 to "
+                f"{count - 1}"
+            )
+        if number in seen:
+            raise FeaturesError(f"{file}: row {number} stands there twice")
+        seen.add(number)
+        numbers.append(number)
+    return numbers
+
+
+def plain(text: str) -> str:
+    """Write 1, 01 and 1.0 alike: they are one identity; other text stays as it is.
+
+    >>> [plain(text) for text in ("1", " 01", "1.0", "0", "1_2", "1e3", "p01")]
+    ['1', '1', '1', '0', '1_2', '1e3', 'p01']
+    """
+    text = text.strip()
+    number = re.fullmatch(r"(\d+)(\.0)?", text, re.ASCII)
+    return (number[1].lstrip("0") or "0") if number else text
