@@ -292,22 +292,22 @@ def test_a_run_is_named_by_id_folder_or_file(runs, here):
             "are of baseline, not of iban",
         ),
         (
-            [*EMBED_RUN, "--method", "baseline", "--preset", "tiny"],
-            "--preset would have no effect: ",
+            [*EMBED_RUN, "--method", "baseline", "--preset", "standard"],
+            "is of the size tiny",
         ),
         ([*EMBED_RUN, "--set", "frames=2"], "--set would have no effect: "),
         (
             [*EMBED_RUN, "--set", "frams=2", "--data", "/nosuch"],
             "--set --data would have no effect: ",
         ),
-        ([*EMBED_RUN, "--preset", "tiny"], "--preset would have no effect: "),
+        ([*EMBED_RUN, "--preset", "standard"], "--preset standard: "),
         (
-            ["eval", "--weights", "RUN", "--seeds", "3", "--preset", "paper"],
-            "--seeds would have no effect: ",
+            ["eval", "--weights", "RUN", "--seeds", "3"],
+            "is one run, of seed 0; leave it out",
         ),
         (
             ["eval", "--weights", "RUN", "--preset", "paper"],
-            "--preset would have no effect: ",
+            "--preset paper: ",
         ),
         (
             ["eval", "--weights", "RUN", "--set", "lr=1"],

@@ -22,7 +22,7 @@ RULES = ("vcm", "sysu", "none")
 WEIGHTS = "id or folder of a run, a file of weights, or a method (with --preset, --set)"
 #: Options that name a network, and those that say more of a method.
 NETWORK = ("weights", "method", "preset", "set", "data")
-OF_METHOD = ("preset", "set", "data")
+OF_METHOD = ("set", "data")
 OTHER = {"ir": "vis", "vis": "ir", None: None}
 
 
@@ -348,5 +348,6 @@ def _network(args: argparse.Namespace) -> Trained:
         settings.refuse_other_method(args, name, network.settings)
     if network.settings is not config:
         settings.refuse_without_effect(args, OF_METHOD, settings.knows(args.weights))
+    settings.refuse_other_run(args, network.settings)
     network.method.to(device)
     return network

@@ -134,6 +134,22 @@ def refuse_other_method(
         )
 
 
+def refuse_other_run(args: argparse.Namespace, trained: RunConfig) -> None:
+    """Refuse a size or seeds that are not those of the run whose weights are used.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if args.preset not in (None, trained.preset):
+        raise ValueError(
+            f"--preset {args.preset}: {args.weights} is of the size {trained.preset}"
+        )
+    if getattr(args, "seeds", None) not in (None, [trained.seed]):
+        raise ValueError(
+            f"--seeds: {args.weights} is one run, of seed {trained.seed}; leave it out"
+        )
+
+
 def rerank_options(typed: list[tuple[str, str]] | None) -> dict[str, Any]:
     """Read `--rerank k1=20 lambda=0.3`; empty without the option.
 

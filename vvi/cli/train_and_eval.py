@@ -244,7 +244,8 @@ def _evaluate_weights(args: argparse.Namespace, device: Any) -> int:
     method = trained.settings.method
     settings.refuse_other_method(args, args.method or method, trained.settings)
     if trained.settings is not config:
-        _refuse_settings(args, changes)
+        _refuse_settings(changes)
+    settings.refuse_other_run(args, trained.settings)
     target = transfer.resolve(trained.settings.data, args.data, **reading)
     one_trial = target.data.source == trained.settings.data.source
     _refuse_several_galleries(args, target.data.layout, one_trial)
@@ -260,16 +261,15 @@ def _config_of_file(
     args: argparse.Namespace, changes: dict[str, str]
 ) -> RunConfig | None:
     """Return the config that METHOD and `--set` name; a run knows its own."""
-    settings.refuse_without_effect(args, ("seeds",), "weights are of one run")
     others = {n: v for n, v in changes.items() if n not in settings.READING}
     if args.method:
         alone = vars(args) | {"data": None, "set": list(others.items())}
         return settings.changed_row(argparse.Namespace(**alone), 0)[0][1]
-    _refuse_settings(args, changes)
+    _refuse_settings(changes)
     return None
 
 
-def _refuse_settings(args: argparse.Namespace, changes: Mapping[str, str]) -> None:
+def _refuse_settings(changes: Mapping[str, str]) -> None:
     """Refuse settings of a run that knows its own, but for how data are read."""
     others = [name for name in changes if name not in settings.READING]
     if others:
@@ -277,7 +277,6 @@ def _refuse_settings(args: argparse.Namespace, changes: Mapping[str, str]) -> No
             f"--set {min(others)}: a run knows its own settings; only "
             f"{', '.join(settings.READING)} say how data are read"
         )
-    settings.refuse_without_effect(args, ("preset",), settings.knows(args.weights))
 
 
 def _refuse_several_galleries(
