@@ -76,7 +76,7 @@ def test_a_file_that_does_not_say_it_is_told(wrap, tmp_path):
     assert same(load_run_or_file(tmp_path / "net.pth", settings()))
     with pytest.raises(
         CheckpointError,
-        match="does not say which network it holds.*--method and --preset",
+        match="does not say which network it holds.*its method and --preset",
     ):
         load_run_or_file(tmp_path / "net.pth")
     with pytest.raises(CheckpointError, match=r"net.pth is no iban: (missing|unknown)"):
@@ -125,7 +125,7 @@ def test_a_folder_without_weights_and_two_runs_that_begin_alike_are_named(
 ):
     with pytest.raises(
         FileNotFoundError,
-        match=r"model.safetensors does not exist.*vvi train --retrain",
+        match=r"model.safetensors does not exist.*again, vvi train METHOD --retrain",
     ):
         load_run_or_file(tmp_path)
     monkeypatch.setenv("VVI_RUNS", str(tmp_path))
