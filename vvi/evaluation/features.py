@@ -44,7 +44,8 @@ READING = (
     TypeError,
     RuntimeError,
 )
-#: What NumPy raises for an archive that is cut off or has other bytes than it had.
+#: What NumPy raises for an archive that is cut off or has other bytes than it had. The
+#: last is how zipfile refuses a compression that it does not know.
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError)
 
 
