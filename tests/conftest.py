@@ -68,18 +68,43 @@ def _real_data(config: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
-def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def common_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes of a run."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def common_cache(common_folder: Path) -> Path:
+    """A `VVI_CACHE` of all processes of a run: each generated set is drawn once."""
+    cache = common_folder / "cache"
+    cache.mkdir(exist_ok=True)
+    return cache
+
+
+@pytest.fixture(scope="session")
+def tiny_root(common_cache: Path) -> Path:
     """The generated set at preset `tiny` in HITSZ-VCM layout, written once for all
-    processes of a run; read only.
+    processes of a run; read only. It lies where a config looks for it.
     """
     from vvi.data import synthetic
 
-    base = tmp_path_factory.getbasetemp()
-    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny"
-    with FileLock(f"{root}.lock"):
+    root = common_cache / "synthetic-hitsz-vcm-tiny-0"
+    with FileLock(f"{root}.test-lock"):
         if not root.exists():
             synthetic.write(root, preset="tiny")
     return root
+
+
+@pytest.fixture(autouse=True)
+def no_large_file_stays(request: pytest.FixtureRequest):
+    """Remove what a test wrote above 8 MiB: a whole run fits on a small disk."""
+    used = "tmp_path" in request.fixturenames
+    folder = request.getfixturevalue("tmp_path") if used else None
+    yield
+    for file in folder.rglob("*") if used else ():
+        if file.is_file() and file.stat().st_size > 8 << 20:
+            file.unlink()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vvi import experiment, methods
-from vvi.book import tuned
+from vvi.book import comparison, tuned
 from vvi.cli.main import main
 from vvi.config import Split, preset
 from vvi.engine import train
@@ -17,12 +17,11 @@ from vvi.runtime import paths
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, tiny_root):
+def here(tmp_path, monkeypatch, tiny_root, common_cache):
     """Runs and records in a temporary folder, the tiny set where a config seeks it."""
     monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VVI_CACHE", str(common_cache))
     monkeypatch.setattr(paths, "records", lambda: tmp_path / "records")
-    shutil.copytree(tiny_root, tmp_path / "cache" / "synthetic-hitsz-vcm-tiny-0")
     return tmp_path
 
 
@@ -66,6 +65,12 @@ def test_a_row_without_a_stored_result_is_empty_where_nothing_may_be_trained(
     assert results["n=1"] == []
     with pytest.raises(KeyError, match="no row 'n=9': choose from n=2, n=1"):
         results["n=9"]
+    assert results.absent == ["n=1"]
+    below = results.below("first", results["n=2"])
+    assert list(below) == ["first", "n=2"] and below.absent == ["n=1"]
+    assert results.below("first", []).absent == ["first", "n=1"]
+    shown = comparison.table(below, caption="Table 2.").to_html()
+    assert "Table 2. ir2vis, synthetic data. Not trained yet: n=1." in shown
     assert "Rows without a stored result: n=1" in capsys.readouterr().out
 
 
@@ -302,7 +307,6 @@ def test_a_stale_run_never_replaces_a_good_record(here, monkeypatch):
 def test_runs_on_real_data_are_found_again_by_what_the_folder_holds(
     here, tiny_root, tmp_path, monkeypatch
 ):
-    import shutil
 
     real = shutil.copytree(tiny_root, tmp_path / "real")
     (real / "manifest.json").unlink()

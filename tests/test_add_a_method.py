@@ -34,9 +34,7 @@ def copy(tmp_path_factory) -> Path:
     with the files of the page.
     """
     there = tmp_path_factory.mktemp("copy")
-    unwanted = shutil.ignore_patterns(
-        "__pycache__", "records", "[0-9]*.ipynb", "[0-9]*.md"
-    )
+    unwanted = shutil.ignore_patterns("records", "[0-9]*.ipynb", "[0-9]*.md")
     for name in ("vvi", "book", "tests"):
         shutil.copytree(ROOT / name, there / name, ignore=unwanted)
     for name in ("pyproject.toml", "jupytext.toml", "requirements.lock", "README.md"):

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import os
 import re
 from pathlib import Path
 from statistics import median
@@ -280,10 +279,9 @@ def test_a_chapter_stands_in_the_table_of_contents(path, runner):
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    """A folder for the runs and the drawn data of all chapters, in all processes."""
-    base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "chapters"
+def shared(common_folder, common_cache):
+    """Folders for the runs and the drawn data of all chapters, in all processes."""
+    return {"RUNS": common_folder / "chapters", "CACHE": common_cache}
 
 
 @each_chapter
@@ -295,8 +293,8 @@ def test_a_chapter_runs_from_elsewhere_at_the_tiny_preset(
     import papermill
 
     monkeypatch.setenv("VVI_FIGURES", str(tmp_path / "figures"))
-    for name in ("RUNS", "CACHE"):
-        monkeypatch.setenv(f"VVI_{name}", str(shared / name.lower()))
+    for name, folder in shared.items():
+        monkeypatch.setenv(f"VVI_{name}", str(folder))
     for name in ("VVI_DATA", "VVI_WIDGETS", "JPY_SESSION_NAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(

@@ -74,6 +74,7 @@ def test_more_changes_are_read_as_python_writes_them():
         ("**{'steps': 3}", "cannot read"),
         ("ig=False", "no setting 'ig': there are"),
         ("source='real'", "no setting 'source'"),
+        ("split='val'", "no setting 'split'"),
         ("steps='ten'", "steps='ten' must be an integer >= 1"),
         ("steps=0", "steps=0 must be an integer >= 1"),
         ("augment_per='day'", "one of 'frame', 'clip'"),

@@ -21,7 +21,8 @@ def test_a_refusal_leaves_the_old_files_and_says_where_and_why(tmp_path, monkeyp
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(
-        atomic.WriteError, match=rf"cannot write {tmp_path}: No space left on device"
+        atomic.WriteError,
+        match=rf"cannot write {tmp_path / 'b'}: No space left on device",
     ):
         atomic.write_all(tmp_path, {"a": b"3", "b": b"4"})
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {

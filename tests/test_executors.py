@@ -1,5 +1,4 @@
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,12 +17,11 @@ from vvi.runtime import paths
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, tiny_root):
+def here(tmp_path, monkeypatch, tiny_root, common_cache):
     """Runs in a temporary folder, the tiny set where the config looks for it."""
     monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VVI_CACHE", str(common_cache))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    shutil.copytree(tiny_root, tmp_path / "cache" / "synthetic-hitsz-vcm-tiny-0")
     return tmp_path
 
 

@@ -213,9 +213,9 @@ def test_shuffled_frames_leave_the_baseline_where_it_was(tiny, tiny_root):
     ],
 )
 def test_other_protocols_run_end_to_end_on_embedded_sets(
-    layout, directions, tmp_path, monkeypatch
+    layout, directions, common_cache, monkeypatch
 ):
-    monkeypatch.setenv("VVI_CACHE", str(tmp_path))
+    monkeypatch.setenv("VVI_CACHE", str(common_cache))
     result = experiment.run(
         preset("tiny", layout=layout, frames=1),
         device="cpu",
@@ -402,8 +402,8 @@ def test_validation_people_of_a_real_set_belong_to_the_same_digest(real):
     assert searched and not searched & set(found.labels)
 
 
-def test_a_trial_without_look_alikes_has_no_probe_of_them(tmp_path, monkeypatch):
-    monkeypatch.setenv("VVI_CACHE", str(tmp_path))
+def test_a_trial_without_look_alikes_has_no_probe_of_them(common_cache, monkeypatch):
+    monkeypatch.setenv("VVI_CACHE", str(common_cache))
     result = experiment.run(
         preset("tiny", layout="regdb", frames=1, steps=1, seed=1),
         device="cpu",
@@ -430,8 +430,8 @@ def test_one_folder_may_hold_several_real_sets(tiny_root, tmp_path, monkeypatch)
     assert experiment.dataset(DataConfig("real", layout="regdb")).layout == "regdb"
 
 
-def test_the_seed_of_a_run_names_its_trial_of_regdb(tmp_path, monkeypatch):
-    monkeypatch.setenv("VVI_CACHE", str(tmp_path))
+def test_the_seed_of_a_run_names_its_trial_of_regdb(common_cache, monkeypatch):
+    monkeypatch.setenv("VVI_CACHE", str(common_cache))
     data = preset("tiny", layout="regdb", frames=1).data
     first, again, second = (
         experiment.dataset(data, progress=False, seed=s) for s in (0, 10, 1)

@@ -20,9 +20,9 @@ from vvi.runtime import paths
 
 
 @pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
+def folders(tmp_path, monkeypatch, common_cache):
     monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VVI_CACHE", str(common_cache))
 
 
 @pytest.fixture

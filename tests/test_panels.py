@@ -144,8 +144,8 @@ def test_a_term_settles_at_the_step_after_its_last_above_the_level(shown, monkey
     assert found == [4, 1, 6]
 
 
-def test_trials_of_regdb_are_compared_one_by_one(tmp_path, monkeypatch):
-    monkeypatch.setenv("VVI_CACHE", str(tmp_path))
+def test_trials_of_regdb_are_compared_one_by_one(common_cache, monkeypatch):
+    monkeypatch.setenv("VVI_CACHE", str(common_cache))
     settings = [
         preset("tiny", layout="regdb", frames=1, steps=1, seed=s) for s in (0, 1)
     ]
@@ -177,8 +177,8 @@ def test_the_gap_of_pixels_is_measured_after_each_change(shown):
     )
 
 
-def test_a_setting_of_sysu_is_the_mean_over_its_galleries(tmp_path, monkeypatch):
-    monkeypatch.setenv("VVI_CACHE", str(tmp_path))
+def test_a_setting_of_sysu_is_the_mean_over_its_galleries(common_cache, monkeypatch):
+    monkeypatch.setenv("VVI_CACHE", str(common_cache))
     result = experiment.run(
         preset("tiny", layout="sysu-mm01", frames=1, steps=1),
         device="cpu",

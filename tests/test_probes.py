@@ -353,10 +353,11 @@ def test_a_blur_spreads_each_pixel_and_leaves_flat_frames_and_the_input():
 def test_a_view_change_takes_away_right_clips_of_one_kind_and_nobody_else():
     ids, views = np.array([1, 1, 2, 2]), np.array([0.0, 170, 10, -170])
     similarity = np.array([[0.9, 0.1, 0.5, 0.2], [0.3, 0.2, 0.4, 0.6]])
+    people, cameras = np.array([1, 2]), (np.ones(2), np.full(4, 2))
     # person 1 seen from 0: right from its own view only
     # person 2 seen from 175: wrong, then right
     near, change = probes.view_change(
-        similarity, np.array([1, 2]), ids, np.array([0.0, 175]), views
+        similarity, people, ids, np.array([0.0, 175]), views, cameras
     )
     assert (
         near.value == 1.0
@@ -368,11 +369,16 @@ def test_a_view_change_takes_away_right_clips_of_one_kind_and_nobody_else():
         0.1  # the clip from behind no longer beats the stranger, the other (0.4) does
     )
     near, change = probes.view_change(
-        similarity, np.array([1, 2]), ids, np.array([0.0, 175]), views
+        similarity, people, ids, np.array([0.0, 175]), views, cameras
     )
     assert near.value == 0.5 and change.value == 0.0
     with pytest.raises(ValueError, match="no query"):
-        probes.view_change(similarity, np.array([1, 2]), ids, np.zeros(2), np.zeros(4))
+        probes.view_change(similarity, people, ids, np.zeros(2), np.zeros(4), cameras)
+    own = cameras[0], np.array([1, 2, 2, 2])  # the first is of the query's camera
+    near, _ = probes.view_change(
+        similarity, people, ids, np.array([0.0, 175]), views, own
+    )
+    assert near.count == 1, "person 1 has no right clip from its own view left"
 
 
 def test_shuffled_clips_keep_their_frames_in_another_order():

@@ -18,7 +18,7 @@ def test_disturbances_are_measured_once_and_stay_in_the_record(
 ):
     found = robustness.measured(trained, tiny_root)
     assert {name for name in found.record.probes if name not in trained.record.probes} == {
-        "occluded 0.15", "occluded 0.3", "occluded 0.45", "blurred 1", "blurred 2", "blurred 4", "own view", "other views",
+        "occluded 0.15", "occluded 0.3", "occluded 0.45", "blurred 1", "blurred 2", "blurred 4", *robustness.VIEWS,
     }  # fmt: skip
     assert found.probe("occluded 0.3").value == pytest.approx(
         trained.probe("occluded").value

@@ -25,9 +25,9 @@ SMALL = {"bars": Question("share behind a bar", IDEA, oracles=("whole frames",))
 
 
 @pytest.fixture
-def folders(tmp_path, monkeypatch):
+def folders(tmp_path, monkeypatch, common_cache):
     monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VVI_CACHE", str(common_cache))
     monkeypatch.setattr(paths, "records", lambda: tmp_path / "records")
     return tmp_path
 
@@ -177,14 +177,14 @@ def test_worlds_are_trained_once_collected_and_read_out(folders, monkeypatch, ca
     assert main(["runs", "--preset", "tiny"]) == 0
     assert "T=3 tiny+bars=0.3" in capsys.readouterr().out
     (folders / "runs").rename(folders / "gone")
-    (folders / "cache").rename(folders / "nowhere")
+    monkeypatch.setenv("VVI_CACHE", str(folders / "nowhere"))
     table = worlds.responses("bars", size="tiny", progress=False)
     assert table.component.tolist() == ["anaglyphs"] * 2 and table.dose.tolist() == [
         0,
         0.3,
     ]
     assert (table.seeds == 2).all()
-    assert not (folders / "runs").exists() and not (folders / "cache").exists()
+    assert not (folders / "runs").exists() and not (folders / "nowhere").exists()
     np.testing.assert_allclose(table.difference, table.on - table.off)
     assert (table.low <= table.difference).all()
     assert (table.difference <= table.high).all()

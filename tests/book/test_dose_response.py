@@ -20,10 +20,10 @@ SMALL = {"bad-frames": Question("share of bad frames", IDEA, oracles=("whole fra
 
 
 @pytest.fixture
-def small(tmp_path, monkeypatch):
+def small(tmp_path, monkeypatch, common_cache):
     """A world whose name has a hyphen, with one idea."""
     monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VVI_CACHE", str(common_cache))
     monkeypatch.setenv("VVI_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setattr(paths, "records", lambda: tmp_path / "records")
     monkeypatch.setattr(worlds, "PLAN", SMALL)
@@ -74,8 +74,13 @@ def test_the_finding_names_the_doses_at_which_an_interval_excludes_zero():
     rows = [("a", 0, -1, 2), ("a", 0.5, 1, 2), ("a", 1, 2, 3), ("b", 0, -3, -1)]
     rows += [("c", 0, -1, 1)]
     table = pd.DataFrame(rows, columns=["component", "dose", "low", "high"])
+    table["note"] = ""
+    collapsed = {"component": "d", "dose": [0, 1], "low": 1, "high": 2}
+    collapsed["note"] = ["", "collapsed"]
+    table = pd.concat([table, pd.DataFrame(collapsed)])
     assert dose_response.finding(table).splitlines() == [
         "A: helps at 0.5 and 1.",
         "B: harms at 0.",
         "C: no effect seen.",
+        "D: helps at 0 and collapsed at 1.",
     ]

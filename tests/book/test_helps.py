@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from vvi import experiment, methods
-from vvi.book import across_methods, comparison, figures, formats, helps, ideas
+from vvi.book import across_methods, figures, formats, helps, ideas
 from vvi.config import preset
-from vvi.experiment import ablation
+from vvi.experiment import ablation, collapse
 from vvi.runtime import paths
 
 
@@ -182,8 +182,8 @@ def test_a_row_of_one_seed_or_with_a_larger_identity_loss_is_marked(measured):
         (0.02, at_margin, ""),
         (float("nan"), at_margin, ""),
     ):
-        watched = run.history | {comparison.VARIANCE: [variance] * 59}
-        watched[comparison.TRIPLET] = [1.0] * 9 + [triplet] * 50
+        watched = run.history | {collapse.VARIANCE: [variance] * 59}
+        watched[collapse.TRIPLET] = [1.0] * 9 + [triplet] * 50
         other = experiment.Result(**vars(run) | {"record": _with(run.record, watched)})
         assert helps.note([run, other], [run] * 2) == note
 

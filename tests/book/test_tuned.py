@@ -36,7 +36,7 @@ def test_without_logs_there_is_nothing_to_show(records):
 def test_the_best_trial_is_shown_with_the_knobs_that_it_was_trained_with(
     records, method
 ):
-    tune.write_log(method, trials(method, [30.0, 28.0, 33.5]))
+    tune.write_log(trials(method, [30.0, 28.0, 33.5]), tune.log_file(method))
     tables = tuned.logs()
     assert list(tables) == [method] and tuned.budget(tables.values()) == 3
     drawn = tune.trials(method, 3)[2][0]
@@ -52,7 +52,7 @@ def test_the_best_trial_is_shown_with_the_knobs_that_it_was_trained_with(
 
 
 def test_a_main_row_that_stays_the_best_changes_nothing(records):
-    tune.write_log("iban", trials("iban", [40.0, 28.0]))
+    tune.write_log(trials("iban", [40.0, 28.0]), tune.log_file("iban"))
     line = tuned.summary(tuned.logs()).iloc[0]
     assert line["its knobs"] == "those of the one recipe"
     assert line["one recipe"] == line["best trial"] == "40.0"

@@ -61,6 +61,46 @@ def test_two_commands_make_a_ranked_list_and_its_picture(here, capsys):
         assert picture.height > 500
 
 
+def test_a_picture_of_ones_own_is_not_drawn_over(here, capsys):
+    shutil.copy(here / "night" / "503.jpg", here / "query.png")
+    before = (here / "query.png").read_bytes()
+    command = ["rank", "query.png", "day", "--modality", "ir", *TINY]
+    assert main([*command, "--out", "query.csv"]) == 2
+    assert "query.png is what is ranked" in capsys.readouterr().err
+    (here / "other.png").write_bytes(b"mine")
+    assert main([*command, "--out", "other.csv"]) == 2
+    assert "other.png is there: say --figure" in capsys.readouterr().err
+    assert (here / "query.png").read_bytes() == before
+    assert (here / "other.png").read_bytes() == b"mine"
+
+
+def test_the_gallery_is_of_the_other_modality_than_features_say(here, capsys):
+    assert main(["embed", "day", "--modality", "vis", *TINY]) == 0
+    capsys.readouterr()
+    command = ["rank", "day.features.npz", "night"]
+    assert main([*command, "--modality", "ir", *TINY]) == 2
+    said = capsys.readouterr().err
+    assert "--modality ir is that of the query, and day.features.npz says vis" in said
+    assert main([*command, *TINY]) == 0
+    first = rows("ranked.csv")
+    assert main([*command, "--gallery-modality", "ir", *TINY]) == 0
+    assert rows("ranked.csv") == first
+
+
+def test_pictures_that_have_moved_cost_the_picture_and_not_the_table(here, capsys):
+    assert main(["embed", "day", "--modality", "vis", *TINY]) == 0
+    (here / "day").rename(here / "elsewhere")
+    command = ["rank", "night", "day.features.npz", "--modality", "ir", *TINY]
+    assert main([*command, "--figure", "asked.png"]) == 2
+    said = capsys.readouterr().err
+    assert "--figure cannot be drawn" in said and "pictures are not there, " in said
+    assert not (here / "asked.png").exists() and not (here / "ranked.csv").exists()
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "8 queries among 30 rows: ranked.csv" in said and "no picture: " in said
+    assert len(rows("ranked.csv")) == 80 and not (here / "ranked.png").exists()
+
+
 def test_people_named_in_the_table_are_marked_and_scored(here, capsys):
     assert (
         main(["embed", "night", "--modality", "ir", "--out", "q.safetensors", *TINY])

@@ -71,7 +71,7 @@ def test_a_refusal_is_one_line_and_leaves_nothing(typed, said, tmp_path, capsys)
 def test_the_home_folder_of_a_path_is_filled_in(home, monkeypatch):
     written = []
     monkeypatch.setattr(tune, "tune", lambda *_, **__: None)
-    monkeypatch.setattr(tune, "write_log", lambda _, __, file: written.append(file))
+    monkeypatch.setattr(tune, "write_log", lambda _, file: written.append(file))
     with pytest.raises(AttributeError):  # the trials are stubs, there is no table
         main([*TUNE, "--out=~/t.csv"])
     assert written == [home / "t.csv"]
@@ -79,6 +79,27 @@ def test_the_home_folder_of_a_path_is_filled_in(home, monkeypatch):
     assert main([*video, "--frames", "2"]) == 0
     assert (home / "c.mp4").is_file() and (home / "c.csv").is_file()
     assert not Path("~").exists()
+
+
+def test_each_preset_has_a_log_of_trials_and_fewer_trials_do_not_replace_more(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("vvi.runtime.paths.records", lambda: tmp_path)
+    assert tune.log_file("iban").name == "iban.csv"
+    log = tune.log_file("iban", "tiny")
+    assert log.name == "iban-tiny.csv"
+    log.parent.mkdir()
+    log.write_text("trial,lr\n0,\n1,2\n2,3\n")
+    typed = ["tune", "iban", "--preset", "tiny", "--dry-run", "--trials"]
+    assert main([*typed, "2"]) == 2
+    assert "has 3 trials, not 2: say --out FILE" in capsys.readouterr().err
+    assert main([*typed, "3"]) == 0
+
+
+def test_an_option_is_typed_in_full(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "iban", "--dry", "4"])
+    assert "unrecognized arguments: --dry 4" in capsys.readouterr().err
 
 
 def test_a_log_of_trials_is_written_over(tmp_path, capsys):

@@ -6,10 +6,13 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import toys
 
 from vvi.data import buptcampus, open_dataset, synthetic, validate
+from vvi.evaluation import features, ranking
+from vvi.evaluation.evaluate import Side
 from vvi.metrics import from_similarity
 from vvi.types import DataError
 
@@ -275,3 +278,23 @@ def test_what_is_known_of_the_embedded_set_is_found(drawn):
     t = open_dataset(drawn).train[0]
     assert synthetic.read_masks(drawn, t).shape == (len(t), 32, 16)
     assert len(synthetic.read_faults(drawn, t)) == len(t)
+
+
+def test_exported_features_say_who_searches_and_by_which_rule(root, tmp_path):
+    """A query of one direction is not in the gallery of the other."""
+    found = buptcampus.read(root)
+    generator = np.random.default_rng(0)
+    sides = {}
+    for direction, (query, gallery) in found.sides.items():
+        values = [generator.normal(size=(len(side), 4)) for side in (query, gallery)]
+        sides[direction] = Side(query, gallery, *values, found.rule)
+    features.save(features.of_sides(sides, root), tmp_path / "set.npz")
+    again = features.load(tmp_path / "set.npz")
+    assert again.about["rule"] == "none"
+    searches = ranking.pairs(again)
+    assert list(searches) == ["ir2vis", "vis2ir"]
+    for direction, (query, gallery) in searches.items():
+        side = sides[direction]
+        assert (len(query), len(gallery)) == (len(side.query), len(side.gallery))
+        scored, _ = ranking.score(query, gallery, "none")
+        assert str(scored) == str(side.metrics())

@@ -474,3 +474,24 @@ def test_what_was_filled_in_of_other_pictures_is_not_replaced(other, tmp_path):
     fill(tmp_path / "a.csv")
     with pytest.raises(ValueError, match="c.jpg is filled in, and is not among what"):
         features.keep_filled(other, file)
+
+
+def test_a_file_of_both_sides_takes_no_table_of_another_file(tmp_path):
+    values = {"query": made(rows=2), "gallery": made(rows=2)}
+    ids = {"query_ids": [1, 2], "gallery_ids": [2, 1]}
+    np.savez(tmp_path / "set.mine.npz", **values, **ids)
+    (tmp_path / "set.csv").write_text("identity\n8\n9\n")
+    (tmp_path / "set.mine.csv").write_text("identity\n8\n9\n")
+    found = features.load(tmp_path / "set.mine.npz")
+    assert list(found.column("identity")) == ["1", "2", "2", "1"]
+
+
+def test_rows_of_neither_side_do_not_count_and_other_words_are_refused():
+    sides = ["query", "", "gallery", "gallery"]
+    rows = {"side": sides, "modality": ["ir", "ir", "vis", "vis"]}
+    found = Features(made(rows=4), pd.DataFrame(rows))
+    ((query, gallery),) = ranking.pairs(found).values()
+    assert (len(query), len(gallery)) == (1, 2)
+    rows["side"] = ["Query", "", "gallery", "gallery"]
+    with pytest.raises(FeaturesError, match="column side says .*Query.*must be query"):
+        ranking.pairs(Features(made(rows=4), pd.DataFrame(rows)))

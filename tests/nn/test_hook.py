@@ -15,6 +15,8 @@ from vvi.runtime.tensors import CheckpointError
 
 RESNET18 = "torchvision.models:resnet18"
 TOY = """
+import functools
+
 import torchvision
 from torch import nn
 
@@ -48,6 +50,17 @@ def flat():
 
 def vgg():
     return torchvision.models.vgg11()
+
+
+def three():
+    return TwoStream(block(3, 16), [nn.Sequential(block(16, 16))] * 3, ())
+
+
+def sized(widths):
+    return toy(widths)
+
+
+narrow = functools.partial(toy, (16, 16, 16, 16, 16))
 """
 
 
@@ -104,6 +117,14 @@ def test_a_bottleneck_resnet_becomes_what_resnet50_is_here():
         )
 
 
+def test_a_partial_function_is_named_by_the_module_that_holds_it(here):
+    name, _ = hook.pinned("toy_trunks:narrow", None)
+    assert backbone.build(name).channels == (16,) * 5
+    assert name.partition("@")[2] == hook.pinned("toy_trunks:toy", None)[0][-8:]
+    with pytest.raises(ValueError, match="builtins:dict: no file holds its source"):
+        hook.pinned("builtins:dict", None)
+
+
 @pytest.mark.parametrize("trunk", ["toy_trunks:toy", RESNET18])
 def test_a_run_with_a_trunk_of_ones_own_is_trained_found_again_and_named_by_its_source(
     trunk, here, tiny_root
@@ -145,6 +166,11 @@ def test_a_changed_source_is_another_run(here, tiny_root):
             "returns a VGG: it must be a ResNet of torchvision or a "
             "vvi.nn.backbone.TwoStream",
         ),
+        (
+            "toy_trunks:three",
+            "fails with ValueError: a TwoStream has four stages, got 3",
+        ),
+        ("toy_trunks:sized", "fails with TypeError: .*missing .* 'widths'"),
         ("toy_trunks:missing", "toy_trunks has no function missing"),
         ("toy_trunks.py:toy", "is not module:function"),
         (

@@ -1,5 +1,6 @@
 """One look, and files that say what made them."""
 
+import base64
 import io
 import json
 
@@ -172,3 +173,19 @@ def test_drawing_leaves_the_defaults_of_matplotlib_alone():
     before = matplotlib.rcParams["font.size"]
     assert line().axes[0].title.get_fontsize() == 9.5
     assert matplotlib.rcParams["font.size"] == before
+
+
+def test_a_notebook_draws_a_figure_once_for_both_forms(monkeypatch):
+    from IPython.core.formatters import DisplayFormatter
+
+    drawn = []
+    pixels = style.pixels
+    monkeypatch.setattr(style, "pixels", lambda fig: drawn.append(fig) or pixels(fig))
+    fig = line()
+    fig.alt = "A rising line."
+    shown, _ = DisplayFormatter().format(fig)
+    assert len(drawn) == 1
+    assert {"image/png", "text/html"} <= set(shown)
+    with Image.open(io.BytesIO(base64.b64decode(shown["image/png"]))) as picture:
+        assert picture.text["Description"] == "A rising line."
+    assert shown["image/png"] in shown["text/html"]

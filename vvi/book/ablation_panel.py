@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,12 @@ def _figure(method: str, rows: Rows, scene: Scene) -> Figure:
         values[label] = [r.row("ir2vis")["rank1"] for r in runs]
     first = rows[base]
     spread = f"seed {first[0].config.seed}"
-    if len(first) > 1:
-        spread = f"mean and spread of {len(first)} seeds"
+    counts = sorted({len(runs) for runs in rows.values()})
+    if counts[-1] > 1:
+        numbers = formats.joined([str(count) for count in counts])
+        spread = f"mean and spread of {numbers} seeds"
+    if len(counts) > 1:
+        spread += " (rows with other seeds cannot be ranked)"
     means = {label: np.mean(of_runs) for label, of_runs in values.items()}
     best = max(means, key=means.get)
     caption = (
@@ -392,11 +397,18 @@ class Bench:
             line[direction, "rank-1"] = f"{scores['rank1']:.1f}"
             line[direction, "mAP"] = f"{scores['mAP']:.1f}"
         base, gain = self.bases.get(seed), "–"
-        if base and base.run_id != result.run_id:
-            score = comparison.difference([result], [base], self.scene)
+        if base and base.run_id != result.run_id and _same_people(result, base):
+            score = comparison.difference([result], [base], self._scene_of(result))
             gain = formats.points(score)
         line["rank-1, ir2vis", f"minus {self.base} (95 %)"] = gain
         return line
+
+    def _scene_of(self, result: Result) -> Scene:
+        """Return the data of a run: a seed of RegDB is a trial with its own people."""
+        if self.scene.dataset.layout != "regdb":
+            return self.scene
+        settings = replace(self.scene.settings, seed=result.config.seed)
+        return figures.scene(settings, self.data)
 
     def _present(self, key: str) -> None:
         """Show the table as it is now, and a run to look at."""
@@ -419,12 +431,20 @@ class Bench:
         self.shown = result
         alt = "Every loss over the steps of training."
         self.curves.value = query_browser.picture(figures.loss_curves([result]), alt)
-        explorer = query_browser.Explorer(result, self.scene)
+        explorer = query_browser.Explorer(result, self._scene_of(result))
         self.queries.children = [explorer.box]
 
 
 def _dropdown(name: str, options: Sequence, value: Any) -> widgets.Dropdown:
     return widgets.Dropdown(description=name, options=options, value=value, **WIDE)
+
+
+def _same_people(one: Result, other: Result) -> bool:
+    """Whether two runs answer the same queries, so that they can be compared."""
+    if one.config.data.split != other.config.data.split:
+        return False
+    hits = [len(run.metrics("ir2vis").first_hit) for run in (one, other)]
+    return hits[0] == hits[1]
 
 
 def _origin(result: Result) -> str:

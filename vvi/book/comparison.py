@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from vvi import methods
 from vvi.book import formats
 from vvi.book.scene import Scene, identities
 from vvi.data.loader import test_clips
 from vvi.data.transforms import normalise
 from vvi.evaluation.probes import Score, paired_bootstrap, paired_runs
 from vvi.experiment import Result, ablation, measure
+from vvi.experiment.collapse import has_collapsed
 from vvi.metrics import retrieval_metrics
 from vvi.plots import curves, tables
 from vvi.types import Direction, Tracklet
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from vvi.methods.base import Method
 
 Rows = Mapping[str, Sequence[Result]]
-#: What methods with frame weights watch, and where clip vectors count as one point.
-VARIANCE = "watch/variance before the neck"
-SMALL_VARIANCE = 1e-3
-#: The triplet, and the share of its margin from which on it counts as resting there.
-TRIPLET = "encoder/triplet"
-AT_MARGIN = 0.95
 UNTRAINED = "not trained yet"
 
 
@@ -47,7 +41,7 @@ def table(
     """Build a table of the book: what the paper prints beside mean and spread of ours.
 
     Args:
-        rows: label -> one result per seed.
+        rows: label -> one result per seed; an `ablation.Rows` names what is missing.
         printed: as `ablation.published` gives it.
         caption: beginning of the words above the table.
         direction: of the search.
@@ -56,6 +50,8 @@ def table(
     """
     label = next(iter(rows.values()))[0].data_label
     note = f"{caption} {setting or direction}, {label} data.".strip()
+    if isinstance(rows, ablation.Rows) and rows.absent:
+        note += f" Not trained yet: {'; '.join(rows.absent)}."
     ours = ablation.frame(rows, direction, setting)
     return tables.styled(tables.ablation(ours, printed, metrics, label), note)
 
@@ -169,23 +165,6 @@ def verdict(score: Score, more: bool = True) -> str:
     if above if more else below:
         return "seen"
     return "the opposite" if above or below else "not seen"
-
-
-def has_collapsed(result: Result) -> bool:
-    """Return whether the clip vectors of a run ended as one point.
-
-    That is where their variance before the neck, which methods with frame weights
-    watch, ends below `SMALL_VARIANCE`, and the triplet at its margin. A triplet that
-    reads vectors behind the neck does not mind how short they are before it.
-    """
-    terms = (VARIANCE, TRIPLET)
-    values = [np.asarray(result.history.get(term, []), float) for term in terms]
-    if not all(np.isfinite(line).any() for line in values):
-        return False
-    variance, triplet = (_end(result, term, 50) for term in terms)
-    settings = methods.config(result.config.method, **result.config.options)
-    margin = settings.lambda_tri * settings.margin
-    return bool(variance < SMALL_VARIANCE and triplet > AT_MARGIN * margin)
 
 
 def verdicts(claims: Mapping[str, tuple], scene: Scene) -> pd.DataFrame:

@@ -39,9 +39,14 @@ def show(world: str) -> Figure | None:
     knob, doses = DOSES[world]
     question = worlds.question(world)
     counted = " or ".join(str(count) for count in sorted(set(table.seeds)))
-    runs = "run" if counted == "1" else "runs"
+    runs, over = ("run", "people") if counted == "1" else ("runs", "people and seeds")
+    if "1" in counted and counted != "1":
+        over += " (people alone where there is one run)"
     size = f"synthetic data, preset {worlds.SIZE}, {counted} {runs} on either side"
-    caption = f"{finding(table)}\n95 % intervals over people and seeds; {size}."
+    caption = f"{finding(table)}\n95 % intervals over {over}; {size}."
+    missing = [f"{dose:g}" for dose in doses if dose not in set(table.dose)]
+    if missing:
+        caption += f" Not trained: {formats.joined(missing)}."
     fig = plot.response(
         doses,
         worlds.by_component(table, world),
@@ -88,8 +93,10 @@ def table(world: str, direction: Direction = "ir2vis") -> pd.DataFrame:
     lines: dict[str, dict[str, str]] = {}
     for row in stored(world, direction).itertuples():
         score = Score(row.difference, row.low, row.high, 0.0, row.seeds)
-        column = f"{row.dose:g}"
-        lines.setdefault(row.component, {})[column] = formats.points(score)
+        cell = [formats.points(score)]
+        cell += ["one seed"] if row.seeds == 1 else []
+        cell += [row.note] if row.note else []
+        lines.setdefault(row.component, {})[f"{row.dose:g}"] = ", ".join(cell)
     columns = [f"{dose:g}" for dose in DOSES[world][1]]
     text = pd.DataFrame(lines, index=columns).T.fillna("–")
     note = f"points of rank-1 (95 %) by {worlds.question(world).axis}, synthetic"
@@ -99,17 +106,25 @@ def table(world: str, direction: Direction = "ir2vis") -> pd.DataFrame:
 def finding(table: pd.DataFrame) -> str:
     """Say of each component where its interval lies above or below zero.
 
+    A dose at which a run collapsed says nothing about the component and is named.
+
     Args:
         table: of `worlds.responses`.
     """
     sentences = []
     for component, rows in table.groupby("component", sort=False):
-        helps = [f"{dose:g}" for dose in rows.dose[rows.low > 0]]
-        harms = [f"{dose:g}" for dose in rows.dose[rows.high < 0]]
-        parts = [f"helps at {formats.joined(helps)}"] if helps else []
-        parts += [f"harms at {formats.joined(harms)}"] if harms else []
+        sound = rows.note == ""
+        doses = {
+            "helps": rows.dose[sound & (rows.low > 0)],
+            "harms": rows.dose[sound & (rows.high < 0)],
+            "collapsed": rows.dose[~sound],
+        }
+        parts = []
+        for word, at in doses.items():
+            if len(at):
+                parts.append(f"{word} at {formats.joined([f'{d:g}' for d in at])}")
         name = component[0].upper() + component[1:]
-        sentences.append(f"{name}: {' and '.join(parts) or 'no effect seen'}.")
+        sentences.append(f"{name}: {formats.joined(parts) or 'no effect seen'}.")
     return "\n".join(sentences)
 
 

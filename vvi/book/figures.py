@@ -428,13 +428,14 @@ def probes(results: Sequence[Result]) -> pd.DataFrame:
     """
     rows = {}
     for name in results[0].record.probes:
-        of_runs = [r.probe(name) for r in results]
+        of_runs = [r.probe(name) for r in results if name in r.record.probes]
         first = of_runs[0]
         values = [score.value for score in of_runs]
+        interval = f"95 % of seed {results[0].config.seed}"
         rows[name] = {
             "mean": np.mean(values),
             "over seeds": f"{min(values):.3f} to {max(values):.3f}",
-            "95 % of seed 0": f"{first.low:.3f} to {first.high:.3f}",
+            interval: f"{first.low:.3f} to {first.high:.3f}",
             "reference": first.reference,
             "units": first.count,
         }
@@ -462,7 +463,8 @@ def tsne_before_after(result: Result, scene: Scene) -> tuple[Figure, dict[str, S
         gaps[name] = gap.distance
     change = f"{gaps['before'].value:.2f} before, {gaps['after'].value:.2f} after"
     caption = (
-        "Gap (cross-modal over within-modal distance of one person): "
+        "Gap of the people drawn (distance of one person across modalities, over that "
+        f"within one, seed {result.config.seed}): "
         f"{change} ({scene.label} data)."
     )
     layouts = tsne.embed_pair(before, after)
@@ -621,7 +623,7 @@ def ranked_lists_of_methods(
     which = f"{count} queries, from those that the first row finds well to those it"
     which += " does not"
     if count == 1:
-        which = "One query, the middle one of the first row from well to badly found"
+        which = "One query, between those that the first row finds well and badly"
     caption = f"{which}; the same for every row ({scene.label} data)."
     return ranked.draw(panels, caption=caption)
 

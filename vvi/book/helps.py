@@ -24,6 +24,7 @@ from vvi.data.synthetic import claims
 from vvi.evaluation.probes import Score, paired_runs
 from vvi.evaluation.rerank import rerank
 from vvi.experiment import Result, ablation
+from vvi.experiment.collapse import has_collapsed
 from vvi.metrics import from_similarity, retrieval_metrics
 from vvi.plots import intervals, style, tables
 from vvi.runtime import paths
@@ -149,7 +150,7 @@ def note(with_it: Sequence[Result], without: Sequence[Result]) -> str:
     """Say what stands against reading a difference as the worth of an idea."""
     excess = identity_loss(with_it) - identity_loss(without)
     notes = ["under-trained"] if excess > LOSS_EXCESS else []
-    if any(map(comparison.has_collapsed, with_it)):
+    if any(map(has_collapsed, with_it)):
         notes.append("collapsed")
     if min(len(with_it), len(without)) == 1:
         notes.append("one seed")
@@ -236,6 +237,7 @@ def draw(
 def _caption(table: pd.DataFrame, label: str) -> str:
     """Say how many ideas were seen to help, which most, and what the marks mean."""
     seen, opposite, others = split(table)
+    seen = _by_gain_of_infrared(table, seen)
     trained = len(seen) + len(opposite) + len(others)
     finding = f"Of {trained} ideas {len(seen)} are seen to help in both directions"
     if seen:
@@ -389,7 +391,7 @@ def sentences(table: pd.DataFrame, levels: Mapping[str, float]) -> list[str]:
 
 def _what_helps(table: pd.DataFrame) -> list[str]:
     """Name the ideas that were seen to help most, with their gains."""
-    seen = split(table).seen
+    seen = _by_gain_of_infrared(table, split(table).seen)
     if not seen:
         return ["Nothing was seen to help."]
     gains = [f"{name} {_line(table, name)['points']:+.1f}" for name in seen]
@@ -401,6 +403,11 @@ def _what_helps(table: pd.DataFrame) -> list[str]:
         f"What helps infrared queries most, in points of rank-1: {named}.",
         f"The 95 % interval of the first is {interval}.",
     ]
+
+
+def _by_gain_of_infrared(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Sort ideas by what they add for infrared queries, the largest gain first."""
+    return sorted(names, key=lambda name: -_line(table, name)["points"])
 
 
 def _plain_baseline(table: pd.DataFrame, levels: Mapping[str, float]) -> list[str]:
@@ -459,8 +466,8 @@ def block(figures: str) -> str:
     foot = "Points of rank-1 with 95 % intervals over people and seeds; "
     foot += "*ir2vis* searches visible clips by an infrared one, *vis2ir* the reverse."
     foot += "\nAnaglyphs are relief images of the frames; IBAN's guidance trains with "
-    foot += "them; channel augmentation shows one colour channel in place of three."
-    foot += "\nAn idea with one seed is compared with that seed of its baseline."
+    foot += "them; CAJ adds clips that show one colour channel."
+    foot += "\nAn idea with fewer seeds is compared with these seeds of its baseline."
     foot += f"\nUnder-trained: the identity loss ends more than {LOSS_EXCESS} above "
     foot += "that of the row without the idea."
     shown = _markdown(table)

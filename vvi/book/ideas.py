@@ -17,6 +17,8 @@ Row = tuple[str, str, str]
 PLAIN: Row = ("baseline", "Table 2", "Baseline")
 #: The same network on the schedule of IBAN, which differs at the size of the paper.
 PLAIN_OF_IBAN: Row = ("iban", "Fig. 1", "frames")
+#: CAJ without its stream of one channel.
+AGW: Row = ("di2l", "Parts of the baseline", "AGW")
 #: How the names of methods with all of their parts end.
 WHOLE = " as a whole"
 
@@ -46,7 +48,7 @@ IDEAS = (
         baseline=("iban", "Table II", "Baseline"),
     ),
     Idea(
-        "IBAN's guidance, literal losses",
+        "IBAN's guidance and literal losses",
         row=("iban", "Readings", "literal, Baseline+IG"),
         baseline=("iban", "Table II", "Baseline"),
     ),
@@ -67,14 +69,15 @@ IDEAS = (
         baseline=("iban", "Table II", "Baseline"),
     ),
     Idea(
-        "channel augmentation (CAJ), unsquared triplet",
+        "a third stream of one channel (CAJ)",
         row=("di2l", "Table 2", "Baseline"),
-        baseline=PLAIN,
+        baseline=AGW,
     ),
+    Idea("AGW (attention, pooling, triplet)", row=AGW, baseline=PLAIN),
     Idea(
-        "channel augmentation (CAJ), squared triplet",
+        "CAJ's triplet squared, not AGW's",
         row=("di2l", "Readings", "Baseline, triplet squared"),
-        baseline=PLAIN,
+        baseline=("di2l", "Table 2", "Baseline"),
     ),
     Idea(
         "DI2L's parts (DPA)",

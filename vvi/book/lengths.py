@@ -98,13 +98,15 @@ def finding(lengths: Lengths, scene: Scene) -> str:
         scene: the data of the page.
     """
     *_, usual, longest = _steps()
-    groups: dict[str, list[str]] = {"gain": [], "lose": [], "show no change": []}
+    words = ("gain", "lose", "show no change", "have no such run yet")
+    groups: dict[str, list[str]] = {word: [] for word in words}
     for title, by_steps in lengths.items():
         score = _gain(by_steps, usual, longest, scene, "ir2vis")
         if score is None:
+            groups[words[-1]].append(title)
             continue
         change = "gain" if score.low > 0 else "lose" if score.high < 0 else ""
-        groups[change or "show no change"].append(title)
+        groups[change or words[2]].append(title)
     parts = [f"{formats.joined(rows)} {word}" for word, rows in groups.items() if rows]
     what = "; ".join(parts) or "not trained"
     return f"From {usual:,} to {longest:,} steps, ir2vis: {what}."

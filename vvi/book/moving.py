@@ -340,7 +340,10 @@ def write(name: str, film: Moving | None = None) -> Path:
         path.unlink()
         raise ValueError(f"{path}: {size} bytes, more than {LARGEST}: raise QUALITY")
     still = Image.fromarray(film.frames[STILL.get(name, 0)])
-    atomic.write(path.with_suffix(".png"), style.encode(still, film.alt, film.caption))
+    atomic.write(
+        path.with_suffix(".png"),
+        style.encode(still, film.alt, film.caption, smallest=True),
+    )
     height, width = film.frames.shape[1:3]
     side = {
         "function": f"{__name__}.{name}",

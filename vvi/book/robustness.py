@@ -24,7 +24,7 @@ LEVELS = {"occluded": (0.15, 0.3, 0.45), "blurred": (1.0, 2.0, 4.0)}
 UNITS = {"occluded": "occluded, share of the height", "blurred": "blurred, pixels"}
 CHANGES = {"occluded": probes.occluded, "blurred": probes.blurred}
 #: Rank-1; change of rank-1.
-VIEWS = ("own view", "other views")
+VIEWS = ("own view, other camera", "other views, other camera")
 
 
 def _names() -> list[tuple[str, str, float]]:
@@ -88,12 +88,17 @@ def _view_scores(clean: Side, root: Path, people: np.ndarray) -> dict[str, Score
         names = [t.paths[0].relative_to(root).as_posix() for t in tracklets]
         return frames[names].to_numpy()
 
+    def cameras(tracklets: Sequence) -> np.ndarray:
+        """Return the camera of each tracklet."""
+        return np.array([t.camera for t in tracklets])
+
     scores = probes.view_change(
         clean.query_feat @ clean.gallery_feat.T,
         people,
         identities(clean.gallery),
         views(clean.query),
         views(clean.gallery),
+        (cameras(clean.query), cameras(clean.gallery)),
     )
     return dict(zip(VIEWS, scores, strict=True))
 

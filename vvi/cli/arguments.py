@@ -30,7 +30,13 @@ _WORDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, as any other mistake."""
+    """An argument parser whose errors are one line, as any other mistake.
+
+    Options are typed in full: an abbreviation may mean another one tomorrow.
+    """
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and exit with code 2."""

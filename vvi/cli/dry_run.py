@@ -157,8 +157,9 @@ def run(args: argparse.Namespace, configs: Sequence[RunConfig]) -> Iterator[str]
 
     processes, nodes = args.dry_run
     total = processes * nodes
-    todo = ablation.missing(configs, args.data)
-    yield f"{len(todo)} of {len(configs)} runs are missing and would be trained"
+    todo = list(configs) if args.retrain else ablation.missing(configs, args.data)
+    why = "" if args.retrain else "are missing and "
+    yield f"{len(todo)} of {len(configs)} runs {why}would be trained"
     for config in todo:
         yield f"  {_named(config)}"
     identities = configs[0].recipe.identities

@@ -108,8 +108,8 @@ def add_features(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument(
         "--rule",
         choices=RULES,
-        help="of --features: what is removed from the gallery of a query (vcm, the "
-        "default: same person and camera; none: nothing)",
+        help="of --features: what is removed from the gallery of a query (vcm: same "
+        "person and camera; none: nothing); by default what the file says, else vcm",
     )
     evaluate.add_argument(
         "--out",
@@ -163,21 +163,34 @@ def rank_command(args: argparse.Namespace) -> int:
     if out.suffix != ".csv":
         raise ValueError(f"{out}: the name of the table must end in .csv")
     features.refuse_foreign(out, "query,rank,")
+    figure = Path(args.figure or out.with_suffix(".png"))
+    _refuse_picture(args, figure, out)
     query, gallery = _sides(args)
     lists = ranking.rank(query, gallery, args.top, **args.rerank or {})
     rows = lists["query_row"].unique()[: args.rows]
-    figure = Path(args.figure or out.with_suffix(".png"))
-    picture = _drawn(args, lists, query, gallery, rows, figure.suffix)
+    picture, why = _drawn(args, lists, query, gallery, rows, figure.suffix)
     atomic.write(out, lists.to_csv(index=False, lineterminator="\n").encode())
     print(f"{len(query)} queries among {len(gallery)} rows: {out}")
     _print_lists(lists)
     if picture is None:
-        print("no picture: these features do not say where their pictures are")
+        print(f"no picture: {why}")
         return 0
     atomic.write(figure, picture)
     part = f" shows the first {len(rows)}" if len(rows) < len(query) else ""
     print(f"{figure}{part}")
     return 0
+
+
+def _refuse_picture(args: argparse.Namespace, figure: Path, out: Path) -> None:
+    """Refuse to draw over what is ranked, or over a picture that no ranking drew.
+
+    A picture of an earlier ranking has its table beside it.
+    """
+    sources = {Path(args.query).resolve(), Path(args.gallery).resolve()}
+    if figure.resolve() in sources:
+        raise ValueError(f"{figure} is what is ranked: choose another --out, --figure")
+    if not args.figure and figure.exists() and not out.exists():
+        raise ValueError(f"{figure} is there: say --figure FILE, or another --out")
 
 
 def refuse_taken(out: str | Path) -> None:
@@ -201,7 +214,7 @@ def _drawn(
     gallery: Features,
     rows: Sequence[int],
     suffix: str,
-) -> bytes | None:
+) -> tuple[bytes | None, str]:
     """Draw ranked lists before anything is written.
 
     Args:
@@ -213,19 +226,26 @@ def _drawn(
         suffix: .png, .pdf or .svg.
 
     Returns:
-        The content of the picture; None where features do not say their pictures.
+        The content of the picture and "", or None and why there is none: features do
+        not say where their pictures are, or these are not there any more.
+
+    Raises:
+        FileNotFoundError: `--figure` asks for a picture, and there is none.
     """
     from vvi.video import own
 
-    if not own.has_pictures(query) or not own.has_pictures(gallery):
-        return None
+    missing = own.missing_pictures(lists, query, gallery, rows)
+    if missing and args.figure:
+        raise FileNotFoundError(f"--figure cannot be drawn: {missing}")
+    if missing:
+        return None, missing
     title = f"{Path(args.query).name} among {Path(args.gallery).name}"
     if args.rerank is not None:
         title += ", re-ranked"
     buffer = io.BytesIO()
     picture = own.draw(lists, query, gallery, rows, title)
     picture.savefig(buffer, format=suffix.removeprefix("."))
-    return buffer.getvalue()
+    return buffer.getvalue(), ""
 
 
 def _print_lists(lists: pd.DataFrame, most: int = 5) -> None:
@@ -246,8 +266,8 @@ def score_command(args: argparse.Namespace) -> int:
         raise ValueError(f"METHOD {args.method} would have no effect: {why}")
     names = ("weights", "preset", "seeds", "set", "data", "out")
     settings.refuse_without_effect(args, names, why)
-    rule, rerank = args.rule or RULES[0], args.rerank or {}
     files = [features.load(file) for file in args.features]
+    rule, rerank = args.rule or _rule_of(files), args.rerank or {}
     for name, (query, gallery) in ranking.pairs(*files).items():
         plain, reranked = ranking.score(query, gallery, rule, **rerank)
         print(f"{name}  {plain}")
@@ -256,25 +276,55 @@ def score_command(args: argparse.Namespace) -> int:
     return 0
 
 
+def _rule_of(files: Sequence[Features]) -> str:
+    """Return the rule that files of features name, vcm where they name none or two."""
+    rules = {file.about.get("rule") for file in files}
+    rule = rules.pop()
+    return rule if not rules and rule in RULES else RULES[0]
+
+
 def _sides(args: argparse.Namespace) -> list[Features]:
     """Return features of query and gallery, read or made with one network."""
     from vvi.evaluation import features
 
     sources = {"query": args.query, "gallery": args.gallery}
-    modality = {
-        "query": args.modality,
-        "gallery": args.gallery_modality or OTHER[args.modality],
-    }
     _refuse_idle_network(args, sources.values())
-    sides, network = [], None
+    sides: dict[str, Features] = {}
     for side, source in sources.items():
         if Path(source).suffix.lower() in features.ENDS:
-            sides.append(features.load(source))
-            continue
-        _refuse_unclear(args, side, source, modality)
-        network = network or _network(args)
-        sides.append(_embed(source, modality[side], args, network))
-    return sides
+            sides[side] = features.load(source)
+    modality = _modalities(args, sides.get("query"))
+    network = None
+    for side, source in sources.items():
+        if side not in sides:
+            _refuse_unclear(args, side, source, modality)
+            network = network or _network(args)
+            sides[side] = _embed(source, modality[side], args, network)
+    return [sides[side] for side in sources]
+
+
+def _modalities(
+    args: argparse.Namespace, query: Features | None
+) -> dict[str, str | None]:
+    """Return the modality of query and gallery, None where nobody says it.
+
+    Args:
+        args: of the command; the gallery is of the other modality than the query.
+        query: features that say their own modality, None for pictures.
+
+    Raises:
+        ValueError: `--modality` says another one than the features.
+    """
+    own = args.modality
+    known = set(query.column("modality")) - {""} if query else set()
+    if own and known and own not in known:
+        raise ValueError(
+            f"--modality {own} is that of the query, and {args.query} says "
+            f"{', '.join(sorted(known))}: say --gallery-modality for the gallery"
+        )
+    if own is None and len(known) == 1:
+        own = known.pop()
+    return {"query": own, "gallery": args.gallery_modality or OTHER.get(own)}
 
 
 def _refuse_idle_network(args: argparse.Namespace, sources: Iterable[str]) -> None:

@@ -183,8 +183,11 @@ def tune(args: argparse.Namespace) -> int:
     """Train drawn settings of a method and write the table of their scores."""
     from vvi.experiment import tune as tuning
 
-    out = Path(args.out) if args.out else tuning.log_file(args.method)
+    usual = tuning.log_file(args.method, args.preset)
+    out = Path(args.out) if args.out else usual
     _refuse_taken(out)
+    if not args.out:
+        _refuse_fewer_trials(out, args.trials)
     if args.dry_run:
         drawn = tuning.trials(args.method, args.trials, args.preset)
         wanted = [config for _, config in drawn.values()]
@@ -195,7 +198,7 @@ def tune(args: argparse.Namespace) -> int:
         table = tuning.tune(
             args.method, args.trials, args.preset, executor=executor, **run_options
         )
-    file = tuning.write_log(args.method, table, out)
+    file = tuning.write_log(table, out)
     print(table.to_string(index=False, na_rep="-"))
     best = tuning.best(args.method, table) or "the main row"
     print(f"best on validation people: {best}; {len(table)} trials in {file}")
@@ -216,6 +219,17 @@ def _refuse_taken(out: Path) -> None:
     if out.is_dir():
         raise ValueError(f"{out} is a folder: give --out the name of a file")
     features.refuse_foreign(out, "trial,")
+
+
+def _refuse_fewer_trials(log: Path, count: int) -> None:
+    """Refuse to put fewer trials in the place of those that are kept.
+
+    Raises:
+        ValueError: the log has more trials.
+    """
+    kept = len(log.read_text(encoding="utf-8").splitlines()) - 1 if log.exists() else 0
+    if kept > count:
+        raise ValueError(f"{log} has {kept} trials, not {count}: say --out FILE")
 
 
 def worlds(args: argparse.Namespace) -> int:

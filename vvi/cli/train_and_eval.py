@@ -171,9 +171,11 @@ def _compared(
     scene = figures.scene(config, args.data)
     gain = comparison.difference(results, main_results, scene)
     interval = f"{gain.low:+.1f} to {gain.high:+.1f}"
+    over = f"identities and {len(results)} seed(s)"
+    if scene.dataset.layout == "regdb" and len(results) > 1:
+        over = f"{len(results)} trials"
     return (
-        f"rank-1 ir2vis minus {base}: {gain.value:+.1f} ({interval}, "
-        f"95 % over identities and {len(results)} seed(s))"
+        f"rank-1 ir2vis minus {base}: {gain.value:+.1f} ({interval}, 95 % over {over})"
     )
 
 

@@ -249,19 +249,21 @@ def _refuse_no_directions(path: Path, values: np.ndarray) -> None:
 def of_sides(sides: Mapping[str, Any], root: Path) -> Features:
     """Features of an evaluation of a data set: each tracklet once, with who it is.
 
+    A column for each direction says which rows are its `query` and its `gallery`; a
+    row may be in neither. With one direction the column is called `side`.
+
     Args:
         sides: direction -> `vvi.evaluation.evaluate.Side`.
         root: the folder of the data set.
     """
     rows: dict[Any, np.ndarray] = {}
-    for side in sides.values():
-        for tracklets, feat in (
-            (side.query, side.query_feat),
-            (side.gallery, side.gallery_feat),
-        ):
-            rows |= dict(zip(tracklets, feat, strict=True))
-    one_way = len(sides) == 1  # then who searches is not to be read from the modality
-    queries = set(next(iter(sides.values())).query)
+    places: dict[str, dict[Any, str]] = {}
+    for direction, side in sides.items():
+        column = direction if len(sides) > 1 else "side"
+        gallery = dict.fromkeys(side.gallery, SIDES[1])
+        places[column] = gallery | dict.fromkeys(side.query, SIDES[0])
+        rows |= dict(zip(side.query, side.query_feat, strict=True))
+        rows |= dict(zip(side.gallery, side.gallery_feat, strict=True))
     table = []
     for tracklet in rows:
         middle = tracklet.paths[len(tracklet) // 2]
@@ -269,11 +271,13 @@ def of_sides(sides: Mapping[str, Any], root: Path) -> Features:
         row = {"name": file, "identity": str(tracklet.identity)}
         row |= {"camera": str(tracklet.camera), "modality": tracklet.modality}
         row |= {"frames": len(tracklet), "file": file}
-        if one_way:
-            row["side"] = SIDES[tracklet not in queries]
+        for column, place in places.items():
+            row[column] = place.get(tracklet, UNSAID)
         table.append(row)
     values = np.stack(list(rows.values()))
-    return Features(values, pd.DataFrame(table), {"source": str(root.absolute())})
+    rules = {side.rule for side in sides.values()}
+    about = {"source": str(root.absolute()), "rule": ", ".join(rules)}
+    return Features(values, pd.DataFrame(table), about)
 
 
 def _arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -377,6 +381,21 @@ def _table(
     table = pd.DataFrame(index=range(count))
     if file.is_file():
         table = row_table.aligned(row_table.read(file), count, file, path.name)
+    return _with_arrays(path, table, arrays, main)
+
+
+def _with_arrays(
+    path: Path, table: pd.DataFrame, arrays: Mapping[str, np.ndarray], main: str
+) -> pd.DataFrame:
+    """Add what arrays say of the rows, where the table does not say it.
+
+    Args:
+        path: of the file, for messages.
+        table: a row for each row of the features.
+        arrays: of the file.
+        main: name of the features among them.
+    """
+    count = len(table)
     for column, names in NAMES.items():
         own = [k for k in arrays if k.lower() in names and k != main]
         if own and column not in table:
@@ -396,7 +415,7 @@ def _both_sides(path: Path, arrays: Mapping[str, np.ndarray], about: dict) -> Fe
             k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)
         }
         _, rows = _main_array(path, {"features": arrays[side]})
-        table = _table(path.with_suffix(""), len(rows), own, "")
+        table = _with_arrays(path, pd.DataFrame(index=range(len(rows))), own, "")
         values.append(rows)
         tables.append(table.assign(side=side))
     if values[0].shape[1] != values[1].shape[1]:

@@ -416,6 +416,7 @@ def view_change(
     gallery_ids: np.ndarray,
     query_views: np.ndarray,
     gallery_views: np.ndarray,
+    cameras: tuple[np.ndarray, np.ndarray],
     apart: float = 60,
     seed: int = 0,
 ) -> tuple[Score, Score]:
@@ -423,7 +424,8 @@ def view_change(
 
     First the gallery holds a person's clips from views like the query's alone, then
     those from other views alone. Everybody else's clips stay in both, and queries count
-    that have a right clip of either kind, so that nothing differs but the view.
+    that have a right clip of either kind, so that nothing differs but the view. Clips
+    of the query's person and camera are left out, as the protocol of HITSZ-VCM does.
 
     Args:
         similarity: (Q, G).
@@ -431,12 +433,14 @@ def view_change(
         gallery_ids: (G,).
         query_views: (Q,) yaw in degrees.
         gallery_views: (G,).
+        cameras: of the queries (Q,) and of the gallery (G,).
         apart: degrees within which a view is like another.
         seed: of the resamples.
     """
     same = query_ids[:, None] == gallery_ids
     turn = np.abs((query_views[:, None] - gallery_views + 180) % 360 - 180)
-    like, other = same & (turn <= apart), same & (turn > apart)
+    counted = same & (cameras[0][:, None] != cameras[1])
+    like, other = counted & (turn <= apart), counted & (turn > apart)
     rows = like.any(1) & other.any(1)
     if not rows.any():
         raise ValueError(f"no query has right clips within {apart} degrees and beyond")

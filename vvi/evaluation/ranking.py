@@ -19,18 +19,29 @@ def pairs(*files: Features) -> dict[str, tuple[Features, Features]]:
 
     Args:
         files: query and gallery, or one file whose table tells them apart by `side`,
-            or both modalities in one file, each searched for in the other.
+            or by a column for each direction (ir2vis, vis2ir), or both modalities in
+            one file, each searched for in the other.
 
     Raises:
-        FeaturesError: one file that tells no sides apart.
+        FeaturesError: one file that tells no sides apart, or by other words.
     """
     if len(files) == 2:
         return {"query in gallery": (files[0], files[1])}
     (both,) = files
     side, modality = both.column("side"), both.column("modality")
-    if set(side) == set(SIDES):
-        query, gallery = (both.part(side == name) for name in SIDES)
-        return {"query in gallery": (query, gallery)}
+    if set(side) - {*SIDES, UNSAID}:
+        raise FeaturesError(
+            f"the column side says {', '.join(sorted(set(side)))}: it must be query, "
+            "gallery or empty"
+        )
+    if set(SIDES) <= set(side):
+        return {"query in gallery": _parts(both, side)}
+    directed = {name: both.column(name) for name in DIRECTIONS}
+    directed = {
+        name: side for name, side in directed.items() if set(SIDES) <= set(side)
+    }
+    if directed:
+        return {name: _parts(both, side) for name, side in directed.items()}
     parts = {name: both.part(modality == name) for name in ("ir", "vis")}
     if all(map(len, parts.values())):
         searches = {}
@@ -42,6 +53,12 @@ def pairs(*files: Features) -> dict[str, tuple[Features, Features]]:
         "one file of features and no two sides in it: give query and gallery as two "
         "files, or fill the column side (query, gallery) or modality (ir, vis)"
     )
+
+
+def _parts(both: Features, side: np.ndarray) -> tuple[Features, Features]:
+    """Return the rows that a column calls query, and those that it calls gallery."""
+    query, gallery = (both.part(side == name) for name in SIDES)
+    return query, gallery
 
 
 def score(

@@ -246,6 +246,16 @@ class Rows(dict[str, list[Result]]):
             return []
         raise KeyError(f"no row {label!r}: choose from {', '.join(self.labels)}")
 
+    @property
+    def absent(self) -> list[str]:
+        """The rows without a stored result."""
+        return [label for label in self.labels if label not in self]
+
+    def below(self, label: str, runs: list[Result]) -> Rows:
+        """Return the table with a row of another one above its own."""
+        first = {label: runs} if runs else {}
+        return Rows(first | dict(self), (label, *self.labels))
+
 
 def results(
     method: str,

@@ -23,7 +23,7 @@ from vvi.runtime.fields import field_docs, hints
 #: Fields of every Config that the size of a run decides.
 ELSEWHERE = ("backbone", "weights", "frames")
 #: Fields of recipe and data that `parse` does not take: they say who is in the data.
-_WHO = ("source", "seed", "layout", "min_seq_len")
+_WHO = ("source", "seed", "layout", "min_seq_len", "split")
 #: What `parse` takes, with its type.
 FREE = {
     name: hint

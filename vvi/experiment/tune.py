@@ -123,14 +123,19 @@ def _scored(result: Result) -> dict[str, Any]:
     return row | {"split": result.config.data.split, "run": result.run_id}
 
 
-def log_file(method: str) -> Path:
-    """Return where the trials of a method are kept, beside the records."""
-    return paths.records() / "tuning" / f"{method}.csv"
+def log_file(method: str, size: str = "standard") -> Path:
+    """Return where the trials of a method are kept, beside the records.
+
+    Args:
+        method: its name.
+        size: preset of the trials; each has a file of its own.
+    """
+    end = "" if size == "standard" else f"-{size}"
+    return paths.records() / "tuning" / f"{method}{end}.csv"
 
 
-def write_log(method: str, table: pd.DataFrame, file: Path | None = None) -> Path:
+def write_log(table: pd.DataFrame, file: Path) -> Path:
     """Write the trials of a method as CSV, whole or not at all."""
-    file = file or log_file(method)
     with atomic.exclusive_lock(file):  # also removes what a killed one left
         atomic.write(file, table.to_csv(index=False).encode())
     return file

@@ -21,6 +21,7 @@ from vvi.data.synthetic import presets, world_claims
 from vvi.data.synthetic.world import DOSES, behind
 from vvi.evaluation.probes import Score, paired_runs
 from vvi.experiment import Result, ablation
+from vvi.experiment.collapse import has_collapsed
 from vvi.runtime import atomic, paths
 from vvi.types import Direction, Modality
 
@@ -29,6 +30,7 @@ SEEDS = (0, 1)
 USUAL = 4  # frames of a clip, for which `COST` holds
 #: Of the table that `responses` returns.
 COLUMNS = ["component", "dose", "on", "off", "difference", "low", "high", "seeds"]
+COLUMNS += ["note"]
 
 
 @dataclass(frozen=True)
@@ -312,7 +314,8 @@ def responses(
 
     Returns:
         One row a component and dose: rank-1 (in per cent) with it and without it, the
-        difference in points and its interval, as `plots.doses` draws it.
+        difference in points and its interval, as `plots.doses` draws it, and the note
+        "collapsed" where a run did.
     """
     rows = []
     for dose, by_row in results(world, size, seeds, only_stored, **run).items():
@@ -326,7 +329,8 @@ def responses(
             line = {"component": component, "dose": dose}
             line |= {"on": _rank1(on, direction), "off": _rank1(off, direction)}
             line |= {"difference": score.value, "low": score.low, "high": score.high}
-            rows.append(line | {"seeds": len(on)})
+            note = "collapsed" if any(map(has_collapsed, (*on, *off))) else ""
+            rows.append(line | {"seeds": len(on), "note": note})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

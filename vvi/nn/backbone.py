@@ -51,12 +51,17 @@ class TwoStream(nn.Module):
         stem: copied once for each modality.
         stages: the modules `layer1` to `layer4`.
         channels: widths of the maps after the stem and after each stage.
+
+    Raises:
+        ValueError: there are more or fewer than four stages.
     """
 
     def __init__(
         self, stem: nn.Module, stages: list[nn.Module], channels: tuple[int, ...]
     ):
         super().__init__()
+        if len(stages) != 4:
+            raise ValueError(f"a TwoStream has four stages, got {len(stages)}")
         stems = {modality: copy.deepcopy(stem) for modality in MODALITIES}
         self.stems = nn.ModuleDict(stems)
         self.layer1, self.layer2, self.layer3, self.layer4 = stages

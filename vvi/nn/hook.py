@@ -45,9 +45,14 @@ def load(name: str) -> TwoStream:
         name: `module:function`, with or without the digest of its source.
 
     Raises:
-        ValueError: there is no such function, or it returns no trunk.
+        ValueError: there is no such function, it fails, or it returns no trunk.
     """
-    net = pins.pinned_function(name)()
+    function = pins.pinned_function(name)
+    try:
+        net = function()
+    except Exception as error:  # whatever the code of a user raises
+        kind, why = type(error).__name__, " ".join(str(error).split())
+        raise ValueError(f"backbone {name} fails with {kind}: {why}") from error
     if isinstance(net, ResNet):
         return split(net)
     if not isinstance(net, TwoStream):
@@ -93,7 +98,8 @@ def widths(trunk: TwoStream, name: str) -> tuple[int, ...]:
         try:
             maps = step(maps)
         except Exception as error:  # whatever the code of a user raises
-            raise ValueError(f"backbone {name}: {part} fails, {error}") from error
+            why = " ".join(str(error).split())
+            raise ValueError(f"backbone {name}: {part} fails, {why}") from error
         if not isinstance(maps, Tensor) or maps.ndim != 4:
             raise ValueError(f"backbone {name}: {part} must return maps (N, C, h, w)")
         channels.append(maps.shape[1])

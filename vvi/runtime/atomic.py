@@ -40,11 +40,15 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
     Args:
         folder: made where it is missing.
         contents: name -> content.
+
+    Raises:
+        WriteError: the system refuses; it names the last file.
     """
     mark = f"{os.getpid()}"
     halves = {name: folder / f".{name}.{mark}{HALF}" for name in contents}
     before = {name: folder / f".{name}.{mark}.old{HALF}" for name in contents}
-    with os_errors_explained(folder):
+    *_, last = contents
+    with os_errors_explained(folder / last):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, half in halves.items():

@@ -46,7 +46,8 @@ def pinned_file(name: str) -> Path:
 
 def pin_function(name: str) -> str:
     """Name `module:function` with the digest of its source, `module:function@...`."""
-    return f"{name.partition('@')[0]}@{_digest(_import(name.partition('@')[0]))}"
+    plain = name.partition("@")[0]
+    return f"{plain}@{_digest(plain, _import(plain))}"
 
 
 def pinned_function(name: str) -> Callable:
@@ -57,10 +58,10 @@ def pinned_function(name: str) -> Callable:
     """
     plain, _, digest = name.partition("@")
     function = _import(plain)
-    if digest and digest != _digest(function):
+    if digest and digest != (now := _digest(plain, function)):
         raise ValueError(
-            f"{plain} has changed since this run was made ({digest}, now "
-            f"{_digest(function)}): its weights may not fit, train it again"
+            f"{plain} has changed since this run was made ({digest}, now {now}): its "
+            "weights may not fit, train it again"
         )
     return function
 
@@ -100,6 +101,20 @@ def _as_it_is_now(name: str) -> ModuleType:
     return module
 
 
-def _digest(function: Callable) -> str:
-    file = inspect.getsourcefile(inspect.unwrap(function))
+def _digest(name: str, function: Callable) -> str:
+    """Return the digest of the file in which a function stands.
+
+    A `functools.partial`, or another object that is called, counts as the file of the
+    module that holds it.
+
+    Raises:
+        ValueError: no file holds its source.
+    """
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(function))
+    except TypeError:
+        module = sys.modules[name.partition(":")[0]]
+        file = getattr(module, "__file__", None)
+    if file is None:
+        raise ValueError(f"{name}: no file holds its source: write a function of yours")
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:8]

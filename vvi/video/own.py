@@ -71,7 +71,12 @@ def embed(
     size = net.settings.data
     reader = Frames(size.height, size.width)
     values = evaluate.embed(
-        net.method, tracklets, reader, size.frames, progress=progress
+        net.method,
+        tracklets,
+        reader,
+        size.frames,
+        progress=progress,
+        stride=size.stride,
     )
     middle = [_middle(tracklet) for tracklet in tracklets]
     shown = [path.relative_to(root).as_posix() for path in middle]
@@ -162,9 +167,35 @@ def draw(
     return ranked.draw([panel])
 
 
+def missing_pictures(
+    lists: pd.DataFrame, query: Features, gallery: Features, rows: Sequence[int]
+) -> str:
+    """Return why ranked lists cannot be drawn, or nothing.
+
+    Args:
+        lists: what `vvi.evaluation.ranking.rank` returns.
+        query: rows that searched.
+        gallery: rows that were searched.
+        rows: query rows to show.
+    """
+    if not has_pictures(query) or not has_pictures(gallery):
+        return "these features do not say where their pictures are"
+    shown = lists[lists["query_row"].isin(rows)]
+    files = [_file(query, row) for row in rows]
+    files += [_file(gallery, row) for row in shown["gallery_row"].unique()]
+    missing = [file for file in files if not file.is_file()]
+    if not missing:
+        return ""
+    return f"{len(missing)} of {len(files)} pictures are not there, {missing[0]}"
+
+
 def has_pictures(features: Features) -> bool:
     """Whether features say where the pictures of their rows are."""
     return FILES in features.table and bool(features.about.get("source"))
+
+
+def _file(features: Features, row: int) -> Path:
+    return Path(features.about["source"]) / features.column(FILES)[row]
 
 
 def _picture(features: Features, row: int) -> np.ndarray:
@@ -173,8 +204,7 @@ def _picture(features: Features, row: int) -> np.ndarray:
         raise FileNotFoundError(
             f"{file}: nothing says where the pictures of its rows are"
         )
-    path = Path(features.about["source"]) / features.column(FILES)[row]
-    return decode(path, HEIGHT, WIDTH).permute(1, 2, 0).numpy()
+    return decode(_file(features, row), HEIGHT, WIDTH).permute(1, 2, 0).numpy()
 
 
 def _note(features: Features, row: int, longest: int = 12) -> str:
