@@ -1,3 +1,4 @@
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 from vvi import experiment, methods
 from vvi.book import comparison, tuned
 from vvi.cli.main import main
-from vvi.config import Split, preset
+from vvi.config import Split, change, for_layout, preset
 from vvi.engine import train
 from vvi.experiment import ablation, budgets, elsewhere, store, tune, worlds
 from vvi.runtime import paths
@@ -369,3 +370,45 @@ def test_where_any_record_is_committed_every_main_row_and_its_baseline_is():
         first = ablation.configs(method, table, seeds=[0])[row][0]
         found[name] = first.hash in STORED
     assert all(found.values()) or not STORED, f"not stored: {found}"
+
+
+@pytest.mark.parametrize("layout", ["hitsz-vcm", "sysu-mm01", "regdb", "buptcampus"])
+def test_a_row_on_real_data_of_any_layout_has_its_name(layout):
+    main = ablation.configs("di2l", "Table 2", "paper", [0])["Baseline+DPA+I2L"][0]
+    real = change(for_layout(main, layout), source="real-0123abcd")
+    assert ablation.row_of(real) == "di2l, Table 2: Baseline+DPA+I2L"
+
+
+def test_rows_on_images_have_their_names_on_real_data():
+    rows = ablation.configs("di2l", "SYSU-MM01 (images)", "paper", [0])
+    for label, (config,) in rows.items():
+        real = change(config, source="real-0123abcd")
+        assert ablation.row_of(real) == f"di2l, SYSU-MM01 (images): {label}"
+
+
+def test_a_worker_takes_the_folders_of_every_sweep_and_keeps_its_own(monkeypatch):
+    monkeypatch.setattr(ablation, "_SET_HERE", set())
+    monkeypatch.setattr(ablation.experiment, "run", lambda config: dict(os.environ))
+    monkeypatch.setenv("VVI_CACHE", "/own")
+    monkeypatch.delenv("VVI_RUNS", raising=False)
+    for sweep in ("/a", "/b"):
+        folders = {"VVI_RUNS": sweep, "VVI_CACHE": sweep}
+        there = ablation._run_there(preset("tiny"), folders, {})
+        assert (there["VVI_RUNS"], there["VVI_CACHE"]) == (sweep, "/own")
+    monkeypatch.delenv("VVI_RUNS")
+
+
+def test_a_result_of_another_run_is_not_stored(here):
+    result = experiment.run(preset("tiny", steps=1), device="cpu", progress=False)
+    with pytest.raises(RuntimeError, match="came back as"):
+        ablation._store_here(result, preset("tiny", steps=2))
+
+
+def test_weights_of_a_replaced_record_go(here):
+    config = preset("tiny", steps=1)
+    experiment.run(config, device="cpu", progress=False)
+    (here / "records" / config.hash).mkdir(parents=True)
+    half = here / "records" / config.hash / "half-0.safetensors"
+    half.write_bytes(b"old")
+    assert ablation.copy_records({config.hash: config}) == 1
+    assert not half.exists()

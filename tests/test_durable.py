@@ -1,5 +1,6 @@
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -103,3 +104,25 @@ def test_a_folder_in_which_another_target_is_being_made_is_no_half_file(tmp_path
         atomic.exclusive_lock(tmp_path / "night"),
     ):
         assert (tmp_path / ".night.v2.part").is_dir()
+
+
+def test_files_of_which_one_is_missing_are_replaced_and_put_back(tmp_path, monkeypatch):
+    """A stored result has no weights until it is trained again."""
+    (tmp_path / "record").write_bytes(b"old")
+    files = {"weights": b"1", "record": b"new"}
+    replace = os.replace
+
+    def refuse(source, target):
+        new = Path(source).read_bytes() == b"new"
+        if new and Path(target).name == "record":
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", refuse)
+    with pytest.raises(atomic.WriteError):
+        atomic.write_all(tmp_path, files)
+    assert [f.name for f in tmp_path.iterdir()] == ["record"]
+    assert (tmp_path / "record").read_bytes() == b"old"
+    monkeypatch.undo()
+    atomic.write_all(tmp_path, files)
+    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == files

@@ -55,6 +55,14 @@ def test_drops_that_do_not_fit_the_milestones_are_refused(drops):
         Recipe(drops=drops)
 
 
+@pytest.mark.parametrize(
+    "clock", [{"epochs": 60}, {"milestones": (80, 35)}, {"milestones": (0, 35)}]
+)
+def test_milestones_between_which_the_clock_would_run_backwards_are_refused(clock):
+    with pytest.raises(ValueError, match="ascend between 0 and epochs="):
+        Recipe(drops=(0.6, 0.85), **clock)
+
+
 def test_one_cycle_rises_and_falls_and_a_cosine_only_falls():
     one, half = (Recipe(schedule=s, warmup_steps=0) for s in ("one-cycle", "cosine"))
     up, down = ([optim.rate(r, s, 100) for s in range(100)] for r in (one, half))

@@ -7,6 +7,7 @@ from safetensors.numpy import load_file, save
 
 from vvi.config import preset
 from vvi.experiment import store
+from vvi.runtime import paths
 
 
 @pytest.fixture
@@ -138,3 +139,8 @@ def test_the_environment_names_versions_processor_and_commit():
         "processor",
         "commit",
     } <= set(found)
+
+
+def test_without_git_the_commit_is_unknown(monkeypatch):
+    monkeypatch.setattr("vvi.runtime.paths.shutil.which", lambda name: None)
+    assert paths.commit.__wrapped__() == "unknown"

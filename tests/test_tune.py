@@ -1,11 +1,13 @@
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from vvi import experiment, methods
 from vvi.cli.main import main
-from vvi.config import change, from_json
+from vvi.config import change, from_json, preset
 from vvi.experiment import ablation, method_switches, store, tune
 from vvi.runtime import paths
 from vvi.runtime.fields import check_fields
@@ -206,3 +208,38 @@ def test_validation_people_of_real_data_are_training_people_who_are_not_trained_
 def test_a_trial_is_named_as_its_run_will_be(method):
     for _, config in tune.trials(method).values():
         assert config == method_switches.settled(config)
+
+
+def test_a_held_out_person_of_regdb_has_no_class(common_cache, monkeypatch):
+    monkeypatch.setenv("VVI_CACHE", str(common_cache))
+    data = preset("tiny", layout="regdb", frames=1).data
+    found = experiment.dataset(data, progress=False)
+    held = experiment.held_out(found, every=4)
+    people = {t.identity for t in held.train}
+    assert people < set(found.labels) and set(held.labels) == people
+    assert sorted(held.labels.values()) == list(range(len(people)))
+    order = sorted(people, key=found.labels.__getitem__)
+    assert sorted(people, key=held.labels.__getitem__) == order
+
+
+def test_a_trial_of_one_direction_is_scored_by_it():
+    scores = {"ir2vis": {}}
+    result = SimpleNamespace(
+        record=SimpleNamespace(scores=scores),
+        row=lambda direction: {"rank1": 40.0, "mAP": 30.0},
+        config=preset("tiny", split="val"),
+        run_id="abc",
+    )
+    row = tune._scored(result)
+    assert row["score"] == 40.0 and "rank1 vis2ir" not in row
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_the_winner_has_the_id_of_its_trial(method):
+    drawn = tune.trials(method, 8)
+    for knobs, config in drawn.values():
+        cells = {name: [float(v)] for name, v in knobs.items()}
+        table = pd.DataFrame(cells).reindex(columns=list(tune.space(method)))
+        if table.empty:
+            table.loc[0] = np.nan
+        assert tune.winner(method, table).hash == change(config, split="test").hash

@@ -139,12 +139,14 @@ class Recipe:
         if self.drops and not self._drops_fit():
             raise ValueError(
                 f"drops={self.drops!r} does not fit: one share of the run, ascending "
-                f"between 0 and 1, for each of the milestones {self.milestones}"
+                f"between 0 and 1, for each of the milestones {self.milestones}, "
+                f"which ascend between 0 and epochs={self.epochs}"
             )
 
     def _drops_fit(self) -> bool:
         ends = itertools.pairwise((0.0, *self.drops, 1.0))
-        ascending = all(low < high for low, high in ends)
+        epochs = itertools.pairwise((0, *self.milestones, self.epochs))
+        ascending = all(low < high for low, high in (*ends, *epochs))
         return ascending and len(self.drops) == len(self.milestones)
 
 

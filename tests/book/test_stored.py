@@ -1,17 +1,18 @@
 """Pages that do without runs that are not there."""
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from vvi import experiment
+from vvi import experiment, methods
 from vvi.book import stored
 from vvi.config import preset
 from vvi.data.synthetic import presets
-from vvi.experiment import WEIGHTS, ablation, shipped
+from vvi.experiment import WEIGHTS, ablation, shipped, store
 from vvi.experiment.trained_network import load_run_or_file
 from vvi.runtime import paths
 
@@ -62,16 +63,18 @@ def test_a_network_at_tiny_is_trained_where_it_is_not_there(nothing, tiny_root):
     assert not method.training
 
 
-def test_the_command_of_a_run_makes_that_run():
-    from vvi.cli.main import main  # the parser knows what the words mean
+def test_the_command_of_every_record_makes_what_it_computed():
+    from vvi.cli import parser, settings
 
-    config = ablation.configs("cmft", "Same batches", seeds=[2])["Baseline"][0]
-    words = stored.command(config).split()
-    assert words[:3] == ["vvi", "train", "baseline"] and "--retrain" in words
-    assert words[words.index("--seeds") + 1] == "2"
-    changes = dict(word.split("=") for word in words[words.index("--set") + 1 :])
-    changes = {name: int(value) for name, value in changes.items()}
-    assert preset("standard", "baseline", seed=2, **changes) == config and main
+    reader = parser.build()
+    for file in sorted(paths.records().glob("*/record.json")):
+        config = store.load_record(file.parent).config
+        words = shlex.split(stored.command(config))
+        assert words[:2] == ["vvi", "train"]
+        (_, made), _ = settings.changed_row(reader.parse_args(words[1:]), config.seed)
+        assert (made.data, made.recipe) == (config.data, config.recipe), words
+        fields = [methods.config(c.method, **c.options) for c in (made, config)]
+        assert fields[0] == fields[1], words
 
 
 @pytest.fixture
@@ -146,3 +149,12 @@ def test_a_page_takes_the_weights_beside_the_record_and_says_so(monkeypatch, cap
     config = ablation.configs("cmft", "Same batches", seeds=[0])["Baseline"][0]
     assert stored.network(config, View) is not None
     assert "rounded to half precision" in capsys.readouterr().out
+
+
+def test_what_has_no_weights_here_is_trained_by_a_command_of_that_run(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path))
+    config = ablation.configs("baseline", "Fig. 6", seeds=[1])["n=1"][0]
+    with pytest.raises(FileNotFoundError, match=r"--seeds 1 --set frames=1 --retrain$"):
+        load_run_or_file(config.hash)

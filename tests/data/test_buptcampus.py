@@ -125,6 +125,14 @@ def absolute(index):
     index["1"]["IR"]["CQ1"]["1"][0] = "/etc/1.jpg"
 
 
+def outside_behind_another(index):
+    index["1"]["IR"]["CQ1"]["1"] = ["2/IR/CQ1/a.jpg", "/etc/1.jpg"]
+
+
+def number_behind_another(index):
+    index["1"]["IR"]["CQ1"]["1"] = ["2/IR/CQ1/a.jpg", 5]
+
+
 def no_image(index):
     index["1"]["IR"]["CQ1"]["1"][1] += ".gif"
 
@@ -142,6 +150,8 @@ def number(index):
     [
         (outside, "has the frame '../../etc/1.jpg', which leaves DATA/"),
         (absolute, "has the frame '/etc/1.jpg', which leaves DATA/"),
+        (outside_behind_another, "has the frame '/etc/1.jpg', which leaves DATA/"),
+        (number_behind_another, "has the frame '5', which leaves DATA/"),
         (no_image, "1_IR_CQ1_1_8536.jpg.gif', which is no image name"),
         (empty, "tracklet 1 IR CQ1 1 has no frames"),
         (number, "tracklet 1 IR CQ1 1 is not in data_paths.json"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import toys
 
-from vvi.data import digest, vcm
+from vvi.data import digest, synthetic, vcm
 from vvi.data.loader import Frames
 
 LISTS = {
@@ -159,3 +159,14 @@ def test_rows_of_an_array_count_by_the_array_and_their_order(tmp_path):
     assert first != digest.of_images(rows[::-1], tmp_path)
     np.save(tmp_path / "x.npy", np.ones((3, 8, 4, 3), np.uint8))
     assert first != digest.of_images(rows, tmp_path)
+
+
+def test_a_stamp_with_a_missing_image_is_not_trusted(tmp_path, monkeypatch):
+    root = synthetic.write(tmp_path, "tiny", layout="regdb", progress=False)
+    monkeypatch.setattr(digest, "QUICK", 0.0)  # so that any stamp is trusted
+    image = next(root.glob("Visible/*/*"))
+    content = image.read_bytes()
+    image.unlink()
+    without = digest.stamp(root, "regdb")
+    image.write_bytes(content)
+    assert digest.stamp(root, "regdb") != without

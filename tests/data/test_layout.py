@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import toys
 
+from vvi.data import layout as layouts
 from vvi.data.layout import (
     detect,
     evidence,
@@ -152,3 +155,24 @@ def test_an_unknown_layout_is_refused(tmp_path):
         ValueError, match="unknown layout 'mars'; known: auto, hitsz-vcm"
     ):
         locate(tmp_path, "mars")
+
+
+def test_a_folder_that_cannot_be_looked_into_hides_no_set(tmp_path, monkeypatch):
+    root = toys.campus(tmp_path / "campus", images=False)
+    (tmp_path / "lost+found").mkdir()
+    access = os.access
+    refused = tmp_path / "lost+found"
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: path != refused and access(path, mode)
+    )
+    monkeypatch.setattr(layouts, "_is_set", _refusing(refused, layouts._is_set))
+    assert layouts.find_sets(tmp_path) == {root: "buptcampus"}
+
+
+def _refusing(folder, is_set):
+    def asked(path):
+        if path == folder:
+            raise PermissionError(13, "Permission denied")
+        return is_set(path)
+
+    return asked

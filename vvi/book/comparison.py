@@ -155,7 +155,7 @@ def differences(rows: Rows, base: str, scene: Scene) -> pd.DataFrame:
         if scene.look_alikes_known:
             gain = difference(rows[label], rows[base], scene, True)
             lines[label]["look-alikes"] = formats.points(gain)
-    note = f"rank-1 minus that of {base} (95 %), {scene.label}"
+    note = f"rank-1 minus that of {base} (95 %), ir2vis, {scene.label}"
     return pd.DataFrame(lines).T.rename_axis(note)
 
 
@@ -195,7 +195,7 @@ def verdicts(claims: Mapping[str, tuple], scene: Scene) -> pd.DataFrame:
             "seeds": seeds,
             "on this data": judged,
         }
-    return pd.DataFrame(lines).T.rename_axis(f"{scene.label} data")
+    return pd.DataFrame(lines).T.rename_axis(f"ir2vis, {scene.label} data")
 
 
 def final_losses(rows: Rows, terms: Mapping[str, str], last: int = 50) -> pd.DataFrame:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vvi import config, experiment
+from vvi import experiment
 from vvi.config import RunConfig
 from vvi.experiment import ablation, shipped
 from vvi.experiment.ablation import Rows
+from vvi.experiment.trained_network import command
 
 if TYPE_CHECKING:
     from vvi.book.scene import Scene
@@ -93,21 +94,3 @@ def network(settings: RunConfig, scene: Scene, **run: Any) -> Method | None:
             return method
         print(f"The weights of this run are not here. {command(settings)} makes them.")
         return None
-
-
-def command(settings: RunConfig) -> str:
-    """Write the command line that trains a run again, weights included."""
-    preset = config.preset(settings.preset, settings.method, seed=settings.seed)
-    usual = _fields(preset)
-    changes = []
-    for name, value in _fields(settings).items():
-        if usual.get(name) != value:
-            changes.append(f"{name}={value}")
-    words = ["vvi train", settings.method, "--preset", settings.preset]
-    words += ["--seeds", str(settings.seed), "--retrain"]
-    return " ".join([*words, *(["--set", *changes] if changes else [])])
-
-
-def _fields(settings: RunConfig) -> dict[str, Any]:
-    """Return the fields of a config that `--set` knows, by name."""
-    return vars(settings.data) | vars(settings.recipe) | dict(settings.options)

@@ -48,8 +48,9 @@ def draw(
             lines[label] = curves.running_mean(values, smooth)
     if not lines:
         raise ValueError(f"no row has a term {term!r} in its history")
-    caption = _caption(lines, smooth, runs[0].data_label)
-    fig = curves.losses(lines, unit="step", ylabel=term.split("/")[-1], caption=caption)
+    what = term.split("/")[-1]
+    caption = _caption(what, lines, smooth, runs[0].data_label)
+    fig = curves.losses(lines, unit="step", ylabel=what, caption=caption)
     return figures.save_figure(fig, name, runs, alt)
 
 
@@ -88,11 +89,20 @@ def when(epoch: float, config: RunConfig) -> str:
     return f"epoch {epoch:g} begins after {before:,} of {steps:,} steps"
 
 
-def _caption(lines: Mapping[str, np.ndarray], smooth: int, data: str) -> str:
-    """Say what is drawn, and where the lowest and the highest line end."""
+def _caption(term: str, lines: Mapping[str, np.ndarray], smooth: int, data: str) -> str:
+    """Say what is drawn, and where the lowest and the highest line end.
+
+    Args:
+        term: its name.
+        lines: label -> values by step.
+        smooth: length of the running mean, in steps.
+        data: whose they are.
+    """
     ends = {label: line[np.isfinite(line)][-1] for label, line in lines.items()}
     low, high = min(ends, key=ends.get), max(ends, key=ends.get)
-    caption = f"First run of each row, running mean of {smooth} steps ({data} data)."
+    drawn = f"{term[0].upper()}{term[1:]} by step"
+    caption = f"{drawn}: first run of each row, running mean of {smooth} steps "
+    caption += f"({data} data)."
     if len(ends) > 1:
         caption += f"\nLowest at the end: {low} ({ends[low]:.3g})"
         caption += f", highest: {high} ({ends[high]:.3g})."

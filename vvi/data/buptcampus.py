@@ -230,7 +230,7 @@ class _Reader:
     def _check_folder(
         self, path: Path, number: int, keys: tuple[str, str, str, str], names: list
     ) -> bool:
-        """Check the first frame that does not lie in the tracklet's own folder.
+        """Check the frames that do not lie in the tracklet's own folder.
 
         Args:
             path: the list, for faults.
@@ -245,14 +245,19 @@ class _Reader:
         foreign = [name for name in names if not _is_below(name, base)]
         if not foreign:
             return True
-        name = foreign[0]
+        outside = [name for name in foreign if _leaves(name)]
+        name = (outside or foreign)[0]
         what = f"tracklet {' '.join(keys)} of {INDEX} has the frame {quote(str(name))}"
-        if not isinstance(name, str) or escapes(name):
+        if outside:
             self.faults.error(path, f"{what}, which leaves {IMAGES}/", number)
             return False
         kind = "tracklets with frames that belong elsewhere, kept"
         self.faults.tolerate(kind, path, f"{what} of elsewhere", number)
         return True
+
+
+def _leaves(name: object) -> bool:
+    return not isinstance(name, str) or escapes(name)
 
 
 def _is_below(name: object, base: str) -> bool:

@@ -91,7 +91,8 @@ def stamp(root: Path, layout: str) -> str:
     images = dict.fromkeys(map(str, map(_file, listed.paths)))
     value, _MISSING[key] = _stamp_of(itertools.chain(map(str, listed.files), images))
     duration = time.monotonic() - start
-    patience = PATIENCE * duration if duration > QUICK else 0.0
+    trusted = duration > QUICK and not _MISSING[key]  # what is missing may be put back
+    patience = PATIENCE * duration if trusted else 0.0
     _SEEN[key] = (time.monotonic() + patience, value)
     return value
 

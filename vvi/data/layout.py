@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -165,8 +166,13 @@ def find_sets(folder: str | Path) -> dict[Path, str]:
     folder = _folder(folder)
     if _is_set(folder):
         return {folder: detect(folder)}
-    subfolders = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    subfolders = sorted(entry for entry in folder.iterdir() if _is_readable(entry))
     return {root: detect(root) for root in subfolders if _is_set(root)}
+
+
+def _is_readable(entry: Path) -> bool:
+    """Whether a folder can be looked into; a disk has some that only root can."""
+    return entry.is_dir() and os.access(entry, os.R_OK | os.X_OK)
 
 
 def locate(folder: str | Path, wanted: str = "auto") -> tuple[Path, str]:

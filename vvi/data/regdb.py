@@ -51,8 +51,15 @@ class Trial(Dataset):
 
     @property
     def labels(self) -> dict[int, int]:
-        """Training identity -> class 0..C-1, as the lists label it."""
-        return dict(self.classes)
+        """Training identity -> class 0..C-1, as the lists label it.
+
+        Where some of the people are held out, the others are counted anew.
+        """
+        people = {t.identity for t in self.train}
+        if people == set(self.classes):
+            return dict(self.classes)
+        ordered = sorted(people, key=self.classes.__getitem__)
+        return {identity: n for n, identity in enumerate(ordered)}
 
 
 @dataclass(frozen=True)

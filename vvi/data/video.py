@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from collections.abc import Iterable, Iterator
@@ -53,17 +54,29 @@ class Video:
                     yield upright(frame.to_ndarray(format="rgb24"), self.turn)
                     count, last = count + 1, frame.time or 0.0
                 promised, end = stream.frames, _end(file, stream)
+                shown = _shown(stream)
         except av.error.FFmpegError as error:
             what = f"{count} frames can be read, then {_cause(error)}"
             raise ValueError(f"video {self.path} is damaged: {what}") from error
         if not count:
             raise ValueError(f"video {self.path} holds no frames")
-        if count < promised:
+        if count < promised and last + 3 / self.rate < shown:
             what = f"{count} of {promised} frames are there"
             raise ValueError(f"video {self.path} is cut off: {what}")
         if last + 3 / self.rate < end:
             what = f"its frames end at {last:.1f} of {end:.1f} seconds"
             raise ValueError(f"video {self.path} is cut off: {what}")
+
+
+def _shown(stream: Any) -> float:
+    """Return the seconds that a player shows, infinity if the stream does not say.
+
+    A video that was trimmed without being encoded again keeps frames that no player
+    shows, and counts them.
+    """
+    if not (stream.duration and stream.time_base):
+        return math.inf
+    return float(stream.duration * stream.time_base)
 
 
 def _end(file: Any, stream: Any) -> float:

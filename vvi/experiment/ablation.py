@@ -16,8 +16,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from vvi import experiment, methods
-from vvi.config import RunConfig, Split, change, preset
+from vvi.config import RunConfig, Split, change, for_layout, preset
 from vvi.experiment import Result, measure, store
+from vvi.experiment.trained_network import HALF
 from vvi.runtime import atomic, paths, validation
 from vvi.runtime.random import rank_and_world_size
 from vvi.types import Direction
@@ -29,6 +30,8 @@ REGDB_TRIALS = 10
 MACHINE = ("torch", "numpy", "processor", "threads", "device", "processes")
 EXACT = 0.01  # points that a run may differ on its own machine
 _ONE_RUN = threading.Lock()
+#: Names of folders that a worker was given, by a sweep before this one.
+_SET_HERE: set[str] = set()
 
 
 def rows(method: str, table: str) -> dict[str, dict]:
@@ -108,15 +111,23 @@ def labelled_rows(
 
 
 @cache
-def names(size: str, seed: int) -> dict[str, str]:
+def names(size: str, seed: int, layout: str | None = None) -> dict[str, str]:
     """Name every run of all methods by the first row that it is.
+
+    Args:
+        size: preset of the runs.
+        seed: of the runs.
+        layout: of a folder that is read in place of the data of the preset.
 
     Returns:
         Hash of the run -> "method, table: row".
     """
+    usual = preset(size).data.layout
     by_hash: dict[str, str] = {}
     for method in methods.names():
         for label, config in labelled_rows(method, size, seed).items():
+            if layout and config.data.layout == usual:
+                config = for_layout(config, layout)
             by_hash.setdefault(config.hash, f"{method}, {label}")
     return by_hash
 
@@ -127,9 +138,11 @@ def row_of(config: RunConfig) -> str:
     A row that was trained for another number of steps has that number behind it. Empty
     where it is none, as with settings of one's own.
     """
-    known = config if config.data.synthetic else experiment.unresolved(config)
+    known, layout = config, None
+    if not config.data.synthetic:
+        known, layout = experiment.unresolved(config), config.data.layout
     searched = change(known, split="test")
-    rows_by_hash = names(config.preset, config.seed)
+    rows_by_hash = names(config.preset, config.seed, layout)
     if searched.hash in rows_by_hash:
         return rows_by_hash[searched.hash]
     usual = preset(config.preset, config.method).recipe.steps
@@ -218,13 +231,24 @@ def _run_there(
     A process does one run at a time, since runs would share its random generators.
     """
     for name, folder in folders.items():
-        os.environ.setdefault(name, folder)
+        if name in _SET_HERE or name not in os.environ:
+            os.environ[name] = folder
+            _SET_HERE.add(name)
     with _ONE_RUN:
         return experiment.run(config, **options)
 
 
 def _store_here(result: Result, config: RunConfig) -> None:
-    """Store a result that was trained on another disk; its weights stay there."""
+    """Store a result that was trained on another disk; its weights stay there.
+
+    Raises:
+        RuntimeError: another run was trained there, of other data.
+    """
+    if result.run_id != config.hash:
+        raise RuntimeError(
+            f"run {config.hash} came back as {result.run_id}: the worker reads other "
+            "data or has another version of this code"
+        )
     with atomic.exclusive_lock(paths.runs() / config.hash):
         if store.find(config, experiment.versions(config))[0] is None:
             store.save_record(result.record, paths.runs())
@@ -461,6 +485,8 @@ def copy_records(
             if config.hash not in pictured:
                 record = replace(record, arrays=measure.numbers(record.arrays))
             store.save_record(record, paths.records())
+            for weights in target.glob(HALF):  # of the record that was replaced
+                weights.unlink()
         count += store.current(target, versions) is not None
     return count
 

@@ -100,9 +100,11 @@ def resolve_data(settings: RunConfig, data: str | Path | None = None) -> RunConf
 
 
 def unresolved(settings: RunConfig) -> RunConfig:
-    """Return the config of a run on real data as it was before `resolve_data`."""
-    usual = preset(settings.preset).data
-    return change(settings, source=usual.source, layout=usual.layout)
+    """Return the config of a run on real data with the source of its preset again.
+
+    The layout stays, with whatever its recipe has changed (`config.for_layout`).
+    """
+    return change(settings, source=preset(settings.preset).data.source)
 
 
 def _canonical(settings: RunConfig) -> RunConfig:

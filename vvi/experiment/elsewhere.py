@@ -40,10 +40,12 @@ def add(checks: Iterable[Check]) -> pd.DataFrame:
     lines = [_line(check) for check in checks if not check.same_machine]
     if not lines:
         return read()
-    log = pd.concat([read(), pd.DataFrame(lines)], ignore_index=True)
-    log = log.astype({"seed": int}).drop_duplicates(KEY, keep="last").sort_values(KEY)
-    text = log.to_csv(index=False, lineterminator="\n")
-    atomic.write(log_file(), text.encode())
+    with atomic.exclusive_lock(log_file()):  # or two that end at once lose a line
+        log = pd.concat([read(), pd.DataFrame(lines)], ignore_index=True)
+        log = log.astype({"seed": int}).drop_duplicates(KEY, keep="last")
+        log = log.sort_values(KEY)
+        text = log.to_csv(index=False, lineterminator="\n")
+        atomic.write(log_file(), text.encode())
     return log
 
 

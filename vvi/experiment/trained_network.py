@@ -125,7 +125,7 @@ def load_run_or_file(
         ValueError: the file says not what it holds, or does not fit `settings`.
     """
     if isinstance(source, RunConfig):
-        file = _weights_of(paths.runs() / source.hash, _command(source))
+        file = _weights_of(paths.runs() / source.hash, command(source))
         return _trained(source, _content(file), file)
     path = Path(source).expanduser()
     if not path.exists():
@@ -160,28 +160,37 @@ def _run_folder(name: str) -> Path:
         config = store.load_record(stored[0].parent).config
         raise FileNotFoundError(
             f"run {name} is a stored result without weights: train it again, "
-            f"{_command(config)}"
+            f"{command(config)}"
         )
     raise FileNotFoundError(
         f"{name} is no run of {runs}, no folder and no file: vvi runs lists runs"
     )
 
 
-def _command(settings: RunConfig) -> str:
-    """Return the command that trains a run again."""
+def command(settings: RunConfig) -> str:
+    """Write the command line that trains a run again, weights included."""
+    usual = _fields(preset(settings.preset, settings.method, seed=settings.seed))
+    changes = []
+    for name, value in _fields(settings).items():
+        is_usual = name in usual and usual[name] == value
+        if not is_usual and (name, value) != MAIN_VARIANT:
+            changes.append(f"{name}={value}")
     words = ["vvi train", settings.method]
     if settings.preset != "standard":
         words.append(f"--preset {settings.preset}")
     if settings.seed:
         words.append(f"--seeds {settings.seed}")
-    changed = {k: v for k, v in settings.options.items() if (k, v) != MAIN_VARIANT}
-    if changed:
-        words.append("--set")
-        words += [f"{name}={value}" for name, value in changed.items()]
+    if changes:
+        words += ["--set", *changes]
     return " ".join([*words, "--retrain"])
 
 
-def _weights_of(folder: Path, command: str = "vvi train METHOD --retrain") -> Path:
+def _fields(settings: RunConfig) -> dict[str, Any]:
+    """Return the fields of a config that `--set` knows, by name."""
+    return vars(settings.data) | vars(settings.recipe) | dict(settings.options)
+
+
+def _weights_of(folder: Path, again: str = "vvi train METHOD --retrain") -> Path:
     file = folder / WEIGHTS
     if file.is_file():
         return file
@@ -190,7 +199,7 @@ def _weights_of(folder: Path, command: str = "vvi train METHOD --retrain") -> Pa
         return half[0]
     raise FileNotFoundError(
         f"{file} does not exist: the weights of this run are not on this machine; "
-        f"train it again, {command}"
+        f"train it again, {again}"
     )
 
 

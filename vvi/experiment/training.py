@@ -158,7 +158,8 @@ def _train_or_load(
     load_weights(method, repeated.config)
     write_log_again(replace(repeated, config=settings), execution.log)
     method.to(engine.device)
-    return _Training(repeated.history, repeated.seconds["train"], environment)
+    made = dict(repeated.environment)
+    return _Training(repeated.history, repeated.seconds["train"], made)
 
 
 def _train(

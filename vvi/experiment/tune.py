@@ -114,7 +114,7 @@ def tune(
 def _scored(result: Result) -> dict[str, Any]:
     """Return the scored columns of a trial."""
     row, rank1 = {}, []
-    for direction in DIRECTIONS:
+    for direction in result.record.scores:
         values = result.row(direction)
         rank1.append(values["rank1"])
         row[f"rank1 {direction}"] = round(values["rank1"], 2)
@@ -157,7 +157,7 @@ def best(method: str, table: pd.DataFrame) -> dict[str, Any]:
 def winner(method: str, table: pd.DataFrame, size: str = "standard") -> RunConfig:
     """Return the run of the best trial that searches test people."""
     config = applied(main_row(method, size), best(method, table))
-    return change(config, split="test")
+    return change(method_switches.settled(config), split="test")
 
 
 def collect(

@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 HALF = ".part"  # ends the name of a file that is being written
@@ -45,6 +45,7 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
         WriteError: the system refuses; it names the last file.
     """
     mark = f"{os.getpid()}"
+    placed: list[str] = []
     halves = {name: folder / f".{name}.{mark}{HALF}" for name in contents}
     before = {name: folder / f".{name}.{mark}.old{HALF}" for name in contents}
     *_, last = contents
@@ -56,8 +57,9 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
             _set_aside(folder, before)
             for name, half in halves.items():
                 os.replace(half, folder / name)
+                placed.append(name)
         except BaseException:
-            _put_back(folder, before)
+            _put_back(folder, before, placed)
             raise
         finally:
             for half in (*halves.values(), *before.values()):
@@ -70,16 +72,30 @@ def _set_aside(folder: Path, before: Mapping[str, Path]) -> None:
     *_, last = before
     if len(before) > 1 and (folder / last).exists():
         for name, old in before.items():
-            link(folder / name, old)
+            if (folder / name).exists():
+                link(folder / name, old)
         (folder / last).unlink()
 
 
-def _put_back(folder: Path, before: Mapping[str, Path]) -> None:
-    """Move old files back to where they were."""
+def _put_back(
+    folder: Path, before: Mapping[str, Path], placed: Collection[str]
+) -> None:
+    """Move old files back to where they were.
+
+    Args:
+        folder: of the files.
+        before: name -> second name of the old file.
+        placed: names of the new files that are there already. Where the old files are
+            put back, those without an old one go.
+    """
+    *_, last = before
     with contextlib.suppress(OSError):
+        was_whole = before[last].exists()
         for name, old in before.items():
             if old.exists():
                 os.replace(old, folder / name)
+            elif was_whole and name in placed:
+                (folder / name).unlink(missing_ok=True)
 
 
 def link(source: str | Path, target: str | Path) -> None:

@@ -6,6 +6,7 @@ Nothing else in the package or the book knows a path.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from functools import cache as remember
 from pathlib import Path
@@ -81,8 +82,10 @@ def figures() -> Path:
 def commit() -> str:
     """Return the git commit of the repository, with + when the tree differs from it.
 
-    Outside a checkout it is "unknown".
+    Outside a checkout, or where there is no git, it is "unknown".
     """
+    if shutil.which("git") is None:
+        return "unknown"
     head = _git("rev-parse", "--short=10", "HEAD")
     if head.returncode:
         return "unknown"
