@@ -44,6 +44,7 @@ def test_a_line_judges_what_is_measured_and_says_where_nothing_is(monkeypatch):
     }
     rows = [("memory (MITML, T)", 8, 1.0, 2.0), ("memory (MITML, T)", 1, -1.0, 1.0)]
     world = pd.DataFrame(rows, columns=["component", "dose", "low", "high"])
+    world["note"] = ""
     pairs = {}
 
     def verdicts(pair, scene):
