@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
@@ -62,3 +64,22 @@ def test_budgets_that_differ_are_no_equal_budget():
     frames = [pd.DataFrame({"trial": range(n)}) for n in (3, 4)]
     assert tuned.budget(frames) is None
     assert tuned.budget(frames[:1]) == 3
+
+
+def test_one_sentence_has_the_best_trials_on_test_people_the_highest_first(
+    records, monkeypatch
+):
+    assert tuned.sentence({}) == ""
+    tables = {m: trials(m, [40.0, 28.0]) for m in ("iban", "mitml")}
+    assert tuned.sentence(tables) == "", "no record of a best trial"
+    rank1 = {"iban": 41.0, "mitml": 43.0}
+
+    def run(config, progress):
+        return SimpleNamespace(row=lambda _: {"rank1": rank1[config.method]})
+
+    monkeypatch.setattr(tuned.ablation, "missing", lambda configs: [])
+    monkeypatch.setattr(tuned.experiment, "run", run)
+    said = tuned.sentence(tables)
+    assert said.startswith("The best of 2 trials of each method")
+    assert said.endswith("MITML 43.0 and IBAN 41.0.")
+    assert tuned.sentence(tables | {"di2l": trials("di2l", [40.0])}) == ""

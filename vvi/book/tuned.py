@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from vvi import experiment, methods
+from vvi.book import formats
 from vvi.book.across_methods import title
 from vvi.config import RunConfig, change
 from vvi.experiment import ablation, tune
@@ -51,6 +52,32 @@ def summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         lines[title(method)] = line
     note = "validation people: mean rank-1 of both directions; synthetic, seed 0"
     return pd.DataFrame(lines).T.rename_axis(note)
+
+
+def sentence(tables: dict[str, pd.DataFrame]) -> str:
+    """Say in one sentence what the best trials give on test people, the highest first.
+
+    Args:
+        tables: of `logs`.
+
+    Returns:
+        Nothing where the methods had not equally many trials, or one of the best
+        trials has no record.
+    """
+    count = budget(tables.values()) if tables else None
+    configs = {m: tune.winner(m, table) for m, table in tables.items()}
+    if count is None or ablation.missing(configs.values()):
+        return ""
+    rank1 = {}
+    for method, config in configs.items():
+        result = experiment.run(config, progress=False)
+        rank1[title(method)] = result.row("ir2vis")["rank1"]
+    ordered = sorted(rank1, key=lambda name: -rank1[name])
+    named = formats.joined([f"{name} {rank1[name]:.1f}" for name in ordered])
+    return (
+        f"The best of {count} trials of each method, chosen on validation people, has "
+        f"this rank-1 on test people (ir2vis, one seed): {named}."
+    )
 
 
 def _words(knobs: dict) -> str:
