@@ -13,7 +13,7 @@ from vvi.book import comparison, tuned
 from vvi.cli.main import main
 from vvi.config import Split, change, for_layout, preset
 from vvi.engine import train
-from vvi.experiment import ablation, budgets, elsewhere, store, tune, worlds
+from vvi.experiment import ablation, budgets, elsewhere, rates, store, tune, worlds
 from vvi.runtime import paths
 
 
@@ -41,6 +41,17 @@ def test_a_table_becomes_one_config_per_row_and_seed():
     assert seeds_of("iban", "Fig. 7", "tiny", seeds=(4, 1))["lambda_1=1.5"] == [4]
     with pytest.raises(ValueError, match="no table 'Table 9'"):
         ablation.configs("baseline", "Table 9")
+
+
+@pytest.mark.parametrize("size", ["tiny", "paper"])
+@pytest.mark.parametrize("method", methods.names())
+def test_a_row_alone_is_that_of_its_table(method, size):
+    for table in methods.module(method).ABLATIONS:
+        for label, runs in ablation.configs(method, table, size, (3, 0), "val").items():
+            alone = ablation.row_configs(method, table, label, size, (3, 0), "val")
+            assert alone == runs
+    with pytest.raises(ValueError, match="has no row 'n=7': choose from"):
+        ablation.row_configs(method, table, "n=7")
 
 
 def test_a_table_of_trials_runs_on_ten_seeds_and_one_of_the_paper_keeps_its_schedule():
@@ -351,7 +362,8 @@ def test_committed_records_of_the_first_seed_hold_what_pictures_need(method):
 
 def test_every_committed_record_belongs_to_a_row_of_a_table():
     """A record that no row names is stale: a table, a default or a version changed."""
-    rows = {config.hash for config in (*worlds.wanted(), *budgets.wanted())}
+    studies = (*worlds.wanted(), *budgets.wanted(), *rates.wanted())
+    rows = {config.hash for config in studies}
     for method in methods.names():
         for table, split in product(methods.module(method).ABLATIONS, get_args(Split)):
             for configs in ablation.configs(method, table, split=split).values():

@@ -2039,6 +2039,11 @@ for name, arguments, *words in (
         "no method 'moon'",
     ),
     (
+        "unknown method at another rate",
+        ["rates", "iban", "--preset", "tiny"],
+        "no idea of iban is trained at another rate: choose from baseline, di2l",
+    ),
+    (
         "other lengths of a preset that counts epochs",
         ["budgets", "mitml", "--preset", "paper"],
         "preset paper counts epochs",

@@ -35,7 +35,21 @@ def working() -> dict[int, str]:
     return found
 
 
-def test_dask_workers_killed_in_the_middle_of_a_sweep_lose_nothing(here, reliability):
+@pytest.fixture
+def forked_workers():
+    """Dask workers that are forked off a process which has imported torch once."""
+    import dask
+    from distributed.utils import get_mp_context
+
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        modules = ["distributed", "vvi.experiment"]
+        get_mp_context().set_forkserver_preload(modules)
+        yield
+
+
+def test_dask_workers_killed_in_the_middle_of_a_sweep_lose_nothing(
+    here, reliability, forked_workers
+):
     from distributed import LocalCluster
 
     wanted, killed, trained = (

@@ -63,8 +63,8 @@ def test_a_run_on_validation_people_is_the_row_that_it_searched_with(records):
 
 
 def test_a_run_that_is_no_row_of_a_table_has_no_label(records):
-    store.save_record(record(preset("tiny", lr=0.5)), records)
-    store.save_record(record(preset("tiny", lr=0.5, steps=3)), records)
+    store.save_record(record(preset("tiny", momentum=0.5)), records)
+    store.save_record(record(preset("tiny", momentum=0.5, steps=3)), records)
     assert record_index.table().row.tolist() == ["", ""]
 
 
@@ -72,6 +72,14 @@ def test_a_row_of_another_length_says_its_length(records):
     store.save_record(record(preset("tiny", steps=3)), records)
     row = ablation.names("tiny", 0)[preset("tiny").hash]
     assert record_index.table().row.tolist() == [f"{row}, 3 steps"]
+
+
+def test_a_row_at_another_rate_says_its_factor(records):
+    usual = preset("tiny")
+    faster = preset("tiny", lr=2 * usual.recipe.lr)
+    store.save_record(record(faster), records)
+    row = ablation.names("tiny", 0)[usual.hash]
+    assert record_index.table().row.tolist() == [f"{row}, 2 times the rate"]
 
 
 def test_lines_are_sorted_and_the_file_is_written_whole(records):

@@ -189,3 +189,32 @@ def test_a_notebook_draws_a_figure_once_for_both_forms(monkeypatch):
     with Image.open(io.BytesIO(base64.b64decode(shown["image/png"]))) as picture:
         assert picture.text["Description"] == "A rising line."
     assert shown["image/png"] in shown["text/html"]
+
+
+def test_a_figure_is_drawn_again_only_after_a_change(folder, monkeypatch):
+    drawn = []
+    draw = style.FigureCanvasAgg.draw
+    monkeypatch.setattr(
+        style.FigureCanvasAgg, "draw", lambda self: drawn.append(1) or draw(self)
+    )
+    fig = line()
+    first = np.asarray(style.pixels(fig))
+    style.save(fig, "data/line", alt="A line.", data="synthetic")
+    captions = len(drawn) - 1
+    assert np.array_equal(style.pixels(fig), first)
+    assert (len(drawn), captions) == (2, 1), "the figure and the strip of its caption"
+    changes = [
+        lambda ax: ax.plot([0, 1], [1, 0]),
+        lambda ax: ax.set_title("another"),
+        lambda ax: ax.lines[0].set_color("red"),
+        lambda ax: ax.lines[0].set_ydata([0, 0.5]),
+        lambda ax: ax.set_xlim(0, 5),
+        lambda ax: ax.figure.set_size_inches(4, 3),
+        lambda ax: ax.lines[-1].remove(),
+    ]
+    for number, change in enumerate(changes):
+        before = np.asarray(style.pixels(fig))
+        change(fig.axes[0])
+        after = np.asarray(style.pixels(fig))
+        assert len(drawn) == 3 + number
+        assert before.shape != after.shape or (before != after).any()

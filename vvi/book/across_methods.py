@@ -68,7 +68,7 @@ def _results(
     """
     results = {}
     for name, (method, table, label) in rows.items():
-        configs = ablation.configs(method, table, size, seeds)[label]
+        configs = ablation.row_configs(method, table, label, size, seeds)
         results[name] = ablation.results_of_row(
             f"{method}, {table}: {label}", configs, size, run
         )

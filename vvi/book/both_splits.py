@@ -81,7 +81,7 @@ def _stored(
 ) -> list[Result]:
     """Return the stored results of a row, one a seed."""
     method, table, label = row
-    configs = ablation.configs(method, table, size, seeds, split)[label]
+    configs = ablation.row_configs(method, table, label, size, seeds, split)
     stored = [config for config in configs if not ablation.missing([config])]
     return [experiment.run(config, progress=False) for config in stored]
 

@@ -95,7 +95,7 @@ def _results(
         by_hash: results that are there already; new ones are added.
     """
     method, table, label = row
-    configs = ablation.configs(method, table, size, seeds)[label]
+    configs = ablation.row_configs(method, table, label, size, seeds)
     if ablation.reads_records(size, run):
         configs = [config for config in configs if not ablation.missing([config])]
     for config in configs:

@@ -262,7 +262,7 @@ def _runs(
     run: Mapping[str, Any],
 ) -> list[Result]:
     """Collect the runs of a row; at `standard` those that are stored."""
-    configs = ablation.configs(claim.paper, claim.table, size, seeds)[label]
+    configs = ablation.row_configs(claim.paper, claim.table, label, size, seeds)
     if ablation.reads_records(size, run):
         configs = [config for config in configs if not ablation.missing([config])]
     return [experiment.run(config, **run) for config in configs]

@@ -1,4 +1,4 @@
-"""`vvi ablate`, `tune`, `worlds` and `budgets`: train many runs, in many places."""
+"""`vvi ablate`, `tune`, `worlds`, `budgets` and `rates`: many runs, in many places."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def add(command: arguments.Command) -> None:
     _add_tune(command)
     _add_worlds(command)
     _add_budgets(command)
+    _add_rates(command)
 
 
 def _add_ablate(command: arguments.Command) -> None:
@@ -124,8 +125,28 @@ def _add_budgets(command: arguments.Command) -> None:
         "train the row that stands for each paper for a third of the steps, all of "
         "them, and twice as many",
     )
+    _add_study(sub, [0])
+
+
+def _add_rates(command: arguments.Command) -> None:
+    sub = command(
+        "rates",
+        rates,
+        "train the rows of some ideas, with each and without it, at twice the learning "
+        "rate",
+    )
+    _add_study(sub, [0, 1, 2])
+
+
+def _add_study(sub: argparse.ArgumentParser, seeds: list[int]) -> None:
+    """Add what studies of rows of several methods share.
+
+    Args:
+        sub: parser of the command.
+        seeds: that are trained by default.
+    """
     sub.add_argument("methods", nargs="*", metavar="METHOD", help="default: all")
-    options.add_seeds(sub, [0])
+    options.add_seeds(sub, seeds)
     task = sub.add_mutually_exclusive_group()
     dry_run.add_sweep(task)
     task.add_argument(
@@ -253,6 +274,14 @@ def worlds(args: argparse.Namespace) -> int:
 def budgets(args: argparse.Namespace) -> int:
     """Train or collect the rows of the papers at other lengths."""
     from vvi.experiment import budgets as study
+
+    wanted = study.wanted(args.methods, args.preset, args.seeds)
+    return _sweep(args, wanted, study.copy_to_records, args.methods)
+
+
+def rates(args: argparse.Namespace) -> int:
+    """Train or collect the rows of some ideas at another learning rate."""
+    from vvi.experiment import rates as study
 
     wanted = study.wanted(args.methods, args.preset, args.seeds)
     return _sweep(args, wanted, study.copy_to_records, args.methods)

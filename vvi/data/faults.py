@@ -19,6 +19,7 @@ LENIENT = " (--set strict=false reads on; in Python strict=False, or VVI_STRICT=
 STRICT = " (refused because strict=true was asked for)"
 #: Files that operating systems leave in folders. Names that begin with a dot are never
 #: looked at.
+DECIMAL = re.compile(r"-?\d+\.\d*([eE][+-]?\d{1,3})?", re.ASCII)
 LITTER = re.compile(
     r"(thumbs\.db|ehthumbs(_vista)?\.db|desktop\.ini|@eadir|#recycle|lost\+found"
     r"|\$recycle\.bin|system volume information|__macosx|icon\r|.*:zone\.identifier"
@@ -237,7 +238,7 @@ def _has_odd_blanks(line: str) -> bool:
 
 def _without_fraction(text: str) -> str:
     """Write a decimal number without a fraction as an integer, leave other text."""
-    if not re.fullmatch(r"-?\d+\.\d*([eE][+-]?\d{1,3})?", text, re.ASCII):
+    if not DECIMAL.fullmatch(text):
         return text
     value = float(text)
     return str(int(value)) if abs(value) < 2**53 and value.is_integer() else text

@@ -68,15 +68,44 @@ def configs(
             them, one under `TRIALS` on seeds 0 to 9, but at `tiny` on those given.
         split: who is searched. Training does not depend on it.
     """
-    seeds = _seeds_of_table(method, table, size, validation.seeds(seeds))
+    seeds = validation.seeds(seeds)
+    return {
+        label: row_configs(method, table, label, size, seeds, split)
+        for label in rows(method, table)
+    }
+
+
+def row_configs(
+    method: str,
+    table: str,
+    label: str,
+    size: str = "standard",
+    seeds: Iterable[int] = (0, 1, 2),
+    split: Split = "test",
+) -> list[RunConfig]:
+    """Return the runs of one row of a table, one config per seed, as `configs` does.
+
+    Args:
+        method: whose table it is.
+        table: as `ABLATIONS` of the method lists it.
+        label: of the row.
+        size: as in `configs`.
+        seeds: as in `configs`.
+        split: as in `configs`.
+
+    Raises:
+        ValueError: there is no such table or row; the message names those there are.
+    """
+    labels = rows(method, table)
+    if label not in labels:
+        known = ", ".join(labels)
+        raise ValueError(f"{method}, {table} has no row {label!r}: choose from {known}")
     recipe: dict[str, Any] = {}
     if size == "paper":
         recipe = getattr(methods.module(method), "PAPER_RECIPE", {}).get(table, {})
-    runs = {}
-    for label, changes in rows(method, table).items():
-        starts = [preset(size, method, seed=seed, split=split) for seed in seeds]
-        runs[label] = [change(start, **recipe | changes) for start in starts]
-    return runs
+    seeds = _seeds_of_table(method, table, size, validation.seeds(seeds))
+    starts = [preset(size, method, seed=seed, split=split) for seed in seeds]
+    return [change(start, **recipe | labels[label]) for start in starts]
 
 
 def _seeds_of_table(method: str, table: str, size: str, seeds: list[int]) -> list[int]:
@@ -135,8 +164,8 @@ def names(size: str, seed: int, layout: str | None = None) -> dict[str, str]:
 def row_of(config: RunConfig) -> str:
     """Return which row a run is, "method, table: row", whoever it searched.
 
-    A row that was trained for another number of steps has that number behind it. Empty
-    where it is none, as with settings of one's own.
+    A row that was trained for another number of steps, or at another rate, has that
+    behind it. Empty where it is none, as with settings of one's own.
     """
     known, layout = config, None
     if not config.data.synthetic:
@@ -145,10 +174,14 @@ def row_of(config: RunConfig) -> str:
     rows_by_hash = names(config.preset, config.seed, layout)
     if searched.hash in rows_by_hash:
         return rows_by_hash[searched.hash]
-    usual = preset(config.preset, config.method).recipe.steps
-    as_usual = change(searched, steps=usual)
-    row = rows_by_hash.get(as_usual.hash)
-    return f"{row}, {config.recipe.steps} steps" if row else ""
+    usual = preset(config.preset, config.method).recipe
+    others = {f"{config.recipe.steps} steps": {"steps": usual.steps}}
+    others[f"{config.recipe.lr / usual.lr:g} times the rate"] = {"lr": usual.lr}
+    for words, changes in others.items():
+        row = rows_by_hash.get(change(searched, **changes).hash)
+        if row:
+            return f"{row}, {words}"
+    return ""
 
 
 def missing(

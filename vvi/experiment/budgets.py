@@ -62,7 +62,7 @@ def configs(
         size: preset of the runs.
         seeds: of training.
     """
-    usual = ablation.configs(row.method, row.table, size, seeds)[row.label]
+    usual = row.configs(size, seeds)
     by_steps = {}
     for count in steps(size):
         by_steps[count] = [change(config, steps=count) for config in usual]

@@ -28,7 +28,7 @@ RANKS = (1, 5, 10, 20)
 #: How the names of arrays end that metrics and tests of a difference are made of.
 NUMBERS = ("/ap", "/first_hit", "/trials")
 SHOWN = 12  # test identities whose embeddings a record keeps, for t-SNE
-MAPPED = 32  # test tracklets of each modality whose CAM is scored
+MAPPED = 32  # test tracklets of each modality whose CAM is scored, at most an eighth
 KEPT_MAPS = 2  # tracklets of each modality whose maps a record keeps
 CAM_BATCH = 8  # clips
 
@@ -241,7 +241,8 @@ def test_cams(
     """
     identities = _identities(others)
     usable = [i for i, t in enumerate(own) if t.identity in identities]
-    rows = [usable[i] for i in _evenly(len(usable), min(MAPPED, len(usable)))]
+    count = min(MAPPED, len(usable), max(KEPT_MAPS, len(usable) // 8))
+    rows = [usable[i] for i in _evenly(len(usable), count)]
     tracklets = [own[i] for i in rows]
     positions = [evaluated_frames(t, data.config) for t in tracklets]
     pairs = list(zip(tracklets, positions, strict=True))

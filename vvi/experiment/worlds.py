@@ -47,6 +47,10 @@ class Row:
         own = self.method == "baseline"
         return self.label if own else f"{self.method}: {self.label}"
 
+    def configs(self, size: str, seeds: Iterable[int]) -> list[RunConfig]:
+        """Return its runs at a size, one config a seed."""
+        return ablation.row_configs(self.method, self.table, self.label, size, seeds)
+
 
 @dataclass(frozen=True)
 class Component:
@@ -205,7 +209,7 @@ def configs(
     for dose in doses:
         runs[dose] = {}
         for row in of_world.rows(dose, doses):
-            usual = ablation.configs(row.method, row.table, size, seeds)[row.label]
+            usual = row.configs(size, seeds)
             source = behind(usual[0].data.source, {knob: dose})
             changes = {"source": source, **of_world.changes}
             runs[dose][row] = [change(config, **changes) for config in usual]

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import matplotlib as mpl
 import numpy as np
@@ -101,6 +102,8 @@ RC = {
 
 #: matplotlib's settings belong to the process, and a panel draws in its own thread.
 _LOCK = threading.RLock()
+#: What figures looked like when they were drawn last.
+_DRAWN: WeakKeyDictionary[Figure, Image.Image] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -147,13 +150,30 @@ class Drawing(Figure):
 
 
 def pixels(fig: Figure) -> Image.Image:
-    """Draw a figure at the resolution of files."""
-    with look():
-        fig.set_dpi(SCALE * PAGE_DPI)
+    """Draw a figure at the resolution of files, again only if it changed since."""
+    picture = _DRAWN.get(fig)
+    if picture is not None and not fig.stale:
+        return picture
+    with look(), _resolution_of_files(fig):
         canvas = FigureCanvasAgg(fig)
         canvas.draw()
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    _DRAWN[fig] = picture
+    return picture
+
+
+@contextmanager
+def _resolution_of_files(fig: Figure) -> Iterator[None]:
+    """Draw a figure at the resolution of files, not at that of pages.
+
+    For matplotlib a figure of another resolution is a stale one: here it is not.
+    """
+    fig.set_dpi(SCALE * PAGE_DPI)
+    try:
+        yield
+    finally:
         fig.set_dpi(PAGE_DPI)
-        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    fig.stale = False
 
 
 def cut_off(fig: Figure, slack: float = 1.0) -> list[str]:
@@ -163,9 +183,9 @@ def cut_off(fig: Figure, slack: float = 1.0) -> list[str]:
         fig: what to look at.
         slack: points that a text may reach over.
     """
-    with look():
+    pixels(fig)  # lays it out
+    with look(), _resolution_of_files(fig):
         renderer = FigureCanvasAgg(fig).get_renderer()
-        fig.draw_without_rendering()
         page = fig.bbox.padded(slack * fig.dpi / 72)
         hidden = _labels_out_of_view(fig)
         outside = []

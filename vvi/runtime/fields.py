@@ -95,7 +95,7 @@ def check_fields(kind: type, values: Mapping[str, Any], bounds: Bounds) -> None:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    kind, parts = get_origin(hint) or hint, get_args(hint)
+    kind, parts = validation.kind_and_parts(hint)
     if kind is Literal:
         return any(type(value) is type(part) and value == part for part in parts)
     if kind in (Union, UnionType):
@@ -118,7 +118,7 @@ def _is_number(value: Any, kind: type) -> bool:
 
 def _in_words(hint: Any) -> str:
     """Write a type in words."""
-    kind, parts = get_origin(hint) or hint, get_args(hint)
+    kind, parts = validation.kind_and_parts(hint)
     if kind is Literal:
         return f"one of {', '.join(map(repr, parts))}"
     if kind in (Union, UnionType):

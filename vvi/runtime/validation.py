@@ -12,6 +12,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from types import NoneType, UnionType
@@ -174,7 +175,7 @@ def typed(value: Any, hint: Any) -> Any:
     >>> typed(1, float), typed(1, int), typed([1, 2], tuple[float, ...])
     (1.0, 1, (1.0, 2.0))
     """
-    kind, parts = get_origin(hint) or hint, get_args(hint)
+    kind, parts = kind_and_parts(hint)
     if kind in (Union, UnionType):
         if float in parts and int not in parts:
             return typed(value, float)
@@ -185,6 +186,16 @@ def typed(value: Any, hint: Any) -> Any:
     if kind is float and type(value) is int and abs(value) < 1e300:
         return float(value)
     return value
+
+
+@cache
+def kind_and_parts(hint: Any) -> tuple[Any, tuple]:
+    """Take a type apart, once: configs are checked by the thousand.
+
+    >>> kind_and_parts(tuple[float, ...]), kind_and_parts(int)
+    ((<class 'tuple'>, (<class 'float'>, Ellipsis)), (<class 'int'>, ()))
+    """
+    return get_origin(hint) or hint, get_args(hint)
 
 
 def unknown(name: str, what: str, known: dict[str, Sequence[str]]) -> ValueError:

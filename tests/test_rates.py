@@ -1,0 +1,84 @@
+"""Ideas at twice the learning rate: planned, trained, collected, read out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vvi.book import figures
+from vvi.book import rates as page
+from vvi.cli.main import main
+from vvi.config import change, preset
+from vvi.experiment import ablation, rates
+from vvi.runtime import paths
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch, common_cache):
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("VVI_CACHE", str(common_cache))
+    monkeypatch.setattr(paths, "records", lambda: tmp_path / "records")
+    return tmp_path
+
+
+def test_nothing_but_the_rate_differs_and_each_run_is_wanted_once():
+    runs = rates.wanted()
+    assert len(runs) == len({config.hash for config in runs}) == 3 * 5
+    for idea in rates.IDEAS.values():
+        for row in (idea.on, idea.off):
+            usual = row.configs(rates.SIZE, rates.SEEDS)
+            faster = rates.configs(row)
+            for config, other in zip(usual, faster, strict=True):
+                assert other.recipe.lr == 2 * config.recipe.lr
+                assert change(other, lr=config.recipe.lr) == config
+                assert other in runs
+            assert rates.configs(row, factor=1) == usual
+            assert ablation.row_of(faster[1]) == (
+                f"{ablation.row_of(usual[1])}, 2 times the rate"
+            )
+
+
+def test_ideas_of_one_method():
+    assert list(rates.ideas(["baseline"])) == ["anaglyphs in place of frames"]
+    assert len(rates.ideas(["di2l"])) == 2
+    with pytest.raises(ValueError, match="no idea of moon .* choose from baseline"):
+        rates.ideas(["moon", "di2l"])
+
+
+def test_ideas_are_trained_once_collected_and_shown(
+    folders, monkeypatch, capsys, tiny_root
+):
+    monkeypatch.setattr(rates, "SIZE", "tiny")
+    view = figures.scene(preset("tiny"), tiny_root)
+    assert page.table(view).empty
+    command = ["rates", "baseline", "--preset", "tiny", "--seeds", "0"]
+    assert main([*command, "--dry-run"]) == 0
+    assert "Baseline, 2 times the rate" in capsys.readouterr().out
+    assert main(command) == 0 and main(command) == 0
+    printed = capsys.readouterr().out
+    assert "2 runs trained, 2 wanted" in printed
+    assert "0 runs trained, 2 wanted" in printed
+    assert page.table(view).empty, "the rate of the recipe is not trained"
+    usual = ["ablate", "baseline", "--preset", "tiny", "--seeds", "0"]
+    assert main([*usual, "--tables", "Fig. 1 of IBAN", "Table 2"]) == 0
+    assert main([*command, "--collect"]) == 0
+    assert "2 of 2 records" in capsys.readouterr().out
+    table = page.table(view)
+    assert list(table.index) == ["anaglyphs in place of frames"]
+    line = table.iloc[0].to_dict()
+    for rate in page.RATES:
+        with_it, without, points = (
+            float(line[f"{rate}: {name}"].split()[0])
+            for name in ("with", "without", "points")
+        )
+        assert np.isclose(with_it - without, points, atol=0.11)
+        assert line[f"{rate}: seeds"] == "1"
+    (on,) = rates.configs(rates.IDEAS["anaglyphs in place of frames"].on, "tiny", [0])
+    stored = page.experiment.run(on, progress=False)
+    rank1 = 100 * stored.metrics("ir2vis").rank(1)
+    assert line["twice the rate: with"] == f"{rank1:.1f}"
+
+
+def test_on_other_data_than_those_of_the_runs_nothing_is_shown(tiny_root):
+    view = figures.scene(preset("tiny"), tiny_root)
+    assert page.table(view).empty, "the committed records are of standard"

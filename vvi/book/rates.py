@@ -1,0 +1,79 @@
+"""Ideas at twice the learning rate, beside the rate of the recipe, from records."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from vvi import experiment
+from vvi.book import comparison, formats
+from vvi.book.scene import Scene
+from vvi.config import preset
+from vvi.experiment import Result, ablation, rates
+from vvi.experiment.worlds import Component, Row
+from vvi.types import Direction
+
+#: Title of a group of columns -> factor on the rate.
+RATES = {"rate of the recipe": 1.0, "twice the rate": rates.FACTOR}
+
+
+def table(scene: Scene, direction: Direction = "ir2vis") -> pd.DataFrame:
+    """Return what ideas add at both rates; nothing is trained.
+
+    Args:
+        scene: the data of the page; on others than those of the runs nothing is known.
+        direction: of the search.
+
+    Returns:
+        One line an idea that has runs at twice the rate. For each rate the mean rank-1
+        without it and with it in per cent, the difference in points with its 95 %
+        interval over people and seeds, and how many seeds.
+    """
+    lines: dict[str, dict[str, str]] = {}
+    usual = preset(rates.SIZE).data.source
+    ideas = rates.IDEAS if scene.settings.data.source == usual else {}
+    for name, idea in ideas.items():
+        sides = {words: _stored(idea, factor) for words, factor in RATES.items()}
+        if all(map(all, sides.values())):
+            lines[name] = _line(sides, scene, direction)
+    note = f"rank-1, {direction}, {scene.label}"
+    return pd.DataFrame(lines).T.rename_axis(note)
+
+
+def _stored(idea: Component, factor: float) -> tuple[list[Result], list[Result]]:
+    """Return the results of both rows at a rate, of the seeds that both have."""
+    on, off = (_results(row, factor) for row in (idea.on, idea.off))
+    seeds = sorted(set(on) & set(off))
+    return [on[seed] for seed in seeds], [off[seed] for seed in seeds]
+
+
+def _results(row: Row, factor: float) -> dict[int, Result]:
+    """Return what is stored of a row at a rate: seed -> result."""
+    stored = {}
+    for config in rates.configs(row, rates.SIZE, rates.SEEDS, factor):
+        if not ablation.missing([config]):
+            stored[config.seed] = experiment.run(config, progress=False)
+    return stored
+
+
+def _line(
+    sides: dict[str, tuple[list[Result], list[Result]]],
+    scene: Scene,
+    direction: Direction,
+) -> dict[str, str]:
+    """Return the columns of an idea.
+
+    Args:
+        sides: rate in words -> results with the idea and without it.
+        scene: the data of the page.
+        direction: of the search.
+    """
+    line = {}
+    for words, (on, off) in sides.items():
+        for name, runs in {"without": off, "with": on}.items():
+            mean = np.mean([run.row(direction)["rank1"] for run in runs])
+            line[f"{words}: {name}"] = f"{mean:.1f}"
+        score = comparison.difference(on, off, scene, direction=direction)
+        line[f"{words}: points"] = formats.points(score)
+        line[f"{words}: seeds"] = str(len(on))
+    return line
