@@ -1,11 +1,8 @@
-"""What one process of several does in tests/test_shards.py.
-
-`python tests/sharded.py FOLDER`, with the variables that torchrun sets.
-"""
+"""What one process of several does in tests/test_shards.py."""
 
 from __future__ import annotations
 
-import sys
+import os
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -141,12 +138,17 @@ def gradients(case: str, number: int, count: int) -> dict[str, torch.Tensor]:
     return found
 
 
-if __name__ == "__main__":
+def main(folder: Path, variables: dict[str, str]) -> None:
+    """Write the gradients of one process of several.
+
+    Args:
+        folder: for "case-process.pt".
+        variables: of the environment, as torchrun sets them.
+    """
+    os.environ.update(variables)
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     number, count = rank_and_world_size()
     for i, case in enumerate(CASES):
-        torch.save(
-            gradients(case, number, count), Path(sys.argv[1]) / f"{i}-{number}.pt"
-        )
+        torch.save(gradients(case, number, count), folder / f"{i}-{number}.pt")
     dist.destroy_process_group()

@@ -36,14 +36,13 @@ def working() -> dict[int, str]:
 
 
 @pytest.fixture
-def forked_workers():
-    """Dask workers that are forked off a process which has imported torch once."""
+def forked_workers(forkserver):
+    """Dask workers that need not import torch."""
     import dask
     from distributed.utils import get_mp_context
 
     with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
-        modules = ["distributed", "vvi.experiment"]
-        get_mp_context().set_forkserver_preload(modules)
+        get_mp_context().set_forkserver_preload(["distributed", "vvi.experiment"])
         yield
 
 

@@ -2,7 +2,6 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,17 +15,15 @@ from vvi.engine import distributed
 from vvi.experiment import store
 from vvi.runtime.random import rank_and_world_size, torch_rng
 
-HERE = Path(__file__).parent
-
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory):
+def pair(tmp_path_factory, forkserver):
     """Case -> what each of two processes with half the batch computed."""
     folder = tmp_path_factory.mktemp("pair")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    told = {
+    variables = {
         "TORCHELASTIC_RUN_ID": "test",
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
@@ -34,13 +31,16 @@ def pair(tmp_path_factory):
         "OMP_NUM_THREADS": "1",
     }
     processes = [
-        subprocess.Popen(
-            [sys.executable, HERE / "sharded.py", folder],
-            env=os.environ | told | {"RANK": rank},
+        forkserver.Process(
+            target=sharded.main, args=(folder, variables | {"RANK": rank})
         )
         for rank in "01"
     ]
-    assert [process.wait() for process in processes] == [0, 0]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
     return {
         case: [torch.load(folder / f"{i}-{rank}.pt") for rank in (0, 1)]
         for i, case in enumerate(sharded.CASES)
