@@ -5,12 +5,10 @@ not run.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
-from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import pytest
@@ -96,14 +94,6 @@ def tiny_root(common_cache: Path) -> Path:
         if not root.exists():
             synthetic.write(root, preset="tiny")
     return root
-
-
-@pytest.fixture(scope="session")
-def forkserver() -> BaseContext:
-    """What starts processes that are forked off one which has imported torch."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["distributed", "vvi.experiment"])
-    return context
 
 
 @pytest.fixture(autouse=True)

@@ -30,6 +30,7 @@ PRELOADED = [  # imported once, by the server that forks the children
         "sklearn.linear_model",
         "sklearn.pipeline",
         "sklearn.svm",
+        "distributed",
     ),
     *(
         "vvi.cli.main",

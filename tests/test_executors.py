@@ -7,6 +7,7 @@ import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
+import interrupted
 import numpy as np
 import pytest
 
@@ -36,13 +37,13 @@ def working() -> dict[int, str]:
 
 
 @pytest.fixture
-def forked_workers(forkserver):
+def forked_workers():
     """Dask workers that need not import torch."""
     import dask
     from distributed.utils import get_mp_context
 
     with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
-        get_mp_context().set_forkserver_preload(["distributed", "vvi.experiment"])
+        get_mp_context().set_forkserver_preload(interrupted.PRELOADED)
         yield
 
 

@@ -3,6 +3,7 @@ import socket
 import subprocess
 import sys
 
+import interrupted
 import numpy as np
 import pytest
 import sharded
@@ -17,7 +18,7 @@ from vvi.runtime.random import rank_and_world_size, torch_rng
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory, forkserver):
+def pair(tmp_path_factory):
     """Case -> what each of two processes with half the batch computed."""
     folder = tmp_path_factory.mktemp("pair")
     with socket.socket() as free:
@@ -31,7 +32,7 @@ def pair(tmp_path_factory, forkserver):
         "OMP_NUM_THREADS": "1",
     }
     processes = [
-        forkserver.Process(
+        interrupted.CONTEXT.Process(
             target=sharded.main, args=(folder, variables | {"RANK": rank})
         )
         for rank in "01"
