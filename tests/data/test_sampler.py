@@ -53,6 +53,18 @@ def test_steps_per_epoch_follow_the_smaller_modality():
     assert IdentitySampler(train, 8, 2, 0).steps_per_epoch == 268
 
 
+@pytest.mark.parametrize(
+    ("vis", "ir", "steps"), [(22258, 11909, 696), (11909, 22258, 696), (2060, 2060, 65)]
+)
+def test_an_epoch_of_images_follows_the_larger_modality(vis, ir, steps):
+    """SYSU-MM01 and RegDB, batches of 8 x 4 (card of DI2L, section 5)."""
+    counts = [
+        {p: total // 206 + (p < total % 206) for p in range(206)} for total in (vis, ir)
+    ]
+    train = tracklets(*counts)
+    assert IdentitySampler(train, 8, 4, 0, images=True).steps_per_epoch == steps
+
+
 def test_the_same_seed_draws_the_same_and_another_draws_otherwise():
     train = tracklets(dict.fromkeys(range(9), 3), dict.fromkeys(range(9), 3))
     first, same, other = (IdentitySampler(train, 4, 2, s).draw(7) for s in (0, 0, 1))

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from vvi.data import transforms
@@ -82,3 +83,17 @@ def test_the_table_and_the_arithmetic_give_the_same_bits():
         assert torch.equal(
             normalise(turned), transforms._normalise_by_arithmetic(turned)
         )
+
+
+@pytest.mark.parametrize("pad", [6, 9, 40])
+def test_a_crop_that_misses_the_frame_is_black(pad):
+    """Both ways of cropping: by blocks on a CPU, by an index elsewhere."""
+    frames = torch.randint(1, 256, (40, 3, 8, 4), dtype=torch.uint8)
+    draws = np.random.default_rng(0)
+    top, left = (torch.from_numpy(draws.integers(0, 2 * pad + 1, 40)) for _ in "tl")
+    flip = torch.from_numpy(draws.random(40) < 0.5)
+    blocks = transforms._crop_by_copy(list(frames.numpy()), top, left, flip, pad)
+    index = transforms._crop_by_index(frames, top, left, flip, pad)
+    assert torch.equal(blocks, index)
+    outside = ((top - pad).abs() >= 8) | ((left - pad).abs() >= 4)
+    assert outside.any() and not blocks[outside].any()

@@ -19,6 +19,8 @@ from vvi.data.vcm import LISTS
 from vvi.types import DataError
 
 LAYOUTS = ("hitsz-vcm", "sysu-mm01", "regdb", "buptcampus")
+#: Sets of single images.
+IMAGE_LAYOUTS = ("sysu-mm01", "regdb")
 NAMES = {
     "hitsz-vcm": "HITSZ-VCM",
     "sysu-mm01": "SYSU-MM01",

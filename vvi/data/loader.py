@@ -26,6 +26,7 @@ from tqdm import tqdm
 from vvi.config import DataConfig, Recipe
 from vvi.data import digest, images
 from vvi.data.clips import test_frames, train_frames
+from vvi.data.layout import IMAGE_LAYOUTS
 from vvi.data.sampler import IdentitySampler
 from vvi.data.transforms import augment, normalise
 from vvi.runtime import atomic, gpu
@@ -234,6 +235,7 @@ class TrainLoader:
             self.recipe.tracklets,
             self.seed,
             self.dataset.labels,
+            images=self.dataset.layout in IMAGE_LAYOUTS,
         )
         self.steps_per_epoch = self.sampler.steps_per_epoch
 

@@ -38,7 +38,9 @@ class IdentitySampler:
     """Draws the clips of a step: `identities` x `tracklets` of each modality.
 
     Identities are drawn without replacement in a batch, tracklets with replacement in
-    an identity. An epoch is floor(min(N_vis, N_ir) / (P K)) steps (released MITML).
+    an identity. An epoch of clips is floor(min(N_vis, N_ir) / (P K)) steps (released
+    MITML), one of single images floor(max(N_vis, N_ir) / (P K)) + 1 (released AGW and
+    CAJ, on which DI2L stands).
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class IdentitySampler:
         tracklets: int,
         seed: int,
         labels: Mapping[int, int] | None = None,
+        images: bool = False,
     ):
         """Group the training tracklets by identity.
 
@@ -57,6 +60,7 @@ class IdentitySampler:
             tracklets: K.
             seed: seed of the run.
             labels: identity -> class 0..C-1, ascending by default (`Dataset.labels`).
+            images: whether the set holds single images.
 
         Raises:
             DataError: too few identities, or one without a modality.
@@ -70,8 +74,12 @@ class IdentitySampler:
             )
         self.rows = {m: _rows_by_class(train, people, m) for m in MODALITIES}
         self.identities, self.tracklets, self.seed = identities, tracklets, seed
-        fewest = min(sum(map(len, rows)) for rows in self.rows.values())
-        self.steps_per_epoch = max(1, fewest // (identities * tracklets))
+        counts = [sum(map(len, rows)) for rows in self.rows.values()]
+        batch = identities * tracklets
+        if images:
+            self.steps_per_epoch = max(counts) // batch + 1
+        else:
+            self.steps_per_epoch = max(1, min(counts) // batch)
 
     def draw(self, step: int) -> Draw:
         """Draw the batch of a step, always the same for one (seed, step)."""

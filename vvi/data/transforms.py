@@ -146,7 +146,8 @@ def _crop_by_copy(
 
 def _overlap(size: int, offset: int) -> tuple[slice, slice]:
     """Return the part of a shifted axis that is filled, and where it comes from."""
-    start, stop = max(0, -offset), min(size, size - offset)
+    start = min(size, max(0, -offset))
+    stop = max(start, min(size, size - offset))
     return slice(start, stop), slice(start + offset, stop + offset)
 
 

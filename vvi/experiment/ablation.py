@@ -16,7 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from vvi import experiment, methods
-from vvi.config import RunConfig, Split, change, for_layout, preset
+from vvi.config import Recipe, RunConfig, Split, change, for_layout, preset
 from vvi.experiment import Result, measure, store
 from vvi.experiment.trained_network import HALF
 from vvi.runtime import atomic, paths, validation
@@ -100,12 +100,25 @@ def row_configs(
     if label not in labels:
         known = ", ".join(labels)
         raise ValueError(f"{method}, {table} has no row {label!r}: choose from {known}")
-    recipe: dict[str, Any] = {}
-    if size == "paper":
-        recipe = getattr(methods.module(method), "PAPER_RECIPE", {}).get(table, {})
+    recipe = _paper_recipe(method, table, labels[label]) if size == "paper" else {}
     seeds = _seeds_of_table(method, table, size, validation.seeds(seeds))
     starts = [preset(size, method, seed=seed, split=split) for seed in seeds]
     return [change(start, **recipe | labels[label]) for start in starts]
+
+
+def _paper_recipe(method: str, table: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a table changes at the size of the paper.
+
+    Args:
+        method: whose table it is.
+        table: its title.
+        row: what the row changes. One of another method takes no option of this one.
+    """
+    recipe = getattr(methods.module(method), "PAPER_RECIPE", {}).get(table, {})
+    if "method" not in row:
+        return recipe
+    known = Recipe.__dataclass_fields__
+    return {name: value for name, value in recipe.items() if name in known}
 
 
 def _seeds_of_table(method: str, table: str, size: str, seeds: list[int]) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pkgutil
 from importlib import import_module
 from numbers import Integral
@@ -45,7 +44,7 @@ def config(name: str, **options: Any) -> Any:
             f"{name} has no option {', '.join(unknown)}; it has {', '.join(fields)}"
         )
     settings = kind(**options)
-    check_fields(kind, vars(settings), {"frames": (1, math.inf)})
+    check_fields(kind, vars(settings), kind.BOUNDS)
     return settings
 
 

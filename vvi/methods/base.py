@@ -6,16 +6,22 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from vvi.runtime.fields import hints, literal_values
+from vvi.runtime.fields import Bounds, hints, literal_values
 from vvi.types import Batch, Modality
 
 #: Frames n of a clip in Fig. 6 of MITML, as we train them. Paper: every n from 1 to 8.
 FRAME_COUNTS = (1, 2, 4, 6, 8)
+
+
+#: Bounds of a field: weights, margins, rates and epochs; shares; whole numbers.
+NOT_NEGATIVE = (0, math.inf)
+SHARE = (0, 1)
+AT_LEAST_ONE = (1, math.inf)
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,9 @@ class MethodConfig:
     weights: str | None = None
     #: Frames T of a clip.
     frames: int = 6
+
+    #: Field -> least and greatest value; a method adds those of its own fields.
+    BOUNDS: ClassVar[Bounds] = {"frames": AT_LEAST_ONE}
 
 
 def check_choices(config: MethodConfig) -> None:

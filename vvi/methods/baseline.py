@@ -12,7 +12,7 @@ Luo et al. (2019).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,6 +21,7 @@ from vvi.data.transforms import anaglyph
 from vvi.losses import batch_hard_triplet
 from vvi.methods.base import (
     FRAME_COUNTS,
+    NOT_NEGATIVE,
     Method,
     MethodConfig,
     Output,
@@ -31,6 +32,7 @@ from vvi.methods.base import (
 from vvi.nn import backbone
 from vvi.nn.neck import Neck
 from vvi.nn.pool import clip_average
+from vvi.runtime.fields import Bounds
 from vvi.types import Batch, Modality
 
 #: Raised when the method computes other numbers, so that stored results are not reused.
@@ -47,6 +49,11 @@ class Config(MethodConfig):
     lambda_tri: float = 1.0
     #: Whether the network reads frames, or their anaglyphs (IBAN, Fig. 1).
     reads: Literal["frames", "anaglyphs"] = "frames"
+
+    BOUNDS: ClassVar[Bounds] = MethodConfig.BOUNDS | {
+        "margin": NOT_NEGATIVE,
+        "lambda_tri": NOT_NEGATIVE,
+    }
 
     def __post_init__(self):
         check_choices(self)

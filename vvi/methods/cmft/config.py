@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from vvi.methods.base import MethodConfig, check_choices, follow_variant
+from vvi.methods.base import (
+    NOT_NEGATIVE,
+    SHARE,
+    MethodConfig,
+    check_choices,
+    follow_variant,
+)
+from vvi.runtime.fields import Bounds
 
 Gate = Literal["mul", "sigmoid", "none"]
 Cross = Literal["cross", "wrt", "hct", "cmt"]
@@ -71,6 +78,14 @@ class Config(MethodConfig):
     self_pair_prob: float = 0.0
     #: Whether a search averages a clip and its mirror image.
     tta: Literal["none", "flip"] = "none"
+
+    BOUNDS: ClassVar[Bounds] = MethodConfig.BOUNDS | {
+        "margin": NOT_NEGATIVE,
+        "lambda1": NOT_NEGATIVE,
+        "lambda2": NOT_NEGATIVE,
+        "switch": NOT_NEGATIVE,
+        "self_pair_prob": SHARE,
+    }
 
     def __post_init__(self):
         check_choices(self)

@@ -31,11 +31,8 @@ ALIGNED = {
     "begun apart": {"variant": "paper", "streams_start": "apart"},
     "stages 4 to 6 shared": {"variant": "paper", "shared_from": 4},
     "stages 3 to 6 shared": {"variant": "paper", "shared_from": 3},
-    "triplet across the modalities": {
-        "variant": "paper",
-        "cross": "cmt",
-        "stage2_triplet": True,
-    },
+    "triplet across the modalities": {"variant": "paper", "cross": "cmt"},
+    "triplet in stage 2, too": {"variant": "paper", "stage2_triplet": True},
     "both (main)": {},
     "both, frames not shifted": {"shift": False},
     "main, self pairs in a quarter of training": {"self_pair_prob": 0.25},

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from vvi.methods.base import MethodConfig, check_choices, follow_variant
+from vvi.methods.base import (
+    AT_LEAST_ONE,
+    NOT_NEGATIVE,
+    SHARE,
+    MethodConfig,
+    check_choices,
+    follow_variant,
+)
+from vvi.runtime.fields import Bounds
 
 #: What a switch that is None means in each variant: (main, paper, released). Released
 #: is the code of AGW, CAJ and DDAG on which the paper stands: none is out for DI2L
@@ -77,6 +85,13 @@ class Config(MethodConfig):
     #: Whether a search averages a clip and its mirror image. Paper: silent; the test
     #: script of CAJ averages both.
     tta_flip: bool | None = None
+
+    BOUNDS: ClassVar[Bounds] = MethodConfig.BOUNDS | {
+        "focal_gamma": NOT_NEGATIVE,
+        "lambda_tri": NOT_NEGATIVE,
+        "erase": SHARE,
+        "parts": AT_LEAST_ONE,
+    }
 
     def __post_init__(self):
         check_choices(self)

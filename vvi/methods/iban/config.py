@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from vvi.methods.base import MethodConfig, check_choices, follow_variant
+from vvi.methods.base import (
+    NOT_NEGATIVE,
+    MethodConfig,
+    check_choices,
+    follow_variant,
+)
+from vvi.runtime.fields import Bounds
 
 Variant = Literal["main", "paper", "released"]
 Operator = Literal["paper", "released"]
@@ -106,6 +112,14 @@ class Config(MethodConfig):
     cr_start: float = 40
     #: Margin of the triplet.
     margin: float = 0.3
+
+    BOUNDS: ClassVar[Bounds] = MethodConfig.BOUNDS | {
+        "lambda_tri": NOT_NEGATIVE,
+        "lambda_esb": NOT_NEGATIVE,
+        "lambda_cr": NOT_NEGATIVE,
+        "cr_start": NOT_NEGATIVE,
+        "margin": NOT_NEGATIVE,
+    }
 
     def __post_init__(self):
         check_choices(self)

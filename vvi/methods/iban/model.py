@@ -235,7 +235,9 @@ class Model(Method):
         return self.neck.embed(feat)
 
     def inspect(self, clips: Tensor, modality: Modality) -> dict[str, Tensor]:
-        """Compute frame weights and the attention to positions of the anaglyphs.
+        """Compute frame weights and the attention to positions of the keys.
+
+        The keys are the anaglyphs, with `ig_query="anaglyph"` the frames.
 
         Returns:
             "frame weight", the cosines (B, T). "guidance", attention to positions after

@@ -53,11 +53,7 @@ TABLES: dict[str, dict[str, dict]] = {
         "literal": {"variant": "paper"},
         "literal, Baseline+IG": {"variant": "paper", **PLAIN},
         "released": {"variant": "released"},
-        "losses after the neck": {
-            "metric_feat": "post",
-            "lambda_tri": 1.5,
-            "lambda_esb": 1.5,
-        },
+        "losses after the neck": {"metric_feat": "post"},
         "frame weights w": {"plus_one": False},
         "frame weights relative": {"relative_weights": True},
         "frame weights relative, Baseline+BSTA": {

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from vvi.methods.base import MethodConfig, check_choices, follow_variant
+from vvi.methods.base import (
+    AT_LEAST_ONE,
+    NOT_NEGATIVE,
+    MethodConfig,
+    check_choices,
+    follow_variant,
+)
+from vvi.runtime.fields import Bounds
 
 Adversary = Literal["none", "third", "flip", "uniform"]
 
@@ -57,6 +64,14 @@ class Config(MethodConfig):
     margin: float = 0.3
     #: Width of a gate's bottleneck: channels divided by this, from 1 to the channels.
     reduction: int = 16
+
+    BOUNDS: ClassVar[Bounds] = MethodConfig.BOUNDS | {
+        "adv_start": NOT_NEGATIVE,
+        "lambda_adv": NOT_NEGATIVE,
+        "modal_lr": NOT_NEGATIVE,
+        "margin": NOT_NEGATIVE,
+        "reduction": AT_LEAST_ONE,
+    }
 
     def __post_init__(self):
         check_choices(self)

@@ -25,7 +25,7 @@ from vvi.methods.sadstrm.config import READINGS, Config, InSearch
 from vvi.methods.sadstrm.losses import attack_loss, squared_triplet, two_modality_ce
 from vvi.methods.sadstrm.model import Branches, Levels, Model
 from vvi.methods.sadstrm.parts import Attention, StripeRelations
-from vvi.methods.sadstrm.tables import ABLATIONS, ADM, MAIN, SWEEPS, TUNED
+from vvi.methods.sadstrm.tables import ABLATIONS, ADM, MAIN, PAPER_RECIPE, SWEEPS, TUNED
 
 #: Raised when the method computes other numbers, so that stored results are not reused.
 VERSION = 2
@@ -39,6 +39,7 @@ __all__ = [
     "InSearch",
     "Levels",
     "MAIN",
+    "PAPER_RECIPE",
     "Model",
     "READINGS",
     "SWEEPS",

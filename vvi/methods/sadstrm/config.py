@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from vvi.methods.base import MethodConfig, check_choices, follow_variant
+from vvi.methods.base import (
+    AT_LEAST_ONE,
+    NOT_NEGATIVE,
+    MethodConfig,
+    check_choices,
+    follow_variant,
+)
+from vvi.runtime.fields import Bounds
 
 InSearch = Literal["self", "bypass", "cross_stem"]
 #: What a switch that is None means in each variant: (main, paper).
@@ -66,6 +73,16 @@ class Config(MethodConfig):
     parts: int = 6
     #: Layers of both LSTMs. Paper: gives neither their depth nor their width.
     lstm_layers: int = 1
+
+    BOUNDS: ClassVar[Bounds] = MethodConfig.BOUNDS | {
+        "step_two": NOT_NEGATIVE,
+        "lambda_1": NOT_NEGATIVE,
+        "lambda_2": NOT_NEGATIVE,
+        "lambda_3": NOT_NEGATIVE,
+        "margin": NOT_NEGATIVE,
+        "parts": AT_LEAST_ONE,
+        "lstm_layers": AT_LEAST_ONE,
+    }
 
     def __post_init__(self):
         if self.variant == "released":
