@@ -420,6 +420,18 @@ def test_runs_are_compared_over_people_and_over_runs():
     )
 
 
+def test_exchanged_sides_mirror_the_interval():
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(20), 5)
+    before, after = rng.random((2, 100)) < 0.4, rng.random((3, 100)) < 0.6
+    there = probes.paired_runs(before, after, groups)
+    back = probes.paired_runs(after, before, groups)
+    assert (back.value, back.low, back.high) == pytest.approx(
+        (-there.value, -there.high, -there.low), abs=1e-12
+    )
+    assert there.low < there.value < there.high
+
+
 def test_runs_that_differ_among_themselves_widen_the_interval():
     people = np.arange(50)
     same, apart = np.full((3, 50), 0.5), np.array([[0.2] * 50, [0.5] * 50, [0.8] * 50])

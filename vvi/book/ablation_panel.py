@@ -84,8 +84,11 @@ def _figure(method: str, rows: Rows, scene: Scene) -> Figure:
         spread += " (rows with other seeds cannot be ranked)"
     means = {label: np.mean(of_runs) for label, of_runs in values.items()}
     best = max(means, key=means.get)
+    highest = (
+        f"Highest mean: {best} ({means[best]:.1f} %), " if len(counts) == 1 else ""
+    )
     caption = (
-        f"Highest: {best} ({means[best]:.1f} %), {base} {means[base]:.1f} %. "
+        f"{highest}{base} {means[base]:.1f} %. "
         f"Settings of {table}; bold: unlike {base}. Rank-1 of ir2vis, {spread}, "
         f"{scene.label} data. In JupyterLab a panel stands here, which runs these and "
         "others."

@@ -140,7 +140,8 @@ def _seeds(runs: Sequence[Result]) -> set[int]:
 def differences(rows: Rows, base: str, scene: Scene) -> pd.DataFrame:
     """Compare every row with the row `base`, in points of rank-1 with 95 % intervals.
 
-    Where look-alikes are known, a second column counts their queries alone.
+    Where look-alikes are known, a second column counts their queries alone. The last
+    column counts the seeds that both rows have; with one the interval is over people.
 
     Args:
         rows: label -> one result per seed.
@@ -155,6 +156,7 @@ def differences(rows: Rows, base: str, scene: Scene) -> pd.DataFrame:
         if scene.look_alikes_known:
             gain = difference(rows[label], rows[base], scene, True)
             lines[label]["look-alikes"] = formats.points(gain)
+        lines[label]["seeds"] = min(map(len, of_common_seeds(rows[label], rows[base])))
     note = f"rank-1 minus that of {base} (95 %), ir2vis, {scene.label}"
     return pd.DataFrame(lines).T.rename_axis(note)
 

@@ -73,6 +73,22 @@ def display(scene: Scene, *worlds: str) -> None:
         show_on_page(fig)
 
 
+def untrained(world: str) -> list[str]:
+    """Name what is planned of a world and has no run: "idea at dose, dose".
+
+    Args:
+        world: name of the world.
+    """
+    table = stored(world)
+    absent = []
+    for component, part in worlds.question(world).components.items():
+        trained = set(table.dose[table.component == component])
+        doses = [f"{d:g}" for d in part.at(DOSES[world][1]) if d not in trained]
+        if doses:
+            absent.append(f"{component} at {formats.joined(doses)}")
+    return absent
+
+
 def alt(world: str) -> str:
     """Describe the figure of a world for those who cannot see it."""
     components = ", ".join(worlds.question(world).components)

@@ -257,7 +257,7 @@ def _noise_caption(result: Result, scene: Scene) -> str:
         return ""
     return (
         "AUC of a low weight against a noisy frame of the same clip, chance 0.50 "
-        f"({scene.label} data): {'; '.join(scores)}."
+        f"({scene.label} data, seed {result.config.seed}): {'; '.join(scores)}."
     )
 
 

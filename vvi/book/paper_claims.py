@@ -158,14 +158,14 @@ CLAIMS = (
     ),
     PaperClaim(
         "cmft",
-        "deep cascaded fusion beats concatenation",
+        "two attentions at the last stage (D6F) beat concatenation",
         "Table 2",
         "CMFT_D6F",
         "Feature concatenation",
     ),
     PaperClaim(
         "cmft",
-        "the cross-modal triplet of the paper beats others (L_Cross)",
+        "the paper's triplets (L_Cross) beat CMT, in our reading of it",
         "Table 4",
         "L_Cross (CMFT)",
         "L_CMT",

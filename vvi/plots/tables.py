@@ -262,8 +262,12 @@ def _printed(
 
 
 def styled(table: pd.DataFrame, caption: str = "") -> Table:
-    """Return an `ablation` for a page: "61.2 ± 0.8", the best of our means in bold."""
+    """Return an `ablation` for a page: "61.2 ± 0.8", the best of our means in bold.
+
+    Rows with different numbers of runs cannot be ranked: then nothing is bold.
+    """
     texts, bold = {}, {}
+    can_rank = table["", "runs"].dropna().nunique() == 1
     for metric, column in table.columns:
         if column == "±":
             continue
@@ -271,7 +275,7 @@ def styled(table: pd.DataFrame, caption: str = "") -> Table:
         values = table[metric, column]
         ours = column.startswith("ours")
         texts[key] = _formatted(table, metric, column)
-        bold[key] = (values == values.max()) & ours
+        bold[key] = (values == values.max()) & (ours and can_rank)
     frame = pd.DataFrame(texts, index=table.index.rename(None))
     return Table(frame, caption, pd.DataFrame(bold, index=table.index))
 
