@@ -2029,6 +2029,29 @@ for name, arguments, *words in (
         "stride=-1 must be at least 0",
     ),
     (
+        "one field set twice",
+        ["train", "baseline", "--dry-run", "--set", "lr=0.1", "lr=0.2"],
+        "--set: lr is set twice",
+    ),
+    (
+        "one field in two options",
+        ["train", "baseline", "--dry-run", "--set", "lr=0.1", "--set", "lr=0.1"],
+        "--set: lr is set twice",
+    ),
+    (
+        "an option of a reader set twice",
+        ["check", "new", "--no-images", "--set", "trial=3", "trial=4"],
+        "--set: trial is set twice",
+    ),
+    *(
+        (
+            f"no device of that name for {name}",
+            [*name.split(), "--preset", "tiny", "--dry-run", "--device", "banana"],
+            "banana",
+        )
+        for name in ("tune baseline", "worlds gap", "budgets mitml", "rates")
+    ),
+    (
         "unknown world",
         ["worlds", "moon", "--preset", "tiny"],
         "no world 'moon': choose from bad-frames, gap, time, place, bars",

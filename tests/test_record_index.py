@@ -63,8 +63,8 @@ def test_a_run_on_validation_people_is_the_row_that_it_searched_with(records):
 
 
 def test_a_run_that_is_no_row_of_a_table_has_no_label(records):
-    store.save_record(record(preset("tiny", momentum=0.5)), records)
-    store.save_record(record(preset("tiny", momentum=0.5, steps=3)), records)
+    store.save_record(record(preset("tiny", lr=0.5)), records)
+    store.save_record(record(preset("tiny", lr=0.5, steps=3)), records)
     assert record_index.table().row.tolist() == ["", ""]
 
 

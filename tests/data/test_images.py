@@ -104,6 +104,16 @@ def test_dark_and_bright_frames_of_a_folder_are_scaled_alike(tmp_path):
     assert pixels(tmp_path / "b" / "2.png").max() == round(900 / 1023 * 255)
 
 
+def test_every_frame_of_a_long_tracklet_has_the_same_white(tmp_path):
+    """One hot pixel of one frame decides for all, whichever frame it is in."""
+    for number in range(70):
+        values = np.full((2, 2), 801, np.uint16)
+        values[0, 0] = 4001 if number == 35 else 803
+        save(tmp_path / f"{number:03d}.png", values, "PNG")
+    grey = {pixels(tmp_path / f"{n:03d}.png")[1, 1].max() for n in (0, 34, 35, 36, 69)}
+    assert grey == {round(801 / 4095 * 255)}
+
+
 def test_raw_counts_of_a_thermal_sensor_are_not_black(tmp_path):
     path = save(tmp_path / "a.png", 7000 + RAMP.astype(np.uint16) * 4, "PNG")
     assert 100 < pixels(path).min() < pixels(path).max() < 130

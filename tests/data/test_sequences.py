@@ -5,6 +5,8 @@ when it fails.
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -389,3 +391,47 @@ def test_the_command_cuts_tracklets_with_the_stored_detector(
         and len({t.identity for t in query}) >= 2
     )
     assert main(["check", str(tmp_path / "set"), "--set", "part=test"]) == 0
+
+
+def test_another_process_that_came_first_is_noticed(videos, tmp_path):
+    """Both find an empty folder; one has written when the other has detected."""
+    known, root = Known(read_truth(videos["ir"])), tmp_path / "set"
+
+    def slow(frames):
+        if not root.exists():
+            made(videos, "ir", root)
+        return known(frames)
+
+    with pytest.raises(ValueError, match="holds the tracklets of ir.mp4 already"):
+        write_tracklets(videos["ir"], root, 3, "ir", slow, RULE)
+    names = {about["video"] for about in tracklets._known(root).values()}
+    made(videos, "ir", tmp_path / "once")
+    assert names == {"ir.mp4"}
+    assert len(tracklets._known(root)) == len(tracklets._known(tmp_path / "once"))
+
+
+def test_a_folder_that_is_a_link_stays_one(videos, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    made(videos, "ir", tmp_path / "link")
+    made(videos, "vis", tmp_path / "link", camera=4)
+    assert (tmp_path / "link").is_symlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"disk", "link"}
+    assert content(tmp_path / "disk") == content(tmp_path / "link") != {}
+
+
+def test_the_folder_of_the_process_is_refused_at_once(videos, tmp_path, monkeypatch):
+    made(videos, "ir", tmp_path / "set")
+    monkeypatch.chdir(tmp_path / "set")
+    for root in (".", tmp_path / "set", ".."):
+        with pytest.raises(ValueError, match="is the folder you are in"):
+            made(videos, "vis", root, camera=4)
+
+
+def test_a_video_of_another_camera_with_the_same_name_is_another(videos, tmp_path):
+    made(videos, "ir", tmp_path / "set")
+    (tmp_path / "b").mkdir()
+    same = shutil.copy(videos["ir"], tmp_path / "b" / "copy.mp4")
+    other = shutil.copy(videos["vis"], tmp_path / "b" / "ir.mp4")
+    assert tracklets.other_videos(tmp_path / "set", Path(same)) == set()
+    assert tracklets.other_videos(tmp_path / "set", Path(other)) == {"ir.mp4"}

@@ -143,6 +143,13 @@ def test_only_the_first_line_of_a_list_counts(root):
     assert sysu.read(root) == expected
 
 
+@pytest.mark.parametrize("second", ["10", "10,17", " 10 , "])
+def test_identities_below_the_first_line_are_refused_not_dropped(root, second):
+    toys.write_lines(root / "exp" / "test_id.txt", ["6", second], end="\n")
+    with pytest.raises(DataError, match=r"test_id.txt, line 2: .*on its first line"):
+        sysu.read(root)
+
+
 def write_arrays(prefix: str, **replaced: np.ndarray) -> None:
     """The four released arrays: 3 visible and 2 infrared images of 2 identities; the
     value of a pixel names its row.

@@ -133,7 +133,8 @@ def test_both_modalities_in_one_file_are_both_directions():
 def test_re_ranking_is_scored_beside():
     from vvi.evaluation.rerank import rerank
 
-    _, again = ranking.score(known(), known(1), "none", k1=4, k2=2, weight=0.3)
+    gallery = Features(known(1).values, known(1).table, {"source": "/others"})
+    _, again = ranking.score(known(), gallery, "none", k1=4, k2=2, weight=0.3)
     distance = rerank(made(), made(1), 4, 2, 0.3)
     wanted = metrics.from_similarity(-distance, IDS, IDS, CAMS, CAMS, rule="none")
     assert_same(again, wanted)
@@ -495,3 +496,50 @@ def test_rows_of_neither_side_do_not_count_and_other_words_are_refused():
     rows["side"] = ["Query", "", "gallery", "gallery"]
     with pytest.raises(FeaturesError, match="column side says .*Query.*must be query"):
         ranking.pairs(Features(made(rows=4), pd.DataFrame(rows)))
+
+
+def at(source, *names):
+    rows = {"name": list(names), "identity": [str(n) for n in range(len(names))]}
+    return Features(made(rows=len(names)), pd.DataFrame(rows), {"source": str(source)})
+
+
+def test_a_picture_does_not_find_itself_however_its_folder_was_named(tmp_path):
+    day = tmp_path / "day"
+    (tmp_path / "sub").mkdir()
+    day.mkdir()
+    (tmp_path / "link").symlink_to(day)
+    query = at(day, "1/a.jpg", "2/b.jpg")
+    for named in (day, tmp_path / "sub" / ".." / "day", tmp_path / "link"):
+        listed = ranking.rank(query, at(named, "1/a.jpg", "2/b.jpg", "3/c.jpg"))
+        assert (listed["query"] != listed["gallery"]).all() and len(listed) == 4
+    frames = at(day / "1", "a.jpg")
+    listed = ranking.rank(frames, at(day, "1", "2", "10"))
+    assert set(listed["gallery"]) == {"2", "10"}, "a frame of the tracklet 1"
+    listed = ranking.rank(at(day, "1"), at(day, "1/a.jpg", "2/a.jpg"))
+    assert list(listed["gallery"]) == ["2/a.jpg"], "the tracklet of the frame"
+
+
+@pytest.mark.parametrize("rule", ["none", "sysu"])
+def test_a_score_refuses_pictures_that_would_find_themselves(rule, tmp_path):
+    both = at(tmp_path, "a.jpg", "b.jpg")
+    both = Features(both.values, both.table.assign(camera="1"), both.about)
+    with pytest.raises(FeaturesError, match="2 pictures stand in query and gallery"):
+        ranking.score(both, both, rule)
+    with pytest.raises(ValueError, match="no query has a match left"):
+        ranking.score(both, both, "vcm")  # its rule removes them
+
+
+def test_features_of_other_pictures_are_replaced_with_a_word(tmp_path):
+    file = features.save(embedded(), tmp_path / "a.npz")
+    with pytest.warns(UserWarning, match="a.npz held features of other pictures"):
+        features.keep_filled(embedded("/others"), file)
+
+
+def test_one_camera_does_not_take_the_place_of_several(tmp_path):
+    file = features.save(embedded(), tmp_path / "a.npz")
+    rows = pd.read_csv(tmp_path / "a.csv", dtype=str).assign(camera=["2", "5", "1"])
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match=r"camera is filled in \(1, 2, 5\)"):
+        features.keep_filled(embedded(camera="1"), file)
+    kept = features.keep_filled(embedded(), file)
+    assert list(kept.column("camera")) == ["2", "5", "1"]

@@ -81,6 +81,19 @@ class Seeds(argparse.Action):
             raise argparse.ArgumentError(self, str(error)) from error
 
 
+class Settings(argparse.Action):
+    """Collect `FIELD=VALUE`; a field that is set twice is refused."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Add the pairs to those of the same option before."""
+        pairs = [*(getattr(namespace, self.dest) or []), *values]
+        names = [name for name, _ in pairs]
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise argparse.ArgumentError(self, f"{', '.join(twice)} is set twice")
+        setattr(namespace, self.dest, pairs)
+
+
 def device(text: str) -> str:
     """Read a device, as `vvi.runtime.validation.device` does."""
     return _typed(validation.device, text)

@@ -39,7 +39,7 @@ def _add_check(command: arguments.Command) -> None:
     sub.add_argument(
         "--set",
         type=arguments.field,
-        action="extend",
+        action=arguments.Settings,
         nargs="+",
         metavar="OPTION=VALUE",
         help="options of the reader, "

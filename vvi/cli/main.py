@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with _plain_warnings(args.command):
             return args.do(args)
+    except BrokenPipeError:  # whoever read along has read enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         if args.debug:
             raise

@@ -49,7 +49,7 @@ def add_set(sub: argparse.ArgumentParser, text: str | None = None) -> None:
     sub.add_argument(
         "--set",
         type=arguments.setting,
-        action="extend",
+        action=arguments.Settings,
         nargs="+",
         metavar="FIELD=VALUE",
         help=text,

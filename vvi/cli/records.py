@@ -58,11 +58,16 @@ def runs(args: argparse.Namespace) -> int:
 
     known = methods.names()
     wanted = [validation.choice("method", name, known) for name in args.methods]
+    listed = 0
     for folder, record in _records():
         config = record.config
         method_fits = not wanted or config.method in wanted
         if method_fits and args.preset in (None, config.preset):
             print(_line(folder, record))
+            listed += 1
+    if not listed:
+        preset = f" at preset {args.preset}" if args.preset else ""
+        print(f"no stored result of {', '.join(wanted) or 'any method'}{preset}")
     return 0
 
 

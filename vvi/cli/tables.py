@@ -74,7 +74,7 @@ def _add_tune(command: arguments.Command) -> None:
         "that result into book/records",
     )
     options.add_preset(sub)
-    sub.add_argument("--device", default="auto")
+    options.add_device(sub)
     options.add_pixels(sub)
     options.add_executor(sub)
     dry_run.add_sweep(sub)
@@ -93,7 +93,7 @@ def _add_worlds(command: arguments.Command) -> None:
         metavar="WORLD",
         help="bad-frames, gap, time, place, bars (default: all)",
     )
-    sub.add_argument("--seeds", type=arguments.integer(0), nargs="+", default=[0, 1])
+    options.add_seeds(sub, [0, 1])
     task = sub.add_mutually_exclusive_group()
     task.add_argument(
         "--plan",
@@ -113,7 +113,7 @@ def _add_worlds(command: arguments.Command) -> None:
         help="copy the results that are there into book/records; train nothing",
     )
     options.add_preset(sub, "half")
-    sub.add_argument("--device", default="auto")
+    options.add_device(sub)
     options.add_pixels(sub)
     options.add_executor(sub)
 
@@ -155,7 +155,7 @@ def _add_study(sub: argparse.ArgumentParser, seeds: list[int]) -> None:
         help="copy the results that are there into book/records; train nothing",
     )
     options.add_preset(sub)
-    sub.add_argument("--device", default="auto")
+    options.add_device(sub)
     options.add_pixels(sub)
     options.add_executor(sub)
 

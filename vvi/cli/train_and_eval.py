@@ -230,7 +230,7 @@ def _evaluate_seed(
     trained = transfer.Trained(config, method, weights)
     target = transfer.Target(config.data, dataset.root, "")
     tested = transfer.test(trained, target, seed, progress=True)
-    _print_tested(args, tested, target, f"seed {seed}  ")
+    _print_tested(args, tested, trained, target, f"seed {seed}  ")
     return tested, dataset.layout
 
 
@@ -255,7 +255,7 @@ def _evaluate_weights(args: argparse.Namespace, device: Any) -> int:
     data_name = transfer.data_name(trained)
     print(f"{method}, trained on {data_name}, tested on {target.name}")
     tested = transfer.test(trained, target, trained.settings.seed, progress=True)
-    _print_tested(args, tested, target, "  ")
+    _print_tested(args, tested, trained, target, "  ")
     return 0
 
 
@@ -304,9 +304,17 @@ def _refuse_several_galleries(
 
 
 def _print_tested(
-    args: argparse.Namespace, tested: Tested, target: Any, head: str
+    args: argparse.Namespace, tested: Tested, trained: Any, target: Any, head: str
 ) -> None:
-    """Print scores, re-ranked ones with `--rerank`, and write features with `--out`."""
+    """Print scores, re-ranked ones with `--rerank`, and write features with `--out`.
+
+    Args:
+        args: of the command.
+        tested: what to print.
+        trained: the network.
+        target: the data.
+        head: before each line.
+    """
     from vvi.evaluation import features
 
     for line in tested.lines:
@@ -315,4 +323,5 @@ def _print_tested(
         for direction, side in tested.sides.items():
             print(f"{head}{direction}  re-ranked {side.reranked(**args.rerank)}")
     if args.out:
-        print(features.save(features.of_sides(tested.sides, target.root), args.out))
+        table = features.of_sides(tested.sides, target.root, trained.about)
+        print(features.save(table, args.out))

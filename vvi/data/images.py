@@ -39,8 +39,6 @@ VERSION = 1
 SUFFIXES = ("jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp")
 #: Depths that an image of 16 bits may have.
 DEPTHS = (10, 12, 14, 16)
-#: Images of a folder that are read to find its depth.
-DEPTH_SAMPLE = 64
 #: Rows of an array are listed as `<file>.npy/<row>`.
 ARRAYS = ".npy"
 #: Bytes of a JPEG from which its size is checked before it is decoded.
@@ -375,13 +373,12 @@ def _depth(values: np.ndarray, folder: Path) -> int:
 
 @lru_cache(maxsize=2**16)
 def _folder_depth(folder: Path, changed: int) -> int:
-    """Return the largest depth of a folder's images, of at most `DEPTH_SAMPLE`.
+    """Return the largest depth of a folder's images: each of them is read once.
 
     `changed`, the time of the folder, makes the cache look again.
     """
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
-    step = -(-len(names) // DEPTH_SAMPLE) or 1
-    return max((_file_depth(folder / name) for name in names[::step]), default=0)
+    names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+    return max((_file_depth(folder / name) for name in names), default=0)
 
 
 def _file_depth(path: Path) -> int:

@@ -259,9 +259,15 @@ def _read_ids(path: Path, faults: Faults) -> list[int]:
 
 
 def _ids_of_text(path: Path, faults: Faults) -> list[int]:
+    """Read the first line, as the released code does; more identities are an error."""
     lines = read_lines(path, faults)
     if not lines:
         return []
+    for number, line in enumerate(lines[1:], start=2):
+        if re.fullmatch(r"[\d,\s]*\d[\d,\s]*", line, re.ASCII):
+            what = f"{quote(line)}: identities of one list stand on its first line"
+            faults.error(path, what, number)
+            return []
     numbers = [number.strip() for number in lines[0].split(",")]
     wrong = [n for n in numbers if not re.fullmatch(r"\d{1,9}", n, re.ASCII)]
     if wrong:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -132,7 +134,11 @@ def keep_filled(features: Features, path: str | Path) -> Features:
     table = features.table.reset_index(drop=True)
     if "camera" not in table:
         table["camera"] = UNSAID
-    rows = _rows_of_same(table, old) if _is_of_source(path, features) else {}
+    is_same = _is_of_source(path, features)
+    if not is_same:
+        warnings.warn(f"{path} held features of other pictures: replaced", stacklevel=2)
+    rows = _rows_of_same(table, old) if is_same else {}
+    _refuse_other_cameras(file, old, table)
     added = [name for name in old.columns if name not in table and name != "row"]
     for name in added:
         table[name] = UNSAID
@@ -148,6 +154,23 @@ def keep_filled(features: Features, path: str | Path) -> Features:
                 "move the table or choose another --out"
             )
     return Features(features.values, table, features.about)
+
+
+def _refuse_other_cameras(file: Path, old: pd.DataFrame, new: pd.DataFrame) -> None:
+    """Refuse one camera for all rows where several were filled in by hand.
+
+    Args:
+        file: the table that would be replaced.
+        old: what it holds.
+        new: what would stand there.
+    """
+    filled = set(old["camera"]) - {UNSAID} if "camera" in old else set()
+    given = set(new["camera"]) - {UNSAID}
+    if len(filled) > 1 and len(given) == 1:
+        raise ValueError(
+            f"{file}: the column camera is filled in ({', '.join(sorted(filled))}): "
+            "leave --camera out, move the table or choose another --out"
+        )
 
 
 def _kept(line: Mapping[str, str], added: Sequence[str], camera: str) -> dict[str, str]:
@@ -172,7 +195,10 @@ def _is_of_source(path: Path, features: Features) -> bool:
         _, about = _arrays(path)
     except (FeaturesError, OSError):
         return True  # then the names of the rows decide
-    return about.get("source") == features.about.get("source")
+    sources = about.get("source"), features.about.get("source")
+    if None in sources:
+        return sources[0] == sources[1]
+    return os.path.realpath(sources[0]) == os.path.realpath(sources[1])
 
 
 def _rows_of_same(table: pd.DataFrame, old: pd.DataFrame) -> dict[int, int]:
@@ -246,7 +272,9 @@ def _refuse_no_directions(path: Path, values: np.ndarray) -> None:
         )
 
 
-def of_sides(sides: Mapping[str, Any], root: Path) -> Features:
+def of_sides(
+    sides: Mapping[str, Any], root: Path, network: Mapping[str, str] | None = None
+) -> Features:
     """Features of an evaluation of a data set: each tracklet once, with who it is.
 
     A column for each direction says which rows are its `query` and its `gallery`; a
@@ -255,6 +283,7 @@ def of_sides(sides: Mapping[str, Any], root: Path) -> Features:
     Args:
         sides: direction -> `vvi.evaluation.evaluate.Side`.
         root: the folder of the data set.
+        network: what made them, as `Trained.about` says.
     """
     rows: dict[Any, np.ndarray] = {}
     places: dict[str, dict[Any, str]] = {}
@@ -276,8 +305,8 @@ def of_sides(sides: Mapping[str, Any], root: Path) -> Features:
         table.append(row)
     values = np.stack(list(rows.values()))
     rules = {side.rule for side in sides.values()}
-    about = {"source": str(root.absolute()), "rule": ", ".join(rules)}
-    return Features(values, pd.DataFrame(table), about)
+    about = {"source": str(root.resolve()), "rule": ", ".join(rules)}
+    return Features(values, pd.DataFrame(table), about | dict(network or {}))
 
 
 def _arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

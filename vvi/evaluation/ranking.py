@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import PurePath
 
 import numpy as np
 import pandas as pd
@@ -76,9 +78,12 @@ def score(
         Metrics, and those after re-ranking (None when it is not wanted).
 
     Raises:
-        FeaturesError: an identity or a camera is missing.
+        FeaturesError: an identity or a camera is missing, or a picture would find
+            itself.
     """
     _same_width(query, gallery)
+    if rule != "vcm":  # which removes whatever has the query's camera and identity
+        _refuse_the_same(query, gallery)
     ids = _numbers("identity", query, gallery)
     if rule == "none":
         cams = np.zeros(len(query), int), np.zeros(len(gallery), int)
@@ -91,6 +96,18 @@ def score(
         return plain, None
     distance = rerank(query.values, gallery.values, **reranked)
     return plain, from_similarity(-distance, *ids, *cams, rule=rule)
+
+
+def _refuse_the_same(query: Features, gallery: Features) -> None:
+    """Refuse pictures on both sides: each would be its own right answer."""
+    same = _themselves(query, gallery)
+    rows = [row for row, others in enumerate(same) if others]
+    if rows:
+        name = _names(query)[rows[0]]
+        raise FeaturesError(
+            f"{len(rows)} pictures stand in query and gallery alike, the first is "
+            f"{name}: each would find itself; give a gallery without them"
+        )
 
 
 def rank(
@@ -121,12 +138,11 @@ def rank(
     else:
         column, sign = "similarity", -1
         nearness = _cosines(query, gallery)
-    own, theirs = _pictures(query), _pictures(gallery)
+    themselves = _themselves(query, gallery)
     lists = []
     for row, values in enumerate(nearness):
         order = np.argsort(sign * values, kind="stable")
-        itself = (theirs[order] == own[row]) & (own[row] != "")
-        order = order[~itself][:top]
+        order = order[~np.isin(order, themselves[row])][:top]
         listed = _list_of(query, row, gallery, order)
         lists.append(listed.assign(**{column: values[order]}))
     table = pd.concat(lists, ignore_index=True)
@@ -168,13 +184,33 @@ def _names(side: Features) -> np.ndarray:
     return np.where(names == UNSAID, numbers, names)
 
 
-def _pictures(side: Features) -> np.ndarray:
-    """Return the file behind each row, empty where it is not known."""
+def _themselves(query: Features, gallery: Features) -> list[list[int]]:
+    """Return, for each query row, the gallery rows of the very same pictures.
+
+    A picture is the same by whatever way its folder was named; the frame of a tracklet
+    is the tracklet, too, and the other way round.
+    """
+    inside, around = defaultdict(list), defaultdict(list)
+    for row, place in enumerate(_places(gallery)):
+        if place is not None:
+            around[place].append(row)
+            for folder in (place, *place.parents):
+                inside[folder].append(row)
+    same = []
+    for place in _places(query):
+        rows = [] if place is None else list(inside[place])
+        for folder in place.parents if place is not None else ():
+            rows += around.get(folder, ())
+        same.append(rows)
+    return same
+
+
+def _places(side: Features) -> list[PurePath | None]:
+    """Return the file or folder behind each row, None where it is not known."""
     source = side.about.get("source", "")
-    files = []
-    for name in side.column("name"):
-        files.append(str(Path(source) / name) if source and name else "")
-    return np.array(files)
+    root = PurePath(os.path.realpath(source))
+    names = side.column("name")
+    return [root / name if source and name else None for name in names]
 
 
 def _cosines(query: Features, gallery: Features) -> Iterator[np.ndarray]:

@@ -189,7 +189,9 @@ def row_of(config: RunConfig) -> str:
         return rows_by_hash[searched.hash]
     usual = preset(config.preset, config.method).recipe
     others = {f"{config.recipe.steps} steps": {"steps": usual.steps}}
-    others[f"{config.recipe.lr / usual.lr:g} times the rate"] = {"lr": usual.lr}
+    factor = config.recipe.lr / usual.lr
+    if factor in (2, 3, 4):  # any other rate is a setting of one's own
+        others[f"{factor:g} times the rate"] = {"lr": usual.lr}
     for words, changes in others.items():
         row = rows_by_hash.get(change(searched, **changes).hash)
         if row:
@@ -607,7 +609,8 @@ def verify(
 
 def _folder_of(run: str, folders: Sequence[Path]) -> Path:
     """Return the one folder whose name begins so."""
-    fitting = [folder for folder in folders if folder.name.startswith(run)]
+    begin = store.plain_id(run)
+    fitting = [folder for folder in folders if folder.name.startswith(begin)]
     if len(fitting) != 1:
         number = "no record" if not fitting else f"{len(fitting)} records"
         raise FileNotFoundError(f"{number} of {paths.records()} begins with {run!r}")

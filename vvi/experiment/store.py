@@ -223,6 +223,15 @@ def is_current(record: Record, versions: Mapping[str, int]) -> bool:
     return dict.fromkeys(versions, 1) | dict(record.versions) == dict(versions)
 
 
+def plain_id(listed: str) -> str:
+    """Return the id of a run that may be written as `vvi runs` lists it.
+
+    >>> plain_id("records/9EE3f37a9fdf"), plain_id("6e45")
+    ('9ee3f37a9fdf', '6e45')
+    """
+    return listed.removeprefix("runs/").removeprefix("records/").lower()
+
+
 def find(
     settings: config.RunConfig, versions: Mapping[str, int]
 ) -> tuple[Record | None, list[str]]:

@@ -44,6 +44,11 @@ class Trained:
         digest = hashlib.sha256(self.source.read_bytes()).hexdigest()[:12]
         return f"{self.settings.method} {digest}"
 
+    @property
+    def about(self) -> dict[str, str]:
+        """What a file of features says of the network that made them."""
+        return {"weights": self.name, "config": self.settings.hash}
+
 
 def build(settings: RunConfig, num_ids: int) -> Method:
     """Build the untrained method of a config, the same for the same seed."""
@@ -144,8 +149,8 @@ def _trained(settings: RunConfig, content: Mapping, file: Path) -> Trained:
 
 
 def _run_folder(name: str) -> Path:
-    """Find the folder of a run by its id or how that begins."""
-    runs = paths.runs()
+    """Find the folder of a run by its id, how that begins, or how it is listed."""
+    runs, name = paths.runs(), store.plain_id(name)
     short = len(name) < 4 or not set(name) <= set("0123456789abcdef")
     records = [] if short else sorted(runs.glob(f"{name}*/{RECORD}"))
     if len(records) > 1:

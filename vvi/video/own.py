@@ -80,11 +80,7 @@ def embed(
     )
     middle = [_middle(tracklet) for tracklet in tracklets]
     shown = [path.relative_to(root).as_posix() for path in middle]
-    about = {
-        "source": str(root.absolute()),
-        "weights": net.name,
-        "config": net.settings.hash,
-    }
+    about = {"source": str(root.resolve()), **net.about}
     return Features(values, table.assign(**{FILES: shown}), about)
 
 

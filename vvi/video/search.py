@@ -22,7 +22,7 @@ from vvi.plots import ranked
 from vvi.runtime import paths
 from vvi.types import Modality, Tracklet
 from vvi.video import tracking
-from vvi.video.tracklets import Detect, Made, videos, write_tracklets
+from vvi.video.tracklets import Detect, Made, other_videos, write_tracklets
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def search(
         raise ValueError("the gallery is empty: there is nobody to search among")
     video = Path(video).expanduser().absolute()
     root = Path(root).expanduser() if root is not None else _usual_root(video)
-    others = videos(root) - {video.name}
+    others = other_videos(root, video)
     if others:
         raise ValueError(
             f"{root} holds tracklets of {min(others)}, which a search would remove: "

@@ -129,7 +129,7 @@ def write_tracklets(
     _refuse_foreign(root)
     source = _Source(footage, _digest(footage.path), camera, modality)
     if not again:
-        _refuse_twice(root, source)
+        _refuse_twice(root, source, root)
     rule = rule or usual(footage.rate)
     tracks = tracking.fill(follow(_boxes(footage, detect), footage.rate))
     long, short = tracking.pieces(tracks, rule)
@@ -144,6 +144,8 @@ def write_tracklets(
         atomic.os_errors_explained(root),
         _renewed(root, again) as folder,
     ):
+        if not again:  # another process may have come first
+            _refuse_twice(folder, source, root)
         identities = _add_identities(folder, source, tracks, long)
         _write_lists(folder, source, long, identities)
         count = _write_crops(folder, source, long, identities)
@@ -161,6 +163,21 @@ def usual(rate: float, height: int = Cut.height) -> Cut:
 def videos(root: Path) -> set[str]:
     """Return names of the videos whose tracklets a folder holds."""
     return {about["video"] for about in _known(root).values()}
+
+
+def other_videos(root: Path, video: Path) -> set[str]:
+    """Return names of the videos of a folder that are another than this one.
+
+    Cameras number their files alike, so the content decides, not the name.
+    """
+    content, others = _digest(video), set()
+    for about in _known(root).values():
+        is_same = about["video"] == video.name
+        if "content" in about:
+            is_same = about["content"] == content
+        if not is_same:
+            others.add(about["video"])
+    return others
 
 
 def _known(root: Path) -> dict[str, dict]:
@@ -196,7 +213,12 @@ def _boxes(footage: Video, detect: Detect) -> Iterator[np.ndarray]:
 
 
 def _refuse_foreign(root: Path) -> None:
-    """Refuse a file, and a folder of something else."""
+    """Refuse a file, a folder of something else, and the one of this process."""
+    if Path.cwd().is_relative_to(root.resolve()):
+        raise ValueError(
+            f"{root} is renewed as a whole and is the folder you are in: call this "
+            "from another one"
+        )
     if root.exists() and not root.is_dir():
         raise ValueError(f"{root} is a file, not a folder")
     if root.is_dir() and any(root.iterdir()) and not (root / WHO).is_file():
@@ -213,6 +235,7 @@ def _renewed(root: Path, again: bool) -> Iterator[Path]:
     It holds what `root` holds, as links: what changes is written anew. Only for one
     process at a time; what a killed one left is put back or removed.
     """
+    root = root.resolve()  # a link stays, what it leads to is renewed
     waiting = root.with_name(f".{root.name}{atomic.HALF}")
     old = root.with_name(f".{root.name}.old")
     if old.exists() and not root.exists():
@@ -240,9 +263,15 @@ def _digest(video: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _refuse_twice(root: Path, source: _Source) -> None:
-    """Refuse a video that a folder holds already: its people would be there twice."""
-    known = _known(root).items()
+def _refuse_twice(folder: Path, source: _Source, root: Path) -> None:
+    """Refuse a video that a folder holds already: its people would be there twice.
+
+    Args:
+        folder: where to look.
+        source: the video.
+        root: what the message calls the folder.
+    """
+    known = _known(folder).items()
     double = [number for number, about in known if _is_of(about, source)]
     if double:
         people = f"identities {min(double)} to {max(double)}"
