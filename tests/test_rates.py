@@ -64,19 +64,15 @@ def test_ideas_are_trained_once_collected_and_shown(
     assert main([*command, "--collect"]) == 0
     assert "2 of 2 records" in capsys.readouterr().out
     table = page.table(view)
-    assert list(table.index) == ["anaglyphs in place of frames"]
-    line = table.iloc[0].to_dict()
-    for rate in page.RATES:
-        with_it, without, points = (
-            float(line[f"{rate}: {name}"].split()[0])
-            for name in ("with", "without", "points")
-        )
-        assert np.isclose(with_it - without, points, atol=0.11)
-        assert line[f"{rate}: seeds"] == "1"
-    (on,) = rates.configs(rates.IDEAS["anaglyphs in place of frames"].on, "tiny", [0])
-    stored = page.experiment.run(on, progress=False)
-    rank1 = 100 * stored.metrics("ir2vis").rank(1)
-    assert line["twice the rate: with"] == f"{rank1:.1f}"
+    idea = "anaglyphs in place of frames"
+    assert list(table.index) == [(idea, rate) for rate in page.RATES]
+    for line in table.to_dict("records"):
+        points = float(line["points"].split()[0])
+        gain = float(line["with"]) - float(line["without"])
+        assert np.isclose(gain, points, atol=0.11) and line["seeds"] == "1"
+    (on,) = rates.configs(rates.IDEAS[idea].on, "tiny", [0])
+    rank1 = 100 * page.experiment.run(on, progress=False).metrics("ir2vis").rank(1)
+    assert table.loc[(idea, "twice the rate"), "with"] == f"{rank1:.1f}"
 
 
 def test_on_other_data_than_those_of_the_runs_nothing_is_shown(tiny_root):

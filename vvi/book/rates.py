@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -25,19 +27,23 @@ def table(scene: Scene, direction: Direction = "ir2vis") -> pd.DataFrame:
         direction: of the search.
 
     Returns:
-        One line an idea that has runs at twice the rate. For each rate the mean rank-1
+        Two lines an idea that has runs at twice the rate, one a rate: mean rank-1
         without it and with it in per cent, the difference in points with its 95 %
         interval over people and seeds, and how many seeds.
     """
-    lines: dict[str, dict[str, str]] = {}
+    lines: dict[tuple[str, str], dict[str, str]] = {}
     usual = preset(rates.SIZE).data.source
     ideas = rates.IDEAS if scene.settings.data.source == usual else {}
     for name, idea in ideas.items():
         sides = {words: _stored(idea, factor) for words, factor in RATES.items()}
         if all(map(all, sides.values())):
-            lines[name] = _line(sides, scene, direction)
-    note = f"rank-1, {direction}, {scene.label}"
-    return pd.DataFrame(lines).T.rename_axis(note)
+            for words, (on, off) in sides.items():
+                lines[name, words] = _line(on, off, scene, direction)
+    if not lines:
+        return pd.DataFrame()
+    names = ["idea", f"rank-1, {direction}, {scene.label}"]
+    index = pd.MultiIndex.from_tuples(lines, names=names)
+    return pd.DataFrame(list(lines.values()), index=index)
 
 
 def _stored(idea: Component, factor: float) -> tuple[list[Result], list[Result]]:
@@ -57,23 +63,19 @@ def _results(row: Row, factor: float) -> dict[int, Result]:
 
 
 def _line(
-    sides: dict[str, tuple[list[Result], list[Result]]],
-    scene: Scene,
-    direction: Direction,
+    on: Sequence[Result], off: Sequence[Result], scene: Scene, direction: Direction
 ) -> dict[str, str]:
-    """Return the columns of an idea.
+    """Return the columns of an idea at a rate.
 
     Args:
-        sides: rate in words -> results with the idea and without it.
+        on: results with the idea.
+        off: those without it, of the same seeds.
         scene: the data of the page.
         direction: of the search.
     """
     line = {}
-    for words, (on, off) in sides.items():
-        for name, runs in {"without": off, "with": on}.items():
-            mean = np.mean([run.row(direction)["rank1"] for run in runs])
-            line[f"{words}: {name}"] = f"{mean:.1f}"
-        score = comparison.difference(on, off, scene, direction=direction)
-        line[f"{words}: points"] = formats.points(score)
-        line[f"{words}: seeds"] = str(len(on))
-    return line
+    for name, runs in {"without": off, "with": on}.items():
+        mean = np.mean([run.row(direction)["rank1"] for run in runs])
+        line[name] = f"{mean:.1f}"
+    score = comparison.difference(on, off, scene, direction=direction)
+    return line | {"points": formats.points(score), "seeds": str(len(on))}
