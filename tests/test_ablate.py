@@ -17,6 +17,14 @@ from vvi.experiment import ablation, budgets, elsewhere, rates, store, tune, wor
 from vvi.runtime import paths
 
 
+@pytest.fixture(autouse=True)
+def names_of_these_tables():
+    """Tests here change tables, and the names of runs are read from them once."""
+    ablation.names.cache_clear()
+    yield
+    ablation.names.cache_clear()
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch, tiny_root, common_cache):
     """Runs and records in a temporary folder, the tiny set where a config seeks it."""

@@ -30,7 +30,11 @@ def test_a_run_that_is_no_row_is_named_by_what_was_set(changes, line):
 def test_a_listing_without_a_line_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("VVI_RUNS", str(tmp_path))
     assert main(["runs", "iban", "--preset", "tiny"]) == 0
-    assert capsys.readouterr().out == "no stored result of iban at preset tiny\n"
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == (
+        "",
+        "no stored result of iban at preset tiny\n",
+    )
 
 
 def test_whoever_reads_a_listing_may_stop_early():

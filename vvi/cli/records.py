@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +68,8 @@ def runs(args: argparse.Namespace) -> int:
             listed += 1
     if not listed:
         preset = f" at preset {args.preset}" if args.preset else ""
-        print(f"no stored result of {', '.join(wanted) or 'any method'}{preset}")
+        whose = ", ".join(wanted) or "any method"
+        print(f"no stored result of {whose}{preset}", file=sys.stderr)
     return 0
 
 
