@@ -9,7 +9,7 @@ from vvi.book import figures
 from vvi.book import rates as page
 from vvi.cli.main import main
 from vvi.config import change, preset
-from vvi.experiment import ablation, rates
+from vvi.experiment import ablation, rates, worlds
 from vvi.runtime import paths
 
 
@@ -73,6 +73,25 @@ def test_ideas_are_trained_once_collected_and_shown(
     (on,) = rates.configs(rates.IDEAS[idea].on, "tiny", [0])
     rank1 = 100 * page.experiment.run(on, progress=False).metrics("ir2vis").rank(1)
     assert table.loc[(idea, "twice the rate"), "with"] == f"{rank1:.1f}"
+
+
+def test_the_sentence_has_the_numbers_of_the_committed_records():
+    on, off = (
+        [page.experiment.run(config, progress=False) for config in rates.configs(row)]
+        for row in (rates.IDEAS["DPA and I2L, over CAJ"].on, worlds.AUGMENTED)
+    )
+    means = [
+        np.mean([run.row("ir2vis")["rank1"] for run in runs]) for runs in (off, on)
+    ]
+    said = page.sentence()
+    assert f"CAJ has {means[0]:.1f} and DI2L" in said and "3 seeds" in said
+    assert f"{means[1] - means[0]:+.1f} (" in said
+    score = worlds.difference(on, off, "ir2vis")
+    assert ("no effect" in said) == (score.low <= 0 <= score.high)
+
+
+def test_without_runs_there_is_no_sentence(folders):
+    assert page.sentence() == ""
 
 
 def test_on_other_data_than_those_of_the_runs_nothing_is_shown(tiny_root):

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vvi import experiment
-from vvi.book import comparison, formats, ideas, tuned
+from vvi.book import comparison, formats, ideas, rates, tuned
 from vvi.book.ideas import IDEAS, WHOLE, Row
 from vvi.book.scene import Scene
 from vvi.data import synthetic
@@ -470,8 +470,8 @@ def block(figures: str) -> str:
     foot += "\nAn idea with fewer seeds is compared with these seeds of its baseline."
     foot += f"\nUnder-trained: the identity loss ends more than {LOSS_EXCESS} above "
     foot += "that of the row without the idea."
-    trials = tuned.sentence(tuned.logs())
-    foot += f"\n{trials}" if trials else ""
+    for sentence in (tuned.sentence(tuned.logs()), rates.sentence()):
+        foot += f"\n{sentence}" if sentence else ""
     shown = _markdown(table)
     if "collapsed" in shown:
         foot += "\nCollapsed: all clip vectors end as nearly one point, "

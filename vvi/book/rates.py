@@ -11,7 +11,7 @@ from vvi import experiment
 from vvi.book import comparison, formats
 from vvi.book.scene import Scene
 from vvi.config import preset
-from vvi.experiment import Result, ablation, rates
+from vvi.experiment import Result, ablation, rates, worlds
 from vvi.experiment.worlds import Component, Row
 from vvi.types import Direction
 
@@ -46,6 +46,33 @@ def table(scene: Scene, direction: Direction = "ir2vis") -> pd.DataFrame:
     return pd.DataFrame(list(lines.values()), index=index)
 
 
+def sentence(direction: Direction = "ir2vis") -> str:
+    """Say what the two ideas of DI2L add at twice the rate; nothing if untrained.
+
+    Args:
+        direction: of the search.
+    """
+    on, off = _stored(next(iter(rates.IDEAS.values())), rates.FACTOR)
+    if not on:
+        return ""
+    without, with_it = (_mean(runs, direction) for runs in (off, on))
+    score = worlds.difference(on, off, direction)
+    seeds = "one seed" if len(on) == 1 else f"{len(on)} seeds"
+    seen = "what DPA and I2L add is seen there"
+    if score.low <= 0 <= score.high:
+        seen = "no effect of DPA and I2L is seen there, either"
+    return (
+        f"At twice the learning rate CAJ has {without} and DI2L, which adds DPA and "
+        f"I2L to it, {with_it} ({direction}, {seeds}): {formats.points(score)} points, "
+        f"so {seen}."
+    )
+
+
+def _mean(runs: Sequence[Result], direction: Direction) -> str:
+    """Return the mean rank-1 of some runs in per cent."""
+    return f"{np.mean([run.row(direction)['rank1'] for run in runs]):.1f}"
+
+
 def _stored(idea: Component, factor: float) -> tuple[list[Result], list[Result]]:
     """Return the results of both rows at a rate, of the seeds that both have."""
     on, off = (_results(row, factor) for row in (idea.on, idea.off))
@@ -75,7 +102,6 @@ def _line(
     """
     line = {}
     for name, runs in {"without": off, "with": on}.items():
-        mean = np.mean([run.row(direction)["rank1"] for run in runs])
-        line[name] = f"{mean:.1f}"
+        line[name] = _mean(runs, direction)
     score = comparison.difference(on, off, scene, direction=direction)
     return line | {"points": formats.points(score), "seeds": str(len(on))}
