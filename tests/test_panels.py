@@ -129,7 +129,8 @@ def test_a_difference_is_zero_against_itself_and_its_sign_follows_the_better_run
     assert list(table.index) == ["mitml"] and table.loc[
         "mitml", "all queries"
     ].startswith(f"{expected:+.1f} (")
-    assert set(table.columns) == {"all queries", "look-alikes"}
+    assert set(table.columns) == {"all queries", "look-alikes", "seeds"}
+    assert table.loc["mitml", "seeds"] == 1
 
 
 def test_a_term_settles_at_the_step_after_its_last_above_the_level(shown, monkeypatch):
@@ -157,7 +158,7 @@ def test_trials_of_regdb_are_compared_one_by_one(common_cache, monkeypatch):
     assert (same.value, same.low, same.high, same.count) == (0.0, 0.0, 0.0, 2)
     assert list(
         comparison.differences({"base": runs, "again": runs}, "base", view).columns
-    ) == ["all queries"]
+    ) == ["all queries", "seeds"]
     assert comparison.difference(runs, runs[:1], view).value == 0, "trial 0 with itself"
     with pytest.raises(ValueError, match="of the same trials"):
         comparison.difference(runs[1:], runs[:1], view)

@@ -108,8 +108,8 @@ def paired_runs(
     """Return the mean of after - before for several runs over the same units.
 
     Each resample draws whole groups of units, and runs of either side: both vary. With
-    one run on a side what varies from run to run is not in the interval. Which runs are
-    drawn follows from them, not from their side: exchanged sides mirror the interval.
+    one run on a side what varies from run to run is not in the interval. The side that
+    is drawn first follows from the runs: exchanged sides mirror the interval.
 
     Args:
         before: (S, Q), S runs over Q units.
@@ -127,14 +127,14 @@ def paired_runs(
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     counts = np.bincount(index).astype(float)
     drawn = np.concatenate(list(_draws(len(counts), seed, n)))
-    size = drawn @ counts
-    means = []
-    for runs in (before, after):
+    rng, size = np.random.default_rng([seed, 1]), drawn @ counts
+    sides, means = (before, after), {}
+    for side in sorted((0, 1), key=lambda side: zlib.crc32(sides[side].tobytes())):
+        runs = sides[side]
         sums = np.stack([np.bincount(index, row) for row in runs])  # (S, G)
         of_runs = drawn @ sums.T / size[:, None]  # (n, S)
-        rng = np.random.default_rng([seed, zlib.crc32(runs.tobytes())])
         chosen = rng.integers(0, len(runs), (n, len(runs)))
-        means.append(np.take_along_axis(of_runs, chosen, 1).mean(1))
+        means[side] = np.take_along_axis(of_runs, chosen, 1).mean(1)
     low, high = _interval(means[1] - means[0])
     difference = float(after.mean() - before.mean())
     return Score(difference, low, high, 0.0, len(counts))

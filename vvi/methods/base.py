@@ -6,12 +6,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vvi.runtime.fields import Bounds, hints, literal_values
+from vvi.runtime.fields import hints, literal_values
 from vvi.types import Batch, Modality
 
 #: Frames n of a clip in Fig. 6 of MITML, as we train them. Paper: every n from 1 to 8.
@@ -36,7 +36,7 @@ class MethodConfig:
     frames: int = 6
 
     #: Field -> least and greatest value; a method adds those of its own fields.
-    BOUNDS: ClassVar[Bounds] = {"frames": AT_LEAST_ONE}
+    BOUNDS = {"frames": AT_LEAST_ONE}
 
 
 def check_choices(config: MethodConfig) -> None:

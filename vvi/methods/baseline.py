@@ -12,7 +12,7 @@ Luo et al. (2019).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -32,7 +32,6 @@ from vvi.methods.base import (
 from vvi.nn import backbone
 from vvi.nn.neck import Neck
 from vvi.nn.pool import clip_average
-from vvi.runtime.fields import Bounds
 from vvi.types import Batch, Modality
 
 #: Raised when the method computes other numbers, so that stored results are not reused.
@@ -50,7 +49,7 @@ class Config(MethodConfig):
     #: Whether the network reads frames, or their anaglyphs (IBAN, Fig. 1).
     reads: Literal["frames", "anaglyphs"] = "frames"
 
-    BOUNDS: ClassVar[Bounds] = MethodConfig.BOUNDS | {
+    BOUNDS = MethodConfig.BOUNDS | {
         "margin": NOT_NEGATIVE,
         "lambda_tri": NOT_NEGATIVE,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from vvi.methods.base import (
     NOT_NEGATIVE,
@@ -12,7 +12,6 @@ from vvi.methods.base import (
     check_choices,
     follow_variant,
 )
-from vvi.runtime.fields import Bounds
 
 Gate = Literal["mul", "sigmoid", "none"]
 Cross = Literal["cross", "wrt", "hct", "cmt"]
@@ -79,7 +78,7 @@ class Config(MethodConfig):
     #: Whether a search averages a clip and its mirror image.
     tta: Literal["none", "flip"] = "none"
 
-    BOUNDS: ClassVar[Bounds] = MethodConfig.BOUNDS | {
+    BOUNDS = MethodConfig.BOUNDS | {
         "margin": NOT_NEGATIVE,
         "lambda1": NOT_NEGATIVE,
         "lambda2": NOT_NEGATIVE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from vvi.methods.base import (
     AT_LEAST_ONE,
@@ -13,7 +13,6 @@ from vvi.methods.base import (
     check_choices,
     follow_variant,
 )
-from vvi.runtime.fields import Bounds
 
 #: What a switch that is None means in each variant: (main, paper, released). Released
 #: is the code of AGW, CAJ and DDAG on which the paper stands: none is out for DI2L
@@ -86,7 +85,7 @@ class Config(MethodConfig):
     #: script of CAJ averages both.
     tta_flip: bool | None = None
 
-    BOUNDS: ClassVar[Bounds] = MethodConfig.BOUNDS | {
+    BOUNDS = MethodConfig.BOUNDS | {
         "focal_gamma": NOT_NEGATIVE,
         "lambda_tri": NOT_NEGATIVE,
         "erase": SHARE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from vvi.methods.base import (
     NOT_NEGATIVE,
@@ -11,7 +11,6 @@ from vvi.methods.base import (
     check_choices,
     follow_variant,
 )
-from vvi.runtime.fields import Bounds
 
 Variant = Literal["main", "paper", "released"]
 Operator = Literal["paper", "released"]
@@ -113,7 +112,7 @@ class Config(MethodConfig):
     #: Margin of the triplet.
     margin: float = 0.3
 
-    BOUNDS: ClassVar[Bounds] = MethodConfig.BOUNDS | {
+    BOUNDS = MethodConfig.BOUNDS | {
         "lambda_tri": NOT_NEGATIVE,
         "lambda_esb": NOT_NEGATIVE,
         "lambda_cr": NOT_NEGATIVE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from vvi.methods.base import (
     AT_LEAST_ONE,
@@ -12,7 +12,6 @@ from vvi.methods.base import (
     check_choices,
     follow_variant,
 )
-from vvi.runtime.fields import Bounds
 
 Adversary = Literal["none", "third", "flip", "uniform"]
 
@@ -65,7 +64,7 @@ class Config(MethodConfig):
     #: Width of a gate's bottleneck: channels divided by this, from 1 to the channels.
     reduction: int = 16
 
-    BOUNDS: ClassVar[Bounds] = MethodConfig.BOUNDS | {
+    BOUNDS = MethodConfig.BOUNDS | {
         "adv_start": NOT_NEGATIVE,
         "lambda_adv": NOT_NEGATIVE,
         "modal_lr": NOT_NEGATIVE,

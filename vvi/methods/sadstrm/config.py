@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from vvi.methods.base import (
     AT_LEAST_ONE,
@@ -12,7 +12,6 @@ from vvi.methods.base import (
     check_choices,
     follow_variant,
 )
-from vvi.runtime.fields import Bounds
 
 InSearch = Literal["self", "bypass", "cross_stem"]
 #: What a switch that is None means in each variant: (main, paper).
@@ -74,7 +73,7 @@ class Config(MethodConfig):
     #: Layers of both LSTMs. Paper: gives neither their depth nor their width.
     lstm_layers: int = 1
 
-    BOUNDS: ClassVar[Bounds] = MethodConfig.BOUNDS | {
+    BOUNDS = MethodConfig.BOUNDS | {
         "step_two": NOT_NEGATIVE,
         "lambda_1": NOT_NEGATIVE,
         "lambda_2": NOT_NEGATIVE,
