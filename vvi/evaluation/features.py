@@ -135,8 +135,6 @@ def keep_filled(features: Features, path: str | Path) -> Features:
     if "camera" not in table:
         table["camera"] = UNSAID
     is_same = _is_of_source(path, features)
-    if not is_same:
-        warnings.warn(f"{path} held features of other pictures: replaced", stacklevel=2)
     rows = _rows_of_same(table, old) if is_same else {}
     _refuse_other_cameras(file, old, table)
     added = [name for name in old.columns if name not in table and name != "row"]
@@ -153,6 +151,8 @@ def keep_filled(features: Features, path: str | Path) -> Features:
                 f"{file}: {name} is filled in, and is not among what is embedded now: "
                 "move the table or choose another --out"
             )
+    if not is_same:
+        warnings.warn(f"{path} held features of other pictures: replaced", stacklevel=2)
     return Features(features.values, table, features.about)
 
 

@@ -160,11 +160,6 @@ def usual(rate: float, height: int = Cut.height) -> Cut:
     return Cut(step=max(1, round(rate / KEPT_RATE)), height=height)
 
 
-def videos(root: Path) -> set[str]:
-    """Return names of the videos whose tracklets a folder holds."""
-    return {about["video"] for about in _known(root).values()}
-
-
 def other_videos(root: Path, video: Path) -> set[str]:
     """Return names of the videos of a folder that are another than this one.
 
