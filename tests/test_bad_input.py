@@ -10,6 +10,7 @@ words that the message must hold.
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import pickle
 import shutil
@@ -1633,22 +1634,40 @@ for file, name, change, *words in (
         "versions does not hold",
     ),
     (
-        "arrays.safetensors",
+        "arrays.safetensors.xz",
         "empty",
         lambda c: b"",
+        "is damaged",
+        "delete",
+    ),
+    (
+        "arrays.safetensors.xz",
+        "empty once unpacked",
+        lambda c: lzma.compress(b""),
         "is damaged",
         "header too small",
         "delete",
     ),
-    ("arrays.safetensors", "cut off", lambda c: c[:-5], "is damaged"),
+    ("arrays.safetensors.xz", "cut off", lambda c: c[:-5], "is damaged"),
     (
-        "arrays.safetensors",
+        "arrays.safetensors.xz",
+        "cut off before it was packed",
+        lambda c: lzma.compress(lzma.decompress(c)[:-5]),
+        "is damaged",
+    ),
+    (
+        "arrays.safetensors.xz",
         "a header of a terabyte",
-        huge_header,
+        lambda c: lzma.compress(huge_header(lzma.decompress(c))),
         "is damaged",
         "header too large",
     ),
-    ("arrays.safetensors", "a pickle", lambda c: pickle.dumps({"ap": 1}), "is damaged"),
+    (
+        "arrays.safetensors.xz",
+        "a pickle",
+        lambda c: pickle.dumps({"ap": 1}),
+        "is damaged",
+    ),
 ):
 
     @case(file, name, ValueError, file, *words)
@@ -1663,10 +1682,10 @@ def _(folder):
     return lambda: store.load_record(folder / "runs" / "0123456789ab")
 
 
-@case("arrays.safetensors", "missing", FileNotFoundError, "arrays.safetensors")
+@case("arrays.safetensors.xz", "missing", FileNotFoundError, "arrays.safetensors.xz")
 def _(folder):
     here = record(folder)
-    (here / "arrays.safetensors").unlink()
+    (here / "arrays.safetensors.xz").unlink()
     return lambda: store.load_record(here)
 
 

@@ -84,7 +84,7 @@ def test_dask_workers_killed_in_the_middle_of_a_sweep_lose_nothing(
         c.hash for c in wanted
     )
     assert {f.name for f in paths.runs().glob("*/*")} == {
-        "arrays.safetensors",
+        "arrays.safetensors.xz",
         "model.safetensors",
         "record.json",
     }

@@ -128,11 +128,14 @@ def test_one_result_is_kept_without_the_pixels_of_anybody(tiny, runs):
     folder = runs / tiny().run_id
     assert {f.name for f in folder.iterdir()} == {
         "record.json",
-        "arrays.safetensors",
+        "arrays.safetensors.xz",
         "model.safetensors",
     }
     assert (
-        sum((folder / n).stat().st_size for n in ("record.json", "arrays.safetensors"))
+        sum(
+            (folder / n).stat().st_size
+            for n in ("record.json", "arrays.safetensors.xz")
+        )
         < 100_000
     )
 

@@ -181,7 +181,7 @@ def test_torchrun_trains_one_run_on_two_processes_and_writes_its_record_once(
     assert done.stdout.count("ir2vis") == 1 and done.stdout.count("seed 0") == 1
     (folder,) = tmp_path.iterdir()
     assert sorted(f.name for f in folder.iterdir()) == [
-        "arrays.safetensors",
+        "arrays.safetensors.xz",
         "model.safetensors",
         "record.json",
     ]

@@ -1,9 +1,10 @@
 import json
+import lzma
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from vvi.config import preset
 from vvi.experiment import store
@@ -39,7 +40,7 @@ def test_a_record_comes_back_as_it_was(record, tmp_path):
     assert all(np.array_equal(again.arrays[k], v) for k, v in record.arrays.items())
     assert {f.name for f in (tmp_path / record.config.hash).iterdir()} == {
         "record.json",
-        "arrays.safetensors",
+        "arrays.safetensors.xz",
     }
 
 
@@ -49,7 +50,19 @@ def as_of_old(record, folder):
     content = json.loads((here / "record.json").read_text())
     content["history"] = {k: list(v) for k, v in record.history.items()}
     (here / "record.json").write_text(json.dumps(content))
-    return here
+    return unpacked(here)
+
+
+def arrays_of(folder):
+    """Return the arrays of a folder as another program would read them."""
+    return load(lzma.decompress((folder / store.ARRAYS).read_bytes()))
+
+
+def unpacked(folder):
+    """Put plain arrays in place of packed ones, as earlier versions wrote them."""
+    (folder / store.PLAIN_ARRAYS).write_bytes(save(arrays_of(folder)))
+    (folder / store.ARRAYS).unlink()
+    return folder
 
 
 def test_the_history_is_among_the_arrays_with_five_digits(record, tmp_path):
@@ -58,7 +71,7 @@ def test_the_history_is_among_the_arrays_with_five_digits(record, tmp_path):
         replace(record, history={"b/id": values, "a": []}), tmp_path
     )
     assert json.loads((here / "record.json").read_text())["history"] == ["b/id", "a"]
-    stored = load_file(here / "arrays.safetensors")["history/b/id"]
+    stored = arrays_of(here)["history/b/id"]
     assert stored.dtype == np.float32 and stored.shape == (5,)
     again = store.load_record(here)
     assert list(again.history) == ["b/id", "a"] and again.history["a"] == []
@@ -72,9 +85,9 @@ def test_the_history_is_among_the_arrays_with_five_digits(record, tmp_path):
 def test_a_history_survives_being_stored_twice(record, tmp_path):
     values = np.random.default_rng(0).normal(size=100).tolist()
     first = store.save_record(replace(record, history={"x": values}), tmp_path)
-    before = (first / "arrays.safetensors").read_bytes()
+    before = (first / store.ARRAYS).read_bytes()
     store.save_record(store.load_record(first), tmp_path)
-    assert (first / "arrays.safetensors").read_bytes() == before
+    assert (first / store.ARRAYS).read_bytes() == before
 
 
 def test_a_record_of_the_old_format_is_read_and_rewritten_once(record, tmp_path):
@@ -91,10 +104,32 @@ def test_a_record_of_the_old_format_is_read_and_rewritten_once(record, tmp_path)
     assert all(np.array_equal(new.arrays[k], v) for k, v in record.arrays.items())
 
 
+def test_a_record_with_plain_arrays_is_read_and_packed_once(record, tmp_path):
+    here = unpacked(store.save_record(record, tmp_path))
+    assert store.is_old_format(here)
+    old = store.load_record(here)
+    assert old.history == record.history
+    assert store.rewrite_old(tmp_path) == [record.config.hash]
+    assert not store.is_old_format(here) and store.rewrite_old(tmp_path) == []
+    assert {file.name for file in here.iterdir()} == {"record.json", store.ARRAYS}
+    new = store.load_record(here)
+    assert new.history == old.history
+    assert all(np.array_equal(new.arrays[k], v) for k, v in record.arrays.items())
+
+
+def test_packed_arrays_are_read_before_plain_ones_that_were_left(record, tmp_path):
+    here = store.save_record(record, tmp_path)
+    (here / store.PLAIN_ARRAYS).write_bytes(b"of a save that was killed at its end")
+    assert store.load_record(here).history == record.history
+    store.save_record(record, tmp_path)
+    assert not (here / store.PLAIN_ARRAYS).exists()
+
+
 def test_a_history_that_is_not_among_the_arrays_is_named(record, tmp_path):
     here = store.save_record(record, tmp_path)
-    (here / "arrays.safetensors").write_bytes(save(dict(record.arrays)))
-    with pytest.raises(ValueError, match="arrays.safetensors lacks the history of 'x'"):
+    packed = lzma.compress(save(dict(record.arrays)))
+    (here / store.ARRAYS).write_bytes(packed)
+    with pytest.raises(ValueError, match=f"{store.ARRAYS} lacks the history of 'x'"):
         store.load_record(here)
 
 

@@ -1,13 +1,15 @@
 """Run folders: one JSON and one safetensors file a record, never pickles.
 
-Files are written whole or not at all. The history of a run lies among the arrays;
-record.json names its terms. Older records have it as numbers in record.json, and are
-read as well.
+Files are written whole or not at all. The arrays are packed by xz, which takes half of
+their size away. The history of a run lies among them; record.json names its terms.
+Older records have arrays that are not packed, or the history as numbers in record.json,
+and are read as well.
 """
 
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,11 +22,15 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from vvi import config
 from vvi.runtime import atomic, cpu, paths
 
+#: File of the arrays: `xz -d` makes a safetensors file of it.
+ARRAYS = "arrays.safetensors.xz"
+#: The same of an older record, not packed.
+PLAIN_ARRAYS = "arrays.safetensors"
 #: How the names of arrays begin that hold a term of the history.
 HISTORY = "history/"
 #: Bits of a number of the history: five digits and a little more.
@@ -71,10 +77,12 @@ def save_record(record: Record, folder: Path, weights: bytes | None = None) -> P
     files = {} if weights is None else {"model.safetensors": weights}
     history = {HISTORY + k: _five_digits(v) for k, v in record.history.items()}
     arrays = sorted((record.arrays | history).items())
-    files["arrays.safetensors"] = save({k: np.ascontiguousarray(v) for k, v in arrays})
+    packed = save({name: np.ascontiguousarray(values) for name, values in arrays})
+    files[ARRAYS] = lzma.compress(packed)
     files["record.json"] = (_lines(_content(record)) + "\n").encode()
     target = folder / record.config.hash
     atomic.write_all(target, files)
+    (target / PLAIN_ARRAYS).unlink(missing_ok=True)
     return target
 
 
@@ -116,7 +124,7 @@ def load_record(folder: Path) -> Record:
         raise ValueError(
             f"{file} was changed by hand: its config hashes to {settings.hash}"
         )
-    arrays = _load_arrays(folder / "arrays.safetensors")
+    arrays = _load_arrays(_arrays_file(folder))
     history = _history(terms, arrays, folder)
     shown = {k: v for k, v in arrays.items() if not k.startswith(HISTORY)}
     return Record(settings, history=history, arrays=shown, **parts)
@@ -152,11 +160,19 @@ def _terms(content: Mapping[str, Any]) -> list[str] | dict[str, list[float]]:
     return _part(content, "history", list)
 
 
+def _arrays_file(folder: Path) -> Path:
+    """Return where the arrays of a record are: packed, or not in an older one."""
+    plain = folder / PLAIN_ARRAYS
+    is_older = plain.is_file() and not (folder / ARRAYS).is_file()
+    return plain if is_older else folder / ARRAYS
+
+
 def _load_arrays(file: Path) -> dict[str, np.ndarray]:
     """Read the arrays of a record, the history among them."""
+    content = file.read_bytes()
     try:
-        return load_file(file)
-    except SafetensorError as error:
+        return load(lzma.decompress(content) if file.name == ARRAYS else content)
+    except (SafetensorError, lzma.LZMAError) as error:
         raise ValueError(
             f"{file} is damaged ({error}): delete {file.parent} and run it again"
         ) from error
@@ -179,15 +195,16 @@ def _history(
     missing = [name for name in terms if HISTORY + name not in arrays]
     if missing:
         raise ValueError(
-            f"{folder / 'arrays.safetensors'} lacks the history of {missing[0]!r}: "
+            f"{_arrays_file(folder)} lacks the history of {missing[0]!r}: "
             f"delete {folder} and run it again"
         )
     return {name: arrays[HISTORY + name].tolist() for name in terms}
 
 
 def is_old_format(folder: Path) -> bool:
-    """Return whether record.json of a folder holds the history itself."""
-    return isinstance(json.loads((folder / "record.json").read_text())["history"], dict)
+    """Return whether a folder has plain arrays, or the history in record.json."""
+    history = json.loads((folder / "record.json").read_text())["history"]
+    return isinstance(history, dict) or _arrays_file(folder).name == PLAIN_ARRAYS
 
 
 def rewrite_old(folder: Path) -> list[str]:
