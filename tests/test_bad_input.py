@@ -1241,7 +1241,7 @@ for changes, *words in (
     ),
     ({"seeds": -1}, "seeds=-1 does not fit"),
     ({"seeds": []}, "seeds=[] names no seed"),
-    ({"seeds": None}, "seeds=None does not fit"),
+    ({"seeds": ""}, "seeds='' names no seed"),
     ({"seeds": "0,0"}, "names 0 twice"),
     ({"seeds": 1.5}, "seeds=1.5 does not fit"),
     ({"retrain": "maybe"}, "retrain='maybe' does not fit: write true or false"),
@@ -2287,6 +2287,34 @@ def _(folder, tiny):
         "--data",
         tiny,
     ]
+
+
+for name in ("detector=fcos", "detector-weights=f.pth", "height=32"):
+    option, _, value = name.partition("=")
+
+    @command(f"--{option} for pictures", 2, f"--{option} would have no effect", "video")
+    def _(folder, tiny, option=option, value=value):
+        crops = folder / "crops"
+        crops.mkdir()
+        embed = ["embed", crops, "--modality", "ir", "--weights", "iban"]
+        return [*embed, f"--{option}", value]
+
+
+for name in (
+    "ablate baseline --dry-run --collect",
+    "tune baseline --dry-run --collect",
+    "rates --dry-run --collect",
+    "worlds --dry-run --collect",
+):
+
+    @command(f"two tasks at once: {name}", 2, "not allowed with argument --dry-run")
+    def _(folder, tiny, name=name):
+        return [*name.split(), "--preset", "tiny"]
+
+
+@command("a device for features", 2, "--device would have no effect", "--features")
+def _(folder, tiny):
+    return ["eval", "--features", folder / "f.npz", "--device", "cpu"]
 
 
 @command("an unknown detector", 2, "no detector 'yolo'")

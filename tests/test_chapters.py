@@ -21,7 +21,7 @@ TWINS = ROOT / "book" / "text"
 PARAMETERS = {
     "preset": "standard",
     "data": None,
-    "seeds": [0, 1, 2],
+    "seeds": None,
     "retrain": False,
     "device": "auto",
 }

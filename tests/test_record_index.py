@@ -53,6 +53,21 @@ def test_a_record_is_one_line_with_its_scores_in_per_cent(records):
     assert line["split"] == "test"
     assert line["versions"] == "loop 1"
     assert line["processor"] == "2 x made up"
+    assert line["precision"] == preset("tiny").recipe.precision
+
+
+def test_runs_are_counted_by_where_they_were_trained(records):
+    for seed in (0, 1):
+        store.save_record(record(preset("tiny", seed=seed)), records)
+    plain = record(preset("tiny", seed=3))
+    where = {"processor": "an older one", "precision": "32-true"}
+    store.save_record(replace(plain, environment=where), records)
+    usual = ("2 x made up", preset("tiny").recipe.precision)
+    counted = record_index.by_processor().to_dict("index")
+    assert counted == {
+        usual: {"runs": 2, "seeds": "0, 1"},
+        ("an older one", "32-true"): {"runs": 1, "seeds": "3"},
+    }
 
 
 def test_a_run_on_validation_people_is_the_row_that_it_searched_with(records):

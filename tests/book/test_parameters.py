@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from vvi.book import parameters
+from vvi.experiment import ablation
 
 ROOT = Path(__file__).parent.parent.parent
 GOOD = {
@@ -41,6 +42,8 @@ def typed(*arguments):
         (("seeds", "[0]"), {"seeds": [0]}),
         (("seeds", "0,1"), {"seeds": [0, 1]}),
         (("seeds", "0 1"), {"seeds": [0, 1]}),
+        (("seeds", "none"), {"seeds": list(ablation.SEEDS)}),
+        (("seeds", "None"), {"seeds": list(ablation.SEEDS)}),
         (("data", "none"), {"data": None}),
         (("data", "None"), {"data": None}),
         (("data", "~"), {"data": Path.home()}),
@@ -54,6 +57,13 @@ def typed(*arguments):
 def test_a_parameter_typed_for_papermill_is_read(arguments, expected):
     found = parameters.read(**typed(*arguments))._asdict()
     assert found == GOOD | expected
+
+
+def test_seeds_that_are_not_named_are_all_that_can_be_stored_or_three_to_train():
+    stored = GOOD | {"preset": "standard", "seeds": None, "retrain": False}
+    assert parameters.read(**stored).seeds == list(ablation.SEEDS)
+    for change in ({"retrain": True}, {"data": Path.home()}, {"preset": "full"}):
+        assert parameters.read(**stored | change).seeds == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def names() -> dict[str, str]:
 
 
 def main_results(
-    size: str = "standard", seeds: Sequence[int] = (0, 1, 2), **run: Any
+    size: str = "standard", seeds: Sequence[int] = ablation.SEEDS, **run: Any
 ) -> dict[str, list[Result]]:
     """Collect the row that stands for each paper (`MAIN`).
 
@@ -88,7 +88,7 @@ def baseline_of(name: str) -> Row:
 
 
 def baselines(
-    size: str = "standard", seeds: Sequence[int] = (0, 1, 2), **run: Any
+    size: str = "standard", seeds: Sequence[int] = ablation.SEEDS, **run: Any
 ) -> dict[str, list[Result]]:
     """Collect the results of `baseline_of` each method; none for the baseline itself.
 

@@ -24,7 +24,7 @@ PEOPLE: dict[Split, str] = {"val": "validation people", "test": "test people"}
 
 
 def table(
-    seeds: Sequence[int] = (0, 1, 2),
+    seeds: Sequence[int] = ablation.SEEDS,
     direction: Direction = "ir2vis",
     size: str = "standard",
 ) -> pd.DataFrame:

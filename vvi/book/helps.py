@@ -50,7 +50,7 @@ LEVEL = "level: "
 def measure(
     scene: Scene | None = None,
     size: str = "standard",
-    seeds: Sequence[int] = (0, 1, 2),
+    seeds: Sequence[int] = ablation.SEEDS,
     **run: Any,
 ) -> pd.DataFrame:
     """Measure every idea whose two rows have stored results.

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from vvi.config import PRESETS
+from vvi.experiment import ablation
 from vvi.experiment.execution import ONCE
 from vvi.plots import tables
 from vvi.runtime import validation
+
+#: Seeds of a chapter that trains, where it is not told which.
+TRAINED_SEEDS = [0, 1, 2]
 
 
 class Parameters(NamedTuple):
@@ -37,7 +41,8 @@ def read(preset: Any, data: Any, seeds: Any, retrain: Any, device: Any) -> Param
     Args:
         preset: tiny, standard, full or paper.
         data: a folder, with `~` or variables in its name, or none.
-        seeds: 0, "0,1,2", "0 1 2", "0-2" or [0, 1, 2].
+        seeds: 0, "0,1,2", "0 1 2", "0-2" or [0, 1, 2]; none for all that are stored,
+            or where runs are trained for 0, 1 and 2.
         retrain: true, false, yes, no, 1 or 0.
         device: auto, cpu, cuda, gpu, cuda:0 or 0.
 
@@ -56,12 +61,14 @@ def read(preset: Any, data: Any, seeds: Any, retrain: Any, device: Any) -> Param
     folder = validation.folder("data", data)
     if folder is not None and not folder.is_dir():
         raise ValueError(f"data {folder}: no such folder; {validation.FOLDER}")
+    size = validation.choice("preset", preset, PRESETS)
+    again = ONCE if validation.flag("retrain", retrain) else False
+    if validation.is_none(seeds):
+        run = {"data": folder, "retrain": again}
+        is_stored = ablation.reads_records(size, run)
+        seeds = ablation.SEEDS if is_stored else TRAINED_SEEDS
     return Parameters(
-        validation.choice("preset", preset, PRESETS),
-        folder,
-        validation.seeds(seeds),
-        ONCE if validation.flag("retrain", retrain) else False,
-        validation.device(device),
+        size, folder, validation.seeds(seeds), again, validation.device(device)
     )
 
 

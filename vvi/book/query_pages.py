@@ -21,7 +21,7 @@ from vvi.book.queries import KNOWN, words
 from vvi.data.synthetic import crossing, draw, filming, presets
 from vvi.data.synthetic.presets import Film, Preset
 from vvi.data.synthetic.scene import scene
-from vvi.experiment import Result
+from vvi.experiment import Result, ablation
 from vvi.types import DIRECTIONS, MODALITIES, Direction, Modality
 
 PRESET, SEED = "standard", 0
@@ -131,7 +131,7 @@ def script(name: str, content: Mapping[str, Any]) -> str:
     return f'{CALL}("{name}",{text});\n'
 
 
-def write(folder: Path, seeds: Sequence[int] = (0, 1, 2)) -> list[Path]:
+def write(folder: Path, seeds: Sequence[int] = ablation.SEEDS) -> list[Path]:
     """Write the scripts of the page from stored records; nothing is trained.
 
     Args:

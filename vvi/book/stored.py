@@ -20,7 +20,7 @@ def tables(
     method: str,
     names: Iterable[str],
     size: str = "standard",
-    seeds: Sequence[int] = (0, 1, 2),
+    seeds: Sequence[int] = ablation.SEEDS,
     **run: Any,
 ) -> dict[str, Rows]:
     """Collect the results of several tables of a method.

@@ -61,8 +61,13 @@ def add_data(sub: argparse.ArgumentParser, text: str) -> None:
     sub.add_argument("--data", type=arguments.folder, default=None, help=text)
 
 
-def add_device(sub: argparse.ArgumentParser, default: str = "auto") -> None:
-    """Add `--device`."""
+def add_device(sub: argparse.ArgumentParser, default: str | None = "auto") -> None:
+    """Add `--device`.
+
+    Args:
+        sub: parser of a command.
+        default: without the option; None where it matters whether it was given.
+    """
     sub.add_argument("--device", type=arguments.device, default=default)
 
 

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 RULES = ("vcm", "sysu", "none")
 WEIGHTS = "id or folder of a run, a file of weights, or a method (with --preset, --set)"
-#: Options that name a network, and those that say more of a method.
-NETWORK = ("weights", "method", "preset", "set", "data")
+#: Options of what embeds pictures, and those that say more of a method.
+NETWORK = ("weights", "method", "preset", "set", "data", "device", "camera")
 OF_METHOD = ("set", "data")
+#: Options of a video, and what two of them are where they are not typed.
+OF_VIDEO = ("detector", "detector_weights", "height")
+DETECTOR, HEIGHT = "fcos", 64
 OTHER = {"ir": "vis", "vis": "ir", None: None}
 
 
@@ -127,15 +130,17 @@ def _add_network(sub: argparse.ArgumentParser) -> None:
     options.add_preset(sub, None)
     options.add_set(sub)
     options.add_data(sub, "what a method trained on")
-    options.add_device(sub)
+    options.add_device(sub, None)
     sub.add_argument("--camera", type=arguments.integer(0), help="its number, if known")
-    sub.add_argument("--detector", default="fcos", help="what finds people in a video")
+    sub.add_argument(
+        "--detector", help=f"what finds people in a video (default: {DETECTOR})"
+    )
     sub.add_argument("--detector-weights", type=arguments.path, metavar="FILE")
     sub.add_argument(
         "--height",
         type=arguments.integer(1),
-        default=64,
-        help="boxes of people in a video that are fewer pixels high do not count",
+        help="boxes of people in a video that are fewer pixels high do not count "
+        f"(default: {HEIGHT})",
     )
 
 
@@ -146,6 +151,7 @@ def embed_command(args: argparse.Namespace) -> int:
     name = os.path.basename(os.path.abspath(args.source))  # of `.`, the folder's own
     out = args.out or f"{name}.features.npz"
     refuse_taken(out)
+    _refuse_video_options(args, [args.source])
     rows = _embed(args.source, args.modality, args, _network(args))
     rows = features.keep_filled(rows, out)
     file = features.save(rows, out)
@@ -264,7 +270,7 @@ def score_command(args: argparse.Namespace) -> int:
     why = "--features takes --rule and --rerank alone"
     if args.method:
         raise ValueError(f"METHOD {args.method} would have no effect: {why}")
-    names = ("weights", "preset", "seeds", "set", "data", "out")
+    names = ("weights", "preset", "seeds", "set", "data", "device", "out")
     settings.refuse_without_effect(args, names, why)
     files = [features.load(file) for file in args.features]
     rule, rerank = args.rule or _rule_of(files), args.rerank or {}
@@ -289,6 +295,7 @@ def _sides(args: argparse.Namespace) -> list[Features]:
 
     sources = {"query": args.query, "gallery": args.gallery}
     _refuse_idle_network(args, sources.values())
+    _refuse_video_options(args, sources.values())
     sides: dict[str, Features] = {}
     for side, source in sources.items():
         if Path(source).suffix.lower() in features.ENDS:
@@ -337,6 +344,23 @@ def _refuse_idle_network(args: argparse.Namespace, sources: Iterable[str]) -> No
         settings.refuse_without_effect(args, NETWORK, why)
 
 
+def _refuse_video_options(args: argparse.Namespace, sources: Iterable[str]) -> None:
+    """Refuse options of a video where all sources are there and none is a video."""
+    from vvi.evaluation import features
+
+    files = [Path(source).expanduser() for source in sources]
+    others = [file for file in files if file.suffix.lower() not in features.ENDS]
+    if all(file.exists() for file in files) and not any(map(_is_video, others)):
+        settings.refuse_without_effect(args, OF_VIDEO, "nothing here is a video")
+
+
+def _is_video(path: Path) -> bool:
+    """Return whether a path is a file and no picture, so that it is read as a video."""
+    from vvi.data import crops
+
+    return path.is_file() and not crops.is_picture(path)
+
+
 def _refuse_unclear(
     args: argparse.Namespace, side: str, source: str, modality: Mapping[str, str | None]
 ) -> None:
@@ -352,22 +376,22 @@ def _embed(
     source: str, modality: str, args: argparse.Namespace, network: Trained
 ) -> Features:
     """Embed a folder, a picture or a video with a network."""
-    from vvi.data import crops
     from vvi.data.video import open_video
     from vvi.video import detectors, own
 
     path, detect = Path(source), None
-    if path.is_file() and not crops.is_picture(path):
+    if _is_video(path):
         open_video(path)  # a bad file is named before a detector is built
         device = str(next(network.method.parameters()).device)
-        detect = detectors.load(args.detector, args.detector_weights, device)
+        name = args.detector or DETECTOR
+        detect = detectors.load(name, args.detector_weights, device)
     return own.embed(
         path,
         network,
         modality,
         camera=args.camera,
         detect=detect,
-        height=args.height,
+        height=args.height or HEIGHT,
         progress=sys.stderr.isatty(),
     )
 
@@ -378,7 +402,7 @@ def _network(args: argparse.Namespace) -> Trained:
     from vvi.engine import train
     from vvi.experiment import trained_network
 
-    device = train.fabric(args.device).device
+    device = train.fabric(args.device or "auto").device
     is_method = args.weights in methods.names()
     name = args.method or (args.weights if is_method else None)
     config: Any = None

@@ -194,7 +194,8 @@ def given(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
 
     They are options that are None unless they are typed.
     """
-    return [f"--{name}" for name in names if getattr(args, name) is not None]
+    typed = [name for name in names if getattr(args, name) is not None]
+    return ["--" + name.replace("_", "-") for name in typed]
 
 
 def refuse_without_effect(

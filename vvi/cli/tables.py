@@ -41,8 +41,9 @@ def _add_ablate(command: arguments.Command) -> None:
     options.add_pixels(sub)
     options.add_compile(sub)
     options.add_executor(sub)
-    dry_run.add_sweep(sub)
-    sub.add_argument(
+    task = sub.add_mutually_exclusive_group()
+    dry_run.add_sweep(task)
+    task.add_argument(
         "--collect", action="store_true", help="copy the results into book/records"
     )
 
@@ -67,7 +68,9 @@ def _add_tune(command: arguments.Command) -> None:
         metavar="FILE",
         help="table of the trials (default: book/records/tuning/METHOD.csv)",
     )
-    sub.add_argument(
+    task = sub.add_mutually_exclusive_group()
+    dry_run.add_sweep(task)
+    task.add_argument(
         "--collect",
         action="store_true",
         help="at the end search the test people, with the best trial alone, and copy "
@@ -77,7 +80,6 @@ def _add_tune(command: arguments.Command) -> None:
     options.add_device(sub)
     options.add_pixels(sub)
     options.add_executor(sub)
-    dry_run.add_sweep(sub)
 
 
 def _add_worlds(command: arguments.Command) -> None:

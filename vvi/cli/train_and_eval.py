@@ -23,7 +23,7 @@ def add(command: arguments.Command) -> None:
         "and print its numbers",
     )
     sub.add_argument("method")
-    _add_row(sub, settings.USUAL)
+    _add_row(sub, settings.USUAL, "auto")
     sub.add_argument(
         "--retrain",
         action="store_true",
@@ -49,7 +49,7 @@ def _add_eval(command: arguments.Command) -> None:
         "evaluate the stored weights of a run again, or features made elsewhere",
     )
     sub.add_argument("method", nargs="?")
-    _add_row(sub, None)
+    _add_row(sub, None, None)
     sub.add_argument(
         "--weights",
         type=arguments.path,
@@ -60,12 +60,15 @@ def _add_eval(command: arguments.Command) -> None:
     own.add_features(sub)
 
 
-def _add_row(sub: argparse.ArgumentParser, size: str | None) -> None:
+def _add_row(
+    sub: argparse.ArgumentParser, size: str | None, device: str | None
+) -> None:
     """Add the options that name a row, its seeds, its data and its device.
 
     Args:
         sub: parser of a command.
         size: preset of a row that names none.
+        device: as in `options.add_device`.
     """
     options.add_preset(sub, size)
     options.add_seeds(sub, None, "; default: 0, of RegDB 0 to 9, its ten trials")
@@ -75,7 +78,7 @@ def _add_row(sub: argparse.ArgumentParser, size: str | None) -> None:
         "(`vvi switches METHOD` lists them)",
     )
     options.add_data(sub, "folder to read in place of the preset's")
-    options.add_device(sub)
+    options.add_device(sub, device)
 
 
 def train(args: argparse.Namespace) -> int:
@@ -192,7 +195,7 @@ def evaluate(args: argparse.Namespace) -> int:
     settings.refuse_without_effect(args, ("rule",), "only --features takes a rule")
     if args.out:
         own.refuse_taken(args.out)
-    device = engine.fabric(args.device).device
+    device = engine.fabric(args.device or "auto").device
     if args.weights:
         return _evaluate_weights(args, device)
     return _evaluate_row(args, device)

@@ -25,8 +25,8 @@ def table() -> pd.DataFrame:
         A line for each record, sorted by method, row and seed: hash, method, preset,
         seed, the table row that it is (empty where it is none), rank-1 and mAP of both
         directions in per cent, layout and digest of the data (or the name of drawn
-        ones), who was searched, the versions of the code that made it, and the
-        processor.
+        ones), who was searched, the versions of the code that made it, the processor,
+        and the precision, which a processor without bfloat16 changes.
     """
     folders = [file.parent for file in paths.records().glob("*/record.json")]
     lines = [_line(store.load_record(folder)) for folder in folders]
@@ -35,12 +35,23 @@ def table() -> pd.DataFrame:
     return frame.sort_values(by, ignore_index=True)
 
 
+def by_processor() -> pd.DataFrame:
+    """Count the records of each processor and precision.
+
+    Returns:
+        (processor, precision) -> how many runs, and of which seeds.
+    """
+    groups = table().groupby(["processor", "precision"])
+    seeds = groups.seed.agg(lambda seed: ", ".join(map(str, sorted(set(seed)))))
+    return pd.DataFrame({"runs": groups.size(), "seeds": seeds})
+
+
 def columns() -> list[str]:
     """List the columns of the index."""
     names = ["hash", "method", "preset", "seed", "row"]
     for direction in DIRECTIONS:
         names += [f"{metric} {direction}" for metric in METRICS]
-    return [*names, "layout", "data", "split", "versions", "processor"]
+    return [*names, "layout", "data", "split", "versions", "processor", "precision"]
 
 
 def _line(record: store.Record) -> dict[str, Any]:
@@ -59,7 +70,9 @@ def _line(record: store.Record) -> dict[str, Any]:
     line["split"] = settings.data.split
     versions = sorted(record.versions.items())
     line["versions"] = ", ".join(f"{part} {number}" for part, number in versions)
-    line["processor"] = record.environment.get("processor", "")
+    where = record.environment
+    line["processor"] = where.get("processor", "")
+    line["precision"] = where.get("precision", settings.recipe.precision)
     return line
 
 

@@ -53,6 +53,15 @@ def flag(name: str, value: Any) -> bool:
     return FLAGS[word]
 
 
+def is_none(value: Any) -> bool:
+    """Return whether a value was left out, or typed as a word for nothing.
+
+    >>> is_none(None), is_none(" None "), is_none(0), is_none("0")
+    (True, True, False, False)
+    """
+    return value is None or (_text(value) and value.strip().lower() in NOTHING)
+
+
 def seeds(value: Any) -> list[int]:
     """Read the seeds of runs: integers >= 0, each once.
 
