@@ -288,6 +288,11 @@ def test_what_another_processor_moves_is_logged(here, monkeypatch, request):
     assert line["ir2vis rank1"] == pytest.approx(stored, abs=1e-3)
     moved = line["ir2vis rank1, again"] - line["ir2vis rank1"]
     assert moved == pytest.approx(check.difference["ir2vis rank1"], abs=2e-3)
+    said = elsewhere.sentence(config.hash)
+    assert said.count("Trained again") == 1 and line["again on"] in said
+    after = line["vis2ir rank1, again"]
+    assert f"vis2ir {line['vis2ir rank1']:.1f} → {after:.1f} %" in said
+    assert "was not trained again" in elsewhere.sentence("0123456789ab")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pandas as pd
 from vvi.experiment import ablation, store
 from vvi.experiment.ablation import Check
 from vvi.runtime import atomic, paths
+from vvi.types import DIRECTIONS
 
 #: What tells one line of the log from another.
 KEY = ["run", "processor", "again on"]
@@ -47,6 +48,25 @@ def add(checks: Iterable[Check]) -> pd.DataFrame:
         text = log.to_csv(index=False, lineterminator="\n")
         atomic.write(log_file(), text.encode())
     return log
+
+
+def sentence(run: str) -> str:
+    """Say what a second training of a run gave, or that there was none.
+
+    Args:
+        run: id of the run.
+    """
+    lines = read()
+    said = []
+    for line in lines[lines.run == run].to_dict("records"):
+        moves = []
+        for direction in DIRECTIONS:
+            before = line[f"{direction} rank1"]
+            after = line[f"{direction} rank1, again"]
+            moves.append(f"{direction} {before:.1f} → {after:.1f}")
+        where = f"Trained again on {line['again on']}, seed {line['seed']}: rank-1"
+        said.append(f"{where} {', '.join(moves)} %.")
+    return " ".join(said) or f"Run {run} was not trained again on another processor."
 
 
 def _line(check: Check) -> dict[str, object]:
