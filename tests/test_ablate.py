@@ -12,7 +12,7 @@ from vvi import experiment, methods
 from vvi.book import comparison, tuned
 from vvi.cli.main import main
 from vvi.config import Split, change, for_layout, preset
-from vvi.engine import train
+from vvi.engine import checkpoint, train
 from vvi.experiment import ablation, budgets, elsewhere, rates, store, tune, worlds
 from vvi.runtime import paths
 
@@ -254,6 +254,16 @@ def test_collected_records_are_verified_by_training_again(here, monkeypatch):
     record.scores["ir2vis"]["rank1"] += 0.02
     store.save_record(record, here / "records")
     assert not ablation.verify(1, device="cpu")[0].holds
+
+
+def test_a_sweep_removes_what_a_kill_left_beside_a_finished_run(here):
+    ablation.train_missing([preset("tiny")], device="cpu")
+    folder = paths.runs() / preset("tiny").hash
+    left = folder / checkpoint.FILE
+    left.write_bytes(b"of a process that was killed after its record")
+    os.utime(left, (0, 0))  # before the record
+    assert ablation.train_missing([preset("tiny")], device="cpu") == 0
+    assert not left.exists() and (folder / "record.json").is_file()
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ def test_a_disk_that_refuses_is_one_line_and_the_job_goes_on_when_it_does_not(
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("training, AdamW", 20_000), ("decoding", 300_000), ("recording", 12_000)],
+    [("training, AdamW", 20_000), ("decoding", 300_000), ("recording", 2_000)],
 )
 def test_a_limit_of_the_system_itself_stops_a_file_in_the_middle_and_leaves_no_half(
     name, size, whole, tiny_root, tmp_path, reliability

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -177,8 +178,8 @@ def test_from_the_command_line_a_drawn_scene_goes_to_ranked_lists_and_a_picture_
 def test_a_search_removes_the_tracklets_of_no_other_video(tiny_root, tmp_path):
     dataset, settings = open_dataset(tiny_root), config.preset("tiny", "baseline")
     method = experiment.build(settings, len(dataset.labels)).eval()
-    for name in ("one.mp4", "two.mp4"):
-        write_crossing(SCENE, "ir", tmp_path / name)
+    for take, name in enumerate(("one.mp4", "two.mp4")):
+        write_crossing(replace(SCENE, take=take), "ir", tmp_path / name)
     search.write_tracklets(
         tmp_path / "one.mp4",
         tmp_path / "set",

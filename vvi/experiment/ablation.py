@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from vvi import experiment, methods
 from vvi.config import Recipe, RunConfig, Split, change, for_layout, preset
+from vvi.engine import checkpoint
 from vvi.experiment import Result, measure, store
 from vvi.experiment.trained_network import HALF
 from vvi.runtime import atomic, paths, validation
@@ -210,8 +211,19 @@ def missing(
         runs: configs of the runs.
         data: a folder to read in place of the one that each config names.
     """
+    return _without_result(_resolved(runs, data))
+
+
+def _resolved(
+    runs: Iterable[RunConfig], data: str | Path | None = None
+) -> list[RunConfig]:
+    """Return the configs of some runs with their data filled in, each once."""
     unique = {config.hash: config for config in runs}
-    resolved = [experiment.resolve_data(c, data) for c in unique.values()]
+    return [experiment.resolve_data(config, data) for config in unique.values()]
+
+
+def _without_result(resolved: Sequence[RunConfig]) -> list[RunConfig]:
+    """Return those of some runs, as `_resolved` gives them, that are not stored."""
     return [c for c in resolved if store.find(c, experiment.versions(c))[0] is None]
 
 
@@ -239,7 +251,10 @@ def train_missing(
             "processes: start the sweep without it, or the runs one by one with "
             "`vvi train`"
         )
-    todo = missing(runs, run.get("data"))
+    wanted = _resolved(runs, run.get("data"))
+    for config in wanted:  # a sweep that was killed may have left one
+        checkpoint.tidy(paths.runs() / config.hash)
+    todo = _without_result(wanted)
     options = {"progress": False} | run
     with tqdm(total=len(todo), desc="runs", unit="run") as bar:
         if executor is not None:
