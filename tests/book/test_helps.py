@@ -67,6 +67,10 @@ def test_the_plain_baseline_is_that_of_the_row_with_most_seeds(table):
     assert "rank-1 33.0 %" in helps.sentences(single, {})[2]
     none = helps.sentences(table[table.idea == "half"], {})[2]
     assert none.startswith("The plain baseline has no stored run. Each paper")
+    whole = line("MITML as a whole", "ir2vis", 31.0, 30, -4, 3, "not seen", seeds=5)
+    several = pd.concat([pd.DataFrame([whole]), table])
+    said = helps.sentences(several, {})[2]
+    assert "rank-1 31.0 %" in said, "its baseline is the same network by another label"
 
 
 def test_several_methods_that_win_are_named_as_a_sentence_does(table):

@@ -412,8 +412,9 @@ def _by_gain_of_infrared(table: pd.DataFrame, names: Sequence[str]) -> list[str]
 
 def _plain_baseline(table: pd.DataFrame, levels: Mapping[str, float]) -> list[str]:
     """Say what rank-1 the plain baseline has, beside levels known for comparison."""
-    plain = {ideas.PLAIN, ideas.PLAIN_OF_IBAN}
-    names = [idea.name for idea in IDEAS if idea.baseline in plain]
+    plain = _network(ideas.PLAIN)
+    added = [idea for idea in ideas.everything() if _network(idea.baseline) == plain]
+    names = [idea.name for idea in added]
     lines = table[table.idea.isin(names) & (table.direction == "ir2vis")]
     lines = lines[lines.seeds > 0].sort_values("seeds", kind="stable")
     rank1 = "no stored run"
@@ -422,6 +423,12 @@ def _plain_baseline(table: pd.DataFrame, levels: Mapping[str, float]) -> list[st
     marks = [f"{name} {value:.1f} %" for name, value in levels.items()]
     others = [f"For comparison: {', '.join(marks)}."] if marks else []
     return [f"The plain baseline has {rank1}.", *others]
+
+
+def _network(row: Row) -> str:
+    """Return what rows of one network share under different labels: a hash."""
+    (config,) = ablation.row_configs(*row, seeds=[0])
+    return config.hash
 
 
 def _whole_methods(table: pd.DataFrame) -> str:
