@@ -31,6 +31,7 @@ PRELOADED = [  # imported once, by the server that forks the children
         "sklearn.pipeline",
         "sklearn.svm",
         "distributed",
+        "ipykernel.kernelapp",
     ),
     *(
         "vvi.cli.main",

@@ -82,6 +82,19 @@ def test_the_history_is_among_the_arrays_with_five_digits(record, tmp_path):
     assert np.array_equal(scaled, np.round(scaled)), "no noise behind the digits"
 
 
+def test_average_precision_is_stored_with_five_digits_and_nothing_else_is_rounded(
+    record, tmp_path
+):
+    values = np.random.default_rng(0).random(200, dtype=np.float32)
+    arrays = {"vis2ir/ap": values, "shown/query_feat": values}
+    stored = arrays_of(store.save_record(replace(record, arrays=arrays), tmp_path))
+    assert np.array_equal(stored["shown/query_feat"], values)
+    assert stored["vis2ir/ap"].dtype == np.float32
+    assert not np.array_equal(stored["vis2ir/ap"], values)
+    np.testing.assert_allclose(stored["vis2ir/ap"], values, rtol=5e-6)
+    assert abs(stored["vis2ir/ap"].mean() - values.mean()) < 1e-6, "mAP is the same"
+
+
 def test_a_history_survives_being_stored_twice(record, tmp_path):
     values = np.random.default_rng(0).normal(size=100).tolist()
     first = store.save_record(replace(record, history={"x": values}), tmp_path)

@@ -227,8 +227,8 @@ def change(config: RunConfig, /, **changes: Any) -> RunConfig:
     return replace(
         config,
         **run,
-        data=replace(config.data, **data),
-        recipe=replace(config.recipe, **recipe),
+        data=replace(config.data, **data) if data else config.data,
+        recipe=replace(config.recipe, **recipe) if recipe else config.recipe,
         options=dict(sorted(options.items())),
     )
 

@@ -56,6 +56,28 @@ def test_a_saved_figure_has_a_picture_and_a_side_file(folder):
     assert side["commit"]
 
 
+def shown(fig):
+    """What a notebook shows, in RGB."""
+    return Image.open(io.BytesIO(fig._repr_png_())).convert("RGB")
+
+
+def test_a_page_shows_a_saved_figure_as_its_file_does_without_the_caption(folder):
+    fig = line()
+    file = Image.open(style.save(fig, "data/line", alt="A line.", data="none"))
+    page = shown(fig)
+    assert page.size == style.pixels(fig).size
+    assert np.array_equal(page, file.convert("RGB").crop((0, 0, *page.size)))
+    fig.axes[0].set_title("changed since")
+    assert not np.array_equal(shown(fig), page)
+    assert np.array_equal(shown(fig), shown(line_with_title("changed since")))
+
+
+def line_with_title(title):
+    fig = line()
+    fig.axes[0].set_title(title)
+    return fig
+
+
 def test_text_that_reaches_over_the_edges_is_named(folder):
     fig = line()
     assert style.cut_off(fig) == []

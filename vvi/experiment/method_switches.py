@@ -93,7 +93,7 @@ class Switch:
 def switches(method: str) -> list[Switch]:
     """List the switches of a method, from the fields and types of its Config."""
     config = methods.module(method).Config
-    types = get_type_hints(config)
+    types = hints(config)
     own = [f for f in fields(config) if f.name not in ELSEWHERE]
     return [Switch(f.name, types[f.name], f.default) for f in own]
 

@@ -14,7 +14,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from numbers import Real
 from pathlib import Path
@@ -31,9 +31,14 @@ from vvi.runtime import atomic, cpu, paths
 ARRAYS = "arrays.safetensors.xz"
 #: The same of an older record, not packed.
 PLAIN_ARRAYS = "arrays.safetensors"
+#: How xz packs them. Most numbers take four bytes: which of the four a byte is tells
+#: more about it (`lp`) than the byte before it does (`lc`).
+PACKING = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 2}]
 #: How the names of arrays begin that hold a term of the history.
 HISTORY = "history/"
-#: Bits of a number of the history: five digits and a little more.
+#: How the names of arrays end that hold average precision, one number a query.
+AP = "/ap"
+#: Bits of a number of the history and of an AP: five digits and a little more.
 BITS = 18
 
 
@@ -63,8 +68,9 @@ class Record:
 def save_record(record: Record, folder: Path, weights: bytes | None = None) -> Path:
     """Write a record into `<folder>/<hash>/`.
 
-    The files are moved into place whole and in the order weights, arrays, record: a
-    folder without record.json holds no record.
+    History and average precision are rounded to five digits. The files are moved into
+    place whole and in the order weights, arrays, record: a folder without record.json
+    holds no record.
 
     Args:
         record: what is written.
@@ -75,15 +81,23 @@ def save_record(record: Record, folder: Path, weights: bytes | None = None) -> P
         The folder of the record.
     """
     files = {} if weights is None else {"model.safetensors": weights}
-    history = {HISTORY + k: _five_digits(v) for k, v in record.history.items()}
-    arrays = sorted((record.arrays | history).items())
-    packed = save({name: np.ascontiguousarray(values) for name, values in arrays})
-    files[ARRAYS] = lzma.compress(packed)
+    files[ARRAYS] = lzma.compress(save(_stored_arrays(record)), filters=PACKING)
     files["record.json"] = (_lines(_content(record)) + "\n").encode()
     target = folder / record.config.hash
     atomic.write_all(target, files)
     (target / PLAIN_ARRAYS).unlink(missing_ok=True)
     return target
+
+
+def _stored_arrays(record: Record) -> dict[str, np.ndarray]:
+    """Return what the file of the arrays holds, by name in order."""
+    arrays = dict(record.arrays)
+    for name, values in record.arrays.items():
+        if name.endswith(AP):
+            arrays[name] = _five_digits(values)
+    for term, values in record.history.items():
+        arrays[HISTORY + term] = _five_digits(values)
+    return {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
 
 
 def _content(record: Record) -> dict[str, Any]:
@@ -168,14 +182,24 @@ def _arrays_file(folder: Path) -> Path:
 
 
 def _load_arrays(file: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of a record, the history among them."""
+    """Read the arrays of a record, the history among them; nobody can write to them."""
+    state = file.stat()
+    return dict(_unpacked(file, state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=64)  # a page asks first whether a record is there, then for it
+def _unpacked(file: Path, changed: int, size: int) -> dict[str, np.ndarray]:
+    """Read the arrays of a record, again when its file changed."""
     content = file.read_bytes()
     try:
-        return load(lzma.decompress(content) if file.name == ARRAYS else content)
+        arrays = load(lzma.decompress(content) if file.name == ARRAYS else content)
     except (SafetensorError, lzma.LZMAError) as error:
         raise ValueError(
             f"{file} is damaged ({error}): delete {file.parent} and run it again"
         ) from error
+    for values in arrays.values():
+        values.flags.writeable = False
+    return arrays
 
 
 def _history(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from vvi import experiment
-from vvi.config import RunConfig, change
+from vvi.config import DataConfig, RunConfig, change
 from vvi.data.synthetic import presets, world_claims
 from vvi.data.synthetic.world import DOSES, behind
 from vvi.evaluation.probes import Score, paired_runs
@@ -261,11 +262,15 @@ def searched_people(config: RunConfig, direction: Direction = "ir2vis") -> np.nd
 
     Nothing is drawn for it, so that pages compare records without the data.
     """
-    others = presets.VALIDATION if config.data.split == "val" else ""
-    preset = presets.find(config.data.source + others)
-    modality: Modality = "ir" if direction == "ir2vis" else "vis"
-    least = config.data.min_seq_len
-    return np.array(presets.queries(preset, config.data.seed, modality, least))
+    return np.array(_planned(config.data, "ir" if direction == "ir2vis" else "vis"))
+
+
+@cache
+def _planned(data: DataConfig, modality: Modality) -> tuple[int, ...]:
+    """Return the identities of the queries of a modality, in list order."""
+    others = presets.VALIDATION if data.split == "val" else ""
+    preset = presets.find(data.source + others)
+    return tuple(presets.queries(preset, data.seed, modality, data.min_seq_len))
 
 
 def difference(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pkgutil
+from functools import lru_cache
 from importlib import import_module
 from numbers import Integral
 from types import ModuleType
@@ -16,7 +18,14 @@ if TYPE_CHECKING:
 
 def names() -> tuple[str, ...]:
     """List every method: the modules and packages of this folder but `base`."""
-    modules = {info.name for info in pkgutil.iter_modules(__path__)}
+    changed = tuple(os.stat(folder).st_mtime_ns for folder in __path__)
+    return _listed(tuple(__path__), changed)
+
+
+@lru_cache(maxsize=1)
+def _listed(folders: tuple[str, ...], changed: tuple[int, ...]) -> tuple[str, ...]:
+    """List the methods in some folders, again when one of them changed."""
+    modules = {info.name for info in pkgutil.iter_modules(folders)}
     return tuple(sorted(modules - {"base"}))
 
 

@@ -104,6 +104,8 @@ RC = {
 _LOCK = threading.RLock()
 #: What figures looked like when they were drawn last.
 _DRAWN: WeakKeyDictionary[Figure, Image.Image] = WeakKeyDictionary()
+#: What a saved figure looked like, and the same in 256 colours above its caption.
+_SAVED: WeakKeyDictionary[Figure, tuple[Image.Image, Image.Image]] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -132,7 +134,7 @@ class Drawing(Figure):
         return {"image/png": data, "text/html": self._html(data)}
 
     def _repr_png_(self) -> bytes:
-        return encode(pixels(self), self.alt, self.caption)
+        return encode(_without_caption(self), self.alt, self.caption)
 
     def _repr_html_(self) -> str:
         return self._repr_mimebundle_()["text/html"]
@@ -217,7 +219,7 @@ def encode(
     """Encode a picture as a PNG of at most 256 colours that holds its words.
 
     Args:
-        picture: in RGB.
+        picture: in RGB, or reduced to 256 colours already.
         alt: what a reader who cannot see it needs.
         caption: what it shows.
         smallest: whether to search for the smallest file, three per cent smaller for
@@ -229,15 +231,12 @@ def encode(
     if caption:
         info.add_itxt("Caption", caption)
     buffer = io.BytesIO()
-    reduced = _in_256_colours(picture.size, picture.tobytes())
+    reduced = picture if picture.mode == "P" else _in_256_colours(picture)
     reduced.save(buffer, "png", optimize=smallest, pnginfo=info)
     return buffer.getvalue()
 
 
-@functools.lru_cache(maxsize=2)
-def _in_256_colours(size: tuple[int, int], content: bytes) -> Image.Image:
-    """Reduce RGB to 256 colours; a figure without a caption is stored and shown."""
-    picture = Image.frombytes("RGB", size, content)
+def _in_256_colours(picture: Image.Image) -> Image.Image:
     return picture.quantize(256, Image.Quantize.MEDIANCUT)
 
 
@@ -419,7 +418,9 @@ def save(
     }
     png = paths.figures() / f"{name}.png"
     png.parent.mkdir(parents=True, exist_ok=True)
-    png.write_bytes(encode(_with_caption(fig), alt, fig.caption, smallest=True))
+    reduced = _in_256_colours(_with_caption(fig))
+    _SAVED[fig] = pixels(fig), reduced
+    png.write_bytes(encode(reduced, alt, fig.caption, smallest=True))
     if os.environ.get("VVI_PDF") == "1":
         with look():
             fig.savefig(png.with_suffix(".pdf"), metadata={"CreationDate": None})
@@ -431,6 +432,15 @@ def save(
 def _versions() -> dict[str, str]:
     packages = {name: version(name) for name in ("vvi", "numpy", "matplotlib", "torch")}
     return packages | {"python": platform.python_version()}
+
+
+def _without_caption(fig: Drawing) -> Image.Image:
+    """Return what a page shows: of a figure that was saved, the part that it draws."""
+    picture = pixels(fig)
+    saved, reduced = _SAVED.get(fig, (None, None))
+    if saved is not picture:
+        return picture
+    return reduced.crop((0, 0, picture.width, picture.height))
 
 
 def _with_caption(fig: Drawing) -> Image.Image:
