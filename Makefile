@@ -94,7 +94,7 @@ reliability: env  ## kill, fill the disk, race, feed nonsense: what is survived 
 	@OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_interruption.py tests/test_bad_input.py tests/data/test_malformed.py tests/test_executors.py --reliability book/records/reliability.json
 
 bench: env  ## speed on this machine: every script in benchmarks/ but that of the GPU
-	@for script in $(filter-out benchmarks/gpu.py benchmarks/usual.py,$(wildcard benchmarks/*.py)); do echo "$$script"; $(PY) $$script || exit 1; done
+	@for script in $(filter-out benchmarks/gpu.py benchmarks/usual.py benchmarks/intervals.py,$(wildcard benchmarks/*.py)); do echo "$$script"; $(PY) $$script || exit 1; done
 
 bench-step: env  ## a training step of every method at paper size against the usual way, on one thread: M="mitml iban" for some
 	@OMP_NUM_THREADS=1 $(PY) benchmarks/step.py $(if $(M),--methods $(M))
