@@ -24,7 +24,7 @@ def folders(tmp_path, monkeypatch):
 def test_every_method_is_asked_at_three_lengths_and_nothing_else_differs():
     rows = budgets.rows()
     assert {row.method for row in rows.values()} == set(methods.names())
-    assert len(rows) == len(methods.names()) + 1, "the baseline also on anaglyphs"
+    assert len(rows) == len(methods.names()) + 2, "the baseline on anaglyphs, and CAJ"
     for title, row in rows.items():
         usual = ablation.configs(row.method, row.table, seeds=(0,))[row.label][0]
         by_steps = budgets.configs(row)
@@ -40,6 +40,7 @@ def test_every_method_is_asked_at_three_lengths_and_nothing_else_differs():
 def test_rows_of_one_method():
     assert list(budgets.rows(["mitml"])) == ["MITML"]
     assert list(budgets.rows(["baseline"])) == ["baseline", "baseline on anaglyphs"]
+    assert list(budgets.rows(["di2l"])) == ["DI2L", "CAJ"]
 
 
 def test_a_preset_that_counts_epochs_is_refused():
@@ -75,6 +76,12 @@ def test_lengths_are_trained_once_collected_and_shown(
         score = comparison.rank1(by_steps[short], view)
         assert score.value == pytest.approx(rank1[short])
         assert score.low <= score.value <= score.high
+    added = lengths.over_starts(known, view)
+    rank1 = [100 * known[t][long][0].metrics("ir2vis").rank(1) for t in known]
+    for title, value in zip(list(known)[1:], rank1[1:], strict=True):
+        text = added.loc[f"{title} minus baseline", f"{long:,} steps"]
+        assert float(text.split()[0]) == pytest.approx(value - rank1[0], abs=0.051)
+    assert (added.loc["DI2L minus CAJ"] == "–").all(), "not trained"
     sentence = lengths.finding(known, view)
     assert all(title in sentence for title in known)
     assert lengths.show(known, view) is not None

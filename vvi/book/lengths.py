@@ -19,6 +19,14 @@ from vvi.types import Direction
 
 #: Results of `budgets.results`.
 Lengths = dict[str, dict[int, list[Result]]]
+#: Row -> the row that it starts from, of those that are trained at the same lengths.
+STARTS = {
+    "baseline on anaglyphs": "baseline",
+    "IBAN": "baseline",
+    "MITML": "baseline",
+    "CAJ": "baseline",
+    "DI2L": "CAJ",
+}
 
 
 def stored(scene: Scene) -> Lengths:
@@ -83,11 +91,39 @@ def _gain(
     direction: Direction,
 ) -> Score | None:
     """Return what the longer run adds; None where one of them is not stored."""
-    if not (by_steps.get(short) and by_steps.get(long)):
-        return None
-    return comparison.difference(
-        by_steps[long], by_steps[short], scene, direction=direction
+    runs = by_steps.get(long, []), by_steps.get(short, [])
+    return (
+        comparison.difference(*runs, scene, direction=direction) if all(runs) else None
     )
+
+
+def over_starts(
+    lengths: Lengths, scene: Scene, direction: Direction = "ir2vis"
+) -> pd.DataFrame:
+    """Return what rows add at each length to the rows that they start from.
+
+    Args:
+        lengths: of `stored`.
+        scene: the data of the page.
+        direction: of the search.
+
+    Returns:
+        One line a row: points of rank-1 with 95 % intervals; a dash where nothing is
+        stored.
+    """
+    lines = {}
+    for title, start in STARTS.items():
+        line = {}
+        for count in _steps():
+            runs = [lengths.get(row, {}).get(count, []) for row in (title, start)]
+            text = "–"
+            if all(runs):
+                score = comparison.difference(*runs, scene, direction=direction)
+                text = formats.points(score)
+            line[f"{count:,} steps"] = text
+        lines[f"{title} minus {start}"] = line
+    note = f"points of rank-1, {direction}, {scene.label}, seed {budgets.SEEDS[0]}"
+    return pd.DataFrame(lines).T.rename_axis(note)
 
 
 def finding(lengths: Lengths, scene: Scene) -> str:

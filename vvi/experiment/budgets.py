@@ -13,19 +13,22 @@ from typing import Any
 from vvi import experiment, methods
 from vvi.config import RunConfig, change, preset
 from vvi.experiment import Result, ablation
-from vvi.experiment.worlds import ANAGLYPHS, Row
+from vvi.experiment.worlds import ANAGLYPHS, AUGMENTED, Row
 
 SIZE = "standard"
 SEEDS = (0,)
 #: Lengths, in runs of the preset: a third, the run itself, twice as long.
 LENGTHS = (1 / 3, 1.0, 2.0)
+#: Rows beside those that stand for a paper, each with its method: CAJ is DI2L without
+#: its two ideas.
+BESIDE = {"baseline on anaglyphs": ANAGLYPHS, "CAJ": AUGMENTED}
 
 
 def rows(names: Iterable[str] = ()) -> dict[str, Row]:
     """Return the rows that are trained: what figures call it -> row.
 
     Args:
-        names: methods; empty is all. The baseline brings its row on anaglyphs along.
+        names: methods; empty is all. They bring their rows of `BESIDE` along.
 
     Raises:
         ValueError: naming the methods there are.
@@ -35,8 +38,7 @@ def rows(names: Iterable[str] = ()) -> dict[str, Row]:
     for name in chosen:
         row = Row(name, *methods.module(name).MAIN)
         by_title["baseline" if name == "baseline" else name.upper()] = row
-        if name == ANAGLYPHS.method:
-            by_title["baseline on anaglyphs"] = ANAGLYPHS
+        by_title |= {t: beside for t, beside in BESIDE.items() if beside.method == name}
     return by_title
 
 
