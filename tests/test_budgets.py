@@ -53,7 +53,7 @@ def test_lengths_are_trained_once_collected_and_shown(
 ):
     monkeypatch.setattr(budgets, "SIZE", "tiny")
     view = figures.scene(preset("tiny"), tiny_root)
-    assert lengths.stored(view) == {}
+    assert lengths.stored(view) == {} and lengths.sentence() == ""
     command = ["budgets", "baseline", "mitml", "--preset", "tiny"]
     assert main(command) == 0 and main(command) == 0
     printed = capsys.readouterr().out
@@ -82,6 +82,11 @@ def test_lengths_are_trained_once_collected_and_shown(
         text = added.loc[f"{title} minus baseline", f"{long:,} steps"]
         assert float(text.split()[0]) == pytest.approx(value - rank1[0], abs=0.051)
     assert (added.loc["DI2L minus CAJ"] == "–").all(), "not trained"
+    said = lengths.sentence()
+    assert f"After {long:,} steps in place of {usual:,}" in said and "one seed" in said
+    assert all(
+        f"{t} {value:.1f}" in said for t, value in zip(known, rank1, strict=True)
+    )
     sentence = lengths.finding(known, view)
     assert all(title in sentence for title in known)
     assert lengths.show(known, view) is not None

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vvi import experiment
-from vvi.book import comparison, formats, ideas, rates, tuned
+from vvi.book import comparison, formats, ideas, lengths, rates, tuned
 from vvi.book.ideas import IDEAS, WHOLE, Row
 from vvi.book.scene import Scene
 from vvi.data import synthetic
@@ -477,8 +477,8 @@ def block(figures: str) -> str:
     foot += "\nAn idea with fewer seeds is compared with these seeds of its baseline."
     foot += f"\nUnder-trained: the identity loss ends more than {LOSS_EXCESS} above "
     foot += "that of the row without the idea."
-    for sentence in (tuned.sentence(tuned.logs()), rates.sentence()):
-        foot += f"\n{sentence}" if sentence else ""
+    for said in (tuned.sentence(tuned.logs()), rates.sentence(), lengths.sentence()):
+        foot += f"\n{said}" if said else ""
     shown = _markdown(table)
     if "collapsed" in shown:
         foot += "\nCollapsed: all clip vectors end as nearly one point, "

@@ -134,18 +134,44 @@ def finding(lengths: Lengths, scene: Scene) -> str:
         scene: the data of the page.
     """
     *_, usual, longest = _steps()
-    words = ("gain", "lose", "show no change", "have no such run yet")
+    words = ("gain", "loss", "no change seen", "no such run yet")
     groups: dict[str, list[str]] = {word: [] for word in words}
     for title, by_steps in lengths.items():
         score = _gain(by_steps, usual, longest, scene, "ir2vis")
         if score is None:
             groups[words[-1]].append(title)
             continue
-        change = "gain" if score.low > 0 else "lose" if score.high < 0 else ""
+        change = "gain" if score.low > 0 else "loss" if score.high < 0 else ""
         groups[change or words[2]].append(title)
-    parts = [f"{formats.joined(rows)} {word}" for word, rows in groups.items() if rows]
+    parts = [f"{word}: {formats.joined(rows)}" for word, rows in groups.items() if rows]
     what = "; ".join(parts) or "not trained"
-    return f"From {usual:,} to {longest:,} steps, ir2vis: {what}."
+    return f"From {usual:,} to {longest:,} steps, ir2vis, {what}."
+
+
+def sentence(direction: Direction = "ir2vis") -> str:
+    """Say where rows stand after the longest run; nothing where none is stored.
+
+    Args:
+        direction: of the search.
+    """
+    *_, usual, longest = _steps()
+    rank1 = {}
+    for title, by_steps in budgets.results(budgets.SIZE, progress=False).items():
+        if by_steps[longest]:
+            rank1[title] = _rank1(by_steps[longest], direction)
+    if not rank1:
+        return ""
+    order = sorted(rank1, key=lambda title: float(rank1[title]), reverse=True)
+    named = formats.joined([f"{title} {rank1[title]}" for title in order])
+    return (
+        f"After {longest:,} steps in place of {usual:,}, rank-1 is ({direction}, "
+        f"{_seeds()}): {named}."
+    )
+
+
+def _seeds() -> str:
+    count = len(budgets.SEEDS)
+    return "one seed" if count == 1 else f"{count} seeds"
 
 
 def show(lengths: Lengths, scene: Scene) -> Figure:
