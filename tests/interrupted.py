@@ -31,7 +31,6 @@ PRELOADED = [  # imported once, by the server that forks the children
         "sklearn.pipeline",
         "sklearn.svm",
         "distributed",
-        "ipykernel.kernelapp",
     ),
     *(
         "vvi.cli.main",

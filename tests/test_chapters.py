@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 from statistics import median
 
-import forked
 import jupytext
 import nbformat
 import pytest
@@ -289,13 +288,9 @@ def shared(common_folder, common_cache):
 def test_a_chapter_runs_from_elsewhere_at_the_tiny_preset(
     path, runner, shared, tmp_path, monkeypatch
 ):
-    """Chapters share their runs as those of one reader do; one trains all its own.
-
-    That one starts from a clean Python, as all do for a reader.
-    """
+    """Chapters share their runs as those of one reader do; one trains all its own."""
     import nbformat
     import papermill
-    from jupyter_client.provisioning import local_provisioner
 
     monkeypatch.setenv("VVI_FIGURES", str(tmp_path / "figures"))
     for name, folder in shared.items():
@@ -308,8 +303,6 @@ def test_a_chapter_runs_from_elsewhere_at_the_tiny_preset(
     monkeypatch.chdir(tmp_path)
     tiny = {"preset": "tiny", "seeds": [0], "device": "cpu"}
     tiny["retrain"] = path.stem == RETRAINED
-    if path.stem != RETRAINED:
-        monkeypatch.setattr(local_provisioner, "launch_kernel", forked.Kernel)
     done = papermill.execute_notebook(
         path, tmp_path / path.name, tiny, kernel_name="python3", progress_bar=False
     )
