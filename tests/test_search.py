@@ -173,6 +173,18 @@ def test_from_the_command_line_a_drawn_scene_goes_to_ranked_lists_and_a_picture_
         video.with_suffix(".csv").write_text(other)
         assert main(command) == 0
         assert not re.search(r"shows", capsys.readouterr().out)
+    _check_that_a_full_disk_costs_no_picture(command, picture, monkeypatch, capsys)
+
+
+def _check_that_a_full_disk_costs_no_picture(command, picture, monkeypatch, capsys):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    before = picture.read_bytes()
+    monkeypatch.setattr("os.fsync", full)
+    assert main(command) == 2
+    assert f"cannot write {picture}: No space left" in capsys.readouterr().err
+    assert picture.read_bytes() == before
 
 
 def test_a_search_removes_the_tracklets_of_no_other_video(tiny_root, tmp_path):

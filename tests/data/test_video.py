@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +38,20 @@ def test_frames_come_back_in_order_at_their_rate(tmp_path):
             == k
         )
     assert len(list(video)) == 30, "a video can be read twice"
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    video = open_video(write_video(Path("cam2-12:30:05.mp4"), pictures(3)))
+    assert len(list(video)) == 3 and video.path == Path("cam2-12:30:05.mp4")
+
+
+def test_pictures_that_cannot_be_encoded_name_the_file(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"video .*odd\.mp4 cannot be written: "
+    ) as said:
+        write_video(tmp_path / "odd.mp4", [np.zeros((33, 31, 3), np.uint8)])
+    assert "\n" not in str(said.value) and not list(tmp_path.iterdir())
 
 
 def test_colours_keep_their_channels(tmp_path):

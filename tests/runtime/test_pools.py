@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -20,6 +23,19 @@ SWEEP = """
 from vvi.experiment import executors
 with executors.connect("processes", 1) as pool:
     print(sum(pool.map(abs, range(-9, 1))))
+"""
+
+WAIT = """
+import signal
+
+# a shell that starts a program in the background lets it ignore interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import time
+from vvi.runtime import pools
+def wait(number): time.sleep(60)
+with pools.processes(2) as pool:
+    print("here", flush=True)
+    list(pool.map(wait, range(9)))
 """
 
 
@@ -61,3 +77,26 @@ def test_each_process_is_prepared_once_before_its_first_task(tmp_path):
         found = list(pool.map(lambda _: os.getpid(), range(20)))
     assert {str(pid) for pid in found} <= {path.name for path in tmp_path.iterdir()}
     assert os.getpid() not in found
+
+
+@pytest.mark.parametrize("seconds", [0.1, 4])
+def test_an_interrupt_is_for_the_process_that_started_the_others(tmp_path, seconds):
+    """While they start, and while they work, the terminal sends it to them, too."""
+    script = tmp_path / "script.py"
+    script.write_text(WAIT)
+    started = subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert started.stdout.readline() == "here\n"
+        time.sleep(seconds)
+        os.killpg(started.pid, signal.SIGINT)
+        _, said = started.communicate(timeout=30)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+    assert said.count("Traceback") == 1 and said.endswith("\nKeyboardInterrupt\n")

@@ -1,6 +1,8 @@
 """Own pictures and videos: the features that a reader of a data set would give."""
 
 import shutil
+from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from vvi.data.synthetic import crossing
 from vvi.evaluation import evaluate, features, ranking
 from vvi.experiment.trained_network import Trained
 from vvi.types import DataError
-from vvi.video import own
+from vvi.video import detectors, own
 
 
 @pytest.fixture(scope="module")
@@ -88,22 +90,95 @@ def test_a_picture_that_cannot_be_read_is_named(net, tmp_path):
         own.embed(tmp_path / "nowhere", net, "ir")
 
 
-def test_the_people_of_a_video_are_found_and_embedded(net, tmp_path, monkeypatch):
-    monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
-    people = tuple(sorted(crossing.everyone("tiny", 0))[-2:])
-    scene = crossing.Crossing(people, 9, 120, preset="tiny", seed=0)
-    video = crossing.write_crossing(scene, "ir", tmp_path / "night.mp4")
-    truth = crossing.read_truth(video)
+def scene(path, people):
+    """Draw a video of some of the last people, and return it."""
+    people = tuple(sorted(crossing.everyone("tiny", 0))[people])
+    drawn = crossing.Crossing(people, 9, 120, preset="tiny", seed=0)
+    return crossing.write_crossing(drawn, "ir", path)
 
-    def detect(frames, at=[0]):  # noqa: B006 - counts the frames that were asked for
+
+def known(video, higher=0):
+    """Return a detector that knows the truth, and shifts its boxes."""
+    truth = crossing.read_truth(video)
+    numbers = count()
+
+    def detect(frames):
         boxes = []
         for _ in frames:
-            now = truth[(truth.frame == at[0]) & (truth.visible > 0.5)]
+            now = truth[(truth.frame == next(numbers)) & (truth.visible > 0.5)]
             corners = now[["x1", "y1", "x2", "y2"]].to_numpy(float)
+            corners -= (0, higher, 0, higher)
             boxes.append(np.c_[corners, np.full(len(corners), 0.9)])
-            at[0] += 1
         return boxes
 
+    return detect
+
+
+@pytest.fixture
+def video(tmp_path, monkeypatch):
+    monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
+    return scene(tmp_path / "night.mp4", slice(-2, None))
+
+
+def pictures(found):
+    """Return the pictures that rows of features show, as they are now."""
+    folder = Path(found.about["source"])
+    return [(folder / name).read_bytes() for name in found.column("file")]
+
+
+def test_pictures_of_features_stay_when_a_video_is_embedded_otherwise(net, video):
+    first = own.embed(video, net, "ir", detect=known(video), height=10)
+    before = pictures(first)
+    other = own.embed(video, net, "ir", detect=known(video, 9), height=10)
+    assert pictures(other) != before
+    own.embed(video, net, "vis", detect=known(video), height=10)
+    own.embed(video, net, "ir", detect=known(video), height=40)
+    scene(video, slice(-4, -2))
+    own.embed(video, net, "ir", detect=known(video), height=10)
+    assert pictures(first) == before
+
+
+def test_a_video_embedded_again_has_its_pictures_at_the_same_place(net, video):
+    first = own.embed(video, net, "ir", detect=known(video), height=10)
+    before = pictures(first)
+    again = own.embed(video, net, "ir", detect=known(video), height=10)
+    assert again.about == first.about and pictures(again) == before
+    np.testing.assert_array_equal(again.values, first.values)
+    other = own.embed(video, net, "vis", detect=known(video), height=10)
+    lists = ranking.rank(first, other)
+    assert (lists["query"] != lists["gallery"]).all(), "nobody finds himself"
+
+
+def test_an_identity_stays_with_the_video_that_it_was_filled_in_for(
+    net, video, tmp_path
+):
+    file = tmp_path / "out.npz"
+    first = own.embed(video, net, "ir", detect=known(video), height=10)
+    features.save(first, file)
+    rows = features.pd.read_csv(tmp_path / "out.csv", dtype=str)
+    rows.assign(identity="510").to_csv(tmp_path / "out.csv", index=False)
+    again = own.embed(video, net, "ir", 7, known(video), 10)
+    kept = features.keep_filled(again, file)
+    assert set(kept.column("identity")) == {"510"}
+    scene(video, slice(-4, -2))
+    about = own.embed(video, net, "ir", detect=known(video), height=10).about
+    other = features.Features(first.values, first.table, about)  # named alike
+    with pytest.raises(ValueError, match="is filled in, and is not among what"):
+        features.keep_filled(other, file)
+    file.unlink()
+    with pytest.raises(ValueError, match="is filled in, and is not among what"):
+        features.keep_filled(other, file)
+
+
+def test_a_detector_is_known_by_what_it_holds():
+    one, other = detectors.build("fcos"), detectors.build("fcos")
+    digests = [detectors.Detector(net, 96).digest for net in (one, one, other)]
+    assert digests[0] == digests[1] != digests[2]
+    assert detectors.Detector(one, None).digest != digests[0]
+
+
+def test_the_people_of_a_video_are_found_and_embedded(net, video):
+    detect = known(video)
     found = own.embed(video, net, "ir", camera=9, detect=detect, height=10)
     assert len(found) >= 2 and set(found.column("identity")) == {""}
     assert found.column("name")[0].startswith("night.mp4/track ")

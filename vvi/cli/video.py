@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,7 @@ def search(args: argparse.Namespace) -> int:
     """Search the people of a video among test tracklets of the other modality."""
     from vvi import experiment
     from vvi.plots import ranked
+    from vvi.runtime import atomic
     from vvi.video import search as engine
 
     _refuse_bad_video(args.video)
@@ -199,7 +201,9 @@ def search(args: argparse.Namespace) -> int:
     print(*result.lines(people), sep="\n")
     if args.figure:
         panel = result.panel(f"{args.video}, searched by {args.method}", people)
-        ranked.draw([panel]).savefig(args.figure)
+        buffer, figure = io.BytesIO(), Path(args.figure)
+        ranked.draw([panel]).savefig(buffer, format=figure.suffix.removeprefix("."))
+        atomic.write(figure, buffer.getvalue())
         print(args.figure)
     return 0
 

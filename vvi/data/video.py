@@ -46,7 +46,7 @@ class Video:
         av = optional.load("av", "video")
         count, last = 0, 0.0
         try:
-            with av.open(str(self.path)) as file:
+            with av.open(_address(self.path)) as file:
                 stream = file.streams.video[0]
                 # else damaged frames are concealed without an error
                 stream.codec_context.options = {"err_detect": "explode"}
@@ -107,7 +107,7 @@ def open_video(path: str | Path) -> Video:
     if not path.stat().st_size:
         raise ValueError(f"video {path} is empty")
     try:
-        with av.open(str(path)) as file:
+        with av.open(_address(path)) as file:
             if not file.streams.video:
                 kinds = ", ".join(sorted({stream.type for stream in file.streams}))
                 what = f"holds no pictures, only {kinds or 'nothing'}"
@@ -178,7 +178,8 @@ def write_video(
         quality: 0 (best) to 51.
 
     Raises:
-        ValueError: the suffix names no container, or there are no frames.
+        ValueError: the suffix names no container, there are no frames, or the file
+            cannot be written.
     """
     av = optional.load("av", "video")
     path = Path(path)
@@ -187,7 +188,7 @@ def write_video(
     partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with av.open(str(partial), "w") as file:
+        with av.open(_address(partial), "w") as file:
             stream = None
             for frame in frames:
                 if stream is None:
@@ -199,9 +200,17 @@ def write_video(
                 raise ValueError(f"no frames to write into {path}")
             file.mux(stream.encode())
         partial.replace(path)
+    except av.error.FFmpegError as error:
+        what = f"cannot be written: {_cause(error)}"
+        raise ValueError(f"video {path} {what}") from error
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def _address(path: Path) -> str:
+    """Return how FFmpeg finds a file: `cam2-12:` at the front would be a protocol."""
+    return str(path.absolute())
 
 
 def _add_stream(file: Any, shape: tuple[int, ...], rate: int, quality: int) -> Any:

@@ -35,7 +35,7 @@ from matplotlib.text import Text
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from vvi.runtime import paths
+from vvi.runtime import atomic, paths
 from vvi.types import Modality
 
 #: seaborn's "colorblind".
@@ -417,15 +417,16 @@ def save(
         "commit": paths.commit(),
     }
     png = paths.figures() / f"{name}.png"
-    png.parent.mkdir(parents=True, exist_ok=True)
     reduced = _in_256_colours(_with_caption(fig))
     _SAVED[fig] = pixels(fig), reduced
-    png.write_bytes(encode(reduced, alt, fig.caption, smallest=True))
+    atomic.write(png, encode(reduced, alt, fig.caption, smallest=True))
     if os.environ.get("VVI_PDF") == "1":
+        buffer = io.BytesIO()
         with look():
-            fig.savefig(png.with_suffix(".pdf"), metadata={"CreationDate": None})
+            fig.savefig(buffer, format="pdf", metadata={"CreationDate": None})
+        atomic.write(png.with_suffix(".pdf"), buffer.getvalue())
     text = json.dumps(side, indent=1, ensure_ascii=False) + "\n"
-    png.with_suffix(".json").write_text(text, encoding="utf-8")
+    atomic.write(png.with_suffix(".json"), text.encode())
     return png
 
 

@@ -9,14 +9,22 @@ so scikit-learn) brings, starts children that never look at the main module.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 
 from vvi.runtime.atomic import quit_with_parent
 
 
-def processes(workers: int, prepare: Callable[[], None] | None = None) -> Executor:
+@contextmanager
+def processes(
+    workers: int, prepare: Callable[[], None] | None = None
+) -> Iterator[Executor]:
     """Start a pool of processes, each of which ends when this one is killed.
+
+    Ctrl-C is for this process alone, which then ends the others at once.
 
     Args:
         workers: how many processes.
@@ -25,7 +33,32 @@ def processes(workers: int, prepare: Callable[[], None] | None = None) -> Execut
     from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
     options = (os.getpid(), prepare)
-    return ProcessPoolExecutor(workers, initializer=_begin, initargs=options)
+    with ProcessPoolExecutor(workers, initializer=_begin, initargs=options) as pool:
+        try:
+            with _interrupts_wait():
+                pool.submit(_nothing)  # the first task starts all processes
+            yield pool
+        except KeyboardInterrupt:
+            # loky itself would stumble over tasks that were cancelled
+            for number in list(pool._processes):
+                with suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
+            raise
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait; processes and threads that start meanwhile never get it."""
+    resource_tracker.ensure_running()  # which lets interrupts through where it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _begin(parent: int, prepare: Callable[[], None] | None) -> None:

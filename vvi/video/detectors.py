@@ -7,6 +7,7 @@ from a local file; nothing is ever downloaded. A detector is called with frames
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,15 @@ class Detector:
     height: int | None
     #: Score of the least certain box.
     least: float = 0.1
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits of all that its boxes depend on."""
+        found = hashlib.sha256(f"{self.height} {self.least}".encode())
+        for name, value in self.network.state_dict().items():
+            found.update(name.encode())
+            found.update(value.cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()[:12]
 
     @torch.no_grad()
     def __call__(self, frames: np.ndarray) -> list[np.ndarray]:

@@ -8,7 +8,6 @@ draw(lists, query, gallery).savefig("ranked.png")
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +20,12 @@ from vvi.data import crops, open_dataset
 from vvi.data.loader import Frames, decode
 from vvi.data.video import open_video
 from vvi.evaluation import evaluate
-from vvi.evaluation.features import Features
+from vvi.evaluation.features import VIDEO, Features
 from vvi.experiment.trained_network import Trained
 from vvi.plots import ranked
-from vvi.runtime import paths
 from vvi.types import DataError, Modality, Tracklet
-from vvi.video.tracklets import WHO, Detect, usual, write_tracklets
+from vvi.video.detectors import Detector
+from vvi.video.tracklets import WHO, Detect, content_digest, usual, write_cached
 
 FILES = "file"  # column of the table: the picture of the middle of a tracklet
 HEIGHT, WIDTH = 128, 64  # of a picture in a drawn list
@@ -61,11 +60,13 @@ def embed(
         ValueError: a video without `detect`, or one in which nobody is found.
     """
     source = Path(source).expanduser()
+    made_from: dict[str, str] = {}
     if source.is_dir() or (source.is_file() and crops.is_picture(source)):
         root = source if source.is_dir() else source.parent
         tracklets, table = crops.read(source, modality, camera)
     elif source.is_file():
         root, tracklets, table = _of_video(source, modality, camera, detect, height)
+        made_from = _about_video(source, detect, height)
     else:
         raise DataError(f"{source}: no such file or folder")
     size = net.settings.data
@@ -80,7 +81,7 @@ def embed(
     )
     middle = [_middle(tracklet) for tracklet in tracklets]
     shown = [path.relative_to(root).as_posix() for path in middle]
-    about = {"source": str(root.resolve()), **net.about}
+    about = {"source": str(root.resolve()), **made_from, **net.about}
     return Features(values, table.assign(**{FILES: shown}), about)
 
 
@@ -106,10 +107,8 @@ def _of_video(
     footage = open_video(video)
     if detect is None:
         raise ValueError(f"video {video}: give detect=, what finds people in it")
-    digest = hashlib.sha256(bytes(video.absolute())).hexdigest()[:8]
-    root = paths.cache() / "sequences" / f"{video.stem}-{digest}"
     rule = usual(footage.rate, height)
-    write_tracklets(video, root, camera or 1, modality, detect, rule, again=True)
+    root = write_cached(video, camera or 1, modality, detect, rule).root
     direction = "ir2vis" if modality == "ir" else "vis2ir"
     dataset = open_dataset(root, layout="hitsz-vcm", part="test")
     tracklets = list(dataset.query(direction))
@@ -122,6 +121,16 @@ def _of_video(
         known = "" if camera is None else str(camera)
         rows.append([name, "", known, modality, len(tracklet), str(track)])
     return root, tracklets, pd.DataFrame(rows, columns=[*crops.COLUMNS, "track"])
+
+
+def _about_video(video: Path, detect: Detect, height: int) -> dict[str, str]:
+    """Return what a file of features says of the video: what its tracks depend on."""
+    if isinstance(detect, Detector):
+        detector = detect.digest
+    else:
+        detector = getattr(detect, "__qualname__", type(detect).__qualname__)
+    values = content_digest(video), detector, str(height)
+    return dict(zip(VIDEO, values, strict=True))
 
 
 def _middle(tracklet: Tracklet) -> Path:

@@ -5,7 +5,6 @@ Detector, tracker, tracklets, reader, trained model.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,15 @@ from vvi.data.synthetic.crossing import read_truth
 from vvi.evaluation.evaluate import embed
 from vvi.methods.base import Method
 from vvi.plots import ranked
-from vvi.runtime import paths
 from vvi.types import Modality, Tracklet
 from vvi.video import tracking
-from vvi.video.tracklets import Detect, Made, other_videos, write_tracklets
+from vvi.video.tracklets import (
+    Detect,
+    Made,
+    other_videos,
+    write_cached,
+    write_tracklets,
+)
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def search(
 ) -> Found:
     """Rank a gallery for every person of a video.
 
-    The tracklets of the video are written into `root` anew, read back by the reader and
+    The tracklets of the video are written into a folder, read back by the reader and
     compared with every tracklet of the gallery.
 
     Args:
@@ -152,7 +156,7 @@ def search(
         method: a trained network.
         data: size and number of frames that it was trained with.
         detect: what finds people in frames.
-        root: by default a folder of the cache named like the video.
+        root: a folder that is renewed (default: one of the cache, `write_cached`).
         camera: number of the camera of the video.
         top: length of a list.
 
@@ -162,14 +166,12 @@ def search(
     if not gallery:
         raise ValueError("the gallery is empty: there is nobody to search among")
     video = Path(video).expanduser().absolute()
-    root = Path(root).expanduser() if root is not None else _usual_root(video)
-    others = other_videos(root, video)
-    if others:
-        raise ValueError(
-            f"{root} holds tracklets of {min(others)}, which a search would remove: "
-            "choose another folder"
-        )
-    made = write_tracklets(video, root, camera, modality, detect, again=True)
+    if root is None:
+        made = write_cached(video, camera, modality, detect)
+    else:
+        root = Path(root).expanduser()
+        _refuse_other_videos(root, video)
+        made = write_tracklets(video, root, camera, modality, detect, again=True)
     dataset = open_dataset(made.root, layout="hitsz-vcm", part="test")
     query = dataset.query("ir2vis" if modality == "ir" else "vis2ir")
     frames = Frames(data.height, data.width)
@@ -183,7 +185,11 @@ def search(
     return Found(made, query, tuple(gallery), best, cosines)
 
 
-def _usual_root(video: Path) -> Path:
-    """Return a folder of the cache for the tracklets of a video."""
-    digest = hashlib.sha256(bytes(video)).hexdigest()[:8]
-    return paths.cache() / "sequences" / f"{video.stem}-{digest}"
+def _refuse_other_videos(root: Path, video: Path) -> None:
+    """Refuse a folder that would lose the tracklets of another video."""
+    others = other_videos(root, video)
+    if others:
+        raise ValueError(
+            f"{root} holds tracklets of {min(others)}, which a search would remove: "
+            "choose another folder"
+        )

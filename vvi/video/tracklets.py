@@ -24,7 +24,7 @@ import pandas as pd
 
 from vvi.data.vcm import FOLDER, LISTS
 from vvi.data.video import Video, open_video
-from vvi.runtime import atomic
+from vvi.runtime import atomic, paths
 from vvi.types import MODALITIES, Modality
 from vvi.video import tracking
 from vvi.video.tracking import CORNERS, Cut
@@ -120,18 +120,78 @@ def write_tracklets(
         ValueError: a folder of something else, a video that it holds already, or a
             video that gives no tracklet.
     """
-    root, footage = Path(root).expanduser(), open_video(video)
+    root = Path(root).expanduser()
+    source = _source(video, camera, modality)
+    _refuse_foreign(root)
+    if not again:
+        _refuse_twice(root, source, root)
+    tracks = _tracks(source.footage, detect, follow)
+    return _write_tracks(root, source, tracks, rule, again)
+
+
+def write_cached(
+    video: str | Path,
+    camera: int,
+    modality: Modality,
+    detect: Detect,
+    rule: Cut | None = None,
+) -> Made:
+    """Cut the tracklets of one video into a folder of the cache.
+
+    All that its pictures depend on names the folder: what the file holds, camera,
+    modality, tracks and rule. So another call never puts other pictures there.
+
+    Args:
+        video: a file.
+        camera: its number, from 1.
+        modality: of the video.
+        detect: what finds people in frames.
+        rule: which frames make a tracklet (default: `usual`).
+
+    Raises:
+        ValueError: a video that gives no tracklet.
+    """
+    source = _source(video, camera, modality)
+    tracks = _tracks(source.footage, detect, tracking.follow)
+    rule = rule or usual(source.footage.rate)
+    words = source.noted() | dict(rule=repr(rule), tracks=tracks.to_csv())
+    digest = hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
+    folder = f"{source.footage.path.stem}-{digest}"
+    root = paths.cache() / "sequences" / folder
+    _refuse_foreign(root)
+    return _write_tracks(root, source, tracks, rule, again=True)
+
+
+def _source(video: str | Path, camera: int, modality: Modality) -> _Source:
+    """Open a video; ValueError for a camera or a modality that there is not."""
+    footage = open_video(video)
     if camera < 1 or modality not in MODALITIES:
         raise ValueError(
             f"camera {camera}, modality {modality!r}: cameras count from 1, "
             f"modalities are {', '.join(MODALITIES)}"
         )
-    _refuse_foreign(root)
-    source = _Source(footage, _digest(footage.path), camera, modality)
-    if not again:
-        _refuse_twice(root, source, root)
+    return _Source(footage, content_digest(footage.path), camera, modality)
+
+
+def _tracks(footage: Video, detect: Detect, follow: Follow) -> pd.DataFrame:
+    """Find people in all frames and follow them: a table of tracks without gaps."""
+    return tracking.fill(follow(_boxes(footage, detect), footage.rate))
+
+
+def _write_tracks(
+    root: Path, source: _Source, tracks: pd.DataFrame, rule: Cut | None, again: bool
+) -> Made:
+    """Write the tracklets of a video whose tracks are known.
+
+    Args:
+        root: a folder.
+        source: the video.
+        tracks: all tracks of it.
+        rule: which frames make a tracklet (default: `usual`).
+        again: remove what the folder holds of earlier videos.
+    """
+    footage = source.footage
     rule = rule or usual(footage.rate)
-    tracks = tracking.fill(follow(_boxes(footage, detect), footage.rate))
     long, short = tracking.pieces(tracks, rule)
     if not long:
         raise ValueError(
@@ -165,7 +225,7 @@ def other_videos(root: Path, video: Path) -> set[str]:
 
     Cameras number their files alike, so the content decides, not the name.
     """
-    content, others = _digest(video), set()
+    content, others = content_digest(video), set()
     for about in _known(root).values():
         is_same = about["video"] == video.name
         if "content" in about:
@@ -252,7 +312,7 @@ def _renewed(root: Path, again: bool) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _digest(video: Path) -> str:
+def content_digest(video: Path) -> str:
     """Return sixteen hexadecimal digits of the content of a file."""
     with open(video, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

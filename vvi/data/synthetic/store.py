@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -246,7 +247,9 @@ def _pooled(
     """
     with pools.processes(workers, _worker) as pool:
         try:
-            yield from pool.map(_write_identity, tasks, chunksize=4)
+            started = [pool.submit(_write_identity, task) for task in tasks]
+            for future in as_completed(started):
+                yield future.result()
         finally:
             pool.shutdown(kill_workers=True)  # unfinished identities are drawn anew
 
