@@ -1682,7 +1682,13 @@ def _(folder):
     return lambda: store.load_record(folder / "runs" / "0123456789ab")
 
 
-@case("arrays.safetensors.xz", "missing", FileNotFoundError, "arrays.safetensors.xz")
+@case(
+    "arrays.safetensors.xz",
+    "missing",
+    FileNotFoundError,
+    "arrays.safetensors.xz is missing: delete",
+    "and run it again",
+)
 def _(folder):
     here = record(folder)
     (here / "arrays.safetensors.xz").unlink()
@@ -2393,11 +2399,12 @@ def _(folder, tiny):
 
 
 @command(
-    "a damaged record among the runs", 2, "record.json is no record of this version"
+    "a folder whose name is not UTF-8", 2, "caf\\xe9: this name is not UTF-8: rename"
 )
 def _(folder, tiny):
-    (record(folder) / "record.json").write_text("{")
-    return ["runs"]
+    root = folder / os.fsdecode(b"caf\xe9")
+    root.mkdir()
+    return ["check", root]
 
 
 @command("a folder of no set", 2, "set: no known layout; expected list files in info/")

@@ -169,10 +169,19 @@ def test_damaged_and_altered_records_are_named(record, tmp_path):
     content = json.loads(file.read_text())
     content["config"]["seed"] = 5
     file.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="changed by hand"):
+    cure = f"move {here} away and run it again"
+    with pytest.raises(ValueError, match=f"changed by hand.*{cure}"):
         store.load_record(here)
     file.write_text("{")
-    with pytest.raises(ValueError, match="record.json is no record"):
+    with pytest.raises(ValueError, match=f"record.json is no record.*{cure}"):
+        store.load_record(here)
+
+
+def test_arrays_that_are_missing_are_named_with_the_cure(record, tmp_path):
+    here = store.save_record(record, tmp_path)
+    (here / store.ARRAYS).unlink()
+    said = f"{store.ARRAYS} is missing: delete {here} and run it again"
+    with pytest.raises(FileNotFoundError, match=said):
         store.load_record(here)
 
 

@@ -1,5 +1,8 @@
 """`vvi embed`, `vvi rank` and `vvi eval --features` on files: names, labels, damage."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +11,9 @@ from vvi.cli import own
 from vvi.cli.main import main
 from vvi.evaluation import features
 from vvi.evaluation.features import Features
+from vvi.types import DataError
+
+EMBED = own._embed  # which the tests of this file replace
 
 
 def rows_of(people, seed=0, source="/pictures"):
@@ -55,6 +61,13 @@ def test_embedding_again_keeps_identities_or_refuses(here, monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert "1.jpg is filled in" in shown and "move the table" in shown
     assert shown.count("\n") == 1 and table.read_bytes() == before
+
+
+def test_a_video_whose_name_is_not_utf_8_is_refused_before_anyone_is_detected():
+    video = Path(os.fsdecode(b"caf\xe9.mp4"))
+    video.write_bytes(b"no video")
+    with pytest.raises(DataError, match=r"caf\\xe9.mp4: this name is not UTF-8"):
+        EMBED(str(video), "ir", None, None)
 
 
 def test_rank_and_eval_agree_on_who_is_one_person(capsys):

@@ -4,12 +4,13 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from vvi.cli import records
 from vvi.cli.main import main
 from vvi.config import change, preset
-from vvi.experiment import ablation, trained_network
+from vvi.experiment import ablation, store, trained_network
 from vvi.runtime import paths
 
 
@@ -20,6 +21,7 @@ from vvi.runtime import paths
         ({"height": 64, "margin": 0.1}, "baseline, margin=0.1 height=64 T=3"),
         ({"backbone": "mine:trunk"}, "baseline, backbone=mine:trunk T=3"),
         ({"frames": 2}, "baseline, T=2"),
+        ({"data_seed": 1, "stride": 2}, "baseline, data_seed=1 stride=2 T=3"),
     ],
 )
 def test_a_run_that_is_no_row_is_named_by_what_was_set(changes, line):
@@ -35,6 +37,36 @@ def test_a_listing_without_a_line_says_so(tmp_path, monkeypatch, capsys):
         "",
         "no stored result of iban at preset tiny\n",
     )
+
+
+def store_runs(folder, seeds):
+    """Store a result for each seed, without training; return their folders."""
+    stored = []
+    for seed in seeds:
+        config = preset("tiny", "baseline", seed=seed)
+        scores = {"ir2vis": {"rank1": 0.5, "mAP": 0.5, "mINP": 0.5}}
+        arrays = {"ir2vis/ap": np.ones(2, np.float32)}
+        made = store.Record(config, {"loop": 1}, {}, {}, scores, {}, {}, arrays)
+        stored.append(store.save_record(made, folder))
+    return sorted(stored)
+
+
+def test_a_damaged_run_hides_no_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path))
+    monkeypatch.setattr(paths, "records", lambda: tmp_path / "none")
+    cut, bare, whole = store_runs(tmp_path, range(3))
+    assert main(["runs"]) == 0 and capsys.readouterr().out.count("\n") == 3
+    (cut / "record.json").write_text('{"config": ')
+    (bare / store.ARRAYS).unlink()
+    with pytest.warns(UserWarning) as raised:
+        assert main(["runs", "baseline", "--preset", "tiny"]) == 1
+    shown = capsys.readouterr().out
+    assert whole.name in shown and shown.count("\n") == 1
+    said = [str(warning.message) for warning in raised]
+    assert len(said) == 2 and "record.json is no record" in said[0]
+    assert f"{store.ARRAYS} is missing" in said[1]
+    assert said[0].endswith(f"move {cut} away and run it again")
+    assert said[1].endswith(f"delete {bare} and run it again")
 
 
 def test_whoever_reads_a_listing_may_stop_early():

@@ -1,5 +1,6 @@
 """A folder of one's own pictures becomes tracklets in the order of its names."""
 
+import os
 import warnings
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from vvi.data import crops
+from vvi.data.loader import decode
 from vvi.types import DataError
 
 
@@ -80,6 +82,68 @@ def test_litter_is_passed_by_and_what_is_no_picture_is_named(tmp_path):
         UserWarning, match="1 files of .* are no pictures and left out: notes.txt"
     ):
         crops.read(tmp_path, "ir")
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("notes.txt", b"P1 503\nP2 504"),
+        ("plan.txt", b"P1 4 4\nto the gate"),
+        ("grey.txt", b"P5 40 40 255\nP6"),
+        ("features.h5", b"\x89HDF\r\n\x1a\n" + bytes(64)),
+        ("fig.eps", EPS),
+        ("weather.grib", b"GRIB" + b"\0\0\0\x01" * 8),
+        ("film.mpg", b"\0\0\x01\xb3\x14\x00\xf0\x13" + bytes(64)),
+        ("no_end", b"\x89PNG\r\n\x1a\n"),
+    ],
+)
+def test_a_file_of_something_else_is_left_out_whatever_its_first_bytes_are(
+    name, content, tmp_path
+):
+    picture(tmp_path / "a.jpg")
+    (tmp_path / name).write_bytes(content)
+    with pytest.warns(UserWarning, match=f"no pictures and left out: {name}"):
+        assert list(crops.read(tmp_path, "ir")[1].name) == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000"]
+)
+def test_a_picture_whose_name_does_not_say_so_is_known_by_its_content(kind, tmp_path):
+    assert crops.is_picture(picture(tmp_path / "frame_0001", kind))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a"])
+def test_a_picture_that_is_cut_off_is_no_foreign_file(name, tmp_path):
+    path = tmp_path / name
+    noise = np.random.default_rng(0).integers(0, 255, (64, 32, 3), np.uint8)
+    Image.fromarray(noise).save(path, "JPEG")
+    path.write_bytes(path.read_bytes()[:-1000])
+    found, _ = crops.read(tmp_path, "ir")
+    with pytest.raises(DataError, match=f"{path} cannot be decoded"):
+        decode(found[0].paths[0], 8, 4)
+
+
+def test_a_folder_cut_from_videos_leads_to_the_video(tmp_path):
+    (tmp_path / "info").mkdir()
+    (tmp_path / "info" / "track_test_info.txt").touch()
+    (tmp_path / "provisional.json").write_text("{}")
+    said = r"cut from videos \(it has provisional.json\): name the .* vvi embed VIDEO"
+    with pytest.raises(DataError, match=said):
+        crops.read(tmp_path, "ir")
+
+
+@pytest.mark.parametrize("place", ["{}.jpg", "{}/1.jpg", "anna/{}/1.jpg"])
+@pytest.mark.parametrize("single", [True, False])
+def test_a_name_that_is_not_utf_8_is_refused_and_shown(place, single, tmp_path):
+    picture(tmp_path / "a.jpg")
+    path = picture(tmp_path / place.format(os.fsdecode(b"caf\xe9")))
+    with pytest.raises(DataError, match=r"caf\\xe9.*: this name is not UTF-8") as error:
+        crops.read(path if single else tmp_path, "ir")
+    assert str(error.value).encode(), "it can be printed"
 
 
 @pytest.mark.parametrize(

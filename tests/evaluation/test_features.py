@@ -482,9 +482,83 @@ def test_a_file_of_both_sides_takes_no_table_of_another_file(tmp_path):
     ids = {"query_ids": [1, 2], "gallery_ids": [2, 1]}
     np.savez(tmp_path / "set.mine.npz", **values, **ids)
     (tmp_path / "set.csv").write_text("identity\n8\n9\n")
-    (tmp_path / "set.mine.csv").write_text("identity\n8\n9\n")
     found = features.load(tmp_path / "set.mine.npz")
     assert list(found.column("identity")) == ["1", "2", "2", "1"]
+
+
+def both_with_table(folder, text, **arrays):
+    """A file of two queries and three gallery rows, and the table beside it."""
+    (folder / "a.csv").write_text(text)
+    return bad(folder, "a.npz", query=made(0, 2), gallery=made(1, 3), **arrays)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "identity,camera\n1,1\n2,1\n1,2\n2,2\n3,2\n",
+        "row,identity,camera\n4,3,2\n3,2,2\n2,1,2\n1,2,1\n0,1,1\n",
+        "side,identity,camera\nquery,1,1\n,2,1\ngallery,1,2\n,2,2\n,3,2\n",
+    ],
+)
+def test_the_table_of_a_file_of_both_sides_holds_its_queries_first(text, tmp_path):
+    file = both_with_table(tmp_path, text, query_ids=[8, 9], query_names=["a", "b"])
+    ((query, gallery),) = ranking.pairs(features.load(file)).values()
+    assert list(query.column("identity")) == ["1", "2"], "before what the arrays say"
+    assert list(query.column("name")) == ["a", "b"], "where the table does not say it"
+    assert list(gallery.column("identity")) == ["1", "2", "3"]
+    assert list(gallery.column("camera")) == ["2", "2", "2"]
+    np.testing.assert_array_equal(query.values, made(0, 2))
+    ids, cams = ([1, 2], [1, 2, 3]), ([1, 1], [2, 2, 2])
+    wanted = metrics.retrieval_metrics(made(0, 2), made(1, 3), *ids, *cams, rule="none")
+    assert_same(ranking.score(query, gallery, "none")[0], wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("identity\n1\n2\n", "a.csv has 2 rows, a.npz 5"),
+        (
+            "side,identity\ngallery,1\ngallery,2\ngallery,3\nquery,1\nquery,2\n",
+            "says 'gallery' in row 0, which is of query in a.npz: sort it, queries",
+        ),
+    ],
+)
+def test_a_table_of_other_rows_than_both_sides_is_refused(text, said, tmp_path):
+    with pytest.raises(FeaturesError, match=said):
+        features.load(both_with_table(tmp_path, text, query_ids=[8, 9]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        " lead.png",
+        "end.png ",
+        "two\nlines.png",
+        "a\rreturn.png",
+        "both\r\n.png",
+        'a "word".png',
+        "'word'.png",
+        "1,2;3\t4.png",
+    ],
+)
+def test_a_name_is_kept_letter_by_letter(name, tmp_path):
+    pictures = embedded(names=("a.jpg", name))
+    pictures = Features(pictures.values, pictures.table.assign(file=["a.jpg", name]))
+    file = features.save(pictures, tmp_path / "a.npz")
+    again = features.load(file)
+    assert list(again.column("name")) == list(again.column("file")) == ["a.jpg", name]
+    by_hand = pd.read_csv(tmp_path / "a.csv", dtype=str, keep_default_na=False)
+    filled = by_hand.assign(identity=["", "7"])
+    filled.to_csv(tmp_path / "a.csv", index=False, lineterminator="\r\n")
+    kept = features.keep_filled(pictures, file)
+    assert list(kept.column("identity")) == ["", "7"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_as_any_system_ends_them(end, tmp_path):
+    (tmp_path / "a.csv").write_bytes(end.join(["name,ids", "a,1", "b,2", ""]).encode())
+    found = features.load(bad(tmp_path, "a.npz", features=made(rows=2)))
+    assert list(found.column("identity")) == ["1", "2"]
 
 
 def test_rows_of_neither_side_do_not_count_and_other_words_are_refused():
@@ -533,6 +607,18 @@ def test_features_of_other_pictures_are_replaced_with_a_word(tmp_path):
     file = features.save(embedded(), tmp_path / "a.npz")
     with pytest.warns(UserWarning, match="a.npz held features of other pictures"):
         features.keep_filled(embedded("/others"), file)
+
+
+def test_features_of_a_video_from_before_it_was_noted_are_read(tmp_path):
+    names = ("night.mp4/track 1/1", "night.mp4/track 2/1")
+    file = features.save(embedded(names=names), tmp_path / "night.npz")
+    assert "video" not in features.load(file).about
+    new = embedded(names=names)
+    new = Features(new.values, new.table, {**new.about, "video": "0123456789abcdef"})
+    with pytest.warns(UserWarning, match="night.npz held features of other pictures"):
+        features.keep_filled(new, file)
+    features.save(new, file)
+    assert features.load(file).about["video"] == "0123456789abcdef"
 
 
 def test_one_camera_does_not_take_the_place_of_several(tmp_path):

@@ -162,7 +162,7 @@ def embed_command(args: argparse.Namespace) -> int:
 
 def rank_command(args: argparse.Namespace) -> int:
     """Rank a gallery for every query; write the lists and their picture."""
-    from vvi.evaluation import features, ranking
+    from vvi.evaluation import features, ranking, row_table
     from vvi.runtime import atomic
 
     out = Path(args.out)
@@ -175,7 +175,7 @@ def rank_command(args: argparse.Namespace) -> int:
     lists = ranking.rank(query, gallery, args.top, **args.rerank or {})
     rows = lists["query_row"].unique()[: args.rows]
     picture, why = _drawn(args, lists, query, gallery, rows, figure.suffix)
-    atomic.write(out, lists.to_csv(index=False, lineterminator="\n").encode())
+    atomic.write(out, row_table.content(lists, index=False))
     print(f"{len(query)} queries among {len(gallery)} rows: {out}")
     _print_lists(lists)
     if picture is None:
@@ -376,11 +376,13 @@ def _embed(
     source: str, modality: str, args: argparse.Namespace, network: Trained
 ) -> Features:
     """Embed a folder, a picture or a video with a network."""
+    from vvi.data.faults import refuse_undecodable
     from vvi.data.video import open_video
     from vvi.video import detectors, own
 
     path, detect = Path(source), None
     if _is_video(path):
+        refuse_undecodable([path])
         open_video(path)  # a bad file is named before a detector is built
         device = str(next(network.method.parameters()).device)
         name = args.detector or DETECTOR
@@ -401,6 +403,7 @@ def _network(args: argparse.Namespace) -> Trained:
     from vvi import experiment, methods
     from vvi.engine import train
     from vvi.experiment import trained_network
+    from vvi.runtime import paths
 
     device = train.fabric(args.device or "auto").device
     is_method = args.weights in methods.names()
@@ -417,7 +420,8 @@ def _network(args: argparse.Namespace) -> Trained:
         (_, config), _ = settings.changed_row(row, 0)
         config = experiment.resolve_data(config, args.data)
     source = config if args.weights == name else args.weights
-    network = trained_network.load_run_or_file(source, config)
+    folder = args.data or paths.real_data()
+    network = trained_network.load_run_or_file(source, config, folder)
     if config is not None:
         settings.refuse_other_method(args, name, network.settings)
     if network.settings is not config:

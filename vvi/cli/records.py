@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -53,14 +54,21 @@ def switches(args: argparse.Namespace) -> int:
 
 
 def runs(args: argparse.Namespace) -> int:
-    """Print a line for each stored result."""
+    """Print a line for each stored result; 1 where one is damaged."""
     from vvi import methods
+    from vvi.experiment import store
     from vvi.runtime import validation
 
     known = methods.names()
     wanted = [validation.choice("method", name, known) for name in args.methods]
-    listed = 0
-    for folder, record in _records():
+    listed, damaged = 0, 0
+    for folder in _folders():
+        try:
+            record = store.load_record(folder)
+        except (ValueError, OSError) as error:
+            warnings.warn(str(error), stacklevel=2)
+            damaged += 1
+            continue
         config = record.config
         method_fits = not wanted or config.method in wanted
         if method_fits and args.preset in (None, config.preset):
@@ -70,17 +78,16 @@ def runs(args: argparse.Namespace) -> int:
         preset = f" at preset {args.preset}" if args.preset else ""
         whose = ", ".join(wanted) or "any method"
         print(f"no stored result of {whose}{preset}", file=sys.stderr)
-    return 0
+    return 1 if damaged else 0
 
 
-def _records() -> Iterator[tuple[Path, Record]]:
-    """Yield stored results, those of this machine before the committed ones."""
-    from vvi.experiment import store
+def _folders() -> Iterator[Path]:
+    """Yield folders of results, those of this machine before the committed ones."""
     from vvi.runtime import paths
 
     for root in (paths.runs(), paths.records()):
         for file in sorted(root.glob("*/record.json")):
-            yield file.parent, store.load_record(file.parent)
+            yield file.parent
 
 
 def _line(folder: Path, record: Record) -> str:
@@ -111,7 +118,8 @@ def _described(record: Record) -> str:
         if getattr(config, name) != getattr(usual, name):
             words.append(f"{name}={getattr(config, name)}")
     words += _changes(config.recipe, usual.recipe)
-    words += _changes(replace(config.data, source=usual.data.source), usual.data)
+    changes = _changes(replace(config.data, source=usual.data.source), usual.data)
+    words += [f"data_{word}" if word.startswith("seed=") else word for word in changes]
     words.append(f"T={config.data.frames}")
     if "+" in config.data.source:
         words.append(config.data.source)

@@ -10,11 +10,25 @@ from pathlib import Path
 
 import pandas as pd
 
+from vvi.data.faults import refuse_undecodable
 from vvi.types import MODALITIES, DataError, Modality, Tracklet
 
 PICTURES = re.compile(
     r"\.(jpe?g|jpe|jfif|png|bmp|dib|tiff?|webp|gif|p[bgpn]m|jp2|avif|tga)$",
     re.IGNORECASE,
+)
+#: What is decoded of files whose names do not say what they hold.
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "BMP",
+    "DIB",
+    "TIFF",
+    "WEBP",
+    "GIF",
+    "PPM",
+    "JPEG2000",
+    "AVIF",
 )
 #: Files that operating systems leave in folders.
 LITTER = ("thumbs.db", "desktop.ini", "@eadir", "__macosx")
@@ -26,6 +40,8 @@ LISTS = (
     "idx/test_visible_1.txt",
     "data_paths.json",
 )
+#: A file beside tracklets that were cut from videos.
+PROVISIONAL = "provisional.json"
 COLUMNS = ["name", "identity", "camera", "modality", "frames"]
 
 
@@ -51,14 +67,17 @@ def read(
         `frames`.
 
     Raises:
-        DataError: there is no such folder, it holds no picture, or it is a data set.
+        DataError: there is no such folder, it holds no picture, it is a data set, or
+            a name is not UTF-8.
     """
     source = Path(source).expanduser()
     if modality not in MODALITIES:
         raise ValueError(f"modality {modality!r}: choose from {', '.join(MODALITIES)}")
+    refuse_undecodable([Path(os.path.realpath(source))])
     groups = {source.name: [source]} if source.is_file() else _groups(source)
     rows, tracklets = [], []
     for number, (name, files) in enumerate(groups.items()):
+        refuse_undecodable(files)
         person, _, inside = name.partition("/")
         identity = person if inside else ""
         camera_text = "" if camera is None else str(camera)
@@ -74,9 +93,11 @@ def is_picture(path: Path) -> bool:
     if PICTURES.match(path.suffix):
         return path.is_file()
     try:
-        with Image.open(path):
+        with Image.open(path, formats=FORMATS) as image:
+            if image.format == "PPM":  # a text may begin as its header does
+                image.load()
             return True
-    except (OSError, Image.DecompressionBombError):
+    except Exception:  # foreign bytes lead Pillow to any exception
         return False
 
 
@@ -85,6 +106,9 @@ def _groups(root: Path) -> dict[str, list[Path]]:
     if not root.is_dir():
         raise DataError(f"{root}: no such file or folder")
     lists = [name for name in LISTS if (root / name).is_file()]
+    if lists and (root / PROVISIONAL).is_file():
+        what = f"{root} holds tracklets cut from videos (it has {PROVISIONAL})"
+        raise DataError(f"{what}: name the video itself, as in vvi embed VIDEO")
     if lists:
         what = f"{root} is a data set (it has {lists[0]}), not a folder of pictures"
         raise DataError(f"{what}: vvi eval METHOD --data FOLDER --out FILE embeds it")

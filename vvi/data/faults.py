@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import itertools
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -159,14 +160,33 @@ class Survey:
 
 
 def open_root(root: str | Path, strict: bool | None = None) -> tuple[Path, Faults]:
-    """Return the root folder and its faults: none yet, or that there is no folder."""
+    """Return the root folder and its faults: none yet, or that there is no folder.
+
+    Raises:
+        DataError: the name of the folder is not UTF-8.
+    """
     root = Path(root).expanduser()
+    refuse_undecodable([root])
     faults = Faults(root, paths.strictness() if strict is None else strict)
     if not root.is_dir():
         faults.error(root, "not a folder" if root.exists() else "no such folder")
     if strict is not None and not isinstance(strict, bool):
         faults.error(root, f"strict must be true or false, got {strict!r}")
     return root, faults
+
+
+def refuse_undecodable(paths: Iterable[Path]) -> None:
+    """Refuse names that no table and no digest can hold: they are not UTF-8.
+
+    Raises:
+        DataError: showing the first, its odd bytes as `\\xe9`.
+    """
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            shown = os.fsencode(path).decode(errors="backslashreplace")
+            raise DataError(f"{shown}: this name is not UTF-8: rename it") from error
 
 
 def check_links(paths: Iterable[Path], faults: Faults) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from vvi.data.buptcampus import IMAGES, INDEX
 from vvi.data.buptcampus import LISTS as CAMPUS_LISTS
+from vvi.data.faults import refuse_undecodable
 from vvi.data.sysu import data_folder
 from vvi.data.vcm import LISTS
 from vvi.types import DataError
@@ -213,6 +214,7 @@ def locate(folder: str | Path, wanted: str = "auto") -> tuple[Path, str]:
 
 def _folder(root: str | Path) -> Path:
     root = Path(root).expanduser()
+    refuse_undecodable([root])
     if not root.is_dir():
         what = "not a folder" if root.exists() else "no such folder"
         raise DataError(f"{root}: {what}")
@@ -229,6 +231,11 @@ class OptionError(ValueError, TypeError):
     """An option that the reader of a layout does not have."""
 
 
+def options_of(read: Callable) -> list[str]:
+    """Return the options of a reader, which come after the folder."""
+    return list(inspect.signature(read).parameters)[1:]
+
+
 def check_options(layout: str, read: Callable, options: Iterable[str]) -> None:
     """Refuse options that the reader of a layout does not take.
 
@@ -237,7 +244,7 @@ def check_options(layout: str, read: Callable, options: Iterable[str]) -> None:
         read: the reader, or its survey.
         options: names of the options.
     """
-    known = list(inspect.signature(read).parameters)[1:]
+    known = options_of(read)
     unknown = [name for name in options if name not in known]
     if unknown:
         has = f"it has {', '.join(known)}"

@@ -34,6 +34,9 @@ ENDS = (".npz", ".safetensors", ".npy", ".pt", ".pth")
 #: Types of arrays that are no features, by the letter that NumPy gives them.
 TYPES = {"b": "bool", "c": "complex", "U": "text", "S": "text (bytes)"}
 SIDES = ("query", "gallery")
+#: What features of a video say of it: digests of the file and of what finds people in
+#: it, and the least height of a box. The tracks of equal ones are the same.
+VIDEO = ("video", "detector", "height")
 #: First bytes of files that NumPy writes: arrays, and archives of them.
 NUMPY = (b"\x93NUMPY", b"PK")
 #: What else readers raise for a file that they cannot read.
@@ -59,7 +62,8 @@ class Features:
     values: np.ndarray
     #: N rows of text: name, identity, camera, modality, ..., empty where unknown.
     table: pd.DataFrame
-    #: What made them: `source`, the folder of the pictures, `weights`, the network.
+    #: What made them: `source`, the folder of the pictures, `weights`, the network, and
+    #: of a video `VIDEO`.
     about: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -104,7 +108,7 @@ def save(features: Features, path: str | Path) -> Path:
     else:
         raise ValueError(f"{path}: its name must end in .npz or .safetensors")
     refuse_foreign(path.with_suffix(".csv"), "row,")
-    table = features.table.to_csv(index_label="row", lineterminator="\n").encode()
+    table = row_table.content(features.table, index_label="row")
     files = {path.with_suffix(".csv").name: table, path.name: content}
     with atomic.exclusive_lock(path):  # also removes what a killed export left
         atomic.write_all(path.absolute().parent, files)
@@ -114,8 +118,9 @@ def save(features: Features, path: str | Path) -> Path:
 def keep_filled(features: Features, path: str | Path) -> Features:
     """Take over what was filled in in a table that `save` is about to replace.
 
-    Rows are known by their name and number of frames. An identity that was filled in
-    stays, a camera where there is none now, and so do columns that were added.
+    Rows are known by their name and number of frames, where the folder or the video is
+    the same. An identity that was filled in stays, a camera where there is none now,
+    and so do columns that were added.
 
     Args:
         features: what was embedded again.
@@ -191,11 +196,14 @@ def _kept(line: Mapping[str, str], added: Sequence[str], camera: str) -> dict[st
 
 def _is_of_source(path: Path, features: Features) -> bool:
     """Whether a file of features, if it can be read, is of the same pictures."""
+    new = features.about
     try:
         _, about = _arrays(path)
     except (FeaturesError, OSError):
-        return True  # then the names of the rows decide
-    sources = about.get("source"), features.about.get("source")
+        return "video" not in new  # the names of crops decide then
+    if "video" in about or "video" in new:
+        return all(about.get(name) == new.get(name) for name in VIDEO)
+    sources = about.get("source"), new.get("source")
     if None in sources:
         return sources[0] == sources[1]
     return os.path.realpath(sources[0]) == os.path.realpath(sources[1])
@@ -233,7 +241,8 @@ def load(path: str | Path) -> Features:
     Args:
         path: `.npz`, `.safetensors`, `.npy` or a file of torch. An array `features`
             (or the only one of two dimensions) holds the rows; `query` and `gallery`,
-            with `query_ids` and the like, hold both sides in one file.
+            with `query_ids` and the like, hold both sides in one file. The rows of
+            its table are those of `query`, then those of `gallery`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -453,7 +462,35 @@ def _both_sides(path: Path, arrays: Mapping[str, np.ndarray], about: dict) -> Fe
             f"{path}: query rows have {widths[0]} numbers, gallery {widths[1]}"
         )
     table = pd.concat(tables, ignore_index=True).fillna(UNSAID)
+    table = _with_lines_beside(path, table)
     return Features(np.concatenate(values), table, about)
+
+
+def _with_lines_beside(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Put what the table beside a file says of both sides before what arrays say.
+
+    Args:
+        path: of the file of features.
+        table: what its arrays say of the rows, queries first.
+
+    Raises:
+        FeaturesError: the table has other rows, or a row of it is of the other side.
+    """
+    file = path.with_suffix(".csv")
+    if not file.is_file():
+        return table
+    beside = row_table.aligned(row_table.read(file), len(table), file, path.name)
+    sides = beside.get("side", table["side"])
+    others = np.flatnonzero((sides != UNSAID) & (sides != table["side"]))
+    if len(others):
+        row = int(others[0])
+        raise FeaturesError(
+            f"{file}: its column side says {sides[row]!r} in row {row}, which is of "
+            f"{table['side'][row]} in {path.name}: sort it, queries first"
+        )
+    for name in beside.columns.drop("side", errors="ignore"):
+        table[name] = beside[name]
+    return table
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,14 @@ from pathlib import PurePath
 import numpy as np
 import pandas as pd
 
-from vvi.evaluation.features import SIDES, UNSAID, Features, FeaturesError, some_rows
+from vvi.evaluation.features import (
+    SIDES,
+    UNSAID,
+    VIDEO,
+    Features,
+    FeaturesError,
+    some_rows,
+)
 from vvi.evaluation.rerank import rerank
 from vvi.metrics import Metrics, from_similarity, retrieval_metrics
 from vvi.types import DIRECTIONS, Rule
@@ -206,9 +213,14 @@ def _themselves(query: Features, gallery: Features) -> list[list[int]]:
 
 
 def _places(side: Features) -> list[PurePath | None]:
-    """Return the file or folder behind each row, None where it is not known."""
+    """Return the file or folder behind each row, None where it is not known.
+
+    A tracklet of a video is the same whatever folder its pictures were cut into.
+    """
     source = side.about.get("source", "")
     root = PurePath(os.path.realpath(source))
+    if "video" in side.about:
+        root = PurePath(*(side.about.get(name, "") for name in VIDEO))
     names = side.column("name")
     return [root / name if source and name else None for name in names]
 

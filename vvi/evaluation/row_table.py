@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,8 @@ NAMES = {
     "side": ("side", "sides"),
     "name": ("name", "names", "paths", "files"),
 }
+#: Columns that name things, each under any of these words. Blanks belong to a name.
+NAMING = (*NAMES["name"], "file")
 #: What stands between the cells of a table.
 SEPARATORS = (",", ";", "\t")
 UNSAID = ""
@@ -62,7 +65,8 @@ def read(file: Path) -> pd.DataFrame:
         if first < place:
             names = f"{head[first].strip()} and {head[place].strip()}"
             raise FeaturesError(f"{file}: its columns {names} have one name")
-        table[name] = [cells[place].strip() for cells in lines]
+        texts = [cells[place] for cells in lines]
+        table[name] = texts if name in NAMING else [text.strip() for text in texts]
     for column, names in NAMES.items():
         other = [name for name in table.columns if name in names]
         if other and column not in table and column != "features":
@@ -76,10 +80,12 @@ def _cells(file: Path) -> tuple[list[str], list[list[str]]]:
     Raises:
         ValueError: there is no header, or a line is longer than it.
     """
-    text = file.read_text(encoding="utf-8-sig")
-    first = text.partition("\n")[0]
+    text = file.read_bytes().decode("utf-8-sig")
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
     mark = max(SEPARATORS, key=first.count)
-    reader = csv.reader(io.StringIO(text), delimiter=mark, strict=True)
+    # as they stand, for a line break may belong to a name
+    kept_breaks = io.StringIO(text, newline="")
+    reader = csv.reader(kept_breaks, delimiter=mark, strict=True)
     head: list[str] = []
     lines = []
     for cells in reader:
@@ -97,6 +103,19 @@ def _cells(file: Path) -> tuple[list[str], list[list[str]]]:
     if not head:
         raise ValueError("it is empty")
     return head, lines
+
+
+def content(table: pd.DataFrame, **options: Any) -> bytes:
+    """Return a table as a file of commas holds it.
+
+    Args:
+        table: what is written.
+        **options: of `pandas.DataFrame.to_csv`.
+    """
+    text = table.to_csv(lineterminator="\n", **options)
+    if "\r" in text:  # which is only put in quotes where it may end a line
+        text = table.to_csv(lineterminator="\r\n", **options)
+    return text.encode()
 
 
 def aligned(table: pd.DataFrame, count: int, file: Path, owner: str) -> pd.DataFrame:

@@ -122,6 +122,7 @@ def load_record(folder: Path) -> Record:
     """Read a record folder.
 
     Raises:
+        FileNotFoundError: a file is missing.
         ValueError: a file is damaged, or was changed by hand; the message names it.
     """
     file = folder / "record.json"
@@ -133,15 +134,23 @@ def load_record(folder: Path) -> Record:
         terms = _terms(content)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{file} is no record of this version: {reason}") from error
+        raise ValueError(
+            f"{file} is no record of this version: {reason}: move {folder} away and "
+            "run it again"
+        ) from error
     if settings.hash != folder.name:
         raise ValueError(
-            f"{file} was changed by hand: its config hashes to {settings.hash}"
+            f"{file} was changed by hand, its config hashes to {settings.hash}: "
+            f"put it back as it was, or move {folder} away and run it again"
         )
     arrays = _load_arrays(_arrays_file(folder))
     history = _history(terms, arrays, folder)
     shown = {k: v for k, v in arrays.items() if not k.startswith(HISTORY)}
     return Record(settings, history=history, arrays=shown, **parts)
+
+
+def _cure(folder: Path) -> str:
+    return f"delete {folder} and run it again"
 
 
 #: Entry of record.json -> of what kind its values by name are.
@@ -182,7 +191,14 @@ def _arrays_file(folder: Path) -> Path:
 
 
 def _load_arrays(file: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of a record, the history among them; nobody can write to them."""
+    """Read the arrays of a record, the history among them; nobody can write to them.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        ValueError: it is damaged.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing: {_cure(file.parent)}")
     state = file.stat()
     return dict(_unpacked(file, state.st_mtime_ns, state.st_size))
 
@@ -195,7 +211,7 @@ def _unpacked(file: Path, changed: int, size: int) -> dict[str, np.ndarray]:
         arrays = load(lzma.decompress(content) if file.name == ARRAYS else content)
     except (SafetensorError, lzma.LZMAError) as error:
         raise ValueError(
-            f"{file} is damaged ({error}): delete {file.parent} and run it again"
+            f"{file} is damaged ({error}): {_cure(file.parent)}"
         ) from error
     for values in arrays.values():
         values.flags.writeable = False
@@ -220,7 +236,7 @@ def _history(
     if missing:
         raise ValueError(
             f"{_arrays_file(folder)} lacks the history of {missing[0]!r}: "
-            f"delete {folder} and run it again"
+            f"{_cure(folder)}"
         )
     return {name: arrays[HISTORY + name].tolist() for name in terms}
 
