@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -266,3 +267,18 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
         time.sleep(0.1)
     os.kill(worker, signal.SIGKILL)
     pytest.fail("the worker went on")
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("here", "it trains one run after the other"),
+        ("dask://host:8786", "the cluster has workers of its own"),
+    ],
+)
+def test_workers_that_an_executor_does_not_use_are_refused(where, why):
+    said = f"2 workers would have no effect on the executor '{where}': {why}"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        executors.connect(where, 2)
+    for other in ("processes", "slurm"):
+        executors.refuse_options(other, {}, 2)

@@ -552,3 +552,26 @@ def test_a_run_takes_an_execution_in_place_of_its_fields(tiny_root, runs):
     again = experiment.run(preset("tiny", steps=1), execution, retrain=True)
     assert not first.stored and not again.stored
     assert first.history == again.history
+
+
+@pytest.mark.parametrize("layout", ["sysu-mm01", "regdb", "buptcampus"])
+def test_an_option_of_another_layout_is_refused_before_data_are_drawn(layout):
+    settings = preset("tiny", layout=layout)
+    assert experiment.resolve_data(settings) == settings
+    for changes in ({"min_seq_len": 3}, {"foreign": "drop"}):
+        with pytest.raises(ValueError, match=f"^{layout} has no option"):
+            experiment.resolve_data(change(settings, **changes))
+
+
+@pytest.mark.parametrize("layout", ["sysu-mm01", "regdb"])
+def test_a_stride_between_single_images_is_refused(layout):
+    with pytest.raises(ValueError, match=f"^stride=2 would .* {layout} is one image"):
+        experiment.resolve_data(preset("tiny", layout=layout, stride=2))
+
+
+@pytest.mark.parametrize("changes", [{"data_seed": 1}, {"source": "half"}])
+def test_what_is_drawn_is_no_setting_of_a_folder(changes, real):
+    (name,) = changes
+    assert experiment.resolve_data(preset("tiny", **changes))
+    with pytest.raises(ValueError, match=f"^{name}=.* are read as they are"):
+        experiment.resolve_data(preset("tiny", **changes), real)

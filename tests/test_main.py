@@ -252,7 +252,7 @@ def settings(*given, method="baseline"):
         (["milestones=35,70"], ["milestones=[35, 70]"]),
         (["milestones=(35,70)"], ["milestones=35 70"]),
         (["steps=1e2"], ["steps=100"]),
-        (["nesterov=no"], ["nesterov=False"]),
+        (["optimiser=sgd", "nesterov=no"], ["optimiser=SGD", "nesterov=False"]),
         (["warmup_steps=none"], ["warmup_steps=null"]),
         (["margin=1"], ["margin=1.0"]),
         (["reads=Anaglyphs"], ["reads='anaglyphs'"]),
@@ -262,6 +262,25 @@ def settings(*given, method="baseline"):
 )
 def test_two_ways_to_type_a_setting_are_one_run(typed, same):
     assert settings(*typed).hash == settings(*same).hash
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["momentum=.5"], "momentum=0.5 would have no effect: optimiser=adamw has no"),
+        (["schedule=cosine", "gamma=.5"], "schedule=cosine has no milestones"),
+        (["warmup_steps=2", "warmup=3"], "warmup_steps=2 takes its place"),
+        (["schedule=one-cycle", "warmup=3"], "has a rise of its own"),
+    ],
+)
+def test_a_setting_that_would_be_ignored_is_refused(typed, said):
+    with pytest.raises(ValueError, match=said):
+        settings(*typed)
+
+
+def test_a_setting_that_a_method_alone_uses_is_taken():
+    assert settings("momentum=.5", method="mitml").recipe.momentum == 0.5
+    assert settings("momentum=.9").hash == settings().hash
 
 
 def test_a_whole_number_in_python_is_the_same_run_as_the_float(tiny_root):

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -151,3 +152,26 @@ def test_the_one_kernel_computes_what_the_loop_does():
                 optimiser.step()
         ends.append(torch.cat([p.detach().flatten() for p in method.parameters()]))
     torch.testing.assert_close(*ends)
+
+
+def test_fields_that_play_no_part_change_no_rate():
+    ends = {"warmup": 3, "gamma": 0.5, "milestones": (3,), "epochs": 9}
+    ends |= {"warmup_steps": 5}
+    for schedule in ("steps", "cosine", "one-cycle"):
+        for warmup_steps in (None, 20):
+            recipe = Recipe(schedule=schedule, warmup_steps=warmup_steps, steps=100)
+            unused = optim.unused(recipe, [Phase("all", ())])
+            rates = [optim.rate(recipe, s, 100) for s in range(100)]
+            for name, value in ends.items():
+                other = replace(recipe, **{name: value})
+                same = rates == [optim.rate(other, s, 100) for s in range(100)]
+                assert same == (name in unused), (schedule, warmup_steps, name)
+
+
+def test_a_phase_of_its_own_epochs_or_rate_uses_what_others_do_not():
+    recipe = Recipe(optimiser="adamw", schedule="cosine", warmup_steps=5, steps=9)
+    plain, late = Phase("all", ()), Phase("late", (), epochs=(5, 9))
+    clock, moment = {"epochs", "drops"}, {"momentum", "nesterov"}
+    assert clock | moment < optim.unused(recipe, [plain]).keys()
+    assert not clock & optim.unused(recipe, [plain, late]).keys()
+    assert not moment & optim.unused(recipe, [plain, Phase("own", (), lr=1)]).keys()

@@ -156,3 +156,27 @@ def test_weights_of_a_real_set_ask_where_it_is(run, sets, monkeypatch):
     assert transfer.resolve(target.data, None) == target
     with pytest.raises(ValueError, match="holds hitsz-vcm .*, not regdb"):
         transfer.resolve(target.data, sets["hitsz-vcm"], layout="regdb")
+
+
+def test_a_layout_that_is_not_read_is_refused(run, sets):
+    data = run[0].config.data
+    with pytest.raises(ValueError, match="drawn data .* are hitsz-vcm, not regdb"):
+        transfer.resolve(data, None, layout="regdb")
+    with pytest.raises(ValueError, match="holds regdb, not hitsz-vcm"):
+        transfer.resolve(data, sets["regdb"], layout="hitsz-vcm")
+    for layout in ("hitsz-vcm", "auto"):
+        assert transfer.resolve(data, None, layout=layout).data == data
+    for layout in ("regdb", "auto"):
+        target = transfer.resolve(data, sets["regdb"], layout=layout)
+        assert target.data.layout == "regdb"
+
+
+def test_options_of_the_set_trained_on_do_not_pass_to_one_that_lacks_them(run, sets):
+    data = replace(run[0].config.data, min_seq_len=3, foreign="drop", strict=False)
+    other = transfer.resolve(data, sets["buptcampus"]).data
+    assert (other.min_seq_len, other.foreign, other.strict) == (12, "keep", False)
+    same = transfer.resolve(data, sets["hitsz-vcm"]).data
+    assert (same.min_seq_len, same.foreign, same.strict) == (3, "drop", False)
+    typed = transfer.resolve(data, sets["buptcampus"], min_seq_len=3)
+    with pytest.raises(ValueError, match="buptcampus has no option 'min_seq_len'"):
+        transfer.test(load_run_or_file(run[0].run_id), typed)

@@ -131,3 +131,14 @@ def test_what_could_not_be_started_is_refused(arguments, words, capsys):
     shown = capsys.readouterr()
     assert code == 2 and words in shown.err
     assert shown.err.count("\n") == 1 and not shown.out
+
+
+@pytest.mark.parametrize(
+    "command", ["ablate baseline", "tune baseline", "worlds gap", "budgets", "rates"]
+)
+@pytest.mark.parametrize("where", ["here", "dask://host:8786"])
+def test_workers_that_play_no_part_are_refused(command, where, capsys):
+    given = ["--preset", "tiny", "--executor", where, "--workers", "2", "--dry-run"]
+    assert main([*command.split(), *given]) == 2
+    said = f"2 workers would have no effect on the executor '{where}'"
+    assert said in capsys.readouterr().err

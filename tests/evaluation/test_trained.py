@@ -1,5 +1,6 @@
 """A network comes back from a run, a folder, a file, or a released checkpoint."""
 
+import shlex
 import shutil
 
 import pytest
@@ -7,9 +8,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vvi import experiment, methods
+from vvi.cli import parser
+from vvi.cli import settings as cli_settings
 from vvi.config import preset
-from vvi.experiment import ablation
+from vvi.experiment import ablation, trained_network
 from vvi.experiment.trained_network import load_run_or_file
+from vvi.nn import backbone
 from vvi.runtime import paths
 from vvi.runtime.tensors import CheckpointError
 
@@ -161,3 +165,69 @@ def test_a_stored_result_without_weights_says_how_to_train_it(
     config = ablation.configs("iban", table, seeds=[seed])[label][0]
     with pytest.raises(FileNotFoundError, match=f"again, {command}$"):
         load_run_or_file(config.hash)
+
+
+#: Method, size and changes of runs whose command is typed again.
+TYPED = [
+    ("baseline", "tiny", {}),
+    ("baseline", "tiny", {"seed": 3, "margin": 0.1}),
+    ("iban", "tiny", {"lr": 1e-2, "milestones": (10, 20), "drops": (0.3, 0.6)}),
+    ("baseline", "tiny", {"data_seed": 1, "split": "val"}),
+    ("baseline", "tiny", {"backbone": "torchvision.models:resnet18"}),
+    ("baseline", "tiny", {"weights": "a net.pth"}),
+    ("baseline", "tiny", {"layout": "regdb", "frames": 1}),
+    ("sadstrm", "tiny", {"lambda_1": 2, "strict": False, "min_seq_len": 5}),
+    ("cmft", "tiny", {"tta": "flip"}),
+    ("di2l", "standard", {"variant": "main", "dpa_scale": "none"}),
+    ("mitml", "standard", {"variant": "main", "warmup_steps": None, "drops": ()}),
+    ("baseline", "half", {"source": "half+bars=0.3", "stride": 2}),
+    ("baseline", "paper", {"source": "full", "backbone": "small", "weights": None}),
+    ("baseline", "full", {"optimiser": "adamw", "auxiliary": False, "lr": 1e-5}),
+]
+
+
+def typed_again(line):
+    """The run that a recommended command trains, read by the parser of the package."""
+    words = shlex.split(line)
+    args = parser.build().parse_args(words[1:])
+    assert words[0] == "vvi" and args.retrain
+    (seed,) = cli_settings.wanted_seeds(args)
+    (_, config), _ = cli_settings.changed_row(args, seed)
+    return experiment.resolve_data(config, args.data)
+
+
+@pytest.mark.parametrize(("method", "size", "changes"), TYPED)
+def test_the_recommended_command_names_the_same_run(
+    method, size, changes, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
+    torch.save(backbone.build("micro").state_dict(), "a net.pth")
+    config = experiment.resolve_data(preset(size, method, **changes))
+    assert typed_again(trained_network.command(config)).hash == config.hash
+
+
+def test_the_recommended_command_names_the_folder_of_real_data(
+    tiny_root, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("VVI_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "real é set"
+    shutil.copytree(tiny_root, root)
+    (root / "manifest.json").unlink()
+    config = experiment.resolve_data(preset("tiny", seed=1, min_seq_len=5), root)
+    with pytest.raises(FileNotFoundError) as caught:
+        load_run_or_file(config, data=root)
+    line = str(caught.value).partition("train it again, ")[2]
+    assert typed_again(line).hash == config.hash
+    assert " --data FOLDER --set min_seq_len=5" in trained_network.command(config)
+
+
+def test_a_run_that_lost_its_weights_is_trained_by_its_own_command(
+    runs, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path))
+    moved = tmp_path / settings().hash
+    shutil.copytree(runs / settings().hash, moved)
+    (moved / "model.safetensors").unlink()
+    again = "vvi train baseline --preset tiny --set steps=1 --retrain"
+    with pytest.raises(FileNotFoundError, match=f"train it again, {again}$"):
+        load_run_or_file(settings().hash)

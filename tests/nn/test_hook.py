@@ -301,3 +301,35 @@ def test_a_stage_may_be_any_module_that_takes_and_gives_maps():
         (16,) * 5,
     )
     assert hook.widths(trunk, "toy") == (16,) * 5
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PK no tensors " * 9, r"the file is no checkpoint"),
+        (b"<html>not found</html>", r"the file is a web page"),
+        ({"epoch": 3}, r"no tensors by name under epoch"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_named_as_typed_and_not_kept(
+    content, said, here
+):
+    if isinstance(content, bytes):
+        (here / "net.pth").write_bytes(content)
+    else:
+        saved(here, content)
+    with pytest.raises(CheckpointError, match=rf"^weights net\.pth: {said}"):
+        hook.pinned("micro", "net.pth")
+    assert not (here / "cache" / "weights").exists()
+
+
+def test_weights_of_another_trunk_are_named_as_typed(here, monkeypatch):
+    saved(here, backbone.build("micro").state_dict())
+    _, name = hook.pinned(RESNET18, "net.pth")
+    with pytest.raises(
+        CheckpointError, match=r"^weights net\.pth do not fit the trunk"
+    ):
+        backbone.build(RESNET18, name)
+    monkeypatch.setattr(pins, "_TYPED", {})  # as in another process
+    with pytest.raises(CheckpointError, match=f"^weights {name} do not fit the trunk"):
+        backbone.build(RESNET18, name)

@@ -79,8 +79,8 @@ def sweep(args: argparse.Namespace, wanted: Sequence[RunConfig]) -> Iterator[str
     if len(todo) > MOST:
         yield f"  and {len(todo) - MOST} more"
     options = dict(args.options or [])
+    executors.refuse_options(where, options, args.workers)
     if where != "slurm":
-        executors.refuse_options(where, options)
         yield _where(where, args.workers)
         return
     script = slurm_script(paths.runs() / ".jobs", **options)

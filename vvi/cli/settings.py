@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,8 +49,39 @@ def changed_row(args: argparse.Namespace, seed: int) -> tuple[Named, Named]:
     name, config = method_switches.resolve_settings(rows[base], wanted, changes, rows)
     if name not in rows:
         name = f"{base}, {name}"
+    refuse_unused(config, rows[base], changes)
     read = "".join(f", {n}={v}" for n, v in reading.items() if n != "layout")
     return (name + read, config), (base + read, rows[base])
+
+
+def refuse_unused(
+    config: RunConfig, main: RunConfig, changes: Mapping[str, Any]
+) -> None:
+    """Refuse changes of the recipe that would change no number of a run.
+
+    Args:
+        config: of the run.
+        main: the main row of its method.
+        changes: settings of every run that were typed.
+
+    Raises:
+        ValueError: naming the first of them, and why it has no effect.
+    """
+    from vvi import experiment
+    from vvi.engine import optim
+
+    usual, recipe = vars(main.recipe), vars(config.recipe)
+    changed = [n for n in changes if n in recipe and recipe[n] != usual[n]]
+    unused = optim.unused(config.recipe, ())
+    if unused.keys() & set(changed):
+        small = replace(config, backbone="micro", weights=None)
+        unused = optim.unused(config.recipe, experiment.build(small, 2).phases)
+    for name in changed:
+        if name in unused:
+            raise ValueError(
+                f"{name}={changes[name]} would have no effect: {unused[name]}; "
+                "leave it out"
+            )
 
 
 def _read_alike(

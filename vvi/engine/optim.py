@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -76,6 +77,44 @@ def _one_cycle(share: float) -> float:
     if share < rise:
         return 0.04 + 0.96 * share / rise
     return (1 + math.cos(math.pi * (share - rise) / (1 - rise))) / 2
+
+
+def unused(recipe: Recipe, phases: Iterable[Phase]) -> dict[str, str]:
+    """Return the fields of a recipe that change no number of a run, each with why.
+
+    Args:
+        recipe: of the run.
+        phases: of its method. One with a rate of its own is moved by SGD whatever the
+            optimiser of the recipe, and one with epochs of its own reads the clock.
+
+    >>> from vvi.config import Recipe
+    >>> unused(Recipe(optimiser="adamw"), ())["momentum"]
+    'optimiser=adamw has none'
+    """
+    phases = list(phases)
+    fields: dict[str, str] = {}
+    if recipe.optimiser == "adamw" and all(phase.lr is None for phase in phases):
+        why = "optimiser=adamw has none"
+        fields |= dict.fromkeys(("momentum", "nesterov"), why)
+    one_cycle = recipe.schedule == "one-cycle"
+    if one_cycle:
+        why = "schedule=one-cycle has a rise of its own"
+        fields |= dict.fromkeys(("warmup", "warmup_steps"), why)
+    elif recipe.warmup_steps is not None:
+        fields["warmup"] = f"warmup_steps={recipe.warmup_steps} takes its place"
+    if recipe.schedule == "steps":
+        return fields
+    why = f"schedule={recipe.schedule} has no milestones"
+    fields["gamma"] = why
+    has_clock = not one_cycle and recipe.warmup_steps is None
+    has_clock = has_clock or any(phase.epochs != (0, math.inf) for phase in phases)
+    if not has_clock:
+        fields |= dict.fromkeys(("milestones", "drops"), why)
+    elif not recipe.drops:
+        fields["milestones"] = why
+    if not has_clock and recipe.steps:
+        fields["epochs"] = f"steps={recipe.steps} are the length of the run"
+    return fields
 
 
 def build(method: Method, recipe: Recipe) -> dict[str, torch.optim.Optimizer]:

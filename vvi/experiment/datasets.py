@@ -12,8 +12,8 @@ import torch
 
 from vvi import methods
 from vvi.config import DataConfig, RunConfig, change, for_layout, preset
-from vvi.data import announce, digest, read_dataset, synthetic
-from vvi.data.layout import locate
+from vvi.data import READERS, announce, digest, read_dataset, synthetic
+from vvi.data.layout import IMAGE_LAYOUTS, check_options, locate, options_of
 from vvi.data.loader import Frames
 from vvi.data.synthetic import presets
 from vvi.evaluation import protocols
@@ -26,6 +26,8 @@ from vvi.types import DataError, Dataset
 
 Pixels = Literal["files", "cache", "resident"]
 REAL = "real:"  # before the digest of a real set
+#: Fields of a config that are options of readers.
+READING = ("min_seq_len", "strict", "foreign", "auxiliary")
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ def resolve_data(settings: RunConfig, data: str | Path | None = None) -> RunConf
         data: a folder to read in place of the one that the config names.
 
     Raises:
-        ValueError: the method refuses its options, before data are read or drawn.
+        ValueError: the method refuses its options, before data are read or drawn, or
+            a field of the data is changed that these data do not have.
         DataError: the folder holds no known set, another one than asked for, or lists
             images that are not there.
     """
@@ -87,11 +90,16 @@ def resolve_data(settings: RunConfig, data: str | Path | None = None) -> RunConf
     methods.config(settings.method, **method_options(settings))
     named = settings.data
     if data is None and (named.synthetic or paths.real_data() is None):
+        _refuse_unread(settings)
         return settings if named.source != "real" else _refuse_absent(named)
     root, layout = locate(data or paths.real_data(), named.layout)
     if named.synthetic and _is_embedded(root, replace(named, layout=layout)):
-        return for_layout(settings, layout)
+        settings = for_layout(settings, layout)
+        _refuse_unread(settings)
+        return settings
+    _refuse_drawn(settings, root)
     settings, stamp = for_layout(settings, layout), digest.stamp(root, layout)
+    _refuse_unread(settings)
     options = reader_options(settings.data, settings.seed)
     _check_readable(root, layout, tuple(options.items()), stamp)
     digest.refuse_missing(root, layout)
@@ -116,6 +124,34 @@ def _canonical(settings: RunConfig) -> RunConfig:
     settings = method_switches.settled(settings)
     trunk, weights = hook.pinned(settings.backbone, settings.weights)
     return replace(settings, backbone=trunk, weights=weights)
+
+
+def _refuse_unread(settings: RunConfig) -> None:
+    """Refuse changed fields of the data that their layout does not have."""
+    data = settings.data
+    if data.layout in READERS:  # another one is refused where it is drawn or read
+        options = reader_options(data, settings.seed)
+        check_options(data.layout, READERS[data.layout], options)
+    if data.stride and data.layout in IMAGE_LAYOUTS:
+        raise ValueError(
+            f"stride={data.stride} would have no effect: a tracklet of {data.layout} "
+            "is one image; leave it out"
+        )
+
+
+def _refuse_drawn(settings: RunConfig, root: Path) -> None:
+    """Refuse changed fields that say which data are drawn, where a folder is read."""
+    data, usual = settings.data, preset(settings.preset).data
+    changed = {}
+    if data.seed != usual.seed:
+        changed["data_seed"] = data.seed
+    if data.synthetic and data.source != usual.source:
+        changed["source"] = data.source
+    for name, value in changed.items():
+        raise ValueError(
+            f"{name}={value} would have no effect: the images of {root} are read as "
+            "they are; leave it out"
+        )
 
 
 def _refuse_absent(data: DataConfig) -> NoReturn:
@@ -172,10 +208,28 @@ def layout_of(
         folder = paths.real_data()
     if not folder:
         return data.layout if usual == "auto" else usual
-    root, actual = locate(folder, usual)
-    if layout not in (None, "auto", actual):
-        raise DataError(f"{root} holds {actual}, not {layout}")
+    _, actual = locate_as(folder, layout, usual)
     return actual
+
+
+def locate_as(folder: str | Path, wanted: str | None, usual: str) -> tuple[Path, str]:
+    """Find the set of a folder, in the layout that was asked for.
+
+    Args:
+        folder: of one set, or of several side by side.
+        wanted: the layout that was asked for; None or "auto": whichever is there.
+        usual: which decides where nothing was asked for and there is a choice.
+
+    Returns:
+        Root and layout of the set.
+
+    Raises:
+        DataError: the folder holds another layout than the one asked for.
+    """
+    root, actual = locate(folder, wanted or usual)
+    if wanted not in (None, "auto", actual):
+        raise DataError(f"{root} holds {actual}, not {wanted}")
+    return root, actual
 
 
 def dataset(
@@ -224,11 +278,20 @@ def reader_options(data: DataConfig, seed: int) -> dict[str, Any]:
     elif data.layout == "regdb":
         options["trial"] = protocols.regdb_trial(seed)
     usual = DataConfig()
-    for name in ("strict", "foreign", "auxiliary"):
+    for name in READING:
         value = getattr(data, name)
         if value != getattr(usual, name):
             options[name] = value
     return options
+
+
+def readable_as(data: DataConfig, layout: str) -> DataConfig:
+    """Return how data of another layout are read, without options that it lacks."""
+    usual = DataConfig()
+    known = options_of(READERS[layout])
+    lacking = [name for name in READING if name not in known]
+    defaults = {name: getattr(usual, name) for name in lacking}
+    return replace(data, layout=layout, **defaults)
 
 
 _ANNOUNCED: set[str] = set()

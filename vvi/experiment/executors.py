@@ -27,16 +27,16 @@ def connect(
     Args:
         where: "here" (None: one run after the other), "processes", "dask://host:port"
             or "slurm".
-        workers: how many processes, or how many jobs in the queue.
+        workers: how many processes, or how many jobs in the queue; 0: the usual.
         folder: what submitit writes, seen by all nodes.
         **options: parameters of Slurm jobs, such as `timeout_min=600`,
             `gpus_per_node=1`, `slurm_partition="gpu"`.
 
     Raises:
-        ValueError: there is no such executor.
+        ValueError: there is no such executor, or it does not use an option.
         RuntimeError: an extra is missing, or a cluster cannot be reached.
     """
-    refuse_options(where, options)
+    refuse_options(where, options, workers)
     if where == "here":
         return nullcontext()
     if where == "processes":
@@ -46,8 +46,17 @@ def connect(
     return slurm(folder, workers or JOBS, **options)
 
 
-def refuse_options(where: str, options: Mapping[str, Any]) -> None:
-    """Refuse parameters of Slurm jobs, and names of executors that there are not."""
+def refuse_options(where: str, options: Mapping[str, Any], workers: int) -> None:
+    """Refuse an executor that there is not, and options that it would not use.
+
+    Args:
+        where: name of the executor.
+        options: parameters of Slurm jobs.
+        workers: how many processes or jobs; 0: the usual.
+
+    Raises:
+        ValueError: naming what is refused.
+    """
     if options and where != "slurm":
         raise ValueError(
             f"{', '.join(options)}: options are parameters of slurm jobs, not of "
@@ -58,9 +67,21 @@ def refuse_options(where: str, options: Mapping[str, Any]) -> None:
             f"no executor {where!r}: choose from here, processes, dask://host:port, "
             "slurm"
         )
+    if workers and where not in ("processes", "slurm"):
+        raise ValueError(
+            f"{workers} workers would have no effect on the executor {where!r}: "
+            f"{_runs_of(where)}; leave --workers out"
+        )
 
 
-def processes(workers: int) -> Executor:
+def _runs_of(where: str) -> str:
+    """Say how an executor trains that takes no number of workers."""
+    if where == "here":
+        return "it trains one run after the other"
+    return "the cluster has workers of its own"
+
+
+def processes(workers: int) -> AbstractContextManager[Executor]:
     """Open a pool of processes of one thread each.
 
     On a CPU two such runs end sooner than one after the other on two threads.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vvi import methods, weights
-from vvi.config import RunConfig, from_json, preset
-from vvi.experiment import store
+from vvi.config import RunConfig, change, for_layout, from_json, preset
+from vvi.experiment import method_switches, store
 from vvi.methods.base import Method
 from vvi.runtime import paths
 from vvi.runtime.random import seed_everything
@@ -23,7 +24,6 @@ from vvi.runtime.tensors import CheckpointError, read, unwrap
 
 WEIGHTS, RECORD = "model.safetensors", "record.json"
 HALF = "half-*.safetensors"  # weights beside a record (`vvi.experiment.shipped`)
-MAIN_VARIANT = ("variant", "main")  # what `vvi train METHOD` trains
 CONFIG = "config"  # key of the run in the head of a file of weights
 
 
@@ -91,7 +91,7 @@ def load_weights(method: Method, settings: RunConfig) -> None:
     if not file.is_file():
         raise FileNotFoundError(
             f"{file} does not exist: the weights of this run are not on this machine; "
-            "train it again (retrain=True, or vvi train --retrain), or test those of "
+            f"train it again (retrain=True, or {command(settings)}), or test those of "
             "another run on these data (vvi eval --weights RUN --data FOLDER)"
         )
     try:
@@ -111,7 +111,9 @@ def _channels_last(method: Method) -> Method:
 
 
 def load_run_or_file(
-    source: str | Path | RunConfig, settings: RunConfig | None = None
+    source: str | Path | RunConfig,
+    settings: RunConfig | None = None,
+    data: Path | None = None,
 ) -> Trained:
     """Load a trained network.
 
@@ -120,6 +122,7 @@ def load_run_or_file(
             weights, or the config of a run.
         settings: what was trained, for a file that does not say it. A file that this
             package wrote does, and so does a checkpoint of the authors.
+        data: the folder that the run of a config reads, for the command of a message.
 
     Returns:
         The network on the CPU, in evaluation mode.
@@ -130,12 +133,12 @@ def load_run_or_file(
         ValueError: the file says not what it holds, or does not fit `settings`.
     """
     if isinstance(source, RunConfig):
-        file = _weights_of(paths.runs() / source.hash, command(source))
+        file = _weights_of(paths.runs() / source.hash, command(source, data))
         return _trained(source, _content(file), file)
     path = Path(source).expanduser()
     if not path.exists():
         path = _run_folder(str(source))
-    file = _weights_of(path) if path.is_dir() else path
+    file = _weights_of(path, _again(path)) if path.is_dir() else path
     content = _content(file)
     stored = _config_of(file)
     if stored:
@@ -172,30 +175,87 @@ def _run_folder(name: str) -> Path:
     )
 
 
-def command(settings: RunConfig) -> str:
-    """Write the command line that trains a run again, weights included."""
-    usual = _fields(preset(settings.preset, settings.method, seed=settings.seed))
-    changes = []
-    for name, value in _fields(settings).items():
-        is_usual = name in usual and usual[name] == value
-        if not is_usual and (name, value) != MAIN_VARIANT:
-            changes.append(f"{name}={value}")
-    words = ["vvi train", settings.method]
+def command(settings: RunConfig, data: Path | None = None) -> str:
+    """Write the command line that trains a run again, weights included.
+
+    Args:
+        settings: of the run.
+        data: the folder of real data that it reads, where it is known.
+    """
+    words = ["vvi", "train", settings.method]
     if settings.preset != "standard":
-        words.append(f"--preset {settings.preset}")
-    if settings.seed:
-        words.append(f"--seeds {settings.seed}")
+        words += ["--preset", settings.preset]
+    if settings.seed or settings.data.layout == "regdb":  # by default all its trials
+        words += ["--seeds", str(settings.seed)]
+    if not settings.data.synthetic:
+        words += ["--data", str(data or "FOLDER")]
+    changes = _changes(settings)
     if changes:
         words += ["--set", *changes]
-    return " ".join([*words, "--retrain"])
+    return shlex.join([*words, "--retrain"])
+
+
+def _changes(settings: RunConfig) -> list[str]:
+    """Return what `--set` changes of the main row of a method, as it is typed."""
+    usual = _main_row(settings)
+    named = preset(settings.preset).data.layout
+    before, now = _fields(usual) | {"layout": named}, _fields(settings)
+    if not settings.data.synthetic:
+        del now["source"]  # the folder of --data
+    changes = {name: value for name, value in now.items() if value != before[name]}
+    words = [f"{name}={_typed(value)}" for name, value in changes.items()]
+    defaults = {s.name: s.default for s in method_switches.switches(settings.method)}
+    before, now = defaults | dict(usual.options), defaults | dict(settings.options)
+    for name, value in now.items():
+        if value != before[name]:
+            words.append(f"{name}={_typed(value, nothing='default')}")
+    return words
+
+
+def _main_row(settings: RunConfig) -> RunConfig:
+    """Return the main row of a run's method, at its size and for its layout."""
+    module = methods.module(settings.method)
+    table, label = module.MAIN
+    row = preset(settings.preset, settings.method, seed=settings.seed)
+    if settings.preset == "paper":
+        row = change(row, **getattr(module, "PAPER_RECIPE", {}).get(table, {}))
+    row = change(row, **module.ABLATIONS[table][label])
+    return for_layout(row, settings.data.layout)
 
 
 def _fields(settings: RunConfig) -> dict[str, Any]:
-    """Return the fields of a config that `--set` knows, by name."""
-    return vars(settings.data) | vars(settings.recipe) | dict(settings.options)
+    """Return the fields of every config that `--set` knows, by the names it takes."""
+    trunk = settings.backbone.partition("@")[0]  # without the digest of its source
+    fields = {"backbone": trunk, "weights": settings.weights}
+    fields |= vars(settings.data) | vars(settings.recipe)
+    fields["data_seed"] = fields.pop("seed")
+    return fields
 
 
-def _weights_of(folder: Path, again: str = "vvi train METHOD --retrain") -> Path:
+def _typed(value: Any, nothing: str = "none") -> str:
+    """Write a value as `--set` reads it.
+
+    >>> _typed((0.3, 0.6)), _typed(None), _typed(True)
+    ('0.3,0.6', 'none', 'true')
+    """
+    if value is None:
+        return nothing
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+def _again(folder: Path) -> str:
+    """Return the command that trains the run of a folder of this machine again."""
+    is_run = folder.resolve().parent == paths.runs().resolve()
+    if is_run and (folder / RECORD).is_file():
+        return command(store.load_record(folder).config)
+    return "vvi train METHOD --retrain"
+
+
+def _weights_of(folder: Path, again: str) -> Path:
     file = folder / WEIGHTS
     if file.is_file():
         return file

@@ -9,15 +9,16 @@ from typing import Any
 
 from vvi.config import DataConfig
 from vvi.data import NAMES, digest
-from vvi.data.layout import DEFAULT, locate
+from vvi.data.layout import DEFAULT
 from vvi.evaluation import protocols
 from vvi.evaluation.evaluate import Side
 from vvi.experiment import measure, store
-from vvi.experiment.datasets import REAL, Data, open_data
+from vvi.experiment.datasets import REAL, Data, locate_as, open_data, readable_as
 from vvi.experiment.result import Result
 from vvi.experiment.trained_network import RECORD, WEIGHTS, Trained
 from vvi.methods.base import Method
 from vvi.runtime import paths
+from vvi.types import DataError
 
 
 @dataclass(frozen=True)
@@ -62,20 +63,32 @@ def resolve(trained: DataConfig, data: str | Path | None, **options: Any) -> Tar
 
     Raises:
         FileNotFoundError: there are no data.
+        DataError: the data are of another layout than the one asked for.
     """
-    layout = options.pop("layout", DEFAULT)
+    wanted = options.pop("layout", None)
     if data is None and trained.synthetic:
+        _refuse_other_layout(trained, wanted)
         name = f"synthetic {trained.source}"
         return Target(replace(trained, **options), None, name)
     data = data or paths.real_data()
     if data is None:
         cure = "name its folder with --data, or set VVI_DATA"
         raise FileNotFoundError(f"these weights were trained on a licensed set: {cure}")
-    root, layout = locate(data, layout)
+    root, layout = locate_as(data, wanted, DEFAULT)
     content = digest.of_set(root, layout, paths.cache())
-    config = replace(trained, source=f"{REAL}{content}", layout=layout, split="test")
+    config = replace(trained, source=f"{REAL}{content}", split="test")
+    config = readable_as(config, layout)
     name = root.resolve().name or NAMES[layout]
     return Target(replace(config, **options), root, f"{name} ({layout}, {content})")
+
+
+def _refuse_other_layout(trained: DataConfig, wanted: str | None) -> None:
+    """Refuse a layout that the drawn data of a run do not have."""
+    if wanted not in (None, "auto", trained.layout):
+        raise DataError(
+            f"the drawn data of this run are {trained.layout}, not {wanted}: "
+            "name a folder with --data, or leave the layout out"
+        )
 
 
 def test(

@@ -27,14 +27,19 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 def pinned(backbone: str, weights: str | None) -> tuple[str, str | None]:
     """Name a trunk and weights of one's own with the digest of what they hold.
 
+    The file is read before a copy of it is kept.
+
     Raises:
         ValueError: there is no such trunk or function, or no such file.
+        CheckpointError: the file holds no tensors by name.
     """
     check(backbone, weights)
     if ":" in backbone:
         backbone = pins.pin_function(backbone)
     if weights not in (None, "imagenet") and not weights.startswith(pins.FILE):
-        weights = pins.pin_file(_existing(weights, backbone))
+        file = _existing(weights, backbone)
+        _tensors(file, weights)
+        weights = pins.pin_file(file)
     return backbone, weights
 
 
@@ -123,13 +128,31 @@ def fill(trunk: TwoStream, weights: str, name: str) -> None:
     """
     pinned = weights.startswith(pins.FILE)
     file = pins.pinned_file(weights) if pinned else _existing(weights, name)
+    typed = pins.typed_name(weights)
+    tensors = _as_trunk(_tensors(file, typed))
     try:
-        tensors = _as_trunk(unwrap(read(file)))
         _check(trunk.state_dict(), tensors)
     except CheckpointError as error:
-        why = f"weights {weights} do not fit the trunk {name}: {error}"
+        why = f"weights {typed} do not fit the trunk {name}: {error}"
         raise CheckpointError(why) from error
     trunk.load_state_dict(tensors, strict=False)
+
+
+def _tensors(file: Path, typed: str) -> dict[str, Tensor]:
+    """Read the tensors of a file.
+
+    Args:
+        file: of weights.
+        typed: the name that it was given by, for a message.
+
+    Raises:
+        CheckpointError: it is no checkpoint, or holds no tensors by name.
+    """
+    try:
+        return unwrap(read(file))
+    except CheckpointError as error:
+        why = str(error).replace(f"{file} ", "the file ", 1)
+        raise CheckpointError(f"weights {typed}: {why}") from error
 
 
 def _existing(weights: str, name: str) -> Path:

@@ -19,6 +19,8 @@ from types import ModuleType
 from vvi.runtime import atomic, paths
 
 FILE = "file:"
+#: Digest of a file of weights -> the name that it was given by in this process.
+_TYPED: dict[str, str] = {}
 #: Module -> what its file held when it was imported here.
 _SEEN: dict[str, bytes] = {}
 
@@ -30,7 +32,17 @@ def pin_file(file: str | Path) -> str:
     copy = paths.cache() / "weights" / digest
     if not copy.is_file():
         atomic.write(copy, content)
+    _TYPED[digest] = str(file)
     return FILE + digest
+
+
+def typed_name(name: str) -> str:
+    """Return the name that a pinned file was given by; its digest where none is known.
+
+    >>> typed_name("file:0123456789ab")
+    'file:0123456789ab'
+    """
+    return _TYPED.get(name.removeprefix(FILE), name)
 
 
 def pinned_file(name: str) -> Path:
