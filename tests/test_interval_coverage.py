@@ -33,7 +33,18 @@ def test_most_intervals_hold_the_truth(intervals):
     counted = intervals.check(seeds=3, straying=0.06, experiments=60)
     assert 85 <= counted["held"] <= 100 and counted["experiments"] == 60
     one_run = intervals.draw(np.random.default_rng(0), 3, 0.06)[0].mean(1)
-    assert 0 < counted["spread"] < 5 and one_run.shape == (3,)
+    assert one_run.shape == (3,)
+
+
+def test_intervals_of_one_run_hold_it_less_often(intervals):
+    one, five = (intervals.check(n, straying=0.15, experiments=60) for n in (1, 5))
+    assert one["held"] < 80 < five["held"] and one["half"] < five["half"]
+
+
+def test_rank1_strays_farther_where_runs_do(intervals):
+    spreads = [intervals.spread(straying) for straying in intervals.STRAYING]
+    assert spreads == sorted(spreads) and spreads[0] > 1 and spreads[-1] < 5
+    assert intervals.spread(0.0) < spreads[0]
 
 
 def test_a_wrong_truth_is_not_held(intervals, monkeypatch):
@@ -48,7 +59,9 @@ def test_the_command_writes_what_the_page_reads(intervals, tmp_path, monkeypatch
     intervals.main()
     counted = page.counts()
     assert list(counted.seeds) == list(intervals.SEEDS) * len(intervals.STRAYING)
-    assert len(page.table()) == len(counted)
+    assert page.table().shape == (len(intervals.SEEDS), len(intervals.STRAYING))
+    by_kind = counted.set_index(["seeds", "spread"]).held.unstack()
+    assert (page.table().to_numpy() == by_kind.to_numpy()).all()
     assert f"{5 * len(counted)} made-up experiments" in page.sentence()
 
 
@@ -57,4 +70,6 @@ def test_the_committed_counts_are_of_the_settings_of_the_script(intervals):
     assert list(counted.seeds) == list(intervals.SEEDS) * len(intervals.STRAYING)
     assert (counted.experiments == intervals.EXPERIMENTS).all()
     by_straying = counted.half.to_numpy().reshape(len(intervals.STRAYING), -1)
-    assert (np.diff(by_straying, axis=1) < 0).all(), "more seeds, narrower intervals"
+    several = by_straying[:, 1:]
+    assert (np.diff(several, axis=1) < 0).all(), "more seeds, narrower intervals"
+    assert np.allclose(by_straying[:, 0], 3.7, atol=0.15), "as wide as in the book"

@@ -408,16 +408,26 @@ def test_runs_are_compared_over_people_and_over_runs():
     for _ in range(4000):
         people = rng.integers(0, 20, 20)
         units = np.concatenate([np.flatnonzero(groups == p) for p in people])
-        sides = [
-            np.mean(
-                [runs[r][units].mean() for r in rng.integers(0, len(runs), len(runs))]
-            )
-            for runs in (before, after)
-        ]
+        sides = []
+        for runs in (before, after):
+            drawn = rng.integers(0, len(runs), len(runs) - 1)
+            sides.append(np.mean([runs[r][units].mean() for r in drawn]))
         slow.append(sides[1] - sides[0])
     assert (found.low, found.high) == pytest.approx(
-        tuple(np.percentile(slow, (2.5, 97.5))), abs=0.015
+        tuple(np.percentile(slow, (2.5, 97.5))), abs=0.01
     )
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_means_of_drawn_runs_vary_as_those_of_new_runs(count):
+    rng = np.random.default_rng(count)
+    variances = []
+    for _ in range(500):
+        runs = rng.normal(size=count)
+        drawn = probes.draw_runs(rng, count, 200)
+        variances.append(runs[drawn].mean(1).var())
+    assert np.mean(variances) == pytest.approx(1 / count, rel=0.1)
+    assert (probes.draw_runs(rng, 1, 7) == np.zeros((7, 1))).all()
 
 
 def test_exchanged_sides_mirror_the_interval():

@@ -178,6 +178,7 @@ def test_a_row_of_one_seed_or_with_a_larger_identity_loss_is_marked(measured):
     high = {k: [v + 1 for v in values] for k, values in run.history.items()}
     worse = experiment.Result(**vars(run) | {"record": _with(run.record, high)})
     assert helps.note([worse] * 2, [run] * 2) == "under-trained"
+    assert helps.note([run] * 2, [worse] * 2) == "under-trained without it"
     assert helps.note([run] * 2, [run] * 2) == ""
     at_margin, below = 0.3, 0.2
     for variance, triplet, note in (
@@ -190,6 +191,8 @@ def test_a_row_of_one_seed_or_with_a_larger_identity_loss_is_marked(measured):
         watched[collapse.TRIPLET] = [1.0] * 9 + [triplet] * 50
         other = experiment.Result(**vars(run) | {"record": _with(run.record, watched)})
         assert helps.note([run, other], [run] * 2) == note
+        reverse = f"{note} without it" if note else ""
+        assert helps.note([run] * 2, [run, other]) == reverse
 
 
 def _with(record, history):

@@ -69,5 +69,7 @@ def test_a_line_judges_what_is_measured_and_says_where_nothing_is(monkeypatch):
 def test_claims_are_counted_by_verdict():
     words = ["seen", "seen, one seed", "not seen", "not trained yet"]
     table = pd.DataFrame({"verdict": words})
-    sentence = "Of 4 claims: 2 seen, 1 not seen and 1 not trained yet."
+    sentence = (
+        "Of 4 claims: 2 seen (1 with one seed), 1 not seen and 1 not trained yet."
+    )
     assert paper_claims.counts(table) == sentence

@@ -81,5 +81,7 @@ def test_one_sentence_has_the_best_trials_on_test_people_the_highest_first(
     monkeypatch.setattr(tuned.experiment, "run", run)
     said = tuned.sentence(tables)
     assert said.startswith("The best of 2 trials of each method")
-    assert said.endswith("MITML 43.0 and IBAN 41.0.")
+    assert "MITML 43.0 and IBAN 41.0. The first of these has " in said
+    knobs = tuned._words(tuned.tune.best("mitml", tables["mitml"]))
+    assert said.endswith(f" {knobs}.")
     assert tuned.sentence(tables | {"di2l": trials("di2l", [40.0])}) == ""

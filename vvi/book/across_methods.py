@@ -15,6 +15,7 @@ from vvi.book import comparison, figures, formats, published
 from vvi.book import cost as costing
 from vvi.book.scene import Scene
 from vvi.data.loader import evaluated_frames
+from vvi.evaluation import probes
 from vvi.evaluation.probes import Score
 from vvi.experiment import Result, ablation
 from vvi.plots import cam, matrix
@@ -117,6 +118,23 @@ def _fields(result: Result) -> dict[str, Any]:
     return fields | vars(c.data) | vars(c.recipe)
 
 
+def precisions(rows: Rows) -> str:
+    """Name the runs that their processor computed in another precision, by their seeds.
+
+    Args:
+        rows: title -> one result per seed.
+    """
+    labels_of: dict[str, list[str]] = {}
+    for label, runs in rows.items():
+        seeds = [str(run.config.seed) for run in runs if run.changed_precision]
+        if seeds:
+            labels_of.setdefault(formats.joined(seeds), []).append(label)
+    if not labels_of:
+        return "All runs have the precision of the recipe."
+    parts = [f"{seeds} of {formats.joined(of)}" for seeds, of in labels_of.items()]
+    return f"Seeds in float32, on a processor without bfloat16: {'; '.join(parts)}."
+
+
 def gains(rows: Rows, own: Rows, scene: Scene) -> pd.DataFrame:
     """Compare each method with its own baseline, and with what its paper prints.
 
@@ -130,7 +148,7 @@ def gains(rows: Rows, own: Rows, scene: Scene) -> pd.DataFrame:
     """
     printed, lines = published.numbers(), {}
     for name, base in own.items():
-        if not rows.get(name):
+        if not comparison.have_common_seed(rows.get(name, []), base):
             continue
         method = names()[name]
         start = f"{np.mean([r.row('ir2vis')['rank1'] for r in base]):.1f}"
@@ -177,6 +195,8 @@ def pairs(
     table: dict[str, dict[str, Score]] = {label: {} for label in labels}
     for n, first in enumerate(labels):
         for second in labels[n + 1 :]:
+            if not comparison.have_common_seed(rows[first], rows[second]):
+                continue
             gain = comparison.difference(
                 rows[second], rows[first], scene, direction=direction
             )
@@ -344,7 +364,7 @@ def _resample(
         rng: source of the resamples.
         n: resamples.
     """
-    drawn = rng.integers(0, len(scores), (n, len(scores)))
+    drawn = probes.draw_runs(rng, len(scores), n)
     errors = np.array([(s.high - s.low) / 3.92 for s in scores])
     means = np.asarray(values)[drawn].mean(1)
     return means + rng.standard_normal(n) * errors[drawn].mean(1)

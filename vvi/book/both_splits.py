@@ -12,7 +12,7 @@ import pandas as pd
 
 from vvi import experiment
 from vvi.book import formats, ideas
-from vvi.book.comparison import of_common_seeds
+from vvi.book.comparison import have_common_seed, of_common_seeds
 from vvi.config import Split
 from vvi.experiment import Result, ablation, worlds
 from vvi.types import Direction
@@ -43,7 +43,7 @@ def table(
     lines = {}
     for idea in ideas.IDEAS:
         pairs = [_both_rows(idea, seeds, split, size) for split in PEOPLE]
-        if not all(map(all, pairs)):
+        if not have_common_seed(*pairs[0], *pairs[1]):
             continue
         (with_val, without_val), (with_test, without_test) = _paired(*pairs)
         lines[idea.name] = {

@@ -71,12 +71,14 @@ def difference(
 
     Args:
         ours: one result per seed.
-        theirs: the runs to subtract; only common seeds count.
+        theirs: the runs to subtract. Only common seeds count, if there are any; tables
+            of the book leave out a pair that has none.
         scene: the data of both.
         look_alikes: only queries whose person has a look-alike (drawn data only).
         direction: of the search.
     """
-    theirs, ours = of_common_seeds(theirs, ours)
+    if have_common_seed(theirs, ours):
+        theirs, ours = of_common_seeds(theirs, ours)
     seeds = [r.config.seed for r in ours]
     their_seeds = [r.config.seed for r in theirs]
     if scene.dataset.layout == "regdb" and len({*seeds, *their_seeds}) > 1:
@@ -123,14 +125,17 @@ def _hits(runs: Sequence[Result], direction: Direction) -> np.ndarray:
 
 
 def of_common_seeds(*sides: Sequence[Result]) -> tuple[Sequence[Result], ...]:
-    """Keep the runs of seeds that both sides have, so that runs are paired by seed."""
+    """Keep the runs of seeds that all sides have: none where no seed is common."""
     common = set.intersection(*map(_seeds, sides))
-    if not common:
-        return sides
     paired = []
     for runs in sides:
         paired.append([r for r in runs if r.config.seed in common])
     return tuple(paired)
+
+
+def have_common_seed(*sides: Sequence[Result]) -> bool:
+    """Return whether all sides have a run of one seed, at least."""
+    return bool(set.intersection(*map(_seeds, sides)))
 
 
 def _seeds(runs: Sequence[Result]) -> set[int]:
@@ -144,13 +149,14 @@ def differences(rows: Rows, base: str, scene: Scene) -> pd.DataFrame:
     column counts the seeds that both rows have; with one the interval is over people.
 
     Args:
-        rows: label -> one result per seed.
+        rows: label -> one result per seed; one without a seed of `base` is left out.
         base: label of the row to subtract.
         scene: the data.
     """
     lines = {}
-    others = [label for label in rows if label != base] if rows[base] else []
-    for label in others:
+    for label in rows:
+        if label == base or not have_common_seed(rows[label], rows[base]):
+            continue
         gain = difference(rows[label], rows[base], scene)
         lines[label] = {"all queries": formats.points(gain)}
         if scene.look_alikes_known:
@@ -183,7 +189,7 @@ def verdicts(claims: Mapping[str, tuple], scene: Scene) -> pd.DataFrame:
     """
     lines = {}
     for claim, (better, worse, *look_alikes) in claims.items():
-        if better and worse:
+        if have_common_seed(better, worse):
             gain = difference(better, worse, scene, *look_alikes)
             points = formats.points(gain)
             seeds = min(map(len, of_common_seeds(better, worse)))
@@ -197,7 +203,10 @@ def verdicts(claims: Mapping[str, tuple], scene: Scene) -> pd.DataFrame:
             "seeds": seeds,
             "on this data": judged,
         }
-    return pd.DataFrame(lines).T.rename_axis(f"ir2vis, {scene.label} data")
+    note = f"ir2vis, {scene.label} data"
+    if any(line["seeds"] == 1 for line in lines.values()):
+        note += "; one seed: a hint, since its interval leaves out how seeds vary"
+    return pd.DataFrame(lines).T.rename_axis(note)
 
 
 def final_losses(rows: Rows, terms: Mapping[str, str], last: int = 50) -> pd.DataFrame:

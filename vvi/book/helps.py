@@ -23,7 +23,7 @@ from vvi.data import synthetic
 from vvi.data.synthetic import claims
 from vvi.evaluation.probes import Score, paired_runs
 from vvi.evaluation.rerank import rerank
-from vvi.experiment import Result, ablation
+from vvi.experiment import Result, ablation, method_switches
 from vvi.experiment.collapse import has_collapsed
 from vvi.metrics import from_similarity, retrieval_metrics
 from vvi.plots import intervals, style, tables
@@ -32,7 +32,7 @@ from vvi.types import DIRECTIONS
 
 __all__ = ["IDEAS"]
 
-#: A row is under-trained where its identity loss ends this far above its baseline.
+#: A row is under-trained where its identity loss ends this far above the other row's.
 LOSS_EXCESS = 0.5
 #: Steps at the end of training whose identity loss counts.
 LAST_STEPS = 50
@@ -70,7 +70,7 @@ def measure(
     for idea in ideas.everything():
         with_it = _results(idea.row, size, seeds, run, by_hash)
         without = _results(idea.baseline, size, seeds, run, by_hash)
-        if with_it and without:
+        if comparison.have_common_seed(with_it, without):
             pair = comparison.of_common_seeds(with_it, without)
             lines += _lines(idea, *pair, scene)
         else:
@@ -148,13 +148,31 @@ def _rank1(runs: Sequence[Result], direction: str) -> float:
 
 def note(with_it: Sequence[Result], without: Sequence[Result]) -> str:
     """Say what stands against reading a difference as the worth of an idea."""
-    excess = identity_loss(with_it) - identity_loss(without)
-    notes = ["under-trained"] if excess > LOSS_EXCESS else []
+    notes = _unequal_training(with_it, without)
     if any(map(has_collapsed, with_it)):
         notes.append("collapsed")
+    if any(map(has_collapsed, without)):
+        notes.append("collapsed without it")
     if min(len(with_it), len(without)) == 1:
         notes.append("one seed")
     return ", ".join(notes)
+
+
+def _unequal_training(
+    with_it: Sequence[Result], without: Sequence[Result]
+) -> list[str]:
+    """Say which row is under-trained; of rows with unlike losses it is not known."""
+    if _kind_of_identity_loss(with_it) != _kind_of_identity_loss(without):
+        return []
+    excess = identity_loss(with_it) - identity_loss(without)
+    if abs(excess) <= LOSS_EXCESS:
+        return []
+    return ["under-trained" if excess > 0 else "under-trained without it"]
+
+
+def _kind_of_identity_loss(runs: Sequence[Result]) -> str:
+    """Return "ce", cross-entropy, or what a method has in its place ("focal")."""
+    return getattr(method_switches.effective(runs[0].config), "id_loss", "ce")
 
 
 def identity_loss(runs: Sequence[Result]) -> float:
@@ -246,7 +264,7 @@ def _caption(table: pd.DataFrame, label: str) -> str:
         finding += f", most {seen[0]}: {gain}, ir2vis"
     harms = [_with_collapse(table, name) for name in opposite]
     weak = [name for name in seen if "under-trained" in _line(table, name).note]
-    finding += f" ({len(weak)} of the {len(seen)} under-trained)" if weak else ""
+    finding += f" (in {len(weak)} one row is under-trained)" if weak else ""
     finding += f". Seen to harm: {formats.joined(harms) or 'none'}."
     marks = "Filled: with the idea; hollow: without; bars: 95 % over people and seeds."
     return f"{finding} {marks} {label.capitalize()} data."
@@ -475,8 +493,9 @@ def block(figures: str) -> str:
     foot += "\nAnaglyphs are relief images of the frames; IBAN's guidance trains with "
     foot += "them; CAJ adds clips that show one colour channel."
     foot += "\nAn idea with fewer seeds is compared with these seeds of its baseline."
-    foot += f"\nUnder-trained: the identity loss ends more than {LOSS_EXCESS} above "
-    foot += "that of the row without the idea."
+    foot += "\nUnder-trained: the identity loss of the row with the idea ends more "
+    foot += f"than {LOSS_EXCESS} above that of the row without it; *without it*: the "
+    foot += "reverse, so part of the gain is that the other row learned too little."
     for said in (tuned.sentence(tuned.logs()), rates.sentence(), lengths.sentence()):
         foot += f"\n{said}" if said else ""
     shown = _markdown(table)

@@ -14,8 +14,8 @@ def counts() -> pd.DataFrame:
     """Read what was counted.
 
     Returns:
-        One line for each kind of experiment: `seeds` of either method, `spread` of
-        rank-1 over seeds in points (standard deviation), `held`, the share of the
+        One line for each kind of experiment: `spread` of rank-1 over seeds in points
+        (standard deviation), `seeds` of either method, `held`, the share of the
         intervals that hold the true difference in per cent, `half` of their mean width
         in points, and the number of `experiments`.
     """
@@ -23,21 +23,23 @@ def counts() -> pd.DataFrame:
 
 
 def table() -> pd.DataFrame:
-    """Return what was counted, for a page."""
-    titles = {
-        "spread": "rank-1 strays over seeds by",
-        "held": "intervals that hold the truth (%)",
-        "half": "half an interval",
-    }
-    lines = counts().rename(columns=titles).set_index("seeds")[list(titles.values())]
-    return lines.rename_axis("made-up data, points; seeds of either method")
+    """Return the share of intervals that hold the truth: seeds by spread of rank-1."""
+    shares = counts().pivot(index="seeds", columns="spread", values="held")
+    shares.columns = [f"rank-1 strays by {spread:.1f} points" for spread in shares]
+    shares.index = ["1 (over people alone)" if n == 1 else str(n) for n in shares.index]
+    return shares.rename_axis("made-up data, per cent; seeds of either method")
 
 
 def sentence() -> str:
     """Say how many intervals held the truth."""
     known = counts()
-    low, high, number = known.held.min(), known.held.max(), known.experiments.sum()
+    alone = known.seeds == 1
     return (
-        f"Of the 95 % intervals of {number:,} made-up experiments, {low:.0f} to "
-        f"{high:.0f} % held the truth, by number of seeds and how far they stray."
+        f"Of the 95 % intervals of {known.experiments.sum():,} made-up experiments, "
+        f"{_range(known[~alone].held)} % held the truth with two seeds or more, and "
+        f"{_range(known[alone].held)} % with one, by how far rank-1 strays over seeds."
     )
+
+
+def _range(shares: pd.Series) -> str:
+    return f"{shares.min():.0f} to {shares.max():.0f}"

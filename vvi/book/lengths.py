@@ -17,6 +17,8 @@ from vvi.experiment import Result, budgets
 from vvi.plots import doses
 from vvi.types import Direction
 
+#: Marks a number whose runs had another precision than the recipe's.
+MARK = "*"
 #: Results of `budgets.results`.
 Lengths = dict[str, dict[int, list[Result]]]
 #: Row -> the row that it starts from, of those that are trained at the same lengths.
@@ -57,13 +59,15 @@ def table(
 
     Returns:
         One line a row: rank-1 in per cent at each length, then differences over the
-        same queries, in points with 95 % intervals; a dash where nothing is stored.
+        same queries, in points with 95 % intervals; a dash where nothing is stored, and
+        `MARK` where the processor changed the precision.
     """
     lines = {}
     for title, by_steps in lengths.items():
         line = {}
         for count in _steps():
-            line[f"{count:,} steps"] = _rank1(by_steps.get(count, []), direction)
+            runs = by_steps.get(count, [])
+            line[f"{count:,} steps"] = _rank1(runs, direction) + _mark(runs)
         for short, long in pairwise(_steps()):
             score = _gain(by_steps, short, long, scene, direction)
             text = formats.points(score) if score else "–"
@@ -75,6 +79,18 @@ def table(
 
 def _steps() -> tuple[int, ...]:
     return budgets.steps(budgets.SIZE)
+
+
+def _mark(runs: Sequence[Result], unlike: Sequence[Result] = ()) -> str:
+    """Return `MARK` where the precision of some runs was changed, and of others not.
+
+    Args:
+        runs: of one row.
+        unlike: of the row that it is compared with, if any.
+    """
+    changed = any(run.changed_precision for run in runs)
+    others = any(run.changed_precision for run in unlike)
+    return MARK if changed != others else ""
 
 
 def _rank1(runs: Sequence[Result], direction: Direction) -> str:
@@ -109,7 +125,7 @@ def over_starts(
 
     Returns:
         One line a row: points of rank-1 with 95 % intervals; a dash where nothing is
-        stored.
+        stored, and `MARK` where the processor changed the precision of one side alone.
     """
     lines = {}
     for title, start in STARTS.items():
@@ -119,7 +135,7 @@ def over_starts(
             text = "–"
             if all(runs):
                 score = comparison.difference(*runs, scene, direction=direction)
-                text = formats.points(score)
+                text = formats.points(score) + _mark(runs[0], unlike=runs[1])
             line[f"{count:,} steps"] = text
         lines[f"{title} minus {start}"] = line
     note = f"points of rank-1, {direction}, {scene.label}, seed {budgets.SEEDS[0]}"
@@ -145,7 +161,7 @@ def finding(lengths: Lengths, scene: Scene) -> str:
         groups[change or words[2]].append(title)
     parts = [f"{word}: {formats.joined(rows)}" for word, rows in groups.items() if rows]
     what = "; ".join(parts) or "not trained"
-    return f"From {usual:,} to {longest:,} steps, ir2vis, {what}."
+    return f"From {usual:,} to {longest:,} steps, ir2vis, {_seeds()}, {what}."
 
 
 def sentence(direction: Direction = "ir2vis") -> str:
@@ -161,11 +177,13 @@ def sentence(direction: Direction = "ir2vis") -> str:
             rank1[title] = _rank1(by_steps[longest], direction)
     if not rank1:
         return ""
+    others = [title for title in budgets.rows() if title not in rank1]
+    missing = f" Not trained for as long: {formats.joined(others)}." if others else ""
     order = sorted(rank1, key=lambda title: float(rank1[title]), reverse=True)
     named = formats.joined([f"{title} {rank1[title]}" for title in order])
     return (
         f"After {longest:,} steps in place of {usual:,}, rank-1 is ({direction}, "
-        f"{_seeds()}): {named}."
+        f"{_seeds()}): {named}.{missing}"
     )
 
 

@@ -284,13 +284,18 @@ def _in_world(claim: PaperClaim) -> str:
 def counts(table: pd.DataFrame) -> str:
     """Say how many claims were seen, not seen or contradicted, in one sentence.
 
-    A claim whose run collapsed is not judged.
+    A claim whose run collapsed is not judged. Verdicts of one seed, whose intervals are
+    over people alone, are counted within.
 
     Args:
         table: of `table`.
     """
     words = table.verdict.str.split(",").str[0]
     collapsed = table.verdict.str.contains("collapsed")
-    words = words.mask(collapsed, "not judged (collapsed)").value_counts()
-    parts = [f"{count} {verdict}" for verdict, count in words.items()]
+    words = words.mask(collapsed, "not judged (collapsed)")
+    of_one_seed = words[table.verdict.str.contains("one seed")].value_counts()
+    parts = []
+    for verdict, count in words.value_counts().items():
+        alone = of_one_seed.get(verdict, 0)
+        parts.append(f"{count} {verdict}" + (f" ({alone} with one seed)" * bool(alone)))
     return f"Of {len(table)} claims: {formats.joined(parts)}."

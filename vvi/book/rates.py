@@ -17,6 +17,12 @@ from vvi.types import Direction
 
 #: Title of a group of columns -> factor on the rate.
 RATES = {"rate of the recipe": 1.0, "twice the rate": rates.FACTOR}
+#: What a verdict on DI2L's two ideas means, in words.
+FOUND = {
+    "seen": "DPA and I2L are seen to help there",
+    "not seen": "no effect of DPA and I2L is seen there",
+    "the opposite": "DPA and I2L are seen to harm there",
+}
 
 
 def table(scene: Scene, direction: Direction = "ir2vis") -> pd.DataFrame:
@@ -29,16 +35,20 @@ def table(scene: Scene, direction: Direction = "ir2vis") -> pd.DataFrame:
     Returns:
         Two lines an idea that has runs at twice the rate, one a rate: mean rank-1
         without it and with it in per cent, the difference in points with its 95 %
-        interval over people and seeds, and how many seeds.
+        interval over people and seeds (one seed: over people), and how many seeds.
+        Both lines are of the same seeds: those that all four rows have.
     """
     lines: dict[tuple[str, str], dict[str, str]] = {}
     usual = preset(rates.SIZE).data.source
     ideas = rates.IDEAS if scene.settings.data.source == usual else {}
     for name, idea in ideas.items():
         sides = {words: _stored(idea, factor) for words, factor in RATES.items()}
-        if all(map(all, sides.values())):
-            for words, (on, off) in sides.items():
-                lines[name, words] = _line(on, off, scene, direction)
+        (on, off), (fast_on, fast_off) = sides.values()
+        if not comparison.have_common_seed(on, off, fast_on, fast_off):
+            continue
+        rows = comparison.of_common_seeds(on, off, fast_on, fast_off)
+        for words, pair in zip(RATES, (rows[:2], rows[2:]), strict=True):
+            lines[name, words] = _line(*pair, scene, direction)
     if not lines:
         return pd.DataFrame()
     names = ["idea", f"rank-1, {direction}, {scene.label}"]
@@ -58,13 +68,10 @@ def sentence(direction: Direction = "ir2vis") -> str:
     without, with_it = (_mean(runs, direction) for runs in (off, on))
     score = worlds.difference(on, off, direction)
     seeds = "one seed" if len(on) == 1 else f"{len(on)} seeds"
-    seen = "what DPA and I2L add is seen there"
-    if score.low <= 0 <= score.high:
-        seen = "no effect of DPA and I2L is seen there, either"
     return (
         f"At twice the learning rate CAJ has {without} and DI2L, which adds DPA and "
         f"I2L to it, {with_it} ({direction}, {seeds}): {formats.points(score)} points, "
-        f"so {seen}."
+        f"so {FOUND[comparison.verdict(score)]}."
     )
 
 

@@ -52,7 +52,7 @@ def gain(
     Returns:
         Both means of rank-1 (ir2vis), the difference with its interval, the verdict.
     """
-    if not better or not worse:
+    if not comparison.have_common_seed(better, worse):
         return f"{claim}: {comparison.UNTRAINED}."
     sides = comparison.of_common_seeds(better, worse)
     ours, theirs = (_rank1(runs) for runs in sides)

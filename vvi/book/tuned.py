@@ -55,7 +55,7 @@ def summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def sentence(tables: dict[str, pd.DataFrame]) -> str:
-    """Say in one sentence what the best trials give on test people, the highest first.
+    """Say what the best trials give on test people, and what the highest is set to.
 
     Args:
         tables: of `logs`.
@@ -74,9 +74,11 @@ def sentence(tables: dict[str, pd.DataFrame]) -> str:
         rank1[title(method)] = result.row("ir2vis")["rank1"]
     ordered = sorted(rank1, key=lambda name: -rank1[name])
     named = formats.joined([f"{name} {rank1[name]:.1f}" for name in ordered])
+    settings = {title(m): _words(tune.best(m, table)) for m, table in tables.items()}
     return (
         f"The best of {count} trials of each method, chosen on validation people, has "
-        f"this rank-1 on test people (ir2vis, one seed): {named}."
+        f"this rank-1 on test people (ir2vis, one seed): {named}. "
+        f"The first of these has {settings[ordered[0]]}."
     )
 
 

@@ -107,9 +107,10 @@ def paired_runs(
 ) -> Score:
     """Return the mean of after - before for several runs over the same units.
 
-    Each resample draws whole groups of units, and runs of either side: both vary. With
-    one run on a side what varies from run to run is not in the interval. The side that
-    is drawn first follows from the runs: exchanged sides mirror the interval.
+    Each resample draws whole groups of units, and runs of either side (`draw_runs`):
+    both vary. With one run on a side what varies from run to run is not in the
+    interval. The side that is drawn first follows from the runs: exchanged sides mirror
+    the interval.
 
     Args:
         before: (S, Q), S runs over Q units.
@@ -133,11 +134,26 @@ def paired_runs(
         runs = sides[side]
         sums = np.stack([np.bincount(index, row) for row in runs])  # (S, G)
         of_runs = drawn @ sums.T / size[:, None]  # (n, S)
-        chosen = rng.integers(0, len(runs), (n, len(runs)))
+        chosen = draw_runs(rng, len(runs), n)
         means[side] = np.take_along_axis(of_runs, chosen, 1).mean(1)
     low, high = _interval(means[1] - means[0])
     difference = float(after.mean() - before.mean())
     return Score(difference, low, high, 0.0, len(counts))
+
+
+def draw_runs(rng: np.random.Generator, runs: int, n: int) -> np.ndarray:
+    """Return which runs each resample has, (n, runs - 1) integers.
+
+    One run fewer is drawn than there are. Means of as many as there are would vary too
+    little: their variance is (S - 1) / S of that of a mean of S new runs, half of it
+    for two runs.
+
+    Args:
+        rng: the generator.
+        runs: how many there are; of one, each resample has that one.
+        n: resamples.
+    """
+    return rng.integers(0, runs, (n, max(1, runs - 1)))
 
 
 def body_share(maps: np.ndarray, masks: np.ndarray, seed: int = 0) -> Score:

@@ -38,6 +38,17 @@ class Result:
         return self.record.config.hash
 
     @property
+    def precision(self) -> str:
+        """What it was computed in; without bfloat16 it is not the recipe's."""
+        usual = self.config.recipe.precision
+        return self.record.environment.get("precision", usual)
+
+    @property
+    def changed_precision(self) -> bool:
+        """Whether that is not what the recipe asks for."""
+        return self.precision != self.config.recipe.precision
+
+    @property
     def history(self) -> Mapping[str, list[float]]:
         """Losses and learning rate at every step, by name."""
         return self.record.history

@@ -11,6 +11,10 @@ from matplotlib.figure import Figure
 
 from vvi.plots import style
 
+#: Where the number of a clip stands beside it, in points: outside of a ring around it.
+NUMBER_AT = (8, 3)
+RING = 190  # area of the square around a ring, in square points
+
 
 @style.drawn
 def draw(
@@ -65,7 +69,7 @@ def _points(ax: Axes, points: np.ndarray, ids: np.ndarray, modality: str) -> Non
         zorder=3,
     )
     for point, identity in zip(points, ids, strict=True):
-        _note(ax, str(identity), point, (5, 3))
+        _note(ax, str(identity), point, NUMBER_AT)
 
 
 def _note(
@@ -91,7 +95,7 @@ def _pull(ax: Axes, start: np.ndarray, end: np.ndarray, right: bool) -> None:
 
 def _ring(ax: Axes, point: np.ndarray, name: str) -> None:
     """Draw a ring around a clip, and its name below."""
-    ring = {"s": 190, "facecolor": "none", "edgecolor": style.INK, "linewidth": 1.4}
+    ring = {"s": RING, "facecolor": "none", "edgecolor": style.INK, "linewidth": 1.4}
     ax.scatter(*point, zorder=4, **ring)
     ground = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
     options = {"ha": "center", "fontweight": "bold", "bbox": ground, "zorder": 5}

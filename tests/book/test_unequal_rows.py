@@ -1,0 +1,128 @@
+"""Rows that are not quite comparable: other seeds, another precision of the runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from vvi import experiment
+from vvi.book import across_methods, comparison, figures, helps, lengths, rates, summary
+from vvi.book.ideas import IDEAS
+from vvi.config import change, preset
+from vvi.evaluation.probes import Score
+from vvi.experiment import Result
+
+
+@pytest.fixture(scope="module")
+def shown(tiny_root, tmp_path_factory):
+    """A run under two seeds, and its scene."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VVI_RUNS", str(tmp_path_factory.mktemp("runs")))
+        settings = preset("tiny")
+        run = experiment.run(settings, data=tiny_root)
+        view = figures.scene(settings, tiny_root)
+    return [run, _changed(run, seed=1)], view
+
+
+def _changed(run: Result, seed: int = 0, **environment: str) -> Result:
+    """Return a run under another seed, as if made elsewhere."""
+    record = replace(
+        run.record,
+        config=change(run.config, seed=seed),
+        environment=run.record.environment | environment,
+    )
+    return replace(run, record=record)
+
+
+def test_rows_without_a_common_seed_are_in_no_table(shown):
+    (first, second), view = shown
+    assert comparison.of_common_seeds([first], [second]) == ([], [])
+    assert not comparison.have_common_seed([first], [])
+    claims = {"claim": ([first], [second])}
+    judged = comparison.verdicts(claims, view).loc["claim"]
+    assert judged["seeds"] == 0 and judged["on this data"] == comparison.UNTRAINED
+    rows = {"base": [second], "row": [first], "both": [first, second]}
+    assert list(comparison.differences(rows, "base", view).index) == ["both"]
+    said = summary.gain("claim", [first], [second], view)
+    assert said == f"claim: {comparison.UNTRAINED}."
+    assert across_methods.pairs({"a": [first], "b": [second]}, view) == {
+        "a": {},
+        "b": {},
+    }
+    assert across_methods.gains({"IBAN": [first]}, {"IBAN": [second]}, view).empty
+
+
+def test_an_idea_without_a_common_seed_is_not_trained_yet(shown, monkeypatch):
+    (first, second), view = shown
+    idea = IDEAS[0]
+    monkeypatch.setattr(helps.ideas, "everything", lambda: [idea])
+    sides = {idea.row: [first], idea.baseline: [second]}
+    monkeypatch.setattr(helps, "_results", lambda row, *_: sides[row])
+    assert set(helps.measure(view).verdict) == {comparison.UNTRAINED}
+
+
+def test_runs_of_other_seeds_can_be_compared_by_hand(shown):
+    (first, second), view = shown
+    assert comparison.difference([first], [second], view).value == 0
+
+
+def test_verdicts_of_one_seed_are_called_a_hint(shown):
+    runs, view = shown
+    for count, said in ((1, True), (2, False)):
+        table = comparison.verdicts({"claim": (runs[:count], runs[:count])}, view)
+        assert ("a hint" in table.index.name) == said
+
+
+def test_the_precision_is_that_of_the_record_or_else_of_the_recipe(shown):
+    (first, second), _ = shown
+    usual = first.config.recipe.precision
+    assert first.precision == usual and not first.changed_precision
+    other = _changed(second, 1, precision="bf16-mixed" if usual != "bf16-mixed" else "")
+    assert other.changed_precision and other.precision != usual
+    rows = {"A": [first, other], "B": [first]}
+    assert across_methods.precisions(rows).endswith("without bfloat16: 1 of A.")
+    assert "All runs" in across_methods.precisions({"B": [first]})
+
+
+def test_lengths_mark_runs_and_differences_of_another_precision(shown):
+    (first, _), view = shown
+    other = _changed(first, precision="another")
+    steps = lengths._steps()
+    same = {count: [first] for count in steps}
+    known = {"baseline": same, "MITML": same | {steps[-1]: [other]}}
+    for table, row in (
+        (lengths.table(known, view), "MITML"),
+        (lengths.over_starts(known, view), "MITML minus baseline"),
+    ):
+        cells = [table.loc[row, f"{count:,} steps"] for count in steps]
+        assert [cell.endswith(lengths.MARK) for cell in cells] == [False, False, True]
+    assert "*" not in "".join(lengths.table(known, view).loc["baseline"])
+    known["baseline"] = known["MITML"]
+    added = lengths.over_starts(known, view).loc["MITML minus baseline"]
+    assert not added.str.endswith(lengths.MARK).any(), "both sides alike"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(-1, 2, "no effect"), (1, 3, "seen to help"), (-3, -1, "seen to harm")],
+)
+def test_the_sentence_on_rates_follows_the_interval(monkeypatch, low, high, words):
+    score = Score((low + high) / 2, low, high, 0.0, 9)
+    monkeypatch.setattr(rates.worlds, "difference", lambda *_: score)
+    assert words in rates.sentence()
+
+
+def test_both_rates_are_of_the_seeds_that_all_rows_have(shown, monkeypatch):
+    (first, second), view = shown
+    usual = preset("tiny").data.source
+    monkeypatch.setattr(rates.rates, "SIZE", "tiny")
+    assert view.settings.data.source == usual
+    stored = {
+        1.0: ([first, second], [first, second]),
+        rates.rates.FACTOR: ([second],) * 2,
+    }
+    monkeypatch.setattr(rates, "_stored", lambda idea, factor: stored[factor])
+    assert set(rates.table(view).seeds) == {"1"}
+    stored[rates.rates.FACTOR] = ([], [])
+    assert rates.table(view).empty
