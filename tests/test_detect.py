@@ -4,6 +4,7 @@ weights.
 
 from __future__ import annotations
 
+import lzma
 import socket
 from dataclasses import replace
 
@@ -192,6 +193,28 @@ def test_a_record_comes_back_with_its_weights(tmp_path, monkeypatch):
     assert train_detectors.find(recipe) is None, (
         "a record of another version is not used"
     )
+
+
+def test_weights_are_packed_and_those_that_are_not_are_read_too(tmp_path, monkeypatch):
+    monkeypatch.delenv("VVI_RUNS", raising=False)
+    folder = tmp_path / detectors.FOLDER
+    folder.mkdir()
+    packed, record = folder / "fcos.safetensors.xz", folder / "fcos.json"
+    committed = detectors.stored("fcos")[-1]
+    packed.write_bytes(committed.with_suffix(detectors.PACKED).read_bytes())
+    record.write_bytes(committed.read_bytes())
+    monkeypatch.setenv("VVI_RUNS", str(tmp_path))
+    assert detectors.stored("fcos")[0] == record
+    known = detectors.load("fcos").network.state_dict()
+    plain = packed.with_suffix("")
+    plain.write_bytes(lzma.decompress(packed.read_bytes()))
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="fcos.safetensors.xz holds no weights"):
+        detectors.load("fcos")
+    packed.unlink()
+    for state in (detectors.load("fcos"), detectors.load("fcos", plain)):
+        for name, value in state.network.state_dict().items():
+            assert torch.equal(value, known[name])
 
 
 def test_the_stored_records_are_of_this_version_and_complete():

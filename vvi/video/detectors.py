@@ -8,6 +8,7 @@ from a local file; nothing is ever downloaded. A detector is called with frames
 from __future__ import annotations
 
 import hashlib
+import lzma
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load as load_bytes
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -31,6 +33,8 @@ PERSON = 1  # class number, here and in torchvision's own weights
 HEIGHT = 96  # of the pictures of small detectors; people are then some 40 pixels tall
 CHANNELS = 64
 FOLDER = "detectors"  # of records
+#: How the names of stored weights end: packed, and as they were written before.
+PACKED, PLAIN = ".safetensors.xz", ".safetensors"
 #: Convolutions of the trunk of a small detector: channels in, channels out, stride.
 LAYERS = (
     (3, 24, 2),
@@ -43,6 +47,7 @@ LAYERS = (
 #: What is wrong with a file that holds no weights.
 BAD_FILE = (
     SafetensorError,
+    lzma.LZMAError,
     UnpicklingError,
     RuntimeError,
     EOFError,
@@ -199,13 +204,23 @@ def load(
             f"no weights of the small detector {name!r}{at}: train it with "
             f"vvi.video.train_detectors.run(DetectorRecipe({name!r}))"
         )
-    network = _filled(build(name), file, load_file)
+    network = _filled(build(name), file, _read_small)
     return Detector(network.to(device).eval(), HEIGHT)
 
 
 def _stored_weights(name: str) -> Path | None:
     records = stored(name)
-    return records[0].with_suffix(".safetensors") if records else None
+    if not records:
+        return None
+    packed, plain = (records[0].with_suffix(end) for end in (PACKED, PLAIN))
+    return packed if packed.is_file() else plain
+
+
+def _read_small(file: Path) -> dict[str, Tensor]:
+    """Read weights of a small detector, packed by xz or not."""
+    if file.suffix == ".xz":
+        return load_bytes(lzma.decompress(file.read_bytes()))
+    return load_file(file)
 
 
 def _large(name: str, weights: str | Path | None) -> nn.Module:
