@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -49,23 +50,20 @@ def changed_row(args: argparse.Namespace, seed: int) -> tuple[Named, Named]:
     name, config = method_switches.resolve_settings(rows[base], wanted, changes, rows)
     if name not in rows:
         name = f"{base}, {name}"
-    refuse_unused(config, rows[base], changes)
+    warn_of_unused(config, rows[base], changes)
     read = "".join(f", {n}={v}" for n, v in reading.items() if n != "layout")
     return (name + read, config), (base + read, rows[base])
 
 
-def refuse_unused(
+def warn_of_unused(
     config: RunConfig, main: RunConfig, changes: Mapping[str, Any]
 ) -> None:
-    """Refuse changes of the recipe that would change no number of a run.
+    """Warn of changes of the recipe that change no number of a run.
 
     Args:
         config: of the run.
         main: the main row of its method.
         changes: settings of every run that were typed.
-
-    Raises:
-        ValueError: naming the first of them, and why it has no effect.
     """
     from vvi import experiment
     from vvi.engine import optim
@@ -78,10 +76,8 @@ def refuse_unused(
         unused = optim.unused(config.recipe, experiment.build(small, 2).phases)
     for name in changed:
         if name in unused:
-            raise ValueError(
-                f"{name}={changes[name]} would have no effect: {unused[name]}; "
-                "leave it out"
-            )
+            why = f"{name}={changes[name]} has no effect here: {unused[name]}"
+            warnings.warn(why, stacklevel=2)
 
 
 def _read_alike(
