@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from vvi import experiment
@@ -33,6 +34,15 @@ def _changed(run: Result, seed: int = 0, **environment: str) -> Result:
         environment=run.record.environment | environment,
     )
     return replace(run, record=record)
+
+
+def _with_hits(run: Result, rank: int) -> Result:
+    """Return a run that answers each query at this rank."""
+    hits = {
+        key: np.full_like(array, rank) if key.endswith("first_hit") else array
+        for key, array in run.record.arrays.items()
+    }
+    return replace(run, record=replace(run.record, arrays=hits))
 
 
 def test_rows_without_a_common_seed_are_in_no_table(shown):
@@ -126,3 +136,25 @@ def test_both_rates_are_of_the_seeds_that_all_rows_have(shown, monkeypatch):
     assert set(rates.table(view).seeds) == {"1"}
     stored[rates.rates.FACTOR] = ([], [])
     assert rates.table(view).empty
+
+
+def test_the_seeds_that_a_gain_would_take_follow_from_people_and_spread(shown):
+    (first, second), view = shown
+    rows, own = {"IBAN": [first, second]}, {"IBAN": [first, second]}
+    (line,) = across_methods.seeds_needed(rows, own, view).to_dict("records")
+    assert line["seeds"] == 2
+    assert line["people alone"] == line["half an interval"] == "0.0", "equal runs"
+    assert line["seeds for 3 points"] == "2"
+    alone = across_methods.seeds_needed({"IBAN": [first]}, own, view)
+    assert alone.empty, "one seed has no spread"
+
+
+def test_seeds_held_leave_the_people(shown):
+    (first, _), view = shown
+    better, worse = _with_hits(first, 1), _with_hits(first, 2)
+    runs = [_changed(better), _changed(worse, seed=1)]
+    base = [_changed(first), _changed(first, seed=1)]
+    gain = comparison.difference(runs, base, view)
+    held = comparison.difference_of_means(runs, base, view)
+    assert held.value == gain.value
+    assert held.high - held.low < gain.high - gain.low

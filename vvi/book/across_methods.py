@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -165,6 +166,64 @@ def gains(rows: Rows, own: Rows, scene: Scene) -> pd.DataFrame:
         lines[name] = line
     note = f"points of rank-1 (95 %), {scene.label}"
     return pd.DataFrame(lines).T.rename_axis(note)
+
+
+def seeds_needed(
+    rows: Rows,
+    own: Rows,
+    scene: Scene,
+    half_width: float = 3.0,
+    direction: Direction = "ir2vis",
+) -> pd.DataFrame:
+    """Estimate how many seeds make each gain of `gains` known to a few points.
+
+    With n seeds, half an interval h is about h^2 = p^2 + 1.96^2 (s^2 + b^2) / n. Here p
+    is half the interval over people alone, and s and b are the standard deviations of
+    rank-1 over seeds of the method and of its baseline.
+
+    Args:
+        rows: title -> results, of `main_results`.
+        own: title -> results of `baselines`.
+        scene: the data. Empty for RegDB, whose seeds are trials with other people.
+        half_width: the points to reach.
+        direction: of the search.
+    """
+    lines = {}
+    for name, base in own.items() if scene.dataset.layout != "regdb" else ():
+        runs, base = comparison.of_common_seeds(rows.get(name, []), base)
+        if len(runs) < 2:
+            continue
+        gain = comparison.difference(runs, base, scene, direction=direction)
+        means = comparison.difference_of_means(runs, base, scene, direction)
+        spreads = [_spread(side, direction) for side in (runs, base)]
+        people = (means.high - means.low) / 2
+        lines[name] = {
+            "seeds": len(runs),
+            "half an interval": f"{(gain.high - gain.low) / 2:.1f}",
+            "people alone": f"{people:.1f}",
+            "spread over seeds": f"{spreads[0]:.1f}",
+            "of the baseline": f"{spreads[1]:.1f}",
+            f"seeds for {half_width:g} points": _seeds_for(half_width, people, spreads),
+        }
+    note = f"points of rank-1, {direction}, {scene.label}"
+    return pd.DataFrame(lines).T.rename_axis(note)
+
+
+def _spread(runs: Sequence[Result], direction: Direction) -> float:
+    """Return the standard deviation of rank-1 over seeds, in points."""
+    return float(np.std([run.row(direction)["rank1"] for run in runs], ddof=1))
+
+
+def _seeds_for(half_width: float, people: float, spreads: Sequence[float]) -> str:
+    """Solve the equation of `seeds_needed` for the number of seeds.
+
+    >>> _seeds_for(3.0, 1.8, [2.0, 1.5]), _seeds_for(3.0, 3.1, [2.0, 1.5])
+    ('5', 'more people')
+    """
+    if people >= half_width:
+        return "more people"
+    variance = 1.96**2 * sum(spread**2 for spread in spreads)
+    return str(max(2, math.ceil(variance / (half_width**2 - people**2))))
 
 
 def _published_gain(printed: pd.DataFrame, method: str) -> str:

@@ -88,14 +88,51 @@ def difference(
                 "compare all queries of the same trials"
             )
         return paired_bootstrap(_rank1(theirs, direction), _rank1(ours, direction))
+    hits, people = _same_queries(theirs, ours, scene, direction, look_alikes)
+    return paired_runs(*hits, groups=people)
+
+
+def difference_of_means(
+    ours: Sequence[Result],
+    theirs: Sequence[Result],
+    scene: Scene,
+    direction: Direction = "ir2vis",
+) -> Score:
+    """Measure the same difference with the seeds held: other people, the same networks.
+
+    The interval is by bootstrap over identities alone. It is what is left of the
+    interval of `difference` when there are very many seeds.
+
+    Args:
+        ours: one result per seed.
+        theirs: the runs to subtract, of the same seeds.
+        scene: the data of both; their test people do not change with the seed.
+        direction: of the search.
+    """
+    hits, people = _same_queries(theirs, ours, scene, direction)
+    before, after = (runs.mean(axis=0) for runs in hits)
+    return paired_runs(before, after, groups=people)
+
+
+def _same_queries(
+    theirs: Sequence[Result],
+    ours: Sequence[Result],
+    scene: Scene,
+    direction: Direction,
+    look_alikes: bool = False,
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Return rank-1 of each run and query, and the people of the queries.
+
+    Returns:
+        (before, after), each (S, Q) of 0 and 100; (Q,) identities.
+    """
     ids = identities(scene.sides(direction)[0])
     used = ours[0].metrics(direction).first_hit > 0
     if look_alikes:
         groups = scene.truth.look_alike_groups()
         used &= np.array([groups.get(person, -1) >= 0 for person in ids])
-    before = 100.0 * _hits(theirs, direction)[:, used]
-    after = 100.0 * _hits(ours, direction)[:, used]
-    return paired_runs(before, after, groups=ids[used])
+    before, after = (100.0 * _hits(runs, direction)[:, used] for runs in (theirs, ours))
+    return (before, after), ids[used]
 
 
 def rank1(
