@@ -61,7 +61,7 @@ def test_a_line_judges_what_is_measured_and_says_where_nothing_is(monkeypatch):
     table = paper_claims.table(Drawn(), claims=(memory, order))
     assert pairs[memory.words] == (["Baseline + T"], ["Baseline"])
     assert table.verdict.tolist() == ["seen", "seen"]
-    assert table["where the cue is dosed"].tolist() == ["time: helps at 8", "–"]
+    assert table["cue dosed"].tolist() == ["time: helps at 8", "–"]
     assert table["the paper prints"].tolist() == ["+2.9 (HITSZ-VCM)"] * 2
     assert paper_claims.counts(table) == "Of 2 claims: 2 seen."
 

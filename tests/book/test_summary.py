@@ -20,6 +20,7 @@ def run(rank1: float, seed: int = 0, probes: dict | None = None, **history):
         probe=scores.get,
         history=history,
         run_id="runs/x",
+        precision="32-true",
     )
 
 
@@ -39,7 +40,8 @@ def test_a_gain_says_means_difference_interval_and_verdict(monkeypatch):
         "IG: rank-1 42.0 instead of 32.0, +10.0 points "
         "(95 %: +4.0 to +16.0; 2 seeds): seen."
     )
-    assert "; one seed)" in summary.gain("IG", better[:1], worse, None)
+    alone = summary.gain("IG", better[:1], worse, None)
+    assert "over people alone" in alone and alone.endswith("a hint (one seed).")
 
 
 @pytest.mark.parametrize(

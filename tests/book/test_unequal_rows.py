@@ -158,3 +158,50 @@ def test_seeds_held_leave_the_people(shown):
     held = comparison.difference_of_means(runs, base, view)
     assert held.value == gain.value
     assert held.high - held.low < gain.high - gain.low
+
+
+def test_seeds_of_unlike_precision_are_marked(shown):
+    (first, second), view = shown
+    other = _changed(second, 1, precision="another")
+    assert comparison.of_unlike_precision([first, other], [first, second])
+    assert not comparison.of_unlike_precision([first, other], [first, other])
+    assert not comparison.of_unlike_precision([first, other], [first]), "not common"
+    rows = {"base": [first, second], "same": [first, second], "row": [first, other]}
+    table = comparison.differences(rows, "base", view)
+    marked = table["all queries"].str.endswith(comparison.MARK)
+    assert marked.to_dict() == {"same": False, "row": True}
+    assert comparison.UNLIKE in table.index.name
+    claims = {"claim": (rows["row"], rows["base"]), "same": (rows["same"],) * 2}
+    judged = comparison.verdicts(claims, view)
+    marked = judged["points of rank-1"].str.endswith(comparison.MARK)
+    assert marked.to_dict() == {"claim": True, "same": False}
+    said = summary.gain("claim", rows["row"], rows["base"], view)
+    assert "2 seeds, not all of one precision" in said
+    assert "precision" in helps.note(rows["row"], rows["base"])
+    assert "precision" not in helps.note(rows["same"], rows["base"])
+
+
+def test_a_difference_of_one_seed_is_called_a_hint(shown):
+    (first, second), view = shown
+    said = summary.gain("claim", [first], [first], view)
+    assert "over people alone" in said and said.endswith(", a hint (one seed).")
+    assert "hint" not in summary.gain("claim", *[[first, second]] * 2, view)
+
+
+def test_the_first_page_says_which_baseline_an_idea_starts_from():
+    said = helps._own_baselines()
+    starts = {idea.name: idea.baseline for idea in helps.ideas.everything()}
+    caj = ("di2l", "Table 2", "Baseline")
+    assert starts["DI2L as a whole"] == caj and "DI2L is CAJ" in said
+    third = next(idea for idea in IDEAS if idea.row == caj)
+    assert third.baseline == helps.ideas.AGW and "third stream is AGW" in said
+    assert starts["CMFT as a whole"][:2] == ("cmft", "Same batches")
+    assert starts["SADSTRM as a whole"] == ("sadstrm", "Table 1", "Baseline")
+
+
+def test_a_gain_that_is_named_says_what_stands_against_it():
+    table, levels = helps.load()
+    weak = table[table.note.str.contains("under-trained without it")].iloc[0]
+    assert helps._named_gain(weak).endswith(" (under-trained without it)")
+    plain = table[(table.note == "") & (table.seeds > 0)].iloc[0]
+    assert helps._named_gain(plain) == f"{plain.idea} {plain.points:+.1f}"

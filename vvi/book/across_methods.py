@@ -304,9 +304,8 @@ def _cell(score: Score | None, digits: int) -> tuple[str, str]:
 
 
 def _two_lines(score: Score, digits: int) -> str:
-    """Return a difference above its interval; a mirrored zero has no sign."""
-    numbers = [x + 0.0 for x in (score.value, score.low, score.high)]
-    value, low, high = (f"{x:+.{digits}f}" for x in numbers)
+    """Return a difference above its interval."""
+    value, low, high = formats.rounded(score, digits, "+")
     return f"{value}\n{low} … {high}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 Rows = Mapping[str, Sequence[Result]]
 UNTRAINED = "not trained yet"
+#: At a difference: the two runs of one of its seeds are of unlike precision.
+MARK = "*"
+UNLIKE = (
+    f"{MARK} the two runs of a seed differ in precision (float32, bfloat16), which "
+    "alone moves rank-1: see the data sheet"
+)
 
 
 def table(
@@ -175,6 +181,13 @@ def have_common_seed(*sides: Sequence[Result]) -> bool:
     return bool(set.intersection(*map(_seeds, sides)))
 
 
+def of_unlike_precision(ours: Sequence[Result], theirs: Sequence[Result]) -> bool:
+    """Return whether both runs of a common seed were computed in unlike precision."""
+    ours, theirs = of_common_seeds(ours, theirs)
+    precision = {run.config.seed: run.precision for run in theirs}
+    return any(run.precision != precision[run.config.seed] for run in ours)
+
+
 def _seeds(runs: Sequence[Result]) -> set[int]:
     return {r.config.seed for r in runs}
 
@@ -184,6 +197,7 @@ def differences(rows: Rows, base: str, scene: Scene) -> pd.DataFrame:
 
     Where look-alikes are known, a second column counts their queries alone. The last
     column counts the seeds that both rows have; with one the interval is over people.
+    A star marks differences where the two runs of a seed are of unlike precision.
 
     Args:
         rows: label -> one result per seed; one without a seed of `base` is left out.
@@ -194,14 +208,21 @@ def differences(rows: Rows, base: str, scene: Scene) -> pd.DataFrame:
     for label in rows:
         if label == base or not have_common_seed(rows[label], rows[base]):
             continue
+        mark = MARK if of_unlike_precision(rows[label], rows[base]) else ""
         gain = difference(rows[label], rows[base], scene)
-        lines[label] = {"all queries": formats.points(gain)}
+        lines[label] = {"all queries": formats.points(gain) + mark}
         if scene.look_alikes_known:
             gain = difference(rows[label], rows[base], scene, True)
-            lines[label]["look-alikes"] = formats.points(gain)
+            lines[label]["look-alikes"] = formats.points(gain) + mark
         lines[label]["seeds"] = min(map(len, of_common_seeds(rows[label], rows[base])))
     note = f"rank-1 minus that of {base} (95 %), ir2vis, {scene.label}"
+    note += _meaning_of_mark(line["all queries"] for line in lines.values())
     return pd.DataFrame(lines).T.rename_axis(note)
+
+
+def _meaning_of_mark(cells: Iterable[str]) -> str:
+    """Say what the star means, if a cell has one."""
+    return f". {UNLIKE}" if any(cell.endswith(MARK) for cell in cells) else ""
 
 
 def verdict(score: Score, more: bool = True) -> str:
@@ -217,7 +238,8 @@ def verdicts(claims: Mapping[str, tuple], scene: Scene) -> pd.DataFrame:
 
     A claim is seen where the 95 % interval lies above zero: over identities and seeds,
     with one seed over identities alone (which is said), over the trials of RegDB. It is
-    said, too, where a run collapsed: such a verdict is about training, not the idea.
+    said, too, where a run collapsed (such a verdict is about training, not the idea),
+    and where the two runs of a seed are of unlike precision.
 
     Args:
         claims: claim -> (better, worse), both sequences of results, or
@@ -228,7 +250,8 @@ def verdicts(claims: Mapping[str, tuple], scene: Scene) -> pd.DataFrame:
     for claim, (better, worse, *look_alikes) in claims.items():
         if have_common_seed(better, worse):
             gain = difference(better, worse, scene, *look_alikes)
-            points = formats.points(gain)
+            unlike = of_unlike_precision(better, worse)
+            points = formats.points(gain) + (MARK if unlike else "")
             seeds = min(map(len, of_common_seeds(better, worse)))
             judged = verdict(gain) + (", one seed" if seeds == 1 else "")
             if any(map(has_collapsed, (*better, *worse))):
@@ -243,6 +266,7 @@ def verdicts(claims: Mapping[str, tuple], scene: Scene) -> pd.DataFrame:
     note = f"ir2vis, {scene.label} data"
     if any(line["seeds"] == 1 for line in lines.values()):
         note += "; one seed: a hint, since its interval leaves out how seeds vary"
+    note += _meaning_of_mark(line["points of rank-1"] for line in lines.values())
     return pd.DataFrame(lines).T.rename_axis(note)
 
 

@@ -155,6 +155,8 @@ def note(with_it: Sequence[Result], without: Sequence[Result]) -> str:
         notes.append("collapsed without it")
     if min(len(with_it), len(without)) == 1:
         notes.append("one seed")
+    if comparison.of_unlike_precision(with_it, without):
+        notes.append("not all of one precision")
     return ", ".join(notes)
 
 
@@ -264,7 +266,8 @@ def _caption(table: pd.DataFrame, label: str) -> str:
         finding += f", most {seen[0]}: {gain}, ir2vis"
     harms = [_with_collapse(table, name) for name in opposite]
     weak = [name for name in seen if "under-trained" in _line(table, name).note]
-    finding += f" (in {len(weak)} one row is under-trained)" if weak else ""
+    if weak:
+        finding += f" (one of the two rows is under-trained in: {formats.joined(weak)})"
     finding += f". Seen to harm: {formats.joined(harms) or 'none'}."
     marks = "Filled: with the idea; hollow: without; bars: 95 % over people and seeds."
     return f"{finding} {marks} {label.capitalize()} data."
@@ -412,7 +415,7 @@ def _what_helps(table: pd.DataFrame) -> list[str]:
     seen = _by_gain_of_infrared(table, split(table).seen)
     if not seen:
         return ["Nothing was seen to help."]
-    gains = [f"{name} {_line(table, name)['points']:+.1f}" for name in seen]
+    gains = [_named_gain(_line(table, name)) for name in seen]
     first = _line(table, seen[0])
     interval = f"{first['low']:+.1f} to {first['high']:+.1f}"
     named = formats.joined(gains[:NAMED], "; ")
@@ -421,6 +424,12 @@ def _what_helps(table: pd.DataFrame) -> list[str]:
         f"What helps infrared queries most, in points of rank-1: {named}.",
         f"The 95 % interval of the first is {interval}.",
     ]
+
+
+def _named_gain(line: pd.Series) -> str:
+    """Return "idea +1.2", and what stands against reading it as the idea's worth."""
+    weak = [note for note in line.note.split(", ") if "under-trained" in note]
+    return f"{line.idea} {line.points:+.1f}" + f" ({', '.join(weak)})" * bool(weak)
 
 
 def _by_gain_of_infrared(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
@@ -492,6 +501,7 @@ def block(figures: str) -> str:
     foot += "*ir2vis* searches visible clips by an infrared one, *vis2ir* the reverse."
     foot += "\nAnaglyphs are relief images of the frames; IBAN's guidance trains with "
     foot += "them; CAJ adds clips that show one colour channel."
+    foot += f"\n{_own_baselines()}"
     foot += "\nAn idea with fewer seeds is compared with these seeds of its baseline."
     foot += "\nUnder-trained: the identity loss of the row with the idea ends more "
     foot += f"than {LOSS_EXCESS} above that of the row without it; *without it*: the "
@@ -503,6 +513,16 @@ def block(figures: str) -> str:
         foot += "\nCollapsed: all clip vectors end as nearly one point, "
         foot += "so the row says nothing about its idea."
     return "\n\n".join([lines, picture, shown, foot])
+
+
+def _own_baselines() -> str:
+    """Say what the number before the arrow belongs to: each idea has its own."""
+    return (
+        "The number before the arrow is that of the idea's own baseline: that of DI2L "
+        "is CAJ, that of CAJ's third stream is AGW, that of CMFT is the plain network "
+        "on batches with two clips of a person, that of SADSTRM its row *Baseline*. "
+        "The others start from the plain network."
+    )
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -81,7 +81,8 @@ MODULES = {
         """,
         "Intermediary guidance (the paper's Fig. 4): all 972 positions of a clip's "
         "frames attend to 216 positions of its anaglyphs. The sum is added to the "
-        "maps, so the network of frames never runs without the network of anaglyphs.",
+        "maps, so without the network of anaglyphs the network of frames computes "
+        "other maps.",
         "Queries from maps of frames, keys and values from maps of anaglyphs, a "
         "softmax, and the sum added to the maps of frames.",
     ),

@@ -234,7 +234,7 @@ def _line(
     line["we measure"] = judged["points of rank-1"]
     line["seeds"] = str(judged["seeds"])
     line["verdict"] = judged["on this data"]
-    line["where the cue is dosed"] = _in_world(claim)
+    line["cue dosed"] = _in_world(claim)
     return line
 
 
@@ -250,7 +250,8 @@ def printed_gain(claim: PaperClaim, printed: pd.DataFrame) -> str:
         own = label.startswith("Baseline")
         labels.append(f"{label} ({claim.paper})" if own else label)
     gains = published.gains(printed, claim.paper, claim.table, *labels)
-    parts = [f"{gain:+.1f} ({name})" for name, gain in gains.items()]
+    short = {name: name.replace(", all-search;", " ") for name in gains}
+    parts = [f"{gain:+.1f} ({short[name]})" for name, gain in gains.items()]
     return "; ".join(parts) or UNPRINTED
 
 

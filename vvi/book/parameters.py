@@ -39,7 +39,7 @@ def read(preset: Any, data: Any, seeds: Any, retrain: Any, device: Any) -> Param
     As the first call of every chapter it also gives all tables the look of the book.
 
     Args:
-        preset: tiny, standard, full or paper.
+        preset: tiny, half, standard, full or paper.
         data: a folder, with `~` or variables in its name, or none.
         seeds: 0, "0,1,2", "0 1 2", "0-2" or [0, 1, 2]; none for all that are stored,
             or where runs are trained for 0, 1 and 2.

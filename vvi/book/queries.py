@@ -32,7 +32,7 @@ KNOWN = {
     "bag": "bag",
     "hat": "hat",
     "long_hair": "long hair",
-    "rate": "stride rate",
+    "rate": "strides per frame",
     "lean": "lean",
 }
 

@@ -51,9 +51,9 @@ def table(scene: Scene, direction: Direction = "ir2vis") -> pd.DataFrame:
             lines[name, words] = _line(*pair, scene, direction)
     if not lines:
         return pd.DataFrame()
-    names = ["idea", f"rank-1, {direction}, {scene.label}"]
-    index = pd.MultiIndex.from_tuples(lines, names=names)
-    return pd.DataFrame(list(lines.values()), index=index)
+    index = pd.MultiIndex.from_tuples(lines, names=["idea", "learning rate"])
+    frame = pd.DataFrame(list(lines.values()), index=index)
+    return frame.rename_axis(columns=f"rank-1, {direction}, {scene.label}")
 
 
 def sentence(direction: Direction = "ir2vis") -> str:
@@ -69,8 +69,9 @@ def sentence(direction: Direction = "ir2vis") -> str:
     score = worlds.difference(on, off, direction)
     seeds = "one seed" if len(on) == 1 else f"{len(on)} seeds"
     return (
-        f"At twice the learning rate CAJ has {without} and DI2L, which adds DPA and "
-        f"I2L to it, {with_it} ({direction}, {seeds}): {formats.points(score)} points, "
+        f"At twice the learning rate CAJ has {without} and DI2L, which adds part "
+        f"attention (DPA) and a focal loss (I2L) to it, {with_it} "
+        f"({direction}, {seeds}): {formats.points(score)} points, "
         f"so {FOUND[comparison.verdict(score)]}."
     )
 

@@ -58,12 +58,15 @@ def gain(
     ours, theirs = (_rank1(runs) for runs in sides)
     score = comparison.difference(*sides, scene)
     count = len(sides[0])
-    seeds = "one seed" if count == 1 else f"{count} seeds"
+    seeds = "over people alone" if count == 1 else f"{count} seeds"
+    if comparison.of_unlike_precision(*sides):
+        seeds += ", not all of one precision"
+    hint = ", a hint (one seed)" if count == 1 else ""
     return (
         f"{claim}: rank-1 {ours:.1f} instead of {theirs:.1f}, "
         f"{score.value:+.1f} points "
         f"(95 %: {score.low:+.1f} to {score.high:+.1f}; {seeds}): "
-        f"{comparison.verdict(score)}."
+        f"{comparison.verdict(score)}{hint}."
     )
 
 

@@ -104,11 +104,23 @@ def describe(method: str) -> str:
     for switch in switches(method):
         choices = " | ".join(map(switch.word, switch.options)) or kind(switch.hint)
         lines.append(f"  {switch.name:20s} {switch.word(switch.default):12s} {choices}")
-    text = meaning(method).split("\n\n")
+    text = [_start(method), *meaning(method).split("\n\n")]
     text.append(f"of every run: {', '.join(sorted(every_run()))}")
     for paragraph in text:
         lines.append("\n" + textwrap.fill(paragraph, 120))
     return "\n".join(lines)
+
+
+def _start(method: str) -> str:
+    """Say from which settings `vvi train` starts: the main row changes defaults."""
+    module = methods.module(method)
+    table, label = module.MAIN
+    changes = module.ABLATIONS[table][label]
+    changed = ", ".join(f"{name}={value}" for name, value in changes.items())
+    return (
+        f"`vvi train {method}` starts from the main row ({table}: {label}): "
+        f"{changed or 'the defaults'}."
+    )
 
 
 def meaning(method: str) -> str:

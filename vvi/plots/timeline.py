@@ -33,7 +33,7 @@ def draw(
         for n, (name, venue, kind) in enumerate(names):
             look = kinds.index(kind)
             ax.plot(
-                year - 0.44,
+                year - 0.47,
                 -n,
                 marker=style.MARKERS[look],
                 color=style.PALETTE[look],
@@ -42,8 +42,8 @@ def draw(
             )
             weight = "bold" if kind == kinds[0] else "normal"
             text = {"fontsize": style.SMALL, "va": "center"}
-            ax.text(year - 0.36, -n, name, fontweight=weight, **text)
-            ax.text(year - 0.36, -n - 0.42, venue, color="#555555", **text)
+            ax.text(year - 0.41, -n, name, fontweight=weight, **text)
+            ax.text(year - 0.41, -n - 0.42, venue, color="#555555", **text)
     ax.set(xlim=(columns[0] - 0.55, columns[-1] + 0.5), ylim=(0.3 - most, 0.6))
     ax.set(xticks=list(columns), yticks=())
     ax.spines["left"].set_visible(False)

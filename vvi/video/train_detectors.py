@@ -381,7 +381,8 @@ def table(records: Mapping[str, Record]) -> pd.DataFrame:
             row["fps"] = record.fps
             followed = record.following[light]
             rows.append(row | {column: followed[column] for column in FOLLOWED})
-    return pd.DataFrame(rows).set_index(["detector", "light"])
+    frame = pd.DataFrame(rows).set_index(["detector", "light"])
+    return frame.rename_axis(["detector (drawn scenes, synthetic)", "light"])
 
 
 def find(recipe: DetectorRecipe) -> Record | None:
