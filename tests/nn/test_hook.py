@@ -6,6 +6,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torchvision.models.resnet import BasicBlock
 
 from vvi import experiment, methods
 from vvi.config import preset
@@ -115,6 +116,32 @@ def test_a_bottleneck_resnet_becomes_what_resnet50_is_here():
         assert torch.equal(
             own.eval()(own.stem(frames, "vis")), ours.eval()(ours.stem(frames, "vis"))
         )
+
+
+@pytest.mark.parametrize("method", ["baseline", "cmft"])
+def test_a_resnet_whose_last_stage_keeps_its_width_needs_no_projection(
+    method, monkeypatch
+):
+    net = torchvision.models.resnet18()
+    net.layer4 = nn.Sequential(BasicBlock(256, 256))
+    monkeypatch.setattr(torchvision.models, "own_resnet", lambda: net, raising=False)
+    model = methods.load(method, 5, backbone="torchvision.models:own_resnet", frames=3)
+    assert backbone.build("torchvision.models:own_resnet").channels[3:] == (256, 256)
+    assert net.layer4[0].downsample is None
+    with torch.no_grad():
+        feat = model.eval().embed(torch.randn(2, 3, 3, 64, 32), "ir")
+    torch.testing.assert_close(feat.norm(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_stride_is_set_in_both_paths_of_a_block(stride):
+    maps = torch.randn(2, 16, 6, 4)
+    projected = nn.Sequential(nn.Conv2d(16, 16, 1, 2), nn.BatchNorm2d(16))
+    for block in (BasicBlock(16, 16), BasicBlock(16, 16, 2, projected)):
+        names = set(block.state_dict())
+        backbone.set_stride(block, stride)
+        assert block(maps).shape == (2, 16, 6 // stride, 4 // stride)
+        assert set(block.state_dict()) == names
 
 
 def test_a_partial_function_is_named_by_the_module_that_holds_it(here):

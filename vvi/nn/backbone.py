@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torchvision
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from vvi.types import MODALITIES, Modality, check_modality
 
@@ -142,11 +142,34 @@ def _resnet50(weights: str | None) -> TwoStream:
     net = torchvision.models.resnet50(weights=None)
     if weights == "imagenet":
         net.load_state_dict(_imagenet())
-    first = net.layer4[0]
-    first.conv2.stride = first.downsample[0].stride = (1, 1)
+    return split(net, (64, 256, 512, 1024, 2048))
+
+
+def split(net: ResNet, channels: tuple[int, ...]) -> TwoStream:
+    """Make a two-stream trunk of a ResNet of torchvision.
+
+    Its last stage keeps the size of the maps.
+
+    Args:
+        net: is taken apart.
+        channels: widths of the maps after the stem and after each stage.
+    """
+    set_stride(net.layer4[0], 1)
     stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
     stages = [net.layer1, net.layer2, net.layer3, net.layer4]
-    return TwoStream(stem, stages, (64, 256, 512, 1024, 2048))
+    return TwoStream(stem, stages, channels)
+
+
+def set_stride(block: nn.Module, stride: int) -> None:
+    """Set the stride of both paths of a residual block."""
+    main = block.conv2 if isinstance(block, Bottleneck) else block.conv1
+    main.stride = (stride, stride)
+    if block.downsample is not None:
+        block.downsample[0].stride = (stride, stride)
+    elif stride > 1:
+        # a stage that keeps its width has no projection: its shortcut takes every
+        # second position, without a weight
+        block.downsample = nn.MaxPool2d(1, stride)
 
 
 def _imagenet() -> dict[str, Tensor]:

@@ -13,10 +13,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torchvision.models.resnet import Bottleneck, ResNet
+from torch import Tensor
+from torchvision.models.resnet import ResNet
 
-from vvi.nn.backbone import TwoStream, check
+from vvi.nn.backbone import TwoStream, check, split
 from vvi.runtime import pins
 from vvi.runtime.tensors import CheckpointError, read, some, unwrap
 from vvi.types import MODALITIES
@@ -59,7 +59,9 @@ def load(name: str) -> TwoStream:
         kind, why = type(error).__name__, " ".join(str(error).split())
         raise ValueError(f"backbone {name} fails with {kind}: {why}") from error
     if isinstance(net, ResNet):
-        return split(net)
+        trunk = split(net, ())
+        trunk.channels = widths(trunk, type(net).__name__)
+        return trunk
     if not isinstance(net, TwoStream):
         kind = type(net).__name__
         wanted = "a ResNet of torchvision or a vvi.nn.backbone.TwoStream"
@@ -70,21 +72,6 @@ def load(name: str) -> TwoStream:
             f"backbone {name}: its channels say {declared}, its maps {measured}"
         )
     return net
-
-
-def split(net: ResNet) -> TwoStream:
-    """Make a two-stream trunk of a ResNet of torchvision.
-
-    Its last stage keeps the size of the maps.
-    """
-    first = net.layer4[0]
-    main = first.conv2 if isinstance(first, Bottleneck) else first.conv1
-    main.stride = first.downsample[0].stride = (1, 1)
-    stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
-    stages = [getattr(net, stage) for stage in STAGES]
-    trunk = TwoStream(stem, stages, ())
-    trunk.channels = widths(trunk, type(net).__name__)
-    return trunk
 
 
 @torch.no_grad()

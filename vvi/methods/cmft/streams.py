@@ -10,9 +10,8 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import Bottleneck
 
-from vvi.nn.backbone import TwoStream
+from vvi.nn import backbone
 from vvi.types import Modality
 
 
@@ -78,7 +77,7 @@ class Stream(nn.Module):
 
     def __init__(
         self,
-        trunk: TwoStream,
+        trunk: backbone.TwoStream,
         modality: Modality,
         shifted: bool = True,
         last_stride: int = 1,
@@ -94,7 +93,7 @@ class Stream(nn.Module):
         self.layer3 = copy.deepcopy(trunk.layer3)
         self.layer4 = copy.deepcopy(trunk.layer4)
         if last_stride != 1:
-            _set_stride(self.layer4[0], last_stride)
+            backbone.set_stride(self.layer4[0], last_stride)
         if owner is not None:
             self._drop_from(shared_from)
         if shifted:
@@ -191,15 +190,3 @@ def run_pair(
         vis_maps.append(vis_last)
         ir_maps.append(ir_last)
     return vis_maps, ir_maps
-
-
-def _set_stride(block: nn.Module, stride: int) -> None:
-    """Set the stride of both paths of a residual block."""
-    main = block.conv2 if isinstance(block, Bottleneck) else block.conv1
-    main.stride = (stride, stride)
-    if block.downsample is None:
-        # a stage that keeps its width has no projection: every second position, and no
-        # weight
-        block.downsample = nn.MaxPool2d(1, stride)
-    else:
-        block.downsample[0].stride = (stride, stride)
