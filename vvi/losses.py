@@ -117,7 +117,7 @@ def batch_hard_triplet(feat: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor
 def weighted_distances(
     feat: Tensor, ids: Tensor, own: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Compute what the weighted triplet compares: DI2L, Eq. (6), w^p and w^n.
+    """Compute weighted mean distances to positives and negatives: DI2L, Eq. (6).
 
     Distances are norms of differences, in float32 whatever the precision of training.
 
@@ -134,7 +134,7 @@ def weighted_distances(
         ValueError: (on a CPU) an anchor has no positive or no negative.
     """
     same = same_identity(feat, ids)
-    positive = same if own else same & ~_diagonal(ids)
+    positive = same if own else same & ~diagonal(ids)
     _check_positives(positive, ids)
     dist = exact_distances(feat, feat)
     far = (dist.masked_fill(~positive, -torch.inf).softmax(1) * dist).sum(1)
@@ -167,7 +167,8 @@ def weighted_triplet(
     return F.softplus(gap * gap.abs() if squared else gap).mean()
 
 
-def _diagonal(ids: Tensor) -> Tensor:
+def diagonal(ids: Tensor) -> Tensor:
+    """Mark the pairs of a row with itself: (N,) -> (N, N) bool."""
     return torch.eye(len(ids), dtype=torch.bool, device=ids.device)
 
 

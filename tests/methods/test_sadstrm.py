@@ -617,6 +617,27 @@ def test_a_search_runs_neither_the_attack_nor_the_other_modality():
     assert calls == {"e_def3": 1, "conla4": 1, "stig": 1}
 
 
+@pytest.mark.parametrize("mode", ["self", "bypass", "cross_stem"])
+def test_a_search_runs_no_layer_whose_result_it_drops(mode):
+    model, calls = awake(small(cmca_test=mode)).eval(), Counter()
+    clips = batch().ir
+    with torch.no_grad():
+        expected = model.inspect(clips, "ir")
+    hooks = [
+        model.conla4.register_forward_hook(lambda *_: calls.update(["conla4"])),
+        model.stems["vis"].register_forward_hook(lambda *_: calls.update(["vis"])),
+    ]
+    with torch.no_grad():
+        model.embed(clips, "ir")
+        assert calls == {"conla4": 1}
+        for hook in hooks:
+            hook.remove()
+        shown = model.inspect(clips, "ir")
+    assert shown.keys() == expected.keys()
+    assert ("cmca3 attention" in shown) == (mode != "bypass")
+    assert all(torch.equal(shown[name], expected[name]) for name in shown)
+
+
 @pytest.mark.parametrize("row", sadstrm.ABLATIONS["Table 1"])
 def test_the_layer_of_heat_maps_runs_once_in_a_search(row):
     model, calls = small(**sadstrm.ABLATIONS["Table 1"][row]).eval(), Counter()

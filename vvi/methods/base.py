@@ -17,10 +17,11 @@ from vvi.types import Batch, Modality
 #: Frames n of a clip in Fig. 6 of MITML, as we train them. Paper: every n from 1 to 8.
 FRAME_COUNTS = (1, 2, 4, 6, 8)
 
-
-#: Bounds of a field: weights, margins, rates and epochs; shares; whole numbers.
+#: Bounds of weights, margins, rates and epochs.
 NOT_NEGATIVE = (0, math.inf)
+#: Bounds of shares.
 SHARE = (0, 1)
+#: Bounds of counts.
 AT_LEAST_ONE = (1, math.inf)
 
 
@@ -35,7 +36,7 @@ class MethodConfig:
     #: Frames T of a clip.
     frames: int = 6
 
-    #: Field -> least and greatest value; a method adds those of its own fields.
+    #: Field -> least and greatest value. A method adds those of its own fields.
     BOUNDS = {"frames": AT_LEAST_ONE}
 
 
@@ -97,7 +98,7 @@ class Phase:
     name: str
     #: Attributes of the method whose parameters it moves. Nothing else gets a gradient.
     parts: tuple[str, ...]
-    #: First epoch, and the epoch before which it ends, of the paper's 200.
+    #: First epoch, and the epoch before which it ends, of the recipe's `epochs`.
     epochs: tuple[float, float] = (0, math.inf)
     #: Run forward again, since an earlier phase moved what this one reads.
     fresh: bool = False
@@ -120,8 +121,8 @@ class Output:
     extra: dict[str, Any] = field(default_factory=dict)
     #: Scalars that the history keeps beside the losses, and that nothing minimises.
     watch: dict[str, Tensor] = field(default_factory=dict)
-    #: Blocks of B clips in a tensor. A tensor has B rows, one for each pair, or as many
-    #: rows for one clip as for another, so that ranks can gather theirs.
+    #: Streams S of a batch. A tensor has B rows, one for each pair, or S B rows (or a
+    #: multiple), stream by stream. Ranks gather by this.
     streams: int = 2
 
 

@@ -1,4 +1,4 @@
-"""A linear layer with weights of its own for each frame position of a clip."""
+"""Linear layers with weights of their own for each frame position of a clip."""
 
 from __future__ import annotations
 
@@ -6,6 +6,23 @@ import math
 
 import torch
 from torch import Tensor, nn
+
+
+def check_frames(feat: Tensor, frames: int) -> None:
+    """Check the length of clips whose gates are fixed for each frame position.
+
+    Args:
+        feat: frame vectors (B, T, D).
+        frames: T of the gates.
+
+    Raises:
+        ValueError: the clips have another length.
+    """
+    # a length of 1 would be broadcast silently
+    if feat.shape[1] != frames:
+        raise ValueError(
+            f"this model has gates for {frames} frames, the clips have {feat.shape[1]}"
+        )
 
 
 class PerFrameLinear(nn.Module):

@@ -67,8 +67,9 @@ class Config(MethodConfig):
     lambda2: float = 0.7
     #: Whether stage 2 keeps the triplets of stage 1.
     stage2_triplet: bool | None = None
-    #: Epoch in which stage 2 begins, of 200. The paper has 8 of 24 epochs before the
-    #: rate drops at 10, which is 28 before ours drops at 35.
+    #: Epoch in which stage 2 begins, of the recipe's `epochs` (200 by default). The
+    #: paper has 8 of 24 epochs before the rate drops at 10, which is 28 before ours
+    #: drops at 35.
     switch: float = 28
     #: What a search compares: the feature of the clip's own stream, or the fusion of
     #: the clip with itself.

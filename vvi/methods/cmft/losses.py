@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vvi.losses import (
     batch_hard_triplet,
+    diagonal,
     exact_distances,
     hard_hinge,
     hinges,
@@ -113,10 +114,10 @@ def refinement_loss(
     Raises:
         ValueError: other shapes, or (on a CPU) an identity with one pair only.
     """
-    same = same_identity(vis, ids, 1) & same_identity(ir, ids, 1)
+    same = same_identity(vis, ids, 1)
+    same_identity(ir, ids, 1)  # the same mask, called to check the shape of `ir`
     require_two_pairs(ids)
-    diagonal = torch.eye(len(ids), dtype=torch.bool, device=ids.device)
-    others = same & ~diagonal
+    others = same & ~diagonal(ids)
     dist = _cosine_distances if metric == "cosine" else exact_distances
     own_vis, own_ir = _mean(dist(vis, vis), others), _mean(dist(ir, ir), others)
     if metric == "pmt":
@@ -167,7 +168,7 @@ def discriminative_loss(
 
 
 def _chosen_negatives(dist: Tensor, same: Tensor, negatives: Negatives) -> Tensor:
-    """Choose the negatives of each row: Eq. (16).
+    """Choose the negatives of each row: Eqs. (16) and (17).
 
     Args:
         dist: distances from centres to features (N, N).

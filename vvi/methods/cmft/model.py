@@ -44,6 +44,7 @@ class Model(Method):
     one is narrower, it has its own).
     """
 
+    # Paper: one rate, 0.1, for all (Sec. 4.2). A tenth for the streams is ours.
     slow = ("streams",)
     maps = "last_maps"
 
@@ -291,7 +292,8 @@ class Model(Method):
 
         Returns:
             "read by vis", "read by ir" and "gate" (B, T, h, w), "gate turned" (B, T),
-            as in `Cascade.inspect`. Empty without a cascade.
+            as in `Cascade.inspect`. Empty without a cascade. "read by ir" needs two
+            branches, "gate" and "gate turned" a block before the last.
         """
         if self.config.fusion != "ccf":
             return {}

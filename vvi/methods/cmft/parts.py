@@ -253,8 +253,9 @@ class Cascade(nn.Module):
 
         Returns:
             "read by vis" and "read by ir" (M, h, w), the attention that each position
-            gets, 1 on average. "gate" (M, h, w), its mean size. "gate turned" (M,), the
-            share of channels whose sign it turns.
+            gets, 1 on average. "gate" (M, h, w), its mean absolute value over channels.
+            "gate turned" (M,), the share of negative values in the gate. "read by ir"
+            needs two branches, "gate" and "gate turned" a block before the last.
         """
         *_, last = self.steps(vis, ir)
         block, gate, size = last.block, last.gate, last.vis.shape[2:]

@@ -32,6 +32,8 @@ RELEASED_CHOICES = ((0, 1, 2), (0, 0, 1, 1, 2, 2, 3, 4))
 class Model(Method):
     """The network of CAJ with DPA, the focal loss and the weighted triplet."""
 
+    # Paper: one rate, 0.01, for all (Sec. 4.3). 0.1 for neck and classifier, and the
+    # warm-up, are those of CAJ's released code. DPA learns at 0.1 as in DDAG.
     slow = ("trunk", "non_local")
 
     def __init__(self, config: Config, num_ids: int):
@@ -94,6 +96,8 @@ class Model(Method):
 
         Paper: the copy would be cropped and mirrored anew. Ours is of the visible clip
         as the loader cut it.
+
+        Paper: crops half of the images. The loader crops all, as CAJ does.
         """
         config, draw = self.config, torch_rng(self.seed, "di2l", batch.step)
         clips = [batch.vis, batch.ir]

@@ -53,7 +53,8 @@ MAIN = ("Table 2", "Baseline+DPA+I2L")
 SWEEPS = ("Fig. 2(b)",)
 #: Tables of ten trials, each a model of its own: seeds 0 to 9.
 TRIALS = ("RegDB (images)",)
-#: Table -> the paper's schedule, used at the size of the paper.
+#: Table -> the paper's epochs and milestones, used at the size of the paper. The rates
+#: are CAJ's.
 PAPER_RECIPE = {
     table: dict(epochs=120, milestones=(20, 50))
     for table in ("SYSU-MM01 (images)", "RegDB (images)")

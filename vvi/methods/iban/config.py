@@ -49,7 +49,8 @@ class Config(MethodConfig):
     #: paper with the released value where the letter does not train. The letter has
     #: exceptions, which hold in "paper" too: Eq. (12) is a mean (`esb_reduction`),
     #: Eq. (5) takes mean squares (`cr_reduction`), Eq. (4) compares projections
-    #: (`ig_embed`), and all but neck and classifier learn at the lower rate.
+    #: (`ig_embed`), guidance is on two levels (`Model.refine`), and all but neck and
+    #: classifier learn at the lower rate.
     variant: Variant = "paper"
     #: The anaglyph trunk, its losses and the guidance (IG).
     ig: bool = True
@@ -107,7 +108,8 @@ class Config(MethodConfig):
     lambda_esb: float | None = None
     #: Weight of the reconstruction loss, lambda 3 of Eq. (15).
     lambda_cr: float = 1
-    #: First epoch of the reconstruction loss, of 200.
+    #: First epoch of the reconstruction loss, of the recipe's `epochs` (200 by
+    #: default).
     cr_start: float = 40
     #: Margin of the triplet.
     margin: float = 0.3

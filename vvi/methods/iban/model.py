@@ -161,8 +161,8 @@ class Model(Method):
     ) -> dict[str, Tensor]:
         """Compute the losses of anaglyphs, the triplet alone where `every` is False.
 
-        Paper: it does not say which classifier names anaglyphs. They share that of the
-        frames, as in the released code.
+        Paper: it does not say which classifier classifies anaglyphs. They share that of
+        the frames, as in the released code.
 
         Args:
             out: what `forward` returned.
@@ -241,7 +241,8 @@ class Model(Method):
 
         Returns:
             "frame weight", the cosines (B, T). "guidance", attention to positions after
-            the third stage, 1 on average, (B, T, h', w').
+            the third stage, 1 on average, (B, T, h', w'). "frame weight" is absent
+            without BSTA, "guidance" without IG or with `at_test="skip"`.
         """
         third, levels, frames = self.read(clips, modality)
         shown = {}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vvi.data.transforms import crop_and_flip, denormalise, normalise
 from vvi.methods.iban.config import Layout, Query, Scope
 from vvi.nn.backbone import TwoStream
-from vvi.nn.per_frame import PerFrameLinear
+from vvi.nn.per_frame import PerFrameLinear, check_frames
 from vvi.nn.pool import temporal_mean
 from vvi.nn.recurrent import FloatLSTM
 from vvi.runtime.random import torch_rng
@@ -83,11 +83,9 @@ class Guide(nn.Module):
 
     The block is the identity at first, since its norm starts at zero.
 
-    Paper: the equation shows one frame, the text says "3D". The defaults are the
-    released non-local block, without a scale, on half the channels, with pooled keys.
-
-    Paper: one IG after the backbone. Two levels, the first of which feeds the last
-    stage, are the released code's.
+    Paper: the equation shows one frame, the text says "3D". Width, pooling and the
+    missing scale are those of the released non-local block. Its queries and its layout
+    are others (`query`, `layout`).
 
     Args:
         channels: of the maps.
@@ -364,16 +362,9 @@ class Aggregation(nn.Module):
             return None
         mixed = summary[:, None]
         if self.fc is not None:
-            self._check_length(feat)
+            check_frames(feat, self.frames)
             mixed = (self.fc(mixed.expand_as(feat)) + feat) / 2
         return torch.sigmoid(self.excite(F.relu(self.squeeze(mixed))))
-
-    def _check_length(self, feat: Tensor) -> None:
-        if feat.shape[1] != self.frames:
-            raise ValueError(
-                f"this model has gates for {self.frames} frames, "
-                f"the clips have {feat.shape[1]}"
-            )
 
 
 def frame_weights(feat: Tensor, *summaries: Tensor) -> Tensor:

@@ -48,8 +48,8 @@ class Config(MethodConfig):
     eta: Literal["own", "last"] | None = None
     #: Eq. (2) as printed, which halves the gate.
     gate_half_outside: bool = False
-    #: First epoch of the encoder's adversarial loss, of 200. 60 is after the first drop
-    #: of the learning rate.
+    #: First epoch of the encoder's adversarial loss, of the recipe's `epochs` (200 by
+    #: default). 60 is after the first drop of the learning rate.
     adv_start: float | None = None
     #: Weight of the encoder's adversarial loss.
     lambda_adv: float = 1.0

@@ -25,7 +25,8 @@ def confusion_loss(vis: Tensor, ir: Tensor, adversary: Adversary = "third") -> T
         ir: logits of infrared clips (B, K).
         adversary: "third" (K = 3, Fig. 5c): both are neither. "flip" (K = 2): the
             labels are swapped, cmGAN in Fig. 5b. "uniform" (K = 2): all classes are
-            equally likely, UCDA in Fig. 5a.
+            equally likely, UCDA in Fig. 5a. Under autocast on a CPU log_softmax is
+            computed in bfloat16, unlike cross-entropy.
 
     Returns:
         A scalar, the sum of the means over the clips of each modality.

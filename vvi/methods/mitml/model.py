@@ -81,7 +81,7 @@ class Model(Method):
         frames = batch.vis.shape[1]
         maps = self.trunk.both(batch.vis, batch.ir)
         order = None
-        if self.config.shuffle != "none":  # spares joining the clips of both modalities
+        if self.config.shuffle != "none":  # avoids concatenating both modalities
             order = self._frame_order(batch.clips)
         feat = self.clip_feat(maps, order, frames)
         return Output(feat, self.neck(feat)[1])
@@ -184,8 +184,8 @@ class Model(Method):
     def _frame_order(self, clips: Tensor) -> Tensor | None:
         """Shuffle the frames of a clip by a hash of their pixels, so a search repeats.
 
-        Paper: it shuffles frames and does not say how. The hash is ours. A frame's
-        place depends on its pixels and not on where it stood.
+        Paper: it shuffles frames and does not say how. The hash is ours. The new
+        position of a frame depends on its pixels and not on its old position.
 
         Args:
             clips: normalised, (B, T, 3, H, W).

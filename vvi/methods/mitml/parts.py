@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vvi.nn.per_frame import PerFrameLinear
+from vvi.nn.per_frame import PerFrameLinear, check_frames
 from vvi.nn.pool import temporal_mean
 from vvi.nn.recurrent import FloatLSTM
 
@@ -66,12 +66,7 @@ class TemporalMemory(nn.Module):
         Raises:
             ValueError: the clips have another T.
         """
-        # else a length of 1 would be repeated without a word
-        if attention.shape[1] != self.frames:
-            raise ValueError(
-                f"this model has gates for {self.frames} frames, "
-                f"the clips have {attention.shape[1]}"
-            )
+        check_frames(attention, self.frames)
         states = self.lstm(attention)[0]  # h^1 .. h^T, (B, T, D)
         if self.eta == "last":
             states = states[:, -1:].expand_as(states)

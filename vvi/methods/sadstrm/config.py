@@ -26,7 +26,9 @@ class Config(MethodConfig):
     """Switches of SADSTRM, those that are None follow `variant`."""
 
     #: "paper" is the letter of the paper. "main" supervises f_d as computed without a
-    #: partner, too, and takes all objectives in one step.
+    #: partner, too, and takes all objectives in one step. The letter has exceptions,
+    #: which hold in "paper" too: Eq. (10) takes plain distances before the norm
+    #: (`triplet_form`), and all but necks and classifiers learn at the lower rate.
     variant: Literal["main", "paper"] = "paper"
     #: The attack (ASAM).
     asam: bool = True
@@ -47,7 +49,7 @@ class Config(MethodConfig):
     #: Whether the defender still learns in Step II. Paper: says so, but the loss of 14
     #: points in the row "Baseline+ASAM" is read as attack without defence ("att").
     asam_stage2: Literal["def+att", "att"] = "def+att"
-    #: Epoch in which Step II begins, of 200.
+    #: Epoch in which Step II begins, of the recipe's `epochs` (200 by default).
     step_two: float = 150
     #: Weight of the attacker's identity loss, Eq. (17).
     lambda_1: float = 1.0

@@ -12,7 +12,8 @@ def attack_loss(vis: Tensor, ir: Tensor) -> Tensor:
     """Measure how decided the defender's classifier is about attacked clips: Eq. (3).
 
     Logits (B, M) of both modalities -> scalar. The least value is 2 log M, where all
-    classes are equally likely.
+    classes are equally likely. Under autocast on a CPU log_softmax is computed in
+    bfloat16, unlike cross-entropy.
 
     Paper: the classifier W_def is pre-trained. Here it learns in Step I of the run.
     """

@@ -111,6 +111,8 @@ class Model(Method):
     `cmca_test` may be set on a trained model.
     """
 
+    # Paper: one rate, 0.12, for all (Sec. IV-A). A tenth for all but necks and
+    # classifiers is that of IBAN's released code.
     slow = ("stems", "imsa", "e_att", "e_def3", "conla4", "cmca3", "cmca4", "stig")
 
     def __init__(self, config: Config, num_ids: int):
@@ -202,7 +204,7 @@ class Model(Method):
         if self.config.partner == "self":
             return own
         if self.config.partner == "stranger":
-            # half a batch on: clips of an identity stand side by side
+            # shifted by B/2, since clips of one identity are adjacent
             halves = [half.roll(count // 4) for half in same_person.chunk(2)]
             return torch.cat(halves)
         if self.config.partner == "half":
@@ -341,8 +343,9 @@ class Model(Method):
     def _triplet(self, feat: Tensor, normed: Tensor, batch: Batch) -> Tensor:
         """Compute Eq. (10).
 
-        Paper: squared distances after the norm would outweigh the identity loss a
-        hundredfold at 2048 channels. The default is the distance before it.
+        Paper: the triplet of squared distances after the norm would be over twenty
+        times the identity loss at 2048 channels, and a hundred times the plain triplet.
+        The default is the plain distance before the norm.
 
         Args:
             feat: p_d, before the norm (2B, D).
@@ -373,7 +376,11 @@ class Model(Method):
                 unknown `cmca_test`.
         """
         check_clips(clips)
-        _, _, maps = self._search(clips, modality)
+        levels = self._search_levels(clips, modality)
+        other = None
+        if self.maps == "fused":
+            other = self._stand_in(clips, modality, levels)
+        maps = self._search_maps(levels, other)
         frames = clips.shape[1]
         if self.config.stig == "none":
             feat = self.bn_def(clip_average(maps, frames))
@@ -392,11 +399,13 @@ class Model(Method):
             modality: of all clips.
 
         Returns:
-            "cmca3 attention" and "cmca4 attention" (B, T, h, w), absent where a search
-            has no CMCA or bypasses it. "gate", the mean over channels for each stripe
-            (B, T, K), and "frame weight" (B, T), absent without a gate.
+            "cmca3 attention" and "cmca4 attention" (B, T, h, w), absent without CMCA or
+            where it is bypassed. Where stripes are cut before CMCA, the embedding does
+            not contain it. "gate", the mean over channels for each stripe (B, T, K),
+            and "frame weight" (B, T), absent without a gate.
         """
-        levels, other, maps = self._search(clips, modality)
+        levels = self._search_levels(clips, modality)
+        other = self._stand_in(clips, modality, levels)
         shown = {}
         if other is not None:
             third = self.cmca3.received(levels[0], other[0])
@@ -404,25 +413,14 @@ class Model(Method):
             shown["cmca3 attention"] = third.unflatten(0, clips.shape[:2])
             shown["cmca4 attention"] = fourth.unflatten(0, clips.shape[:2])
         if self.config.stig in ("no_spa", "full"):
+            maps = self._search_maps(levels, other)
             feat = self.stig.cut(maps, clips.shape[1])
             gate = self.stig.gates(feat, self.stig.motion(feat)).mean(3)
             shown |= {"gate": gate, "frame weight": gate.mean(2)}
         return shown
 
-    def _search(
-        self, clips: Tensor, modality: Modality
-    ) -> tuple[Levels, Levels | None, Tensor]:
-        """Return levels of clips, what they attend to, and the maps to compare.
-
-        Paper: silent on what stands in for the other modality. It is never another
-        clip.
-
-        Args:
-            clips: (B, T, 3, H, W).
-            modality: of all clips.
-
-        Returns:
-            Levels (BT, C, h, w), those of the stand-in or None, and maps (BT, D, h, w).
+    def _search_levels(self, clips: Tensor, modality: Modality) -> Levels:
+        """Run clips of one modality through stem and defender: (BT, C, h, w) each.
 
         Raises:
             ValueError: an unknown modality or an unknown `cmca_test`.
@@ -432,16 +430,39 @@ class Model(Method):
         if self.cmca_test not in modes:
             known = ", ".join(map(repr, modes))
             raise ValueError(f"cmca_test={self.cmca_test!r}: choose from {known}")
-        frames = clips.flatten(0, 1)
-        levels = self.levels(self.stems[modality](frames))
-        other = None
-        if self.config.cmca and self.cmca_test == "self":
-            other = levels
-        elif self.config.cmca and self.cmca_test == "cross_stem":
-            opposite = "ir" if modality == "vis" else "vis"
-            other = self.levels(self.stems[opposite](frames))
-        maps = levels[1] if self.maps == "conla4" else self.fuse(levels, other)
-        return levels, other, maps
+        return self.levels(self.stems[modality](clips.flatten(0, 1)))
+
+    def _stand_in(
+        self, clips: Tensor, modality: Modality, levels: Levels
+    ) -> Levels | None:
+        """Return the levels that clips of one modality attend to in a search.
+
+        Paper: silent on what stands in for the other modality. It is never another
+        clip.
+
+        Args:
+            clips: (B, T, 3, H, W).
+            modality: of all clips.
+            levels: their own, (BT, C, h, w) each.
+
+        Returns:
+            Levels of the same shapes, or None without CMCA or where it is bypassed.
+        """
+        if not self.config.cmca or self.cmca_test == "bypass":
+            return None
+        if self.cmca_test == "self":
+            return levels
+        opposite = "ir" if modality == "vis" else "vis"
+        return self.levels(self.stems[opposite](clips.flatten(0, 1)))
+
+    def _search_maps(self, levels: Levels, other: Levels | None) -> Tensor:
+        """Return the maps that a search compares or cuts into stripes, (BT, D, h, w).
+
+        Args:
+            levels: of the clips, (BT, C, h, w) each.
+            other: those that they attend to, read where `self.maps` is "fused".
+        """
+        return levels[1] if self.maps == "conla4" else self.fuse(levels, other)
 
 
 @torch.no_grad()
