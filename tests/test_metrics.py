@@ -502,3 +502,22 @@ def test_an_unknown_rule_or_rank_or_chunk_is_refused():
         retrieval_metrics(*good()).rank(0)
     with pytest.raises(ValueError, match="chunk 0"):
         retrieval_metrics(*good(), chunk=0)
+
+
+@pytest.mark.parametrize("least", [1, 1e-40, 1e30])
+@pytest.mark.parametrize("norm", [200, 1e-43, 1e38])
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_rows_at_the_ends_of_float32_rank_by_their_cosine(least, norm, kind):
+    query = kind(np.array([[norm, 0]], np.float32))
+    rows = [[1e38, 1e38], [least, 0], [least, 0.1 * least]]
+    gallery = kind(np.array(rows, np.float32))
+    labels = [1], [2, 1, 3], [1], [2, 2, 2]
+    assert ranked_lists(query, gallery, *labels, top=3).tolist() == [[1, 2, 0]]
+    assert retrieval_metrics(query, gallery, *labels).first_hit.tolist() == [1]
+
+
+def test_a_gallery_whose_norms_exceed_float32_is_ranked():
+    rows = np.full((2, 2048), 3e38, np.float32)
+    rows[1, :1000] *= -1
+    labels = [1, 2], [1, 2], [1, 1], [2, 2]
+    assert ranked_lists(rows, rows, *labels, top=2).tolist() == [[0, 1], [1, 0]]

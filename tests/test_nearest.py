@@ -137,3 +137,13 @@ def test_without_faiss_the_error_names_the_extra(people, monkeypatch):
         ):
             call()
     assert nearest.exact(*people).rows.shape == (60, 10)
+
+
+def test_rows_at_the_ends_of_float32_rank_by_their_cosine():
+    gallery = np.array([[1e38, 1e38], [1e-30, 0], [1, 0.1], [0, 0]], np.float32)
+    result = nearest.exact(np.array([[200.0, 0.0]]), gallery, top=4)
+    assert result.rows.tolist() == [[1, 2, 0, 3]]
+    expected = [[1, 1 / np.hypot(1, 0.1), np.sqrt(0.5), 0]]
+    np.testing.assert_allclose(result.similarity, expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="gallery: NaN or infinity"):
+        nearest.exact(np.eye(2), np.array([[np.inf, 1.0]]))

@@ -454,3 +454,15 @@ def test_runs_that_differ_among_themselves_widen_the_interval():
     )
     with pytest.raises(ValueError, match="not runs over the same 49 units"):
         probes.paired_runs(same, apart, people[1:])
+
+
+def test_maps_that_are_zero_everywhere_are_refused_without_a_warning(recwarn):
+    with pytest.raises(ValueError, match="every map is zero everywhere"):
+        probes.body_share(np.zeros((2, 1, 4, 2)), np.ones((2, 1, 8, 4), bool))
+    assert not recwarn.list
+
+
+def test_the_gap_of_one_identity_is_refused_in_plain_words():
+    feat, ids = np.random.default_rng(0).normal(size=(4, 3)), np.zeros(4, int)
+    with pytest.raises(ValueError, match="two identities, one to fit and one to test"):
+        probes.modality_gap(feat, feat + 1, ids, ids)

@@ -123,3 +123,13 @@ def test_the_seeds_of_a_table_are_the_trials_of_regdb(tmp_path):
         for seed in range(10)
     }
     assert len(people) == 10
+
+
+def test_the_spread_over_trials_is_the_sample_deviation_and_zero_for_one():
+    values = np.full((2, len(protocols.COLUMNS)), 0.5)
+    values[1, 0] = 0.6
+    two = protocols.format_mean("ir2vis;all", values, "trials")
+    assert two.startswith("ir2vis, all  R1 55.00")
+    assert two.endswith("(mean of 2 trials, R1 ± 7.07)")
+    one = protocols.format_mean("ir2vis", values[:1], "trials")
+    assert one.endswith("(mean of 1 trials, R1 ± 0.00)")

@@ -1,17 +1,18 @@
 """Retrieval metrics from features, identities and cameras: CMC, mAP, mINP, AP.
 
 What is special here: no ranking is ever computed in full. CMC, AP and INP need only the
-ranks of the right items. Each row of similarities is therefore sorted as plain values,
-and the few right items are located in it by bisection. Similarities exist for one block
-of queries at a time. The same code serves NumPy and torch tensors on a GPU.
+ranks of the matches. Each row of similarities is therefore sorted as plain values, and
+the few matches are located in it by bisection. Similarities exist for one block of
+queries at a time. The same code serves NumPy and torch tensors on a GPU.
 
-Ties: equal scores rank in gallery order. The rank of a right item is 1 + kept items
-with a higher score + kept items with an equal score that come earlier in the gallery.
+Ties: equal scores rank in gallery order. The rank of a match is 1 + remaining items
+with a higher score + remaining items with an equal score that come earlier in the
+gallery.
 
 Rules: `vcm` (HITSZ-VCM) removes, for each query, the gallery items of the same identity
 and the same camera. `sysu` (SYSU-MM01) removes all of camera 2 for a query of camera 3,
 and its CMC counts identities (only the first item of each is ranked). `none` (RegDB)
-removes nothing. AP and INP always use all kept items. A query without a right item left
+removes nothing. AP and INP always use all remaining items. A query without a match left
 is skipped and counted in `n_skipped`.
 """
 
@@ -44,19 +45,22 @@ class Metrics:
     cmc: np.ndarray
     mAP: float
     mINP: float
-    #: Queries with a right item in the gallery.
+    #: Queries with a match in the gallery.
     n_valid: int
     #: Queries without one.
     n_skipped: int
     #: Average precision, NaN where skipped: (Q,) float64.
     ap: np.ndarray
-    #: Rank of the first right item from 1, 0 where skipped: (Q,) int64.
+    #: Rank of the first match from 1, 0 where skipped: (Q,) int64.
     first_hit: np.ndarray
 
     def rank(self, k: int) -> float:
-        """Return CMC@k, the share of valid queries with a right item among the first k.
+        """Return CMC@k, the share of valid queries with a match among the first k.
 
         Beyond the end of a short gallery the last value holds.
+
+        Raises:
+            ValueError: k is below 1.
         """
         if k < 1:
             raise ValueError(f"rank {k}: ranks start at 1")
@@ -126,6 +130,10 @@ def from_similarity(
         gallery_cams: cameras (G,), integers.
         rule: which gallery items are removed (see above).
 
+    Raises:
+        ValueError: similarities hold NaN or infinity, shapes do not fit, a side is
+            empty, or no query has a match.
+
     Two infrared queries, three visible tracklets. The second query loses its best hit
     to the camera rule:
 
@@ -160,7 +168,7 @@ def ranked_lists(
 ) -> np.ndarray:
     """Return the first gallery items of every query, best first: (Q, top) int64.
 
-    Same similarity, rule and ties as `retrieval_metrics`. No query needs a right item.
+    Same similarity, rule and ties as `retrieval_metrics`. No query needs a match.
 
     Args:
         query: features (Q, D).
@@ -173,7 +181,7 @@ def ranked_lists(
         top: length of each list.
 
     Returns:
-        Gallery rows, -1 where a query keeps fewer than `top` items.
+        Gallery rows, -1 where fewer than `top` items remain for a query.
 
     >>> query, gallery = [[1.0, 0.0]], [[1, 1], [1, 0], [1, 0]]
     >>> ranked_lists(query, gallery, [5], [6, 7, 5], [1], [1, 1, 1], top=3)
@@ -195,7 +203,7 @@ def ranked_lists(
 
 @dataclass(frozen=True, eq=False)
 class _Protocol:
-    """Which gallery items are right for a query, and which the rule removes."""
+    """Which gallery items match a query, and which the rule removes."""
 
     query_cams: np.ndarray
     gallery_cams: np.ndarray
@@ -212,7 +220,16 @@ class _Protocol:
     def of(
         cls, labels: dict[str, np.ndarray], rule: Rule, shape: tuple[int, ...]
     ) -> _Protocol:
-        """Check labels against the shape (Q, G) of the similarities and sort them."""
+        """Check labels against the shape of the similarities and sort them.
+
+        Args:
+            labels: identities and cameras of both sides.
+            rule: which gallery items are removed.
+            shape: of the similarities, (Q, G).
+
+        Raises:
+            ValueError: a side is empty, labels do not fit, or the rule is unknown.
+        """
         _check_labels(labels, rule, shape)
         query_cams, gallery_cams = labels["query_cams"], labels["gallery_cams"]
         if rule == "sysu":
@@ -228,8 +245,8 @@ class _Protocol:
         """Return all pairs of equal identity of queries low..high-1, query by query.
 
         Returns:
-            Row of the query, counted from `low`; gallery column; whether the rule keeps
-            the pair: (pairs,) each.
+            Row of the query, counted from `low`, gallery column, and whether the rule
+            keeps the pair: (pairs,) each.
         """
         counts = self.stop[low:high] - self.start[low:high]
         rows = np.repeat(np.arange(high - low), counts)
@@ -276,6 +293,7 @@ def _labels(query_ids, gallery_ids, query_cams, gallery_cams) -> dict[str, np.nd
 def _check_labels(
     labels: dict[str, np.ndarray], rule: Rule, shape: tuple[int, ...]
 ) -> None:
+    """Raise ValueError unless labels fit similarities of a shape (Q, G)."""
     if rule not in get_args(Rule):
         raise ValueError(f"rule {rule!r}: it is one of {', '.join(get_args(Rule))}")
     if 0 in shape:
@@ -312,14 +330,23 @@ def _products(
 
     Similarities are cosines up to a positive factor per query, which leaves the ranking
     as it is. The gallery norms divide the product, so the gallery is not copied and
-    small integers keep exact ties. Queries of extreme norm are scaled by a power of
-    two.
+    small integers keep exact ties. Rows of extreme norm, in the gallery those whose
+    products could leave the range of float32, are scaled by a power of two first.
+
+    Args:
+        query: features (Q, D).
+        gallery: features (G, D) of the same type.
+        chunk: queries per block, None to fill the default size.
     """
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk {chunk}: at least one query per block")
     chunk = chunk or max(1, _BLOCK[_is_numpy(query)] // len(gallery))
     scale = _power_of_two_scale(_norms(query, "query"))[:, None]
     norms = _norms(gallery, "gallery")
+    gallery_scale = _power_of_two_scale(norms, beyond=60)
+    if not (gallery_scale == 1).all():
+        factors = _to_backend(gallery, gallery_scale[:, None], gallery.dtype)
+        gallery, norms = gallery * factors, norms * gallery_scale
     divisor = _to_backend(gallery, np.where(norms > 0, norms, 1.0), gallery.dtype)
     out = _empty_like(query, (min(chunk, len(query)), len(gallery)))
     for first in range(0, len(query), chunk):
@@ -332,10 +359,16 @@ def _products(
             yield first + low, block
 
 
-def _power_of_two_scale(norms: np.ndarray) -> np.ndarray:
-    """Return a power of two per norm that brings extreme norms near 1, else 1."""
+def _power_of_two_scale(norms: np.ndarray, beyond: int = 8) -> np.ndarray:
+    """Return a power of two per norm that brings extreme norms towards 1, else 1.
+
+    Args:
+        norms: (N,).
+        beyond: size of the exponent from which a norm is extreme.
+    """
     exponent = np.frexp(norms)[1]
-    return np.ldexp(1.0, np.where(abs(exponent) > 8, -exponent, 0))
+    scale = np.where(abs(exponent) > beyond, -exponent, 0)
+    return np.ldexp(1.0, scale.clip(-126, 126))  # float32 holds no larger power
 
 
 def _empty_like(array: Array, shape: tuple[int, int]) -> Array:
@@ -377,7 +410,11 @@ def _matmul(query: Array, gallery: Array, out: Array) -> Array:
 
 
 def _norms(features: Array, name: str) -> np.ndarray:
-    """Return row norms in float64, which also reveal NaN and infinity."""
+    """Return row norms in float64, which also reveal NaN and infinity.
+
+    Raises:
+        ValueError: there are any.
+    """
     if _is_numpy(features):
         squares = np.einsum("nd,nd->n", features, features, dtype=np.float64)
     else:
@@ -390,7 +427,11 @@ def _norms(features: Array, name: str) -> np.ndarray:
 
 
 def _collect(protocol: _Protocol, blocks: Iterator[tuple[int, Array]]) -> Metrics:
-    """Score all blocks of similarities and average over the valid queries."""
+    """Score all blocks of similarities and average over the valid queries.
+
+    Raises:
+        ValueError: no query has a match.
+    """
     total, size = len(protocol.query_cams), len(protocol.gallery_cams)
     ap = np.full(total, np.nan)
     inp = np.full(total, np.nan)
@@ -424,14 +465,14 @@ def _collect(protocol: _Protocol, blocks: Iterator[tuple[int, Array]]) -> Metric
 def _scores(
     block: Array, rows: np.ndarray, cols: np.ndarray, protocol: _Protocol
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Score the rows of a block that have a right item.
+    """Score the rows of a block that have a match.
 
-    With ranks r_1 < ... < r_P of the right items: AP = mean(k / r_k), INP = P / r_P.
+    With ranks r_1 < ... < r_P of the matches: AP = mean(k / r_k), INP = P / r_P.
 
     Args:
         block: similarities, removed items at minus infinity.
-        rows: row of every right item.
-        cols: column of every right item.
+        rows: row of every match.
+        cols: column of every match.
         protocol: rule and identities.
 
     Returns:
@@ -452,7 +493,13 @@ def _scores(
 
 
 def _ranks(block: Array, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-    """Return the rank, from 1, of each item (row, column) within its row of `block`."""
+    """Return the rank, from 1, of each item within its row.
+
+    Args:
+        block: similarities, removed items at minus infinity.
+        rows: row of each item.
+        cols: column of each item.
+    """
     rows, cols = _to_backend(block, rows), _to_backend(block, cols)
     values = block[rows, cols]
     ascending = np.sort(block, axis=1) if _is_numpy(block) else block.sort(1).values
@@ -471,7 +518,16 @@ def _ranks(block: Array, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
 
 
 def _count_at_most(ascending: Array, rows: Array, values: Array) -> Array:
-    """Count entries <= `values[n]` in sorted row `rows[n]`, by bisection for all n."""
+    """Count the entries of a row that are at most a value, by bisection.
+
+    Args:
+        ascending: rows, each sorted.
+        rows: row to count in, (N,).
+        values: (N,).
+
+    Returns:
+        (N,).
+    """
     width = ascending.shape[1]
     flat, first = ascending.reshape(-1), rows * width
     position, left = first, width
@@ -490,7 +546,7 @@ def _identity_ranks(
     Args:
         block: similarities, removed items at minus infinity.
         rows: rows to rank in.
-        cols: best right item of each of these rows.
+        cols: best match of each of these rows.
         protocol: identities of the gallery.
     """
     rows, cols = _to_backend(block, rows), _to_backend(block, cols)[:, None]

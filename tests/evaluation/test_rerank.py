@@ -156,3 +156,13 @@ def test_what_does_not_fit_is_refused(changes, said):
     given = {"query": np.ones((2, 3)), "gallery": np.ones((4, 3))} | changes
     with pytest.raises(ValueError, match=said):
         rerank(**given)
+
+
+def test_rows_of_any_size_are_of_unit_norm():
+    rows = np.array([[3, 4], [1e38, 1e38], [1e-40, 0], [0, 0]], np.float32)
+    unit = module.unit_rows(rows, "query")
+    expected = [[0.6, 0.8], [np.sqrt(0.5)] * 2, [1, 0], [0, 0]]
+    np.testing.assert_allclose(unit, expected, rtol=1e-6)
+    assert unit.dtype == np.float32
+    with pytest.raises(ValueError, match="query features: NaN or infinity"):
+        module.unit_rows(np.array([[1.0, np.nan]], np.float32), "query")

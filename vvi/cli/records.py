@@ -100,7 +100,7 @@ def _line(folder: Path, record: Record) -> str:
     current = store.is_current(record, experiment.versions(config))
     stale = "" if current else "  STALE"
     data = experiment.Result(record, stored=True).data_name
-    scores = "  ".join(protocols.short(record.scores, record.arrays))
+    scores = "  ".join(protocols.short_lines(record.scores, record.arrays))
     row = ablation.row_of(config) or _described(record)
     name = f"{folder.parent.name}/{folder.name}"
     size = f"{config.preset:8s}  seed {config.seed}"

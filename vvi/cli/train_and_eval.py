@@ -135,7 +135,7 @@ def _print_run(result: Result, name: str, seed: int, log: str | None) -> None:
     for change in result.record.environment.get("resumed", []):
         moved = f"  gone on elsewhere at {change}"
         print(f"{moved}: its numbers are those of no one machine")
-    for line in protocols.lines(result.record.scores, result.arrays):
+    for line in protocols.protocol_lines(result.record.scores, result.arrays):
         print(f"  {line}")
 
 

@@ -47,6 +47,9 @@ def embed(
 
     Returns:
         (N, D) float32 of unit norm.
+
+    Raises:
+        ValueError: there are no tracklets.
     """
     if not tracklets:
         raise ValueError("no tracklets to embed")
@@ -80,7 +83,7 @@ def embed(
 
 @dataclass(frozen=True)
 class Side:
-    """One direction of an evaluation: who searched whom, with which embeddings."""
+    """One direction of an evaluation: query and gallery with their embeddings."""
 
     query: tuple[Tracklet, ...]
     gallery: tuple[Tracklet, ...]
@@ -130,7 +133,7 @@ def evaluate(
     change: Callable[[Tensor], Tensor] | None = None,
     stride: int = 0,
 ) -> dict[Direction, Side]:
-    """Evaluate every direction of a protocol; each tracklet is embedded once.
+    """Evaluate every direction of a protocol. Each tracklet is embedded once.
 
     Args:
         method: in place on its device.
@@ -180,7 +183,7 @@ def inspect(
         tracklets: of one modality.
         frames: reads them.
         count: T, frames per clip.
-        only: the one name that is wanted; None: all.
+        only: the one name that is wanted, None for all.
         batch: clips at a time.
         stride: which frames, as for `embed`.
 

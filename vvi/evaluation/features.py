@@ -148,7 +148,8 @@ def keep_filled(features: Features, path: str | Path) -> Features:
     for number, line in enumerate(old.to_dict("records")):
         row = rows.get(number)
         if row is not None:
-            for name, text in _kept(line, added, table.loc[row, "camera"]).items():
+            cells = _preserved_cells(line, added, table.loc[row, "camera"])
+            for name, text in cells.items():
                 table.loc[row, name] = text
         elif _is_filled_by_hand(line):
             name = line.get("name", f"row {number}")
@@ -178,7 +179,9 @@ def _refuse_other_cameras(file: Path, old: pd.DataFrame, new: pd.DataFrame) -> N
         )
 
 
-def _kept(line: Mapping[str, str], added: Sequence[str], camera: str) -> dict[str, str]:
+def _preserved_cells(
+    line: Mapping[str, str], added: Sequence[str], camera: str
+) -> dict[str, str]:
     """Return the cells of a line that outlive embedding again.
 
     Args:
@@ -186,16 +189,16 @@ def _kept(line: Mapping[str, str], added: Sequence[str], camera: str) -> dict[st
         added: columns that embedding does not write.
         camera: what embedding again says of it, empty where nothing.
     """
-    kept = {name: line[name] for name in added}
+    cells = {name: line[name] for name in added}
     if line.get("identity") and _is_filled_by_hand(line):
-        kept["identity"] = line["identity"]
+        cells["identity"] = line["identity"]
     if line.get("camera") and not camera:
-        kept["camera"] = line["camera"]
-    return kept
+        cells["camera"] = line["camera"]
+    return cells
 
 
 def _is_of_source(path: Path, features: Features) -> bool:
-    """Whether a file of features, if it can be read, is of the same pictures."""
+    """Return whether a file of features, if readable, is of the same pictures."""
     new = features.about
     try:
         _, about = _arrays(path)
@@ -210,18 +213,18 @@ def _is_of_source(path: Path, features: Features) -> bool:
 
 
 def _rows_of_same(table: pd.DataFrame, old: pd.DataFrame) -> dict[int, int]:
-    """Return row of an old table -> row of the new one that has its pictures."""
+    """Map rows of an old table to those of the new one that have their pictures."""
     keys = [name for name in ("name", "frames") if name in table and name in old]
     if "name" not in keys:
         return {}
     new = table[keys].astype(str).itertuples(index=False, name=None)
-    places = {key: row for row, key in enumerate(new)}
+    row_of_key = {key: row for row, key in enumerate(new)}
     before = old[keys].itertuples(index=False, name=None)
-    return {row: places[key] for row, key in enumerate(before) if key in places}
+    return {row: row_of_key[k] for row, k in enumerate(before) if k in row_of_key}
 
 
 def _is_filled_by_hand(line: Mapping[str, str]) -> bool:
-    """Whether a row says more of who it is than the name of its folder does."""
+    """Return whether a row says more of who it is than its folder's name does."""
     folder = line.get("name", "").partition("/")[0]
     identity = line.get("identity", UNSAID)
     return identity not in (UNSAID, folder) or line.get("side", UNSAID) != UNSAID
@@ -240,7 +243,7 @@ def load(path: str | Path) -> Features:
 
     Args:
         path: `.npz`, `.safetensors`, `.npy` or a file of torch. An array `features`
-            (or the only one of two dimensions) holds the rows; `query` and `gallery`,
+            (or the only one of two dimensions) holds the rows. `query` and `gallery`,
             with `query_ids` and the like, hold both sides in one file. The rows of
             its table are those of `query`, then those of `gallery`.
 
@@ -284,9 +287,9 @@ def _refuse_no_directions(path: Path, values: np.ndarray) -> None:
 def of_sides(
     sides: Mapping[str, Any], root: Path, network: Mapping[str, str] | None = None
 ) -> Features:
-    """Features of an evaluation of a data set: each tracklet once, with who it is.
+    """Collect the features of an evaluation: each tracklet once, with who it is.
 
-    A column for each direction says which rows are its `query` and its `gallery`; a
+    A column for each direction says which rows are its `query` and its `gallery`. A
     row may be in neither. With one direction the column is called `side`.
 
     Args:
@@ -295,11 +298,11 @@ def of_sides(
         network: what made them, as `Trained.about` says.
     """
     rows: dict[Any, np.ndarray] = {}
-    places: dict[str, dict[Any, str]] = {}
+    roles: dict[str, dict[Any, str]] = {}
     for direction, side in sides.items():
         column = direction if len(sides) > 1 else "side"
         gallery = dict.fromkeys(side.gallery, SIDES[1])
-        places[column] = gallery | dict.fromkeys(side.query, SIDES[0])
+        roles[column] = gallery | dict.fromkeys(side.query, SIDES[0])
         rows |= dict(zip(side.query, side.query_feat, strict=True))
         rows |= dict(zip(side.gallery, side.gallery_feat, strict=True))
     table = []
@@ -309,8 +312,8 @@ def of_sides(
         row = {"name": file, "identity": str(tracklet.identity)}
         row |= {"camera": str(tracklet.camera), "modality": tracklet.modality}
         row |= {"frames": len(tracklet), "file": file}
-        for column, place in places.items():
-            row[column] = place.get(tracklet, UNSAID)
+        for column, role in roles.items():
+            row[column] = role.get(tracklet, UNSAID)
         table.append(row)
     values = np.stack(list(rows.values()))
     rules = {side.rule for side in sides.values()}
@@ -367,12 +370,12 @@ def _about(path: Path, text: str) -> dict[str, str]:
         FeaturesError: it is no JSON object.
     """
     try:
-        said = json.loads(text)
+        content = json.loads(text)
     except ValueError:
-        said = None
-    if not isinstance(said, dict):
+        content = None
+    if not isinstance(content, dict):
         raise FeaturesError(f"{path}: its array `about` is no JSON object {{...}}")
-    return {name: str(value) for name, value in said.items() if value is not None}
+    return {name: str(value) for name, value in content.items() if value is not None}
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
@@ -414,7 +417,14 @@ def _main_array(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, np.n
 def _table(
     path: Path, count: int, arrays: Mapping[str, np.ndarray], main: str
 ) -> pd.DataFrame:
-    """Read the table beside a file, else what its arrays say of the rows."""
+    """Read the table beside a file, else what its arrays say of the rows.
+
+    Args:
+        path: of the file.
+        count: its rows.
+        arrays: of the file.
+        main: name of the features among them.
+    """
     file = path.with_suffix(".csv")
     table = pd.DataFrame(index=range(count))
     if file.is_file():
@@ -494,7 +504,7 @@ def _with_lines_beside(path: Path, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _text(value: Any) -> str:
-    """Return a value as text; NaN and infinity say as little as an empty cell."""
+    """Return a value as text, no text for NaN and infinity."""
     value = value.decode() if isinstance(value, bytes) else value
     if not isinstance(value, float | np.floating):
         return str(value)

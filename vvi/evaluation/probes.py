@@ -32,12 +32,13 @@ class Score:
     """A number with its interval."""
 
     value: float
-    #: Ends of the 95 % interval.
+    #: Lower end of the 95 % interval.
     low: float
+    #: Upper end of the 95 % interval.
     high: float
-    #: To read the value against.
+    #: Value at chance, or where nothing was found.
     reference: float
-    #: Of units that it rests on.
+    #: Number of units (clips, queries or identities).
     count: int
 
     def __str__(self) -> str:
@@ -57,10 +58,13 @@ def bootstrap(
 
     Args:
         values: (N,), of which NaN are left out.
-        seed: of the resamples.
-        n: how many.
-        groups: (N,); whole groups are drawn in place of values.
-        reference: to read the mean against.
+        seed: seed of the resamples.
+        n: number of resamples.
+        groups: (N,), of which whole ones are drawn in place of values.
+        reference: mean at chance.
+
+    Raises:
+        ValueError: no value is left.
 
     >>> bootstrap(np.array([1.0, 1.0, 1.0]))
     Score(value=1.0, low=1.0, high=1.0, reference=nan, count=3)
@@ -79,16 +83,19 @@ def paired_bootstrap(
     n: int = RESAMPLES,
     groups: np.ndarray | None = None,
 ) -> Score:
-    """Return the mean of after - before over the same units; the reference is 0.
+    """Return the mean of after - before over the same units. The reference is 0.
 
     Pairing takes out what units differ in anyway.
 
     Args:
         before: (N,).
         after: (N,).
-        seed: of the resamples.
-        n: how many.
-        groups: (N,); whole groups are drawn in place of units.
+        seed: seed of the resamples.
+        n: number of resamples.
+        groups: (N,), of which whole ones are drawn in place of units.
+
+    Raises:
+        ValueError: the shapes differ, or no unit is left.
     """
     before, after = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
     if before.shape != after.shape:
@@ -116,8 +123,11 @@ def paired_runs(
         before: (S, Q), S runs over Q units.
         after: (R, Q).
         groups: (Q,).
-        seed: of the resamples.
-        n: how many.
+        seed: seed of the resamples.
+        n: number of resamples.
+
+    Raises:
+        ValueError: the runs are over other units.
     """
     before, after = (np.atleast_2d(np.asarray(x, dtype=float)) for x in (before, after))
     if not before.shape[1] == after.shape[1] == len(groups):
@@ -150,8 +160,8 @@ def draw_runs(rng: np.random.Generator, runs: int, n: int) -> np.ndarray:
 
     Args:
         rng: the generator.
-        runs: how many there are; of one, each resample has that one.
-        n: resamples.
+        runs: how many there are. Of one, each resample has that one.
+        n: number of resamples.
     """
     return rng.integers(0, runs, (n, max(1, runs - 1)))
 
@@ -166,7 +176,11 @@ def body_share(maps: np.ndarray, masks: np.ndarray, seed: int = 0) -> Score:
     Args:
         maps: (N, T, h, w) >= 0.
         masks: (N, T, H, W) bool, averaged down to the size of the maps.
-        seed: of the resamples.
+        seed: seed of the resamples.
+
+    Raises:
+        ValueError: shapes do not fit, maps hold negative or undefined values, or every
+            map is zero everywhere.
     """
     maps, masks = np.asarray(maps, dtype=np.float64), np.asarray(masks)
     if maps.ndim != 4 or maps.shape[:2] != masks.shape[:2] or masks.ndim != 4:
@@ -178,6 +192,8 @@ def body_share(maps: np.ndarray, masks: np.ndarray, seed: int = 0) -> Score:
         raise ValueError("maps hold negative or undefined values")
     person, total = _shrink(masks, *maps.shape[2:]), maps.sum((2, 3))
     used = total > 0
+    if not used.any():
+        raise ValueError("every map is zero everywhere")
     on_person = (maps * person).sum((2, 3)) / np.where(used, total, 1)
     share = np.where(used, on_person, np.nan)
     area = np.where(used, person.mean((2, 3)), np.nan)
@@ -190,9 +206,10 @@ def body_share(maps: np.ndarray, masks: np.ndarray, seed: int = 0) -> Score:
 class Gap:
     """Modality gap."""
 
-    #: Same person across modalities over same person within one (no gap: 1).
+    #: Mean distance of clips of a person across modalities, divided by that within one
+    #: (no gap: 1).
     distance: Score
-    #: How well a plane tells the modality (no gap: 1/2).
+    #: Balanced accuracy of a linear probe of the modality (no gap: 1/2).
     probe: Score
 
 
@@ -203,7 +220,7 @@ def modality_gap(
     ir_ids: np.ndarray,
     seed: int = 0,
 ) -> Gap:
-    """Return how far apart the modalities lie; intervals over identities.
+    """Return how far apart the modalities lie, with intervals over identities.
 
     `distance` is the mean over identities of the mean Euclidean distance of pairs,
     across over within. Identities need 2 clips in one modality and 1 in the other.
@@ -215,7 +232,11 @@ def modality_gap(
         ir_feat: (M, D).
         vis_ids: (N,).
         ir_ids: (M,).
-        seed: of resamples and folds.
+        seed: seed of resamples and folds.
+
+    Raises:
+        ValueError: no identity has the clips that `distance` needs, or there is one
+            identity.
     """
     vis_feat, ir_feat = _unit(vis_feat), _unit(ir_feat)
     vis_ids, ir_ids = np.asarray(vis_ids), np.asarray(ir_ids)
@@ -237,7 +258,7 @@ def modality_gap(
 def noisy_auc(
     weights: np.ndarray, noisy: np.ndarray, seed: int = 0, within_clip: bool = False
 ) -> Score:
-    """Return the AUC of "a low weight marks a noisy frame"; chance is 1/2.
+    """Return the AUC of "a low weight marks a noisy frame". Chance is 1/2.
 
     It is how often a noisy frame weighs less than a clean one, equal weights counting
     half.
@@ -245,9 +266,13 @@ def noisy_auc(
     Args:
         weights: (N, T).
         noisy: (N, T) bool.
-        seed: of the resamples.
+        seed: seed of the resamples.
         within_clip: only over pairs of one clip, where weights of different clips do
             not compare, in place of all pairs of a noisy and a clean frame.
+
+    Raises:
+        ValueError: shapes do not fit, a weight is not finite, or no noisy frame can be
+            compared with a clean one.
     """
     weights, noisy = np.asarray(weights, dtype=float), np.asarray(noisy, dtype=bool)
     finite = np.isfinite(weights).all()
@@ -277,9 +302,10 @@ def noisy_auc(
 class LookAlike:
     """Scores of the queries whose person has a look-alike."""
 
-    #: The best right item beats the best item of the look-alike (chance 1/2).
+    #: How often the best match scores above the best item of the look-alike (chance:
+    #: 1/2).
     pair: Score
-    #: Their rank-1, beside that of the rest.
+    #: Their rank-1. The reference is that of the other queries.
     rank1: Score
 
 
@@ -294,7 +320,7 @@ def look_alike_rank1(
     rule: Rule = "vcm",
     seed: int = 0,
 ) -> LookAlike:
-    """Return whether an embedding tells look-alikes apart; intervals over identities.
+    """Return how well look-alikes are told apart, with intervals over identities.
 
     For `pair` the look-alike loses its items of the query's camera, as the person does,
     so that neither has more tries. A group of more than two counts each other member
@@ -309,7 +335,11 @@ def look_alike_rank1(
         gallery_cams: (G,).
         groups: identity -> look-alike group, below 0 for none.
         rule: of the protocol.
-        seed: of the resamples.
+        seed: seed of the resamples.
+
+    Raises:
+        ValueError: no query has both a match and an item of a look-alike in another
+            camera.
     """
     metrics = retrieval_metrics(
         query, gallery, query_ids, gallery_ids, query_cams, gallery_cams, rule
@@ -353,7 +383,14 @@ def _wins_over_look_alikes(
     query_ids: np.ndarray,
     groups: Mapping[int, int],
 ) -> np.ndarray:
-    """Return the share of look-alikes that each query's person beats, NaN for none."""
+    """Return the share of look-alikes that each query's person beats, NaN for none.
+
+    Args:
+        best: best score of each person for each query, (Q, P).
+        people: (P,) in rising order.
+        query_ids: (Q,).
+        groups: identity -> look-alike group.
+    """
     group = np.array([groups.get(int(person), -1) for person in people])
     wins = np.full(len(query_ids), np.nan)
     for row in np.flatnonzero(np.isin(query_ids, people)):
@@ -370,13 +407,16 @@ def _wins_over_look_alikes(
 def robustness(
     clean: Metrics, altered: Metrics, seed: int = 0, groups: np.ndarray | None = None
 ) -> Score:
-    """Return the change of rank-1 when clips are altered; the reference is 0.
+    """Return the change of rank-1 when clips are altered. The reference is 0.
 
     Args:
         clean: metrics of the clips as they are.
         altered: of the same queries, altered.
-        seed: of the resamples.
+        seed: seed of the resamples.
         groups: (Q,) identities of the queries.
+
+    Raises:
+        ValueError: the metrics are of other queries.
     """
     counted = clean.first_hit > 0
     same_shape = clean.first_hit.shape == altered.first_hit.shape
@@ -394,7 +434,10 @@ def occluded(share: float = 0.3, seed: int = 0) -> Callable[[Tensor], Tensor]:
 
     Args:
         share: of the height of a frame that the bar covers.
-        seed: of where the bar is, drawn once per clip.
+        seed: seed of the position of the bar, drawn once per clip.
+
+    Raises:
+        ValueError: the share is not between 0 and 1.
     """
     import torch
 
@@ -416,7 +459,11 @@ def occluded(share: float = 0.3, seed: int = 0) -> Callable[[Tensor], Tensor]:
 
 
 def blurred(sigma: float) -> Callable[[Tensor], Tensor]:
-    """Return a change of clips: a Gaussian blur of `sigma` pixels on every frame."""
+    """Return a change of clips: a Gaussian blur of `sigma` pixels on every frame.
+
+    Raises:
+        ValueError: sigma is not positive.
+    """
     from torchvision.transforms.v2.functional import gaussian_blur
 
     if sigma <= 0:
@@ -454,7 +501,10 @@ def view_change(
         gallery_views: (G,).
         cameras: of the queries (Q,) and of the gallery (G,).
         apart: degrees within which a view is like another.
-        seed: of the resamples.
+        seed: seed of the resamples.
+
+    Raises:
+        ValueError: no query has matches both within and beyond `apart`.
     """
     same = query_ids[:, None] == gallery_ids
     turn = np.abs((query_views[:, None] - gallery_views + 180) % 360 - 180)
@@ -494,15 +544,18 @@ def _ratio(
     groups: np.ndarray | None = None,
     reference: float = np.nan,
 ) -> Score:
-    """Return sum(top) / sum(bottom) over units; each group is one unit.
+    """Return sum(top) / sum(bottom) over units, where each group is one unit.
 
     Args:
         top: (N,).
         bottom: (N,).
-        seed: of the resamples.
-        n: how many.
+        seed: seed of the resamples.
+        n: number of resamples.
         groups: (N,).
-        reference: to read the ratio against.
+        reference: ratio at chance.
+
+    Raises:
+        ValueError: there is no unit.
     """
     if len(top) == 0:
         raise ValueError("nothing to average: no unit is left")
@@ -517,7 +570,13 @@ def _ratio(
 
 
 def _draws(units: int, seed: int, n: int) -> Iterator[np.ndarray]:
-    """Yield how often each unit is drawn in each of n resamples: blocks (b, units)."""
+    """Yield how often each unit is drawn in each resample: blocks (b, units).
+
+    Args:
+        units: number of units.
+        seed: seed of the resamples.
+        n: number of resamples.
+    """
     rng, step = np.random.default_rng(seed), max(1, 2**20 // units)
     for first in range(0, n, step):
         size = min(step, n - first)
@@ -535,24 +594,35 @@ def _interval(values: np.ndarray) -> tuple[float, float]:
 def _probe(
     feats: tuple[np.ndarray, np.ndarray], ids: tuple[np.ndarray, np.ndarray], seed: int
 ) -> Score:
-    """Return the balanced accuracy of a plane between modalities on held-out people."""
+    """Return the balanced accuracy of a plane between modalities on held-out people.
+
+    Args:
+        feats: of visible (N, D) and of infrared clips (M, D).
+        ids: identities (N,) and (M,).
+        seed: seed of resamples and folds.
+
+    Raises:
+        ValueError: there is one identity.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    both, people = np.concatenate(feats), np.concatenate(ids)
-    counts = np.array([len(feat) for feat in feats])
+    feat, people = np.concatenate(feats), np.concatenate(ids)
+    counts = np.array([len(side) for side in feats])
     modality = np.repeat([0, 1], counts)
     plane = make_pipeline(
         StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000)
     )
     count = min(FOLDS, len(np.unique(people)))
+    if count < 2:
+        raise ValueError("the probe needs two identities, one to fit and one to test")
     folds = GroupKFold(count, shuffle=True, random_state=seed)
-    guesses = cross_val_predict(plane, both, modality, groups=people, cv=folds)
+    predicted = cross_val_predict(plane, feat, modality, groups=people, cv=folds)
     weight = 1 / counts.astype(float)[modality]
-    right = (guesses == modality) * weight
-    return _ratio(right, weight, seed, groups=people, reference=0.5)
+    correct = (predicted == modality) * weight
+    return _ratio(correct, weight, seed, groups=people, reference=0.5)
 
 
 def _wins(

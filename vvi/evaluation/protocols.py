@@ -57,7 +57,7 @@ def sysu_scores(
         embed: called once, with every image that is searched or searches.
         gallery: how galleries are drawn.
         settings: names of `SETTINGS`.
-        strict: an option of the reader.
+        strict: as the reader takes it.
 
     Returns:
         Setting -> (10, 6) float64 in 0..1: a row for each gallery, the columns of
@@ -129,7 +129,9 @@ def regdb_scores(
     return scores
 
 
-def lines(scores: Mapping[str, Mapping], arrays: Mapping[str, np.ndarray]) -> list[str]:
+def protocol_lines(
+    scores: Mapping[str, Mapping], arrays: Mapping[str, np.ndarray]
+) -> list[str]:
     """Write what a record found as papers report it, a line for each protocol.
 
     Args:
@@ -140,17 +142,21 @@ def lines(scores: Mapping[str, Mapping], arrays: Mapping[str, np.ndarray]) -> li
     for name in SETTINGS:
         if f"{name}/trials" in arrays:
             values = arrays[f"{name}/trials"]
-            galleries.append(line(f"ir2vis  {name}", values, "galleries"))
-    return galleries or [f"{name}  {one(metrics)}" for name, metrics in scores.items()]
+            galleries.append(format_mean(f"ir2vis  {name}", values, "galleries"))
+    if galleries:
+        return galleries
+    return [f"{name}  {format_metrics(metrics)}" for name, metrics in scores.items()]
 
 
-def one(metrics: Mapping[str, float]) -> str:
+def format_metrics(metrics: Mapping[str, float]) -> str:
     """Write the numbers of one direction, as metrics print themselves."""
     counts = f"queries {metrics['n_valid']}, skipped {metrics['n_skipped']}"
     return f"Metrics({numbers(metrics)}  {counts})"
 
 
-def short(scores: Mapping[str, Mapping], arrays: Mapping[str, np.ndarray]) -> list[str]:
+def short_lines(
+    scores: Mapping[str, Mapping], arrays: Mapping[str, np.ndarray]
+) -> list[str]:
     """Write the same for a list of many runs: rank-1, mAP and mINP."""
     rows = dict(scores)
     if f"{FIRST}/trials" in arrays:
@@ -168,7 +174,7 @@ def over_trials(layout: str, scores: Sequence[Mapping[str, Mapping]]) -> list[st
     """Write the means over runs that are trials of RegDB, which papers report.
 
     Args:
-        layout: of the data; other layouts have no such trials.
+        layout: of the data. Other layouts have no such trials.
         scores: direction -> numbers, of one run for each trial.
     """
     if layout != "regdb" or len(scores) < 2:
@@ -176,7 +182,7 @@ def over_trials(layout: str, scores: Sequence[Mapping[str, Mapping]]) -> list[st
     lines = []
     for direction in scores[0]:
         rows = [_columns(run[direction]) for run in scores]
-        lines.append(line(direction, np.array(rows), "trials"))
+        lines.append(format_mean(direction, np.array(rows), "trials"))
     return lines
 
 
@@ -184,15 +190,18 @@ def _columns(metrics: Mapping[str, float]) -> list[float]:
     return [metrics[name] for name in COLUMNS]
 
 
-def line(name: str, values: np.ndarray, what: str) -> str:
+def format_mean(name: str, values: np.ndarray, what: str) -> str:
     """Write the mean over several repetitions of a protocol.
+
+    The spread of rank-1 is the sample standard deviation, 0 for one repetition.
 
     Args:
         name: of the protocol.
         values: (N, 6) in 0..1, the columns of `COLUMNS`.
         what: the N repetitions are.
     """
-    spread = 100 * np.asarray(values, np.float64)[:, 0].std()
+    rank1 = 100 * np.asarray(values, np.float64)[:, 0]
+    spread = rank1.std(ddof=1) if len(rank1) > 1 else 0.0
     over = f"mean of {len(values)} {what}, R1 ± {spread:.2f}"
     return f"{name.replace(';', ', ')}  {numbers(mean(values))}  ({over})"
 
@@ -205,7 +214,7 @@ def numbers(metrics: Mapping[str, float]) -> str:
 
 
 def mean(scores: np.ndarray) -> dict[str, float]:
-    """Return the column means of one setting by name: what a table prints."""
+    """Average the columns of one setting: name -> mean, as a table prints it."""
     means = np.asarray(scores, np.float64).mean(0).tolist()
     return dict(zip(COLUMNS, means, strict=True))
 
@@ -213,7 +222,13 @@ def mean(scores: np.ndarray) -> dict[str, float]:
 def _score(
     pair: Pair, feat: Mapping[Tracklet, np.ndarray], rule: Rule = "sysu"
 ) -> Metrics:
-    """Score one search with the features of its images."""
+    """Score one search.
+
+    Args:
+        pair: query and gallery.
+        feat: features of their images.
+        rule: which gallery items are removed.
+    """
     query, gallery = pair
     return retrieval_metrics(
         np.stack([feat[t] for t in query]),

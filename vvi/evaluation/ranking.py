@@ -18,13 +18,13 @@ from vvi.evaluation.features import (
     FeaturesError,
     some_rows,
 )
-from vvi.evaluation.rerank import rerank
+from vvi.evaluation.rerank import rerank, unit_rows
 from vvi.metrics import Metrics, from_similarity, retrieval_metrics
 from vvi.types import DIRECTIONS, Rule
 
 
 def pairs(*files: Features) -> dict[str, tuple[Features, Features]]:
-    """Who searches whom: query and gallery by the name of the search.
+    """Tell who searches whom: query and gallery by the name of the search.
 
     Args:
         files: query and gallery, or one file whose table tells them apart by `side`,
@@ -73,13 +73,13 @@ def _parts(both: Features, side: np.ndarray) -> tuple[Features, Features]:
 def score(
     query: Features, gallery: Features, rule: Rule = "vcm", **reranked: float
 ) -> tuple[Metrics, Metrics | None]:
-    """Retrieval numbers of features.
+    """Score how features retrieve.
 
     Args:
         query: rows that search, with identities and, under most rules, cameras.
         gallery: rows that are searched.
         rule: what is removed from the gallery of a query (`vvi.metrics`).
-        reranked: k1, k2, weight of the re-ranking that is scored, too; or none.
+        reranked: k1, k2, weight of the re-ranking that is scored, too, or none.
 
     Returns:
         Metrics, and those after re-ranking (None when it is not wanted).
@@ -120,7 +120,7 @@ def _refuse_the_same(query: Features, gallery: Features) -> None:
 def rank(
     query: Features, gallery: Features, top: int = 10, **reranked: float
 ) -> pd.DataFrame:
-    """The nearest gallery rows of every query row.
+    """Rank the gallery rows of every query row, nearest first.
 
     The very picture that searches is left out where the gallery holds it, too.
 
@@ -128,10 +128,10 @@ def rank(
         query: rows that search.
         gallery: rows that are searched.
         top: how many are listed of each.
-        reranked: k1, k2, weight of re-ranking; by default there is none.
+        reranked: k1, k2, weight of re-ranking. By default there is none.
 
     Returns:
-        A row for each place of each list: `query` and `gallery` (names), `rank` from 1,
+        A row for each rank of each list: `query` and `gallery` (names), `rank` from 1,
         `similarity` (cosine) or `distance` (re-ranked), `query_row`, `gallery_row`,
         identities, and `verdict`: right, wrong or unknown.
 
@@ -165,7 +165,14 @@ def rank(
 def _list_of(
     query: Features, row: int, gallery: Features, order: np.ndarray
 ) -> pd.DataFrame:
-    """List the gallery rows of one query row, with verdicts."""
+    """List the gallery rows of one query row, with verdicts.
+
+    Args:
+        query: rows that search.
+        row: which of them.
+        gallery: rows that are searched.
+        order: those that are listed, nearest first.
+    """
     person, others = query.column("identity")[row], gallery.column("identity")[order]
     wanted, labels = query.labels("identity")[row], gallery.labels("identity")[order]
     verdict = np.where(labels == wanted, "right", "wrong").astype(object)
@@ -194,25 +201,25 @@ def _names(side: Features) -> np.ndarray:
 def _themselves(query: Features, gallery: Features) -> list[list[int]]:
     """Return, for each query row, the gallery rows of the very same pictures.
 
-    A picture is the same by whatever way its folder was named; the frame of a tracklet
+    A picture is the same by whatever way its folder was named. The frame of a tracklet
     is the tracklet, too, and the other way round.
     """
     inside, around = defaultdict(list), defaultdict(list)
-    for row, place in enumerate(_places(gallery)):
-        if place is not None:
-            around[place].append(row)
-            for folder in (place, *place.parents):
+    for row, path in enumerate(_paths(gallery)):
+        if path is not None:
+            around[path].append(row)
+            for folder in (path, *path.parents):
                 inside[folder].append(row)
     same = []
-    for place in _places(query):
-        rows = [] if place is None else list(inside[place])
-        for folder in place.parents if place is not None else ():
+    for path in _paths(query):
+        rows = [] if path is None else list(inside[path])
+        for folder in path.parents if path is not None else ():
             rows += around.get(folder, ())
         same.append(rows)
     return same
 
 
-def _places(side: Features) -> list[PurePath | None]:
+def _paths(side: Features) -> list[PurePath | None]:
     """Return the file or folder behind each row, None where it is not known.
 
     A tracklet of a video is the same whatever folder its pictures were cut into.
@@ -227,14 +234,9 @@ def _places(side: Features) -> list[PurePath | None]:
 
 def _cosines(query: Features, gallery: Features) -> Iterator[np.ndarray]:
     """Yield the cosines of each query row with every gallery row."""
-    columns = _unit(gallery.values)
-    for row in _unit(query.values):
+    columns = unit_rows(gallery.values, "gallery")
+    for row in unit_rows(query.values, "query"):
         yield columns @ row
-
-
-def _unit(values: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(values, axis=1, keepdims=True)
-    return values / np.maximum(norms, np.finfo(np.float32).tiny)
 
 
 def _same_width(query: Features, gallery: Features) -> None:
@@ -273,7 +275,11 @@ def _numbers(column: str, *sides: Features) -> tuple[np.ndarray, ...]:
 
 
 def _filled_column(side: Features, column: str) -> np.ndarray:
-    """Return a column; FeaturesError where a row of it is empty."""
+    """Return a column without empty cells.
+
+    Raises:
+        FeaturesError: a row of it is empty.
+    """
     text = side.labels(column)
     empty = np.flatnonzero(text == UNSAID)
     if len(empty):

@@ -5,10 +5,10 @@ encoded by such neighbours, and items with like codes come nearer.
 
 What the paper leaves open is read so:
 
-- neighbours are sought among all queries and gallery items together, and an item is its
-  own first neighbour, one of the k;
+- Neighbours are sought among all queries and gallery items together, and an item is its
+  own first neighbour, one of the k.
 - d is the squared distance of unit vectors divided by the largest one of its row, so
-  that it lies in 0..1 beside the Jaccard distance;
+  that it lies in 0..1 beside the Jaccard distance.
 - k/2 is rounded down, and equal distances rank in the order of the items.
 
 What is special here: only the neighbours are kept, N rows of k1, and codes are sparse.
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+SMALL = 1e-15  # norm below which squares of float32 lose digits
 CELLS = 2**24  # distances held at a time
 PAIRS = 2**13  # pairs of features multiplied at a time
 
@@ -47,7 +48,7 @@ def rerank(
         (Q, G) float32, smaller is nearer.
 
     Raises:
-        ValueError: features are not finite, or have different widths; k1, k2 or weight
+        ValueError: features are not finite, or have different widths. k1, k2 or weight
             are out of range.
 
     >>> near = rerank(np.eye(2), np.array([[0.0, 3.0], [1.0, 0.1]]), k1=2, k2=1)
@@ -70,7 +71,16 @@ def rerank(
 def _neighbours(
     feat: np.ndarray, k: int, queries: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the k nearest and largest distance of each item, and query-gallery d."""
+    """Return the k nearest and largest distance of each item, and query-gallery d.
+
+    Args:
+        feat: features of queries, then of gallery items, of unit norm (N, D).
+        k: neighbours.
+        queries: Q, how many rows are queries.
+
+    Returns:
+        Neighbours (N, k), largest distances (N,), and distances d (Q, N - Q).
+    """
     count = len(feat)
     nearest = np.empty((count, k), np.int64)
     largest = np.empty(count, np.float32)
@@ -134,7 +144,13 @@ def _rows_of(nearest: np.ndarray, value: float) -> csr_array:
 
 
 def _codes(members: csr_array, feat: np.ndarray, largest: np.ndarray) -> csr_array:
-    """Return V: exp(-d) at the members of each row's set."""
+    """Return V: exp(-d) at the members of each row's set.
+
+    Args:
+        members: which items are in the set of each row, (N, N).
+        feat: features of unit norm (N, D).
+        largest: distance of each row (N,), by which d is divided.
+    """
     rows = np.repeat(np.arange(len(feat)), np.diff(members.indptr))
     values = np.empty(len(rows), np.float32)
     for low in range(0, len(rows), PAIRS):
@@ -180,25 +196,54 @@ def _minima(query: csr_array, gallery: csr_array) -> Iterator[np.ndarray]:
 
 
 def _unit_rows(query: Any, gallery: Any) -> np.ndarray:
-    """Stack features of both sides, float32, of unit norm."""
+    """Stack features of both sides, float32, of unit norm.
+
+    Raises:
+        ValueError: other shapes, widths that differ, NaN or infinity.
+    """
     sides = []
     for name, feat in (("query", query), ("gallery", gallery)):
         feat = feat.detach().cpu().numpy() if hasattr(feat, "detach") else feat
         feat = np.asarray(feat, np.float32)
         if feat.ndim != 2 or 0 in feat.shape:
             raise ValueError(f"{name} features must be (N, D), got {feat.shape}")
-        norms = np.linalg.norm(feat, axis=1, keepdims=True)
-        if not np.isfinite(norms).all():
-            raise ValueError(f"{name} features: NaN or infinity (or overflow)")
-        sides.append(feat / np.maximum(norms, np.finfo(np.float32).tiny))
+        sides.append(unit_rows(feat, name))
     if sides[0].shape[1] != sides[1].shape[1]:
         widths = " and ".join(str(side.shape[1]) for side in sides)
         raise ValueError(f"query and gallery features have different widths: {widths}")
     return np.concatenate(sides)
 
 
+def unit_rows(feat: np.ndarray, name: str) -> np.ndarray:
+    """Divide rows (N, D) by their norm, in float32. Rows of zeros stay.
+
+    Args:
+        feat: float32.
+        name: of the side, for messages.
+
+    Raises:
+        ValueError: NaN or infinity.
+    """
+    least = np.finfo(np.float32).tiny
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(feat, axis=1, keepdims=True)
+    ordinary = (norms > SMALL) & (norms < np.inf)
+    if not ordinary.all():
+        if not np.isfinite(feat).all():
+            raise ValueError(f"{name} features: NaN or infinity (or overflow)")
+        largest = np.maximum(np.abs(feat).max(1, keepdims=True), least)
+        feat = np.where(ordinary, feat, feat / largest)
+        norms = np.linalg.norm(feat, axis=1, keepdims=True)
+    return feat / np.maximum(norms, least)
+
+
 def check_options(k1: int, k2: int, weight: float) -> None:
     """Refuse parameters of `rerank` that it cannot use.
+
+    Args:
+        k1: neighbours.
+        k2: neighbours whose codes are averaged.
+        weight: share of the original distance.
 
     Raises:
         ValueError: one is of another type, or out of range.

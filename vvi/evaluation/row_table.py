@@ -1,7 +1,7 @@
 """The table beside a file of features: who each row is, as any program writes it.
 
 The first line names the columns. Where one of them is `row`, it says to which row of
-the features a line belongs, so a table may be sorted at will; else the order counts.
+the features a line belongs, so a table may be sorted at will. Else the order counts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ UNSAID = ""
 
 
 class FeaturesError(ValueError):
-    """A file of features that cannot be used; the message names it and the cure."""
+    """A file of features that cannot be used. The message names it and the cure."""
 
 
 def read(file: Path) -> pd.DataFrame:
@@ -45,7 +45,7 @@ def read(file: Path) -> pd.DataFrame:
         file: text in UTF-8, its cells parted by commas, semicolons or tabs.
 
     Returns:
-        A row for each line; cells that are missing at the end of a line are empty.
+        A row for each line. Cells that are missing at the end of a line are empty.
 
     Raises:
         FeaturesError: it is no table, a line has more cells than the header, or two
@@ -58,14 +58,14 @@ def read(file: Path) -> pd.DataFrame:
         raise FeaturesError(f"{file} is no table: {why}") from error
     columns = [name.strip().lower() for name in head]
     table = pd.DataFrame(index=range(len(lines)))
-    for place, name in enumerate(columns):
+    for column_index, name in enumerate(columns):
         if not name:
             continue
         first = columns.index(name)
-        if first < place:
-            names = f"{head[first].strip()} and {head[place].strip()}"
+        if first < column_index:
+            names = f"{head[first].strip()} and {head[column_index].strip()}"
             raise FeaturesError(f"{file}: its columns {names} have one name")
-        texts = [cells[place] for cells in lines]
+        texts = [cells[column_index] for cells in lines]
         table[name] = texts if name in NAMING else [text.strip() for text in texts]
     for column, names in NAMES.items():
         other = [name for name in table.columns if name in names]
@@ -82,10 +82,10 @@ def _cells(file: Path) -> tuple[list[str], list[list[str]]]:
     """
     text = file.read_bytes().decode("utf-8-sig")
     first = re.split(r"[\r\n]", text, maxsplit=1)[0]
-    mark = max(SEPARATORS, key=first.count)
-    # as they stand, for a line break may belong to a name
-    kept_breaks = io.StringIO(text, newline="")
-    reader = csv.reader(kept_breaks, delimiter=mark, strict=True)
+    delimiter = max(SEPARATORS, key=first.count)
+    # line breaks as they are, for one may belong to a name
+    buffer = io.StringIO(text, newline="")
+    reader = csv.reader(buffer, delimiter=delimiter, strict=True)
     head: list[str] = []
     lines = []
     for cells in reader:
@@ -146,6 +146,12 @@ def aligned(table: pd.DataFrame, count: int, file: Path, owner: str) -> pd.DataF
 def _row_numbers(cells: Sequence[str], count: int, file: Path, owner: str) -> list[int]:
     """Read the column `row`.
 
+    Args:
+        cells: of the column.
+        count: rows of the features.
+        file: of the table, for messages.
+        owner: name of the file of features, for messages.
+
     Raises:
         FeaturesError: a cell is no row of the features, or a row comes twice.
     """
@@ -167,7 +173,7 @@ def _row_numbers(cells: Sequence[str], count: int, file: Path, owner: str) -> li
 
 
 def plain(text: str) -> str:
-    """Write 1, 01 and 1.0 alike: they are one identity; other text stays as it is.
+    """Write 1, 01 and 1.0 alike: they are one identity. Other text stays as it is.
 
     >>> [plain(text) for text in ("1", " 01", "1.0", "0", "1_2", "1e3", "p01")]
     ['1', '1', '1', '0', '1_2', '1e3', 'p01']

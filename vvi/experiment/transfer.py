@@ -113,7 +113,7 @@ def test(
         return _over_trials(trained.method, data, progress)
     sides = measure.evaluate_on(trained.method, data, progress)
     scores, _ = measure.summary(sides)
-    return Tested(protocols.lines(scores, {}), scores, sides)
+    return Tested(protocols.protocol_lines(scores, {}), scores, sides)
 
 
 test.__test__ = False
@@ -124,11 +124,13 @@ def _over_galleries(method: Method, data: Data, progress: bool) -> Tested:
     embed, strict = measure.embedding(method, data, progress), data.config.strict
     scores = protocols.sysu_scores(data.dataset.root, embed, strict=strict)
     arrays = {f"{name}/trials": values for name, values in scores.items()}
-    return Tested(protocols.lines({}, arrays), {})
+    return Tested(protocols.protocol_lines({}, arrays), {})
 
 
 def _over_trials(method: Method, data: Data, progress: bool) -> Tested:
     """Score the test people of all trials of RegDB."""
     embed, strict = measure.embedding(method, data, progress), data.config.strict
     scores = protocols.regdb_scores(data.dataset.root, embed, strict=strict)
-    return Tested([protocols.line(k, v, "trials") for k, v in scores.items()], {})
+    return Tested(
+        [protocols.format_mean(k, v, "trials") for k, v in scores.items()], {}
+    )
