@@ -120,12 +120,12 @@ def test_the_line_says_time_left_and_memory(capsys, monkeypatch):
 
 def test_on_a_gpu_it_says_frames_a_second(monkeypatch):
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**30)
-    said = progress.words(torch.device("cuda:0"), 1234.5)
-    assert said == "3.0 GB on the GPU, 1,234 frames/s"
+    text = progress.status_text(torch.device("cuda:0"), 1234.5)
+    assert text == "3.0 GB on the GPU, 1,234 frames/s"
 
 
 def test_a_hidden_line_asks_nothing(monkeypatch):
-    monkeypatch.setattr(progress, "words", None)
+    monkeypatch.setattr(progress, "status_text", None)
     bar = progress.Progress(5, 0, torch.device("cpu"), shown=False)
     bar.step(8)
     bar.close()

@@ -506,8 +506,9 @@ def block(figures: str) -> str:
     foot += "\nUnder-trained: the identity loss of the row with the idea ends more "
     foot += f"than {LOSS_EXCESS} above that of the row without it; *without it*: the "
     foot += "reverse, so part of the gain is that the other row learned too little."
-    for said in (tuned.sentence(tuned.logs()), rates.sentence(), lengths.sentence()):
-        foot += f"\n{said}" if said else ""
+    notes = (tuned.sentence(tuned.logs()), rates.sentence(), lengths.sentence())
+    for sentence in notes:
+        foot += f"\n{sentence}" if sentence else ""
     shown = _markdown(table)
     if "collapsed" in shown:
         foot += "\nCollapsed: all clip vectors end as nearly one point, "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 import warnings
 from collections import defaultdict
@@ -31,7 +32,6 @@ FILE = "checkpoint.safetensors"
 FORMAT = 1
 EVERY = 30.0  # seconds
 SHARE = 0.05  # of the time of a run that checkpoints may take
-NAN = float("nan")
 #: What every checkpoint says, and the tensors that every one has.
 _ENTRIES = {"run", "where", "step", "seconds", "history"}
 _TENSORS = {"random/cpu", "history"}
@@ -47,14 +47,14 @@ class MismatchError(ValueError):
 
 
 class _UnusableError(Exception):
-    """A checkpoint cannot be gone on from; the message says why."""
+    """A checkpoint cannot be resumed. The message says why."""
 
 
 @dataclass
 class Checkpoint:
-    """Where and how often a run in training is kept."""
+    """Where and how often the state of a training run is saved."""
 
-    #: Of the run.
+    #: Folder of the run.
     folder: Path
     #: What makes a checkpoint one of this run (config, versions). Another one is
     #: reported and not used.
@@ -66,7 +66,7 @@ class Checkpoint:
     every: float = EVERY
     #: Go on although `where` differs, with a warning.
     anyway: bool = False
-    #: Of training, by all processes that worked on this run.
+    #: Training time in seconds, over all processes that worked on this run.
     seconds: float = field(default=0.0, init=False)
     #: Each change of `where` that the run went on in spite of, for its record.
     moved: list[str] = field(default_factory=list, init=False)
@@ -110,7 +110,7 @@ class Checkpoint:
         return about["step"], dict(zip(about["history"], rows, strict=True))
 
     def due(self, done: int, total: int) -> bool:
-        """Return whether it is time: after so many seconds, and at the end of training.
+        """Return whether to save: after so many seconds, and at the end of training.
 
         Then evaluation may be killed, too. Where a save is slow it is made less often.
         """
@@ -124,7 +124,7 @@ class Checkpoint:
         optimisers: Optimisers,
         history: Mapping[str, list[float]],
     ) -> None:
-        """Keep a run.
+        """Save the state of a run.
 
         Args:
             step: how many steps are done.
@@ -187,7 +187,16 @@ class Checkpoint:
     def _check_run(
         self, about: Mapping[str, Any], tensors: Mapping[str, Tensor], method: Method
     ) -> None:
-        """Refuse a checkpoint of another run or of another network."""
+        """Refuse a checkpoint of another run or of another network.
+
+        Args:
+            about: what the checkpoint says of itself.
+            tensors: of the checkpoint.
+            method: the network of this run.
+
+        Raises:
+            _UnusableError: it is of another one.
+        """
         run = json.loads(json.dumps(self.run))
         if about.get("format") != FORMAT or about["run"] != run:
             raise _UnusableError(
@@ -200,7 +209,11 @@ class Checkpoint:
             raise _UnusableError("has other tensors than this model")
 
     def _check_where(self, about: Mapping[str, Any]) -> None:
-        """Refuse a checkpoint of another machine, or warn where one goes on anyway."""
+        """Refuse a checkpoint of another machine, or warn where one goes on anyway.
+
+        Raises:
+            MismatchError: it was made elsewhere.
+        """
         moves = self._moves(about)
         if not moves:
             return
@@ -231,7 +244,11 @@ class Checkpoint:
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read what a checkpoint says of itself, and its tensors."""
+    """Read what a checkpoint says of itself, and its tensors.
+
+    Raises:
+        _UnusableError: it is damaged.
+    """
     try:
         with safe_open(file, "pt") as opened:
             about = dict(json.loads(opened.metadata()["about"]))
@@ -286,7 +303,7 @@ def _on_cpu(tensor: Tensor) -> Tensor:
 
 def _table(history: Mapping[str, list[float]], step: int) -> Tensor:
     """Write a history as a tensor (columns, step), NaN where a phase is inactive."""
-    rows = [column + [NAN] * (step - len(column)) for column in history.values()]
+    rows = [column + [math.nan] * (step - len(column)) for column in history.values()]
     return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), step)
 
 

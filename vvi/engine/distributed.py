@@ -38,7 +38,7 @@ def is_first() -> bool:
 
 
 def broadcast_from_first(compute: Callable[[], Any]) -> Any:
-    """Compute on rank 0 and broadcast the result; alone a plain call."""
+    """Compute on rank 0 and broadcast the result. Alone it is a plain call."""
     if not is_distributed():
         return compute()
     box = [compute() if is_first() else None]
@@ -127,7 +127,7 @@ class _Gathered:
         return value
 
     def gathered(self, value: Any, name: str) -> Any:
-        """Gather the tensors of one value; `name` is for the message of an error."""
+        """Gather the tensors of one value. `name` is for the message of an error."""
         if isinstance(value, tuple):
             return tuple(self.gathered(part, name) for part in value)
         if not isinstance(value, Tensor):
@@ -166,10 +166,19 @@ def _mean(watch: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _streams(rows: Tensor, name: str, clips: int, streams: int) -> int:
-    """Return of how many blocks the rows are.
+    """Return the number of streams in the rows of an output.
 
     One where there is a row for each pair of clips, else the same number of rows for
     every clip of every stream.
+
+    Args:
+        rows: of this rank.
+        name: of the output, for the message of an error.
+        clips: pairs of clips B.
+        streams: S of the batch.
+
+    Raises:
+        ValueError: there are other numbers of rows.
     """
     count = len(rows) if rows.ndim else 0
     if count == clips:

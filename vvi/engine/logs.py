@@ -28,7 +28,7 @@ class Log:
 
     Args:
         kind: one of `KINDS`.
-        folder: of the run; the log lies in `<folder>/log/<kind>`.
+        folder: of the run. The log lies in `<folder>/log/<kind>`.
     """
 
     def __init__(self, kind: str, folder: Path):

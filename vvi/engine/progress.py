@@ -18,7 +18,7 @@ GB = 2**30
 
 
 class Progress(tqdm):
-    """A bar of training steps; the time left stands in the bar itself.
+    """A bar of training steps with the time left.
 
     Args:
         total: steps of the run.
@@ -46,23 +46,24 @@ class Progress(tqdm):
         now = time.monotonic()
         spent = now - self.updated
         if not self.disable and spent >= EVERY:
-            self.set_postfix_str(words(self.device, self.frames / spent), refresh=False)
+            text = status_text(self.device, self.frames / spent)
+            self.set_postfix_str(text, refresh=False)
             self.frames = 0
             self.updated = now
         self.update()
 
 
-def words(device: torch.device, rate: float) -> str:
+def status_text(device: torch.device, rate: float) -> str:
     """Write the memory that a run takes and, on a GPU, frames a second.
 
     On a GPU the memory is the most that torch has held there, on a CPU what the process
     takes now. Reading it forces no sync.
     """
     if device.type == "cuda":
-        held = gpu.peak_memory(device)
-        return f"{held / GB:.1f} GB on the GPU, {rate:,.0f} frames/s"
-    taken = resident()
-    return f"{taken / GB:.1f} GB" if taken else ""
+        peak = gpu.peak_memory(device)
+        return f"{peak / GB:.1f} GB on the GPU, {rate:,.0f} frames/s"
+    resident_bytes = resident()
+    return f"{resident_bytes / GB:.1f} GB" if resident_bytes else ""
 
 
 def resident() -> int:

@@ -38,7 +38,6 @@ _M_TRIM_THRESHOLD = -1  # malloc.h
 _M_MMAP_THRESHOLD = -3
 _CHECK_EVERY = 20  # steps between checks of the losses on a GPU: each forces a sync
 _LONGEST_WAIT = timedelta(days=1)  # of other ranks while the first evaluates
-NAN = float("nan")
 
 
 class DivergedError(RuntimeError):
@@ -46,7 +45,7 @@ class DivergedError(RuntimeError):
 
 
 class Cancelled(Exception):
-    """An `on_step` raises this to end a run between two steps; no result is left."""
+    """An `on_step` raises this to end a run between two steps. No result is left."""
 
 
 def fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
@@ -83,7 +82,16 @@ def fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
 
 
 def _check_device(device: str, kind: str, number: str) -> None:
-    """Refuse a GPU that torch does not see."""
+    """Refuse a GPU that torch does not see.
+
+    Args:
+        device: as it was asked for, for the message.
+        kind: "auto", "cpu" or "cuda".
+        number: of the GPU, empty where none was asked for.
+
+    Raises:
+        ValueError: there is no such GPU.
+    """
     if kind == "cuda" and not gpu.is_available():
         raise ValueError(
             "device cuda was asked for and torch sees no GPU: use auto or cpu"
@@ -182,14 +190,20 @@ def fit(
         engine: from `fabric`.
         workers: processes that decode images.
         progress: whether to show a bar.
-        on_step: called after every step; it ends the run by raising `Cancelled`.
-        checkpoint: where training goes on from, and is kept now and then.
-        faster: with the stages of the trunks compiled.
+        on_step: called after every step. It ends the run by raising `Cancelled`.
+        checkpoint: file to resume from and to save to at intervals.
+        faster: whether to compile the stages of the trunks.
         log: where the losses go beside the history.
 
     Returns:
         "phase/term" -> value at every step (NaN where the phase was not active),
         "watch/name" for what the method watches, and "lr".
+
+    Raises:
+        DivergedError: a loss is NaN or infinite.
+        Cancelled: `on_step` ended the run.
+        MismatchError: the checkpoint was made where numbers come out differently.
+        ValueError: ranks resume from different steps.
     """
     steps = total_steps(recipe, loader)
     engine.to_device(method)
@@ -224,7 +238,11 @@ def fit(
 
 
 def _check_start(start: int) -> None:
-    """Refuse ranks that go on from different steps."""
+    """Refuse ranks that go on from different steps.
+
+    Raises:
+        ValueError: this rank has another step than the first.
+    """
     first = distributed.broadcast_from_first(lambda: start)
     if start != first:
         rank, _ = rank_and_world_size()
@@ -235,7 +253,13 @@ def _check_start(start: int) -> None:
 
 
 def _is_due(checkpoint: Checkpoint | None, done: int, steps: int) -> bool:
-    """Return whether this rank keeps the run after this step."""
+    """Return whether this rank saves the run after this step.
+
+    Args:
+        checkpoint: None where nothing is saved.
+        done: steps that are done.
+        steps: of the run.
+    """
     if checkpoint is None or not distributed.is_first():
         return False
     return checkpoint.due(done, steps)
@@ -283,7 +307,7 @@ def iteration(
         method: what is trained.
         batch: the part of this rank.
         optimisers: by the name that phases give them.
-        epoch: of the paper's clock, which says which phases are active.
+        epoch: by the clock of the recipe, which says which phases are active.
         rate: learning rate of this step.
         engine: from `fabric`.
 
@@ -327,7 +351,13 @@ class _History:
         self.values: dict[str, list[float]] = defaultdict(list, values or {})
 
     def add(self, step: int, terms: dict[str, torch.Tensor], lr: float) -> None:
-        """Add the terms of a step."""
+        """Add the terms of a step.
+
+        Args:
+            step: from 0.
+            terms: losses and what is watched, scalars by name.
+            lr: learning rate of the step.
+        """
         self.pending.append((step, terms, lr))
         if len(self.pending) >= self.check_every:
             self.flush()
@@ -369,6 +399,7 @@ class _History:
         return iter(torch.stack(tensors).tolist() if tensors else ())
 
     def _check(self, step: int, name: str, value: float) -> None:
+        """Raise DivergedError if a loss is not finite."""
         if not math.isfinite(value):
             raise DivergedError(
                 f"step {step}: the loss {name} is {value}; last finite values: "
@@ -377,7 +408,7 @@ class _History:
 
     def _pad(self, column: list[float]) -> None:
         """Fill the steps at which a phase was not active."""
-        column.extend([NAN] * (self.steps - len(column)))
+        column.extend([math.nan] * (self.steps - len(column)))
 
     def _last(self) -> str:
         columns = self.values.items()

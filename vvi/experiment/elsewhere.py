@@ -57,7 +57,7 @@ def sentence(run: str) -> str:
         run: id of the run.
     """
     lines = read()
-    said = []
+    sentences = []
     for line in lines[lines.run == run].to_dict("records"):
         moves = []
         for direction in DIRECTIONS:
@@ -65,8 +65,10 @@ def sentence(run: str) -> str:
             after = line[f"{direction} rank1, again"]
             moves.append(f"{direction} {before:.1f} → {after:.1f}")
         where = f"Trained again on {line['again on']}, seed {line['seed']}: rank-1"
-        said.append(f"{where} {', '.join(moves)} %.")
-    return " ".join(said) or f"Run {run} was not trained again on another processor."
+        sentences.append(f"{where} {', '.join(moves)} %.")
+    return (
+        " ".join(sentences) or f"Run {run} was not trained again on another processor."
+    )
 
 
 def _line(check: Check) -> dict[str, object]:

@@ -45,7 +45,7 @@ def module(name: str) -> ModuleType:
 
     Raises:
         ValueError: there is no such method, or its file cannot be imported or lacks a
-            part; the message names the file.
+            part. The message names the file.
     """
     if name not in names():
         raise ValueError(f"no method {name!r}: choose from {', '.join(names())}")

@@ -68,11 +68,11 @@ class Detector:
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits of all that its boxes depend on."""
-        found = hashlib.sha256(f"{self.height} {self.least}".encode())
+        digest = hashlib.sha256(f"{self.height} {self.least}".encode())
         for name, value in self.network.state_dict().items():
-            found.update(name.encode())
-            found.update(value.cpu().contiguous().numpy().tobytes())
-        return found.hexdigest()[:12]
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:12]
 
     @torch.no_grad()
     def __call__(self, frames: np.ndarray) -> list[np.ndarray]:

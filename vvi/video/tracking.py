@@ -177,10 +177,10 @@ class _Counts:
     misses: int = 0
     false: int = 0
     boxes: int = 0
-    #: Identity -> the track that held it last.
+    #: Identity -> its last track.
     last: dict[int, int] = field(default_factory=dict)
-    #: The same, one frame ago.
-    held: dict[int, int] = field(default_factory=dict)
+    #: Identity -> its track in the latest frame.
+    matches: dict[int, int] = field(default_factory=dict)
     #: (identity, track) -> frames in which they overlap.
     together: Counter[tuple[int, int]] = field(default_factory=Counter)
 
@@ -197,22 +197,22 @@ class _Counts:
         near = overlap(seen[CORNERS], tracked[CORNERS])
         ids, tracks = seen.identity.tolist(), tracked.track.tolist()
         matched = self._matched(near, ids, tracks)
-        self.held = {ids[row]: tracks[column] for row, column in matched}
+        self.matches = {ids[row]: tracks[column] for row, column in matched}
         unmatched = set(range(len(tracks))) - {column for _, column in matched}
         ignored = _covering(tracked.iloc[sorted(unmatched)], hidden)
         self.boxes += len(ids)
-        self.misses += len(ids) - len(self.held)
+        self.misses += len(ids) - len(self.matches)
         self.false += len(unmatched) - ignored
-        for identity, track in self.held.items():
+        for identity, track in self.matches.items():
             self.switches += self.last.get(identity, track) != track
-        self.last |= self.held
+        self.last |= self.matches
         for row, column in np.argwhere(near >= HIT):
             self.together[ids[row], tracks[column]] += 1
 
     def _matched(
         self, near: np.ndarray, ids: list[int], tracks: list[int]
     ) -> list[tuple[int, int]]:
-        """Match true boxes to tracked ones; who was held before stays with its track.
+        """Match true boxes to tracked ones. Who was matched before keeps the track.
 
         Args:
             near: (n, m) overlaps.
@@ -224,7 +224,7 @@ class _Counts:
         goes_on = np.zeros(near.shape)
         for row, identity in enumerate(ids):
             for column, track in enumerate(tracks):
-                goes_on[row, column] = self.held.get(identity) == track
+                goes_on[row, column] = self.matches.get(identity) == track
         gain = np.where(near >= HIT, near + 1000 * goes_on, 0)
         pairs = zip(*linear_sum_assignment(gain, maximize=True), strict=True)
         return [(row, column) for row, column in pairs if near[row, column] >= HIT]

@@ -73,14 +73,18 @@ class World:
 
 
 def read(text: str) -> World:
-    """Read knobs, "tied=1+bars=0.15"; ValueError with the mistake in one line."""
+    """Read knobs, such as "tied=1+bars=0.15".
+
+    Raises:
+        ValueError: a knob is unknown, comes twice or has no value that fits.
+    """
     knobs: dict[str, float] = {}
     for part in text.split("+"):
         name, equals, value = part.partition("=")
         if name not in BOUNDS:
             known = ", ".join(BOUNDS)
-            said = f"no knob {name!r} in the world {text!r}"
-            raise ValueError(f"{said}; there are {known}")
+            problem = f"no knob {name!r} in the world {text!r}"
+            raise ValueError(f"{problem}; there are {known}")
         if not equals or name in knobs:
             why = "twice" if name in knobs else f"without a value, as in {name}=1"
             raise ValueError(f"the world {text!r} names {name} {why}")

@@ -192,7 +192,13 @@ class Model(Method):
 
     @torch.no_grad()
     def _watch_streams(self, out: Output, ids: Tensor, count: int) -> None:
-        """Record how sure each stream is of the right identity, and its loss."""
+        """Record how sure each stream is of the right identity, and its loss.
+
+        Args:
+            out: its `watch` is written to.
+            ids: of the clips of one stream (B,).
+            count: streams S.
+        """
         names = ("vis", "aug", "ir") if count == 3 else ("vis", "ir")
         for name, logits in zip(names, out.logits.chunk(count), strict=True):
             probabilities = logits.float().softmax(1)
@@ -274,6 +280,15 @@ def _over_frames(x: Tensor, frames: int) -> Tensor:
 
 
 def _pick(options: tuple[int, ...], clips: Tensor, draw: torch.Generator) -> Tensor:
-    """Draw one of the options for each clip: (B, ...) -> (B,), on the clips' device."""
+    """Draw one of the options for each clip.
+
+    Args:
+        options: to draw from.
+        clips: (B, ...), whose number and device are read.
+        draw: generator on the CPU.
+
+    Returns:
+        (B,), on the device of the clips.
+    """
     rows = torch.randint(len(options), (len(clips),), generator=draw)
     return torch.tensor(options)[rows].to(clips.device, non_blocking=True)

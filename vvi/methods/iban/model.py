@@ -301,7 +301,19 @@ class Model(Method):
     def _search_levels(
         self, clips: Tensor, modality: Modality, anaglyphs: Tensor | None
     ) -> Levels | None:
-        """Compute A3 and A4, (None, None) for blank maps, None for no guidance."""
+        """Compute the levels of a search.
+
+        Args:
+            clips: (B, T, 3, H, W).
+            modality: of the clips.
+            anaglyphs: those of the clips, None to compute them.
+
+        Returns:
+            A3 and A4, (None, None) for blank maps, None for no guidance.
+
+        Raises:
+            ValueError: `at_test` is unknown.
+        """
         if self.at_test not in ("full", "zero", "skip"):
             raise ValueError(
                 f"at_test={self.at_test!r}: choose from 'full', 'zero', 'skip'"
