@@ -2384,7 +2384,7 @@ def _(folder, tiny):
     return ["synth", folder / "set", "--preset", "tiny"]
 
 
-@command("runs in a file", 2, "cannot write", "taken")
+@command("runs in a file", 2, "VVI_RUNS=", "taken is a file: set it to a folder")
 def _(folder, tiny):
     os.environ["VVI_RUNS"] = str(
         text(folder, "taken")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vvi.cli import arguments, options, settings
+from vvi.runtime import validation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -348,7 +349,7 @@ def _refuse_video_options(args: argparse.Namespace, sources: Iterable[str]) -> N
     """Refuse options of a video where all sources are there and none is a video."""
     from vvi.evaluation import features
 
-    files = [Path(source).expanduser() for source in sources]
+    files = [validation.at_home(source) for source in sources]
     others = [file for file in files if file.suffix.lower() not in features.ENDS]
     if all(file.exists() for file in files) and not any(map(_is_video, others)):
         settings.refuse_without_effect(args, OF_VIDEO, "nothing here is a video")

@@ -11,6 +11,7 @@ from vvi.data import buptcampus, regdb, sysu, vcm
 from vvi.data.faults import Survey
 from vvi.data.images import ImageInfo, inspect_images
 from vvi.data.layout import LAYOUTS, check_options, detect, evidence, find_sets
+from vvi.runtime import validation
 from vvi.types import MODALITIES, DataError, Tracklet
 
 #: The minimum length of the released code, with which the expected counts were taken.
@@ -107,7 +108,7 @@ def report(
         images: False checks the lists alone.
         options: of the reader. Without a trial, all trials of RegDB are read.
     """
-    root = Path(root).expanduser()
+    root = validation.at_home(root)
     if layout not in ("auto", *LAYOUTS):
         known = ", ".join(("auto", *LAYOUTS))
         raise ValueError(f"unknown layout {layout!r}; known: {known}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from vvi.data.faults import refuse_undecodable
+from vvi.runtime import validation
 from vvi.types import MODALITIES, DataError, Modality, Tracklet
 
 PICTURES = re.compile(
@@ -70,7 +71,7 @@ def read(
         DataError: there is no such folder, it holds no picture, it is a data set, or
             a name is not UTF-8.
     """
-    source = Path(source).expanduser()
+    source = validation.at_home(source)
     if modality not in MODALITIES:
         raise ValueError(f"modality {modality!r}: choose from {', '.join(MODALITIES)}")
     refuse_undecodable([Path(os.path.realpath(source))])

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vvi.runtime import paths
+from vvi.runtime import paths, validation
 from vvi.types import DataError, Dataset, Tracklet
 
 LENIENT = " (--set strict=false reads on; in Python strict=False, or VVI_STRICT=false)"
@@ -165,7 +165,7 @@ def open_root(root: str | Path, strict: bool | None = None) -> tuple[Path, Fault
     Raises:
         DataError: the name of the folder is not UTF-8.
     """
-    root = Path(root).expanduser()
+    root = validation.at_home(root)
     refuse_undecodable([root])
     faults = Faults(root, paths.strictness() if strict is None else strict)
     if not root.is_dir():

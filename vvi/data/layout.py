@@ -17,6 +17,7 @@ from vvi.data.buptcampus import LISTS as CAMPUS_LISTS
 from vvi.data.faults import refuse_undecodable
 from vvi.data.sysu import data_folder
 from vvi.data.vcm import LISTS
+from vvi.runtime import validation
 from vvi.types import DataError
 
 LAYOUTS = ("hitsz-vcm", "sysu-mm01", "regdb", "buptcampus")
@@ -213,7 +214,7 @@ def locate(folder: str | Path, wanted: str = "auto") -> tuple[Path, str]:
 
 
 def _folder(root: str | Path) -> Path:
-    root = Path(root).expanduser()
+    root = validation.at_home(root)
     refuse_undecodable([root])
     if not root.is_dir():
         what = "not a folder" if root.exists() else "no such folder"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vvi.runtime import optional
+from vvi.runtime import optional, validation
 
 #: (a, b, c, d) of x' = a x + c y and y' = b x + d y, each 0, 1 or -1.
 Turn = tuple[int, int, int, int]
@@ -99,7 +99,7 @@ def open_video(path: str | Path) -> Video:
         ValueError: naming why the file cannot be used, such as that it is empty.
     """
     av = optional.load("av", "video")
-    path = Path(path).expanduser()
+    path = validation.at_home(path)
     if not path.exists():
         raise FileNotFoundError(f"video {path} does not exist")
     if not path.is_file():

@@ -28,7 +28,7 @@ from safetensors.numpy import save as save_tensors
 
 from vvi.evaluation import row_table
 from vvi.evaluation.row_table import NAMES, UNSAID, FeaturesError
-from vvi.runtime import atomic, tensors
+from vvi.runtime import atomic, tensors, validation
 
 ENDS = (".npz", ".safetensors", ".npy", ".pt", ".pth")
 #: Types of arrays that are no features, by the letter that NumPy gives them.
@@ -96,7 +96,7 @@ def save(features: Features, path: str | Path) -> Path:
     Raises:
         ValueError: the name ends otherwise, or a table of something else is in the way.
     """
-    path = Path(path).expanduser()
+    path = validation.at_home(path)
     values = np.ascontiguousarray(features.values, np.float32)
     about = dict(features.about)
     if path.suffix == ".npz":
@@ -130,7 +130,7 @@ def keep_filled(features: Features, path: str | Path) -> Features:
         ValueError: the table is of something else, or a row that was filled in is
             not among these features.
     """
-    path = Path(path).expanduser()
+    path = validation.at_home(path)
     file = path.with_suffix(".csv")
     if not file.is_file():
         return features
@@ -251,7 +251,7 @@ def load(path: str | Path) -> Features:
         FileNotFoundError: there is no such file.
         FeaturesError: it holds no features, or its table has other rows.
     """
-    path = Path(path).expanduser()
+    path = validation.at_home(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file of features {path}")
     arrays, about = _arrays(path)

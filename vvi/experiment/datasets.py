@@ -167,7 +167,7 @@ def _check_readable(root: Path, layout: str, options: tuple, stamp: str) -> None
 
 def _is_embedded(root: str | Path, data: DataConfig) -> bool:
     """Return whether a folder is the embedded set of a config, as it was written."""
-    root = Path(root).expanduser()
+    root = validation.at_home(root)
     if not synthetic.is_complete(root, data.source, data.layout, data.seed):
         return False
     files = sorted(path for path in root.rglob("*") if path.is_file())

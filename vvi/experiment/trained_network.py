@@ -18,7 +18,7 @@ from vvi import methods, weights
 from vvi.config import RunConfig, change, for_layout, from_json, preset
 from vvi.experiment import method_switches, store
 from vvi.methods.base import Method
-from vvi.runtime import paths
+from vvi.runtime import paths, validation
 from vvi.runtime.random import seed_everything
 from vvi.runtime.tensors import CheckpointError, read, unwrap
 
@@ -135,7 +135,7 @@ def load_run_or_file(
     if isinstance(source, RunConfig):
         file = _weights_of(paths.runs() / source.hash, command(source, data))
         return _trained(source, _content(file), file)
-    path = Path(source).expanduser()
+    path = validation.at_home(source)
     if not path.exists():
         path = _run_folder(str(source))
     file = _weights_of(path, _again(path)) if path.is_dir() else path

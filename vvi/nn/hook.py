@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision.models.resnet import ResNet
 
 from vvi.nn.backbone import TwoStream, check, split
-from vvi.runtime import pins
+from vvi.runtime import pins, validation
 from vvi.runtime.tensors import CheckpointError, read, some, unwrap
 from vvi.types import MODALITIES
 
@@ -143,7 +143,7 @@ def _tensors(file: Path, typed: str) -> dict[str, Tensor]:
 
 
 def _existing(weights: str, name: str) -> Path:
-    file = Path(weights).expanduser()
+    file = validation.at_home(weights)
     if not file.is_file():
         raise ValueError(
             f"no weights {weights!r} for {name}: "

@@ -6,6 +6,7 @@ Both together make `kill -9` harmless.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
 import shutil
@@ -16,6 +17,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 HALF = ".part"  # ends the name of a file that is being written
+#: Refusals that the same command meets again.
+LASTING = (errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EPERM, errno.EROFS)
 
 
 class WriteError(OSError):
@@ -117,9 +120,12 @@ def os_errors_explained(path: Path) -> Iterator[None]:
     except WriteError:
         raise
     except OSError as error:
+        cure = "the same command goes on from it"
+        if error.errno in LASTING:
+            cure = "choose a folder that can be written"
         raise WriteError(
             f"cannot write {path}: {error.strerror or error}; what was there is as it "
-            "was, the same command goes on from it"
+            f"was, {cure}"
         ) from error
 
 

@@ -11,6 +11,8 @@ import subprocess
 from functools import cache as remember
 from pathlib import Path
 
+from vvi.runtime import validation
+
 
 def root() -> Path:
     """Return the repository.
@@ -18,13 +20,13 @@ def root() -> Path:
     It is `$VVI_ROOT`, else the nearest folder with `_config.yml` and `vvi/` above this
     file or above the current folder.
     """
-    if set_by_user := os.environ.get("VVI_ROOT"):
-        if not Path(set_by_user).is_dir():
+    if set_by_user := _from_environment("VVI_ROOT"):
+        if not set_by_user.is_dir():
             raise FileNotFoundError(
                 f"VVI_ROOT={set_by_user} is no folder: set it to the repository, or "
                 "leave it unset"
             )
-        return Path(set_by_user).resolve()
+        return set_by_user.resolve()
     here = Path(__file__).resolve()
     for folder in (*here.parents, Path.cwd(), *Path.cwd().parents):
         if (folder / "_config.yml").is_file() and (folder / "vvi").is_dir():
@@ -37,17 +39,17 @@ def root() -> Path:
 
 def real_data() -> Path | None:
     """Return `$VVI_DATA`, a licensed data set or a folder of several; None if unset."""
-    value = os.environ.get("VVI_DATA")
-    return Path(value).expanduser() if value else None
+    return _from_environment("VVI_DATA")
 
 
 def strictness() -> bool | None:
     """Return `$VVI_STRICT`, for data that are read without saying; None if unset."""
     value = os.environ.get("VVI_STRICT", "").strip().lower()
-    known = {"": None, "true": True, "1": True, "false": False, "0": False}
-    if value not in known:
+    if validation.is_none(value) or not value:
+        return None
+    if value not in validation.FLAGS:
         raise ValueError(f"VVI_STRICT={value} must be true or false, or unset")
-    return known[value]
+    return validation.FLAGS[value]
 
 
 def cache() -> Path:
@@ -55,12 +57,12 @@ def cache() -> Path:
 
     It holds embedded data and decoded frames, all of it rebuilt when missing.
     """
-    return Path(os.environ.get("VVI_CACHE") or root() / "data").expanduser()
+    return _written("VVI_CACHE", "data")
 
 
 def runs() -> Path:
     """Return `$VVI_RUNS`, by default `<root>/runs`: what this machine trained."""
-    return Path(os.environ.get("VVI_RUNS") or root() / "runs").expanduser()
+    return _written("VVI_RUNS", "runs")
 
 
 def records() -> Path:
@@ -75,7 +77,33 @@ def published() -> Path:
 
 def figures() -> Path:
     """Return `$VVI_FIGURES`, by default `<root>/figures`: written by chapters only."""
-    return Path(os.environ.get("VVI_FIGURES") or root() / "figures").expanduser()
+    return _written("VVI_FIGURES", "figures")
+
+
+def _written(variable: str, usual: str) -> Path:
+    """Return a folder that is made where it is missing, by default one of the root.
+
+    Raises:
+        NotADirectoryError: a file stands where the variable wants a folder.
+    """
+    folder = _from_environment(variable)
+    if folder is None:
+        return root() / usual
+    for place in (folder, *folder.parents):
+        if place.is_dir():
+            break
+        if place.exists():
+            raise NotADirectoryError(
+                f"{variable}={folder}: {place} is a file: set it to a folder, or leave "
+                "it unset"
+            )
+    return folder
+
+
+def _from_environment(variable: str) -> Path | None:
+    """Return the folder that a variable names; None where it is unset or empty."""
+    text = os.environ.get(variable, "")
+    return validation.folder(variable, text) if text.strip() else None
 
 
 @remember

@@ -16,7 +16,7 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from types import ModuleType
 
-from vvi.runtime import atomic, paths
+from vvi.runtime import atomic, paths, validation
 
 FILE = "file:"
 #: Digest of a file of weights -> the name that it was given by in this process.
@@ -27,7 +27,7 @@ _SEEN: dict[str, bytes] = {}
 
 def pin_file(file: str | Path) -> str:
     """Name a file by its digest, and keep a copy of it in the cache."""
-    content = Path(file).expanduser().read_bytes()
+    content = validation.at_home(file).read_bytes()
     digest = hashlib.sha256(content).hexdigest()[:12]
     copy = paths.cache() / "weights" / digest
     if not copy.is_file():

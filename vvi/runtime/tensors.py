@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vvi.runtime import validation
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -46,7 +48,7 @@ def read(file: str | Path, alone: str | None = None) -> Mapping[str, Any]:
         FileNotFoundError: there is no such file.
         CheckpointError: it is no checkpoint, or asks for code to be run.
     """
-    file = Path(file).expanduser()
+    file = validation.at_home(file)
     if not file.is_file():
         raise FileNotFoundError(
             f"there is no checkpoint {file}: get it from the authors' page and give "

@@ -23,6 +23,7 @@ from vvi.evaluation import evaluate
 from vvi.evaluation.features import VIDEO, Features
 from vvi.experiment.trained_network import Trained
 from vvi.plots import ranked
+from vvi.runtime import validation
 from vvi.types import DataError, Modality, Tracklet
 from vvi.video.detectors import Detector
 from vvi.video.tracklets import WHO, Detect, content_digest, usual, write_cached
@@ -59,7 +60,7 @@ def embed(
         DataError: nothing is there, or a picture cannot be read.
         ValueError: a video without `detect`, or one in which nobody is found.
     """
-    source = Path(source).expanduser()
+    source = validation.at_home(source)
     made_from: dict[str, str] = {}
     if source.is_dir() or (source.is_file() and crops.is_picture(source)):
         root = source if source.is_dir() else source.parent

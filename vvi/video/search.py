@@ -18,6 +18,7 @@ from vvi.data.synthetic.crossing import read_truth
 from vvi.evaluation.evaluate import embed
 from vvi.methods.base import Method
 from vvi.plots import ranked
+from vvi.runtime import validation
 from vvi.types import Modality, Tracklet
 from vvi.video import tracking
 from vvi.video.tracklets import (
@@ -165,11 +166,11 @@ def search(
     """
     if not gallery:
         raise ValueError("the gallery is empty: there is nobody to search among")
-    video = Path(video).expanduser().absolute()
+    video = validation.at_home(video).absolute()
     if root is None:
         made = write_cached(video, camera, modality, detect)
     else:
-        root = Path(root).expanduser()
+        root = validation.at_home(root)
         _refuse_other_videos(root, video)
         made = write_tracklets(video, root, camera, modality, detect, again=True)
     dataset = open_dataset(made.root, layout="hitsz-vcm", part="test")

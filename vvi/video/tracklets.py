@@ -24,7 +24,7 @@ import pandas as pd
 
 from vvi.data.vcm import FOLDER, LISTS
 from vvi.data.video import Video, open_video
-from vvi.runtime import atomic, paths
+from vvi.runtime import atomic, paths, validation
 from vvi.types import MODALITIES, Modality
 from vvi.video import tracking
 from vvi.video.tracking import CORNERS, Cut
@@ -120,7 +120,7 @@ def write_tracklets(
         ValueError: a folder of something else, a video that it holds already, or a
             video that gives no tracklet.
     """
-    root = Path(root).expanduser()
+    root = validation.at_home(root)
     source = _source(video, camera, modality)
     _refuse_foreign(root)
     if not again:
