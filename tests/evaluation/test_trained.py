@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from vvi import experiment, methods
 from vvi.cli import parser
 from vvi.cli import settings as cli_settings
-from vvi.config import preset
+from vvi.config import change, preset
 from vvi.experiment import ablation, trained_network
 from vvi.experiment.trained_network import load_run_or_file
 from vvi.nn import backbone
@@ -231,3 +231,32 @@ def test_a_run_that_lost_its_weights_is_trained_by_its_own_command(
     again = "vvi train baseline --preset tiny --set steps=1 --retrain"
     with pytest.raises(FileNotFoundError, match=f"train it again, {again}$"):
         load_run_or_file(settings().hash)
+
+
+@pytest.mark.parametrize(
+    "size", [{"preset": "standard"}, {"preset": "tiny", "backbone": "small"}]
+)
+def test_weights_of_another_size_are_named_with_what_does_not_fit(size, tmp_path):
+    save_file(weights(), tmp_path / "net.safetensors")
+    name = size.pop("preset")
+    wanted = change(preset(name, "baseline"), **size)
+    with pytest.raises(CheckpointError, match="net.safetensors is no baseline: "):
+        load_run_or_file(tmp_path / "net.safetensors", wanted)
+
+
+@pytest.mark.parametrize("value", [torch.ones(()), torch.ones(0), torch.ones(1, 1)])
+def test_a_weight_of_another_shape_is_named_whatever_it_is(value, tmp_path):
+    save_file(weights() | {"neck.norm.bias": value}, tmp_path / "net.safetensors")
+    said = "is no baseline: of another shape: neck.norm.bias"
+    with pytest.raises(CheckpointError, match=said):
+        load_run_or_file(tmp_path / "net.safetensors", settings())
+
+
+def test_a_file_without_a_network_is_named(tmp_path):
+    torch.save({"epoch": 3}, tmp_path / "net.pt")
+    with pytest.raises(CheckpointError, match="net.pt: no tensors by name under epoch"):
+        load_run_or_file(tmp_path / "net.pt", settings())
+
+
+def test_a_run_may_be_named_as_it_is_listed_whatever_its_folder_is_called(runs):
+    assert same(load_run_or_file(f"{runs.name}/{settings().hash}"))

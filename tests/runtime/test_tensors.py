@@ -79,6 +79,10 @@ def test_a_file_is_read_by_its_content_whatever_its_name(tmp_path):
         (b"\n <!DOCTYPE html>", "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of git-lfs"),
         (b"", "without executing"),
+        (b"\x1f\x8b\x08\x00", "is packed by gzip: unpack it"),
+        (b"\xfd7zXZ\x00", "is packed by xz: unpack it"),
+        (b"\x93NUMPY\x01\x00", "is an array of NumPy"),
+        (b"PK\x03\x04" + bytes(60), "damaged, or torch.save did not write it"),
     ],
 )
 def test_what_was_never_a_checkpoint_is_called_what_it_is(content, said, tmp_path):

@@ -286,7 +286,9 @@ def plain_id(listed: str) -> str:
     >>> plain_id("records/9EE3f37a9fdf"), plain_id("6e45")
     ('9ee3f37a9fdf', '6e45')
     """
-    return listed.removeprefix("runs/").removeprefix("records/").lower()
+    for folder in ("runs", "records", paths.runs().name):
+        listed = listed.removeprefix(f"{folder}/")
+    return listed.lower()
 
 
 def find(

@@ -148,7 +148,11 @@ def load_run_or_file(
 
 
 def _trained(settings: RunConfig, content: Mapping, file: Path) -> Trained:
-    return Trained(settings, _filled(settings, unwrap(content), file), file)
+    try:
+        tensors = unwrap(content)
+    except CheckpointError as error:
+        raise CheckpointError(f"{file}: {error}") from error
+    return Trained(settings, _filled(settings, tensors, file), file)
 
 
 def _run_folder(name: str) -> Path:
@@ -336,8 +340,9 @@ def _identities(one: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> int
     counts = set()
     for name, own in one.items():
         theirs = tensors.get(name)
-        if theirs is None or theirs.shape == own.shape or not own.ndim:
+        if theirs is None or theirs.ndim != own.ndim or theirs.shape == own.shape:
             continue
-        if theirs.shape[1:] == own.shape[1:]:
-            counts.add(theirs.shape[0] // own.shape[0])
+        times, rest = divmod(theirs.shape[0], own.shape[0])
+        if theirs.shape[1:] == own.shape[1:] and times and not rest:
+            counts.add(times)
     return counts.pop() if len(counts) == 1 else 1

@@ -27,7 +27,12 @@ COMPILED = "_orig_mod."  # also inside a name, where only a part was compiled
 IMPOSTORS = {
     b"<": "is a web page: the download failed, fetch the file again",
     b"version https://git-lfs": "is a pointer of git-lfs: fetch it with git lfs pull",
+    b"\x1f\x8b": "is packed by gzip: unpack it by gunzip",
+    b"\xfd7zXZ": "is packed by xz: unpack it by xz -d",
+    b"\x93NUMPY": "is an array of NumPy: save tensors by name with torch.save",
 }
+#: How the messages of torch begin that do not say what is wrong.
+FOREIGN = ("Weights only load failed", "[enforce fail", "PytorchStreamReader failed")
 
 
 class CheckpointError(ValueError):
@@ -160,4 +165,6 @@ def _reason(error: Exception) -> str:
     if refused := re.search(r"GLOBAL (\S+)", text):
         cure = "save its tensors alone, torch.save(net.state_dict(), FILE)"
         return f"it asks for {refused[1]}: {cure}"
+    if text.startswith(FOREIGN):
+        return "it is damaged, or torch.save did not write it"
     return text.partition("\n")[0].partition(". ")[0] or type(error).__name__
