@@ -521,3 +521,28 @@ def test_a_gallery_whose_norms_exceed_float32_is_ranked():
     rows[1, :1000] *= -1
     labels = [1, 2], [1, 2], [1, 1], [2, 2]
     assert ranked_lists(rows, rows, *labels, top=2).tolist() == [[0, 1], [1, 0]]
+
+
+def test_identities_that_floats_do_not_tell_apart_are_refused():
+    features, cams = np.eye(3), [0, 0, 0]
+    ids = np.array([2**60, 2**60 + 1, 2**60 + 2])
+    assert retrieval_metrics(features, features, ids, ids, cams, cams, "none").mAP == 1
+    for kind, least in ((np.float64, 2**60), (np.float32, 2**25)):
+        merged = (np.arange(3) + least).astype(kind)
+        with pytest.raises(ValueError, match="query_ids must be integers"):
+            retrieval_metrics(features, features, merged, merged, cams, cams, "none")
+
+
+@pytest.mark.parametrize(
+    "odd", [torch.eye(3) * 1j, torch.eye(3).to_sparse()], ids=["complex", "sparse"]
+)
+def test_tensors_that_hold_no_rows_of_real_numbers_are_refused(odd):
+    with pytest.raises(ValueError, match="query features: expected real numbers, got"):
+        retrieval_metrics(odd, torch.eye(3), *[[0, 1, 2]] * 4, "none")
+
+
+@pytest.mark.parametrize("top", [0, -1, 2.0, "3"])
+def test_a_list_holds_at_least_one_item(top):
+    labels = [[0, 1, 2]] * 4
+    with pytest.raises(ValueError, match=r"top=.* must be an integer >= 1"):
+        ranked_lists(np.eye(3), np.eye(3), *labels, "none", top)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, get_args
 
 import numpy as np
@@ -190,6 +191,7 @@ def ranked_lists(
     query, gallery = _features(query, gallery)
     labels = _labels(query_ids, gallery_ids, query_cams, gallery_cams)
     protocol = _Protocol.of(labels, rule, (len(query), len(gallery)))
+    check_top(top)
     lists = np.full((len(query), top), -1, dtype=np.int64)
     for low, block in _products(query, gallery, None):
         protocol.remove(low, block)
@@ -199,6 +201,12 @@ def ranked_lists(
         filled = np.where(_to_numpy(is_kept), _to_numpy(best), -1)
         lists[low : low + len(block), : best.shape[1]] = filled
     return lists
+
+
+def check_top(top: int) -> None:
+    """Refuse lists that are not at least one item long."""
+    if not isinstance(top, Integral) or top < 1:
+        raise ValueError(f"top={top!r} must be an integer >= 1, the length of a list")
 
 
 @dataclass(frozen=True, eq=False)
@@ -309,8 +317,13 @@ def _check_labels(
 
 
 def _is_integral(values: np.ndarray) -> bool:
+    """Return whether values are integers; floats only where each of them has its own.
+
+    Large identities, such as times, are one and the same number as floats.
+    """
     if values.dtype.kind == "f":
-        return not (values % 1).any()
+        is_exact = abs(values) <= 1 / np.finfo(values.dtype).eps
+        return bool(is_exact.all()) and not (values % 1).any()
     return values.dtype.kind in "iub"
 
 
@@ -590,6 +603,9 @@ def _to_double(array: Array) -> Array:
 def _matrix(value: Any, name: str) -> Array:
     """Return a float32 or float64 matrix without gradient, NumPy unless on a GPU."""
     if hasattr(value, "detach"):
+        if value.is_complex() or value.is_sparse:
+            kind = "a sparse tensor" if value.is_sparse else value.dtype
+            raise ValueError(f"{name}: expected real numbers, got {kind}")
         value = value.detach()
         value = value.double() if value.dtype.itemsize == 8 else value.float()
         value = value if value.is_cuda else value.cpu().numpy()

@@ -629,3 +629,51 @@ def test_one_camera_does_not_take_the_place_of_several(tmp_path):
         features.keep_filled(embedded(camera="1"), file)
     kept = features.keep_filled(embedded(), file)
     assert list(kept.column("camera")) == ["2", "5", "1"]
+
+
+def test_a_table_made_in_python_may_hold_numbers_and_nothing():
+    numbers = pd.DataFrame({"identity": IDS, "camera": np.array(CAMS, float)})
+    plain = ranking.score(Features(made(), numbers), known(1))[0]
+    assert_same(plain, expected())
+    for nothing in (None, np.nan, pd.NA):
+        cells = pd.DataFrame({"identity": [1, nothing, 2, 3, 1, 2, 3]})
+        found = Features(made(), cells)
+        assert found.column("identity")[1] == "" != found.column("identity")[0]
+        verdicts = ranking.rank(found, known(1), top=1)["verdict"]
+        assert verdicts[1] == "unknown" and "unknown" not in set(verdicts.drop(1))
+        with pytest.raises(FeaturesError, match=r"no identity in row\(s\) 1;"):
+            ranking.score(found, known(1))
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
+def test_tensors_become_rows_of_float32(kind):
+    values = torch.tensor(made()).to(kind).requires_grad_()
+    found = Features(values, known().table)
+    assert found.values.dtype == np.float32
+    np.testing.assert_allclose(found.values, made(), rtol=1e-2)
+
+
+def test_features_and_table_that_do_not_belong_together_are_refused():
+    with pytest.raises(FeaturesError, match="7 rows of features and a table of 3"):
+        Features(made(), table(3))
+    with pytest.raises(FeaturesError, match=r"rows \(N, D\), not \(5,\)"):
+        Features(made()[0], table(5))
+
+
+@pytest.mark.parametrize("options", [{}, {"k1": 3, "k2": 1}])
+def test_rows_that_are_not_finite_are_never_ranked(options):
+    values = made()
+    values[4, 0] = np.nan
+    odd = Features(values, known().table)
+    with pytest.raises(
+        FeaturesError, match=r"the query: NaN or infinity in row\(s\) 4"
+    ):
+        ranking.rank(odd, known(), **options)
+    with pytest.raises(FeaturesError, match=r"the gallery: NaN or infinity in row"):
+        ranking.score(known(), odd)
+
+
+@pytest.mark.parametrize("top", [0, -1])
+def test_a_ranked_list_has_at_least_one_place(top):
+    with pytest.raises(ValueError, match=f"top={top} must be an integer >= 1"):
+        ranking.rank(known(), known(1), top=top)

@@ -166,3 +166,11 @@ def test_rows_of_any_size_are_of_unit_norm():
     assert unit.dtype == np.float32
     with pytest.raises(ValueError, match="query features: NaN or infinity"):
         module.unit_rows(np.array([[1.0, np.nan]], np.float32), "query")
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
+def test_tensors_of_every_precision_are_taken(kind):
+    feat = torch.eye(4).to(kind).requires_grad_()
+    np.testing.assert_array_equal(
+        rerank(feat, feat, 2, 1), rerank(*[np.eye(4)] * 2, 2, 1)
+    )

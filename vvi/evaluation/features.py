@@ -66,6 +66,20 @@ class Features:
     #: of a video `VIDEO`.
     about: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self):
+        values = self.values
+        if hasattr(values, "detach"):
+            values = values.detach().float().cpu()
+        values = np.asarray(values, np.float32)
+        if values.ndim != 2:
+            raise FeaturesError(f"features are rows (N, D), not {values.shape}")
+        if len(values) != len(self.table):
+            raise FeaturesError(
+                f"{len(values)} rows of features and a table of {len(self.table)}: "
+                "give a line for each row"
+            )
+        object.__setattr__(self, "values", values)
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -73,7 +87,9 @@ class Features:
         """Return a column of the table as text, empty text where there is none."""
         if name not in self.table:
             return np.full(len(self), UNSAID, dtype=object)
-        return self.table[name].astype(str).to_numpy(dtype=object)
+        cells = self.table[name]
+        texts = cells.astype(str).where(cells.notna(), UNSAID)
+        return texts.to_numpy(dtype=object)
 
     def labels(self, name: str) -> np.ndarray:
         """Return a column for comparison: 1, 01 and 1.0 are written alike."""

@@ -19,7 +19,7 @@ from vvi.evaluation.features import (
     some_rows,
 )
 from vvi.evaluation.rerank import rerank, unit_rows
-from vvi.metrics import Metrics, from_similarity, retrieval_metrics
+from vvi.metrics import Metrics, check_top, from_similarity, retrieval_metrics
 from vvi.types import DIRECTIONS, Rule
 
 
@@ -138,6 +138,7 @@ def rank(
     Raises:
         FeaturesError: there is nothing to rank, or the sides are of two networks.
     """
+    check_top(top)
     _same_width(query, gallery)
     if reranked:
         column, sign = "distance", 1
@@ -244,6 +245,10 @@ def _same_width(query: Features, gallery: Features) -> None:
         file = f" ({side.about['file']})" if "file" in side.about else ""
         if not len(side):
             raise FeaturesError(f"the {name}{file} is empty: it has no rows")
+        odd = np.flatnonzero(~np.isfinite(side.values).all(1))
+        if len(odd):
+            rows = some_rows(odd)
+            raise FeaturesError(f"the {name}{file}: NaN or infinity in row(s) {rows}")
         if (
             name == "gallery"
             and len(side) > 1

@@ -203,7 +203,8 @@ def _unit_rows(query: Any, gallery: Any) -> np.ndarray:
     """
     sides = []
     for name, feat in (("query", query), ("gallery", gallery)):
-        feat = feat.detach().cpu().numpy() if hasattr(feat, "detach") else feat
+        if hasattr(feat, "detach"):
+            feat = feat.detach().float().cpu()  # NumPy knows no bfloat16
         feat = np.asarray(feat, np.float32)
         if feat.ndim != 2 or 0 in feat.shape:
             raise ValueError(f"{name} features must be (N, D), got {feat.shape}")
