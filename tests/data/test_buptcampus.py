@@ -308,3 +308,10 @@ def test_exported_features_say_who_searches_and_by_which_rule(root, tmp_path):
         assert (len(query), len(gallery)) == (len(side.query), len(side.gallery))
         scored, _ = ranking.score(query, gallery, "none")
         assert str(scored) == str(side.metrics())
+
+
+def test_backslashes_of_windows_in_the_index_are_read_as_slashes(root):
+    plain = buptcampus.read(root)
+    file = root / "data_paths.json"
+    file.write_text(file.read_text().replace("/", "\\\\"))
+    assert buptcampus.read(root) == plain

@@ -4,6 +4,7 @@ import pytest
 import toys
 
 from vvi.data import regdb
+from vvi.types import DataError
 
 
 @pytest.fixture
@@ -59,3 +60,30 @@ def test_windows_line_ends_are_accepted(root):
     for name, lines in toys.REGDB.items():
         toys.write_lines(root / "idx" / name, lines, end="\r\n")
     assert regdb.read(root) == plain
+
+
+def test_backslashes_of_windows_are_read_as_slashes(root):
+    plain = regdb.read(root)
+    for name, lines in toys.REGDB.items():
+        backslashes = [line.replace("/", "\\") for line in lines]
+        toys.write_lines(root / "idx" / name, backslashes)
+    assert regdb.read(root) == plain
+
+
+@pytest.mark.parametrize("name", ["test_visible_1.txt", "train_thermal_1.txt"])
+def test_an_image_that_is_listed_twice_counts_once_and_is_named(root, name):
+    plain = regdb.read(root)
+    lines = toys.REGDB[name]
+    toys.write_lines(root / "idx" / name, [*lines, lines[0]])
+    found = regdb.read(root)
+    assert found.train == plain.train
+    assert found.gallery("ir2vis") == plain.gallery("ir2vis")
+    place = f"{name} line {len(lines) + 1}"
+    assert found.notes == {"images listed twice, kept once": [place]}
+    with pytest.raises(DataError, match="is already on line 1 "):
+        regdb.read(root, strict=True)
+
+
+def test_a_trial_that_is_a_text_is_shown_as_one(root):
+    with pytest.raises(DataError, match=r"trial must be in 1..10, got '1'"):
+        regdb.read(root, trial="1")

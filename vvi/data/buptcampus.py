@@ -26,6 +26,7 @@ from vvi.data.faults import (
     quote,
     read_lines,
     split_fields,
+    with_slashes,
 )
 from vvi.data.images import SUFFIXES
 from vvi.types import MODALITIES, Dataset, Direction, Modality, Tracklet
@@ -211,6 +212,7 @@ class _Reader:
             what = "has no frames" if names == [] else f"is not in {INDEX}"
             self.faults.error(path, f"{tracklet} {what}", number)
             return ()
+        names = [with_slashes(n) if isinstance(n, str) else n for n in names]
         if not self._check_folder(path, number, keys, names):
             return ()
         odd = [name for name in names if not IMAGE.fullmatch(name)]

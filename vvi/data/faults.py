@@ -268,7 +268,16 @@ def escapes(listed: str) -> bool:
     """Whether a listed path would leave the data folder: absolute or with `..`."""
     if listed.startswith(("/", "\\", "~")) or re.match(r"[A-Za-z]:", listed):
         return True
-    return ".." in listed.replace("\\", "/").split("/")
+    return ".." in with_slashes(listed).split("/")
+
+
+def with_slashes(listed: str) -> str:
+    r"""Write a listed path as it is here, also where a list was made on Windows.
+
+    >>> with_slashes(r"Visible\19\one.bmp 0")
+    'Visible/19/one.bmp 0'
+    """
+    return listed.replace("\\", "/")
 
 
 def quote(text: str, longest: int = 80) -> str:

@@ -23,6 +23,7 @@ from vvi.data.faults import (
     quote,
     read_lines,
     split_fields,
+    with_slashes,
 )
 from vvi.data.images import SUFFIXES
 from vvi.types import MODALITIES, Dataset, Direction, Modality, Tracklet
@@ -114,7 +115,7 @@ def survey(root: str | Path, trial: int = 1, strict: bool | None = None) -> Surv
     """
     root, faults = open_root(root, strict)
     if trial not in TRIALS or isinstance(trial, (bool, float)):
-        faults.error(root, f"trial must be in 1..10, got {trial}")
+        faults.error(root, f"trial must be in 1..10, got {trial!r}")
     names = {key: f"idx/{key[0]}_{WORD[key[1]]}_{trial}.txt" for key in KEYS}
     if faults.errors or not faults.require(root, list(names.values())):
         return Survey(None, faults)
@@ -190,15 +191,23 @@ def _items(path: Path, modality: Modality, faults: Faults) -> list[Item]:
     """Return the well-formed lines of one list."""
     items, lines = [], read_lines(path, faults)
     note_blanks(path, lines, faults)
+    first: dict[str, int] = {}  # of equal paths the first counts
     for number, line in enumerate(lines, start=1):
+        line = with_slashes(line)
         if not line.strip():
             faults.tolerate("blank lines skipped", path, "a blank line", number)
-        elif why := _why_not(line, modality):
+            continue
+        if why := _why_not(line, modality):
             faults.error(path, f"{why} in {quote(line)}", number)
-        else:
-            listed, label = split_fields(line)
-            identity = int(listed.split("/")[1])
-            items.append(Item(number, listed, identity, int(label)))
+            continue
+        listed, label = split_fields(line)
+        earlier = first.setdefault(listed, number)
+        if earlier != number:
+            what = f"{quote(listed)} is already on line {earlier}"
+            faults.tolerate("images listed twice, kept once", path, what, number)
+            continue
+        identity = int(listed.split("/")[1])
+        items.append(Item(number, listed, identity, int(label)))
     return items
 
 
