@@ -1,6 +1,7 @@
 import json
 from dataclasses import fields
 
+import numpy as np
 import pytest
 
 from vvi import methods
@@ -159,3 +160,34 @@ def test_a_world_stands_behind_the_source_by_its_knobs_or_its_name():
     assert preset("standard", world="alike=8").data.source == "standard+alike=8"
     with pytest.raises(ValueError, match="only drawn data have a world"):
         preset("paper", world="bars=0.3")
+
+
+def test_numbers_of_numpy_are_those_of_python():
+    made = preset(
+        "tiny",
+        "baseline",
+        seed=np.int64(3),
+        steps=np.int32(4),
+        lr=np.float64(0.01),
+        nesterov=np.bool_(False),
+        milestones=np.array([3, 5]),
+        margin=np.float64(0.5),
+    )
+    plain = preset(
+        "tiny",
+        "baseline",
+        seed=3,
+        steps=4,
+        lr=0.01,
+        nesterov=False,
+        milestones=(3, 5),
+        margin=0.5,
+    )
+    assert made == plain and made.hash == plain.hash
+
+
+def test_a_list_of_shares_is_asked_for_where_a_field_holds_shares():
+    with pytest.raises(ValueError, match="drops='a' must be a list of numbers, such"):
+        preset("tiny", "baseline", drops="a")
+    with pytest.raises(ValueError, match="milestones=5 must be a list of integers"):
+        preset("tiny", "baseline", milestones=5)

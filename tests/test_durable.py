@@ -126,3 +126,14 @@ def test_files_of_which_one_is_missing_are_replaced_and_put_back(tmp_path, monke
     monkeypatch.undo()
     atomic.write_all(tmp_path, files)
     assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == files
+
+
+def test_halves_are_those_of_the_very_name_whatever_letters_it_has(tmp_path):
+    mine = [tmp_path / f".set [1].npz.7{end}" for end in (".part", ".old.part")]
+    mine.append(tmp_path / ".set [1].csv.7.part")
+    others = [tmp_path / ".set 1.npz.7.part", tmp_path / ".set [1].v2.npz.7.part"]
+    for file in (*mine, *others):
+        file.touch()
+    with atomic.exclusive_lock(tmp_path / "set [1].npz"):
+        assert not any(file.exists() for file in mine)
+        assert all(file.exists() for file in others)

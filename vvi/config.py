@@ -170,6 +170,7 @@ class RunConfig:
     preset: Preset = "paper"
 
     def __post_init__(self):
+        settle(self)
         check_fields(RunConfig, vars(self), _BOUNDS)
 
     def to_json(self) -> str:
@@ -213,6 +214,7 @@ def change(config: RunConfig, /, **changes: Any) -> RunConfig:
     """
     run, data, recipe, options = {}, {}, {}, dict(config.options)
     for name, value in changes.items():
+        value = validation.of_python(value)
         value = tuple(value) if isinstance(value, list) else value
         if name in _RUN_FIELDS:
             run[name] = value

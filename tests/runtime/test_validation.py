@@ -216,3 +216,22 @@ def test_an_unknown_name_gets_the_nearest_one_and_all_there_are():
         "x has no option step (did you mean steps?): there are its own: margin; "
         "of every run: lr, steps"
     )
+
+
+def test_quotes_around_a_value_are_no_part_of_it():
+    assert validation.choice("preset", "'Tiny'", ("tiny",)) == "tiny"
+    assert validation.flag("retrain", '"no"') is False
+    assert validation.seeds("'0,1'") == validation.seeds('"[0, 1]"') == [0, 1]
+    assert validation.device("'cpu'") == "cpu" and validation.device("'1'") == "cuda:1"
+    assert validation.folder("data", "'none'") is None
+    assert validation.is_none("'None'")
+
+
+def test_no_device_is_whichever_there_is():
+    assert validation.device("None") == validation.device(None) == "auto"
+
+
+def test_a_field_that_is_named_with_its_part_is_guessed():
+    known = {"": ["lr", "steps"]}
+    said = str(validation.unknown("recipe.lr", "there is no option", known))
+    assert said.startswith("there is no option recipe.lr (did you mean lr?)")

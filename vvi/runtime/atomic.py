@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import platform
+import re
 import shutil
 import threading
 import time
@@ -161,11 +162,14 @@ def _remove_halves(target: Path) -> None:
     The folder in which another target is being made may be called so: it stays.
     """
     if target.is_dir():
-        halves = target.glob(f".*{HALF}")
-    else:
-        halves = target.parent.glob(f".{target.stem}.*{HALF}")
-    for half in halves:
-        if half.is_file():
+        pattern = re.compile(rf"\..*{re.escape(HALF)}", re.DOTALL)
+        folder = target
+    else:  # of all that have its name but for the end, as features and their table
+        ends = rf"(\.[^.]+)?\.\d+(\.old)?{re.escape(HALF)}"
+        pattern = re.compile(rf"\.{re.escape(target.stem)}{ends}")
+        folder = target.parent
+    for half in folder.iterdir():
+        if pattern.fullmatch(half.name) and half.is_file():
             half.unlink()
 
 

@@ -131,4 +131,6 @@ def _in_words(hint: Any) -> str:
         NoneType: "nothing (null)",
         tuple: "a list of integers",
     }
+    if kind is tuple and float in parts:
+        return "a list of numbers, such as 0.6,0.85"
     return words.get(kind, "values by name")

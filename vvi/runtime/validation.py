@@ -34,7 +34,7 @@ def choice(name: str, value: Any, choices: Sequence[str]) -> str:
     >>> choice("preset", " Tiny", ("tiny", "standard"))
     'tiny'
     """
-    word = str(value).strip().lower()
+    word = unquoted(value).lower()
     for known in choices:
         if word == known.lower():
             return known
@@ -47,7 +47,7 @@ def flag(name: str, value: Any) -> bool:
     >>> [flag("retrain", text) for text in ("false", "No", 0, "1", True)]
     [False, False, False, True, True]
     """
-    word = str(value).strip().lower()
+    word = unquoted(value).lower()
     if word not in FLAGS:
         raise ValueError(f"{name}={value!r} does not fit: write true or false")
     return FLAGS[word]
@@ -59,7 +59,19 @@ def is_none(value: Any) -> bool:
     >>> is_none(None), is_none(" None "), is_none(0), is_none("0")
     (True, True, False, False)
     """
-    return value is None or (_text(value) and value.strip().lower() in NOTHING)
+    return value is None or (_text(value) and unquoted(value).lower() in NOTHING)
+
+
+def unquoted(value: Any) -> str:
+    """Return the text of a value, without spaces and one pair of quotes around it.
+
+    >>> unquoted(" 'tiny' "), unquoted(3), unquoted("it's")
+    ('tiny', '3', "it's")
+    """
+    text = str(value).strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1].strip()
+    return text
 
 
 def seeds(value: Any) -> list[int]:
@@ -86,9 +98,9 @@ def device(value: Any) -> str:
     >>> [device(text) for text in ("auto", "GPU", "gpu:1", 0, "2", None)]
     ['auto', 'cuda', 'cuda:1', 'cuda:0', 'cuda:2', 'auto']
     """
-    if value is None:
+    if is_none(value):
         return "auto"
-    word = str(value).strip().lower()
+    word = unquoted(value).lower()
     if isinstance(value, bool) or not word:
         word = "?"
     if word in ("auto", "cpu"):
@@ -116,10 +128,8 @@ def folder(name: str, value: Any) -> Path | None:
         return at_home(value) if value else None
     if not isinstance(value, str | os.PathLike):
         raise ValueError(f"{name} {value!r} does not fit: {FOLDER}")
-    text = os.fspath(value).strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        text = text[1:-1]
-    if not text.strip():
+    text = unquoted(os.fspath(value))
+    if not text:
         raise ValueError(f"{name} is empty: {FOLDER}")
     if text.lower() in NOTHING:
         return None
@@ -178,12 +188,20 @@ def setting(text: Any, hint: Any) -> Any:
     return text if value is _UNREAD else value
 
 
+def of_python(value: Any) -> Any:
+    """Return a number or an array of NumPy as one of Python, the rest as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def typed(value: Any, hint: Any) -> Any:
     """Give a whole number the type of a field that holds floats; the rest as it is.
+
+    Numbers and arrays of NumPy become those of Python, which JSON can hold.
 
     >>> typed(1, float), typed(1, int), typed([1, 2], tuple[float, ...])
     (1.0, 1, (1.0, 2.0))
     """
+    value = of_python(value)
     kind, parts = kind_and_parts(hint)
     if kind in (Union, UnionType):
         if float in parts and int not in parts:
@@ -218,6 +236,8 @@ def unknown(name: str, what: str, known: dict[str, Sequence[str]]) -> ValueError
     """
     names = list(chain.from_iterable(known.values()))
     near = difflib.get_close_matches(name, names, 1)
+    last = name.rpartition(".")[2]  # fields are named without the part they stand in
+    near = [last] if last in names else near
     guess = f" (did you mean {near[0]}?)" if near else ""
     lists = "; ".join(
         f"{kind}: {', '.join(group)}" if kind else ", ".join(group)
@@ -256,8 +276,9 @@ def _seeds_of(part: Any, value: Any) -> list[int]:
 
 def _items(text: str) -> list[str]:
     """Split a list, with or without brackets, at commas or spaces."""
-    if re.fullmatch(r"\[.*\]|\(.*\)|\{.*\}", text.strip(), re.DOTALL):
-        text = text.strip()[1:-1]
+    text = unquoted(text)
+    if re.fullmatch(r"\[.*\]|\(.*\)|\{.*\}", text, re.DOTALL):
+        text = text[1:-1]
     return [item for item in re.split(r"[,;\s]+", text.strip()) if item]
 
 
