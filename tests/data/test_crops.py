@@ -199,3 +199,24 @@ def test_tracklets_behind_links_are_read_and_a_circle_of_links_ends(tmp_path):
     _, table = crops.read(own, "vis")
     assert list(table.name) == ["anna/walk"] and list(table.frames) == [2]
     assert list(table.identity) == ["anna"]
+
+
+@pytest.mark.parametrize("name", ["walk.gif", "walk.TIFF", "walk.webp"])
+def test_a_picture_of_several_frames_is_named(name, tmp_path):
+    frames = [Image.new("RGB", (4, 8), (k, k, k)) for k in (0, 90, 200)]
+    kind = {"walk.TIFF": "TIFF"}.get(name)
+    options = {"save_all": True, "append_images": frames[1:]}
+    frames[0].save(tmp_path / name, kind, **options)
+    said = f"1 pictures hold several frames, and the first alone is read: {name};"
+    for source in (tmp_path, tmp_path / name):
+        with pytest.warns(UserWarning, match=said):
+            _, table = crops.read(source, "ir")
+        assert list(table.frames) == [1]
+
+
+def test_pictures_of_one_frame_are_read_without_a_word(tmp_path):
+    for name in ("a.gif", "b.tiff", "c.webp", "d.png", "e.jpg"):
+        picture(tmp_path / name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(crops.read(tmp_path, "ir")[0]) == 5

@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,8 @@ PICTURES = re.compile(
     r"\.(jpe?g|jpe|jfif|png|bmp|dib|tiff?|webp|gif|p[bgpn]m|jp2|avif|tga)$",
     re.IGNORECASE,
 )
+#: Those of them that may hold several frames.
+MOVING = re.compile(r"\.(apng|gif|tiff?|webp|avif)$", re.IGNORECASE)
 #: What is decoded of files whose names do not say what they hold.
 FORMATS = (
     "JPEG",
@@ -76,6 +79,7 @@ def read(
         raise ValueError(f"modality {modality!r}: choose from {', '.join(MODALITIES)}")
     refuse_undecodable([Path(os.path.realpath(source))])
     groups = {source.name: [source]} if source.is_file() else _groups(source)
+    _warn_of_moving(chain.from_iterable(groups.values()))
     rows, tracklets = [], []
     for number, (name, files) in enumerate(groups.items()):
         refuse_undecodable(files)
@@ -85,6 +89,28 @@ def read(
         rows.append([name, identity, camera_text, modality, len(files)])
         tracklets.append(Tracklet(tuple(files), number, camera or 0, modality))
     return tracklets, pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _warn_of_moving(files: Iterable[Path]) -> None:
+    """Warn of files that hold several frames, for only the first is looked at."""
+    from PIL import Image
+
+    moving = []
+    for path in files:
+        if not MOVING.match(path.suffix):
+            continue
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                if getattr(image, "n_frames", 1) > 1:
+                    moving.append(path.name)
+        except Exception:  # whoever decodes the file says what is wrong with it
+            continue
+    if moving:
+        warnings.warn(
+            f"{len(moving)} pictures hold several frames, and the first alone is read: "
+            f"{', '.join(moving[:3])}; save frames as pictures of one folder",
+            stacklevel=3,
+        )
 
 
 def is_picture(path: Path) -> bool:
