@@ -317,14 +317,23 @@ def _check_labels(
 
 
 def _is_integral(values: np.ndarray) -> bool:
-    """Return whether values are integers; floats only where each of them has its own.
-
-    Large identities, such as times, are one and the same number as floats.
-    """
     if values.dtype.kind == "f":
-        is_exact = abs(values) <= 1 / np.finfo(values.dtype).eps
-        return bool(is_exact.all()) and not (values % 1).any()
+        return is_exact(values) and not (values % 1).any()
     return values.dtype.kind in "iub"
+
+
+def is_exact(values: np.ndarray) -> bool:
+    """Return whether the integers of an array are told apart by its type.
+
+    Large identities, such as times, may be one and the same number as floats.
+
+    >>> is_exact(np.array([3e15])), is_exact(np.array([3e16])), is_exact(np.arange(2))
+    (True, False, True)
+    """
+    if values.dtype.kind != "f":
+        return True
+    finite = values[np.isfinite(values)]
+    return bool((abs(finite) < 2 / np.finfo(values.dtype).eps).all())
 
 
 def _check_sysu_cameras(query: np.ndarray, gallery: np.ndarray) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import torch as torch_file
 from safetensors.numpy import save_file
 
 from vvi import metrics
@@ -677,3 +678,38 @@ def test_rows_that_are_not_finite_are_never_ranked(options):
 def test_a_ranked_list_has_at_least_one_place(top):
     with pytest.raises(ValueError, match=f"top={top} must be an integer >= 1"):
         ranking.rank(known(), known(1), top=top)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float32])
+def test_files_of_tensors_of_every_precision_are_read(kind, tmp_path):
+    values = torch.tensor(made()).to(kind)
+    torch.save({"features": values.clone().requires_grad_()}, tmp_path / "a.pt")
+    torch_file.save_file({"features": values}, tmp_path / "a.safetensors")
+    for name in ("a.pt", "a.safetensors"):
+        found = features.load(tmp_path / name)
+        np.testing.assert_array_equal(found.values, values.float().numpy())
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_identities_that_a_file_does_not_tell_apart_are_refused(kind, tmp_path):
+    large = (np.array(IDS) + 2.0**60).astype(kind)
+    np.savez(tmp_path / "a.npz", **both(query_ids=large))
+    with pytest.raises(FeaturesError, match=r"ids of type float\d\d are too large"):
+        features.load(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", **both(query_ids=np.array(IDS) + 2**60))
+    assert len(set(features.load(tmp_path / "a.npz").column("identity"))) > 3
+
+
+def test_a_table_in_the_unicode_of_windows_is_read(tmp_path):
+    np.save(tmp_path / "a.npy", made())
+    lines = table(identity=IDS).to_csv(index=False, sep="\t")
+    (tmp_path / "a.csv").write_text(lines, "utf-16")
+    assert list(features.load(tmp_path / "a.npy").column("identity")) == [
+        str(i) for i in IDS
+    ]
+
+
+def test_an_array_of_objects_is_called_one(tmp_path):
+    np.savez(tmp_path / "a.npz", **both(query_ids=np.array(IDS, object)))
+    with pytest.raises(FeaturesError, match="an array of Python objects: save numbers"):
+        features.load(tmp_path / "a.npz")

@@ -26,6 +26,7 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
+from vvi import metrics
 from vvi.evaluation import row_table
 from vvi.evaluation.row_table import NAMES, UNSAID, FeaturesError
 from vvi.runtime import atomic, tensors, validation
@@ -350,12 +351,12 @@ def _arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
                 about |= _about(path, str(arrays.pop("about")))
             return arrays, about
         if end == ".safetensors":
-            with safe_open(path, "numpy") as file:
+            with safe_open(path, "pt") as file:
                 about |= file.metadata() or {}
                 names = list(file.keys())
-                return {name: file.get_tensor(name) for name in names}, about
+                return {k: _of_numpy(file.get_tensor(k)) for k in names}, about
         content = tensors.read(path, alone="features")
-        arrays = {k: np.asarray(v) for k, v in content.items() if _is_array(v)}
+        arrays = {k: _of_numpy(v) for k, v in content.items() if _is_array(v)}
     except FeaturesError:
         raise
     except DAMAGE as error:
@@ -368,6 +369,16 @@ def _arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             f"{path} holds no features that can be read: {why}"
         ) from error
     return arrays, about
+
+
+def _of_numpy(value: Any) -> np.ndarray:
+    """Return an array, or a tensor of whatever precision, as an array."""
+    if not hasattr(value, "detach"):
+        return np.asarray(value)
+    value = value.detach()
+    if value.is_floating_point() and value.dtype.itemsize < 4:
+        value = value.float()  # NumPy knows no bfloat16
+    return value.numpy()
 
 
 def _numpy_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -402,6 +413,8 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     if path.suffix.lower() in (".npy", ".npz") and not head.startswith(NUMPY):
         return f"it is no file of NumPy, it begins with {head!r}"
     why = " ".join(str(error).split())[:200]
+    if why.startswith("Object arrays"):
+        return "it holds an array of Python objects: save numbers or text, astype(str)"
     return why or "it is damaged or cut off, copy or export it again"
 
 
@@ -466,6 +479,11 @@ def _with_arrays(
             values = np.asarray(arrays[own[0]]).ravel()
             if len(values) != count:
                 raise FeaturesError(f"{path}: {len(values)} {own[0]} for {count} rows")
+            if not metrics.is_exact(values):
+                raise FeaturesError(
+                    f"{path}: {own[0]} of type {values.dtype} are too large to be told "
+                    "apart: save them as integers or text"
+                )
             table[column] = [_text(value) for value in values]
     return table.reset_index(drop=True)
 

@@ -6,6 +6,7 @@ the features a line belongs, so a table may be sorted at will. Else the order co
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -42,7 +43,7 @@ def read(file: Path) -> pd.DataFrame:
     """Read a table as text, its columns under the names that are used here.
 
     Args:
-        file: text in UTF-8, its cells parted by commas, semicolons or tabs.
+        file: text in UTF-8 or UTF-16, its cells parted by commas, semicolons or tabs.
 
     Returns:
         A row for each line. Cells that are missing at the end of a line are empty.
@@ -80,7 +81,9 @@ def _cells(file: Path) -> tuple[list[str], list[list[str]]]:
     Raises:
         ValueError: there is no header, or a line is longer than it.
     """
-    text = file.read_bytes().decode("utf-8-sig")
+    content = file.read_bytes()
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
     first = re.split(r"[\r\n]", text, maxsplit=1)[0]
     delimiter = max(SEPARATORS, key=first.count)
     # line breaks as they are, for one may belong to a name
