@@ -84,4 +84,5 @@ def test_one_sentence_has_the_best_trials_on_test_people_the_highest_first(
     said = tuned.sentence(tables)
     assert said.startswith("The best of 2 trials of each method")
     assert "MITML 43.0 and IBAN 41.0. Their settings" in said
+    assert said.endswith(" comparison of the methods.")
     assert tuned.sentence(tables | {"di2l": trials("di2l", [40.0])}) == ""

@@ -74,10 +74,14 @@ def sentence(tables: dict[str, pd.DataFrame]) -> str:
         rank1[title(method)] = result.row("ir2vis")["rank1"]
     ordered = sorted(rank1, key=lambda name: -rank1[name])
     named = formats.joined([f"{name} {rank1[name]:.1f}" for name in ordered])
+    alone = [m for m, table in tables.items() if tune.best(m, table).get("parts") == 1]
+    stripe = f", and {formats.joined([title(m) for m in alone])} is left with one "
+    stripe += "stripe, so its part attention has nothing to choose from"
     return (
         f"The best of {count} trials of each method, chosen on validation people, has "
         f"this rank-1 on test people (ir2vis, one seed): {named}. "
-        "Their settings are in the comparison of the methods."
+        "Their settings are in the comparison of the methods"
+        f"{stripe if alone else ''}."
     )
 
 

@@ -376,11 +376,11 @@ class Model(Method):
                 unknown `cmca_test`.
         """
         check_clips(clips)
-        levels = self._search_levels(clips, modality)
+        levels = self.search_levels(clips, modality)
         other = None
         if self.maps == "fused":
-            other = self._stand_in(clips, modality, levels)
-        maps = self._search_maps(levels, other)
+            other = self.stand_in(clips, modality, levels)
+        maps = self.search_maps(levels, other)
         frames = clips.shape[1]
         if self.config.stig == "none":
             feat = self.bn_def(clip_average(maps, frames))
@@ -404,8 +404,8 @@ class Model(Method):
             not contain it. "gate", the mean over channels for each stripe (B, T, K),
             and "frame weight" (B, T), absent without a gate.
         """
-        levels = self._search_levels(clips, modality)
-        other = self._stand_in(clips, modality, levels)
+        levels = self.search_levels(clips, modality)
+        other = self.stand_in(clips, modality, levels)
         shown = {}
         if other is not None:
             third = self.cmca3.received(levels[0], other[0])
@@ -413,13 +413,13 @@ class Model(Method):
             shown["cmca3 attention"] = third.unflatten(0, clips.shape[:2])
             shown["cmca4 attention"] = fourth.unflatten(0, clips.shape[:2])
         if self.config.stig in ("no_spa", "full"):
-            maps = self._search_maps(levels, other)
+            maps = self.search_maps(levels, other)
             feat = self.stig.cut(maps, clips.shape[1])
             gate = self.stig.gates(feat, self.stig.motion(feat)).mean(3)
             shown |= {"gate": gate, "frame weight": gate.mean(2)}
         return shown
 
-    def _search_levels(self, clips: Tensor, modality: Modality) -> Levels:
+    def search_levels(self, clips: Tensor, modality: Modality) -> Levels:
         """Run clips of one modality through stem and defender: (BT, C, h, w) each.
 
         Raises:
@@ -432,7 +432,7 @@ class Model(Method):
             raise ValueError(f"cmca_test={self.cmca_test!r}: choose from {known}")
         return self.levels(self.stems[modality](clips.flatten(0, 1)))
 
-    def _stand_in(
+    def stand_in(
         self, clips: Tensor, modality: Modality, levels: Levels
     ) -> Levels | None:
         """Return the levels that clips of one modality attend to in a search.
@@ -455,7 +455,7 @@ class Model(Method):
         opposite = "ir" if modality == "vis" else "vis"
         return self.levels(self.stems[opposite](clips.flatten(0, 1)))
 
-    def _search_maps(self, levels: Levels, other: Levels | None) -> Tensor:
+    def search_maps(self, levels: Levels, other: Levels | None) -> Tensor:
         """Return the maps that a search compares or cuts into stripes, (BT, D, h, w).
 
         Args:
