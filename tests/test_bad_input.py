@@ -216,7 +216,7 @@ for kind, options, *words in (
     ("sysu", {"trial": True}, "trial must be one of 0, 1,", "got True"),
     ("regdb", {"trial": True}, "trial must be in 1..10, got True"),
     ("regdb", {"trial": 1.0}, "trial must be in 1..10, got 1.0"),
-    ("regdb", {"trial": "1"}, "trial must be in 1..10, got 1"),
+    ("regdb", {"trial": "1"}, "trial must be in 1..10, got '1'"),
     ("vcm", {"foreign": "move"}, "foreign must be keep or drop, got 'move'"),
     ("vcm", {"min_seq_len": True}, "min_seq_len must be an integer >= 1, got True"),
     ("campus", {"auxiliary": 1}, "auxiliary must be true or false, got 1"),
@@ -1480,7 +1480,7 @@ for name, make, *words in (
         lambda folder: saved(folder, {"net": {"fc.weight": torch.zeros(2, 2)}}),
         "unknown keys: fc.weight",
     ),
-    ("cut off", cut, "a.pt", "without executing", "zip archive"),
+    ("cut off", cut, "a.pt", "without executing", "it is damaged"),
     ("empty", lambda folder: text(folder, "a.pt", b""), "a.pt", "without executing"),
     ("text", lambda folder: text(folder, "a.pt"), "a.pt", "without executing"),
     (

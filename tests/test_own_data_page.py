@@ -14,7 +14,7 @@ from vvi.cli.main import main
 
 PAGE = Path(__file__).parent.parent / "book" / "own_data.md"
 BLOCK = re.compile(
-    r"^```(bash|python|\{code-block\} python\n:caption: (\S+), [^\n]*)\n(.*?)^```$",
+    r"^```(bash|python|\{code-block\} python\n:caption: (\S+))\n(.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 

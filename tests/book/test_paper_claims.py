@@ -31,7 +31,7 @@ def test_every_paper_claims_something_and_no_claim_stands_twice():
 def test_a_printed_gain_is_the_difference_of_two_printed_numbers():
     printed = published.numbers()
     game = PaperClaim("mitml", "", "Table 2", "Baseline + M", "Baseline")
-    assert paper_claims.printed_gain(game, printed) == "+4.1 (HITSZ-VCM)"
+    assert paper_claims.printed_gain(game, printed) == "+4.1"
     nothing = PaperClaim("mitml", "", "Table 2", "Baseline + M", "no such row")
     assert paper_claims.printed_gain(nothing, printed) == "–"
 
@@ -62,7 +62,7 @@ def test_a_line_judges_what_is_measured_and_says_where_nothing_is(monkeypatch):
     assert pairs[memory.words] == (["Baseline + T"], ["Baseline"])
     assert table.verdict.tolist() == ["seen", "seen"]
     assert table["cue dosed"].tolist() == ["time: helps at 8", "–"]
-    assert table["the paper prints"].tolist() == ["+2.9 (HITSZ-VCM)"] * 2
+    assert table["the paper prints"].tolist() == ["+2.9"] * 2
     assert paper_claims.counts(table) == "Of 2 claims: 2 seen."
 
 

@@ -24,6 +24,7 @@ from vvi.types import MODALITIES, Direction
 
 BASE = "baseline"  # the method under all papers
 IDENTITIES = 500  # of HITSZ-VCM, to train on
+WIDE = 12  # characters of an interval that fill the cell of a matrix
 
 Rows = Mapping[str, Sequence[Result]]
 Row = tuple[str, str, str]  # method, table, label
@@ -306,7 +307,8 @@ def _cell(score: Score | None, digits: int) -> tuple[str, str]:
 def _two_lines(score: Score, digits: int) -> str:
     """Return a difference above its interval."""
     value, low, high = formats.rounded(score, digits, "+")
-    return f"{value}\n{low} … {high}"
+    between = " … " if len(low + high) < WIDE else "…"
+    return f"{value}\n{low}{between}{high}"
 
 
 def cost(result: Result) -> dict[str, float]:

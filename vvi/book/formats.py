@@ -39,7 +39,8 @@ def rounded(score: Score, digits: int, sign: str = "") -> list[str]:
         sign: "+" marks positive numbers.
     """
     ends = (abs(score.low), abs(score.high))
-    digits += any(10.0 ** -(digits + 2) <= end < 0.5 * 10.0**-digits for end in ends)
+    least = 10.0 ** -(digits + 2)  # of which one digit more shows something
+    digits += any(end >= least and not round(end, digits) for end in ends)
     numbers = (score.value, score.low, score.high)
     return [f"{round(number, digits) + 0.0:{sign}.{digits}f}" for number in numbers]
 

@@ -16,6 +16,8 @@ from vvi.experiment import Result, ablation
 #: Claim in a world -> (world, component of it).
 World = tuple[str, str]
 UNPRINTED = "–"
+#: The data set of a printed number where nothing else is said.
+USUAL = "HITSZ-VCM"
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,9 @@ def _line(
 
 
 def printed_gain(claim: PaperClaim, printed: pd.DataFrame) -> str:
-    """Return the difference of rank-1 that a paper prints, for each of its data sets.
+    """Return the difference of rank-1 that a paper prints, for each data set.
+
+    The name of `USUAL` is left out.
 
     Args:
         claim: names the rows.
@@ -250,8 +254,10 @@ def printed_gain(claim: PaperClaim, printed: pd.DataFrame) -> str:
         own = label.startswith("Baseline")
         labels.append(f"{label} ({claim.paper})" if own else label)
     gains = published.gains(printed, claim.paper, claim.table, *labels)
-    short = {name: name.replace(", all-search;", " ") for name in gains}
-    parts = [f"{gain:+.1f} ({short[name]})" for name, gain in gains.items()]
+    parts = []
+    for name, gain in gains.items():
+        short = name.replace(", all-search;", " ")
+        parts.append(f"{gain:+.1f}" + f" ({short})" * (name != USUAL))
     return "; ".join(parts) or UNPRINTED
 
 
