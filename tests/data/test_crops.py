@@ -207,7 +207,7 @@ def test_a_picture_of_several_frames_is_named(name, tmp_path):
     kind = {"walk.TIFF": "TIFF"}.get(name)
     options = {"save_all": True, "append_images": frames[1:]}
     frames[0].save(tmp_path / name, kind, **options)
-    said = f"1 pictures hold several frames, and the first alone is read: {name};"
+    said = f"with several frames, of which the first is read: 1, {name};"
     for source in (tmp_path, tmp_path / name):
         with pytest.warns(UserWarning, match=said):
             _, table = crops.read(source, "ir")

@@ -189,8 +189,10 @@ def seeds_needed(
         half_width: the points to reach.
         direction: of the search.
     """
-    lines = {}
-    for name, base in own.items() if scene.dataset.layout != "regdb" else ():
+    lines: dict[str, dict[str, Any]] = {}
+    if scene.dataset.layout == "regdb":
+        return pd.DataFrame(lines)
+    for name, base in own.items():
         runs, base = comparison.of_common_seeds(rows.get(name, []), base)
         if len(runs) < 2:
             continue

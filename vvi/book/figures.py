@@ -232,8 +232,8 @@ def frame_weights(result: Result, scene: Scene) -> Figure:
         noisy.append(_noisy(scene, tracklet, which))
         titles.append(title)
     values = np.array(_stored_both(result, "inside/{modality}/frame weight"))
-    caption = _noise_caption(result, scene)
-    caption += f" Bars begin at the lowest weight of these clips, {values.min():.2f}."
+    bars = f"Bars begin at the lowest weight of these clips, {values.min():.2f}."
+    caption = f"{_noise_caption(result, scene)} {bars}".lstrip()
     return weights.strips(
         frames, values.astype(np.float64), np.array(noisy), titles, caption
     )

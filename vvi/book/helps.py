@@ -267,7 +267,7 @@ def _caption(table: pd.DataFrame, label: str) -> str:
     harms = [_with_collapse(table, name) for name in opposite]
     weak = [name for name in seen if "under-trained" in _line(table, name).note]
     if weak:
-        finding += f" (one of the two rows is under-trained in: {formats.joined(weak)})"
+        finding += f" (one of the two rows is under-trained in: {'; '.join(weak)})"
     finding += f". Seen to harm: {formats.joined(harms) or 'none'}."
     marks = "Filled: with the idea; hollow: without; bars: 95 % over people and seeds."
     return f"{finding} {marks} {label.capitalize()} data."

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vvi.book import comparison, figures, formats
+from vvi.book.comparison import MARK
 from vvi.book.scene import Scene
 from vvi.config import preset
 from vvi.evaluation.probes import Score
@@ -17,8 +18,6 @@ from vvi.experiment import Result, budgets
 from vvi.plots import doses
 from vvi.types import Direction
 
-#: Marks a number whose runs had another precision than the recipe's.
-MARK = "*"
 #: Results of `budgets.results`.
 Lengths = dict[str, dict[int, list[Result]]]
 #: Row -> the row that it starts from, of those that are trained at the same lengths.
@@ -67,7 +66,8 @@ def table(
         line = {}
         for count in _steps():
             runs = by_steps.get(count, [])
-            line[f"{count:,} steps"] = _rank1(runs, direction) + _mark(runs)
+            mark = MARK if any(run.changed_precision for run in runs) else ""
+            line[f"{count:,} steps"] = _rank1(runs, direction) + mark
         for short, long in pairwise(_steps()):
             score = _gain(by_steps, short, long, scene, direction)
             text = formats.points(score) if score else "–"
@@ -79,18 +79,6 @@ def table(
 
 def _steps() -> tuple[int, ...]:
     return budgets.steps(budgets.SIZE)
-
-
-def _mark(runs: Sequence[Result], unlike: Sequence[Result] = ()) -> str:
-    """Return `MARK` where the precision of some runs was changed, and of others not.
-
-    Args:
-        runs: of one row.
-        unlike: of the row that it is compared with, if any.
-    """
-    changed = any(run.changed_precision for run in runs)
-    others = any(run.changed_precision for run in unlike)
-    return MARK if changed != others else ""
 
 
 def _rank1(runs: Sequence[Result], direction: Direction) -> str:
@@ -125,7 +113,7 @@ def over_starts(
 
     Returns:
         One line a row: points of rank-1 with 95 % intervals; a dash where nothing is
-        stored, and `MARK` where the processor changed the precision of one side alone.
+        stored, and `MARK` where the two runs of a seed are of unlike precision.
     """
     lines = {}
     for title, start in STARTS.items():
@@ -135,7 +123,8 @@ def over_starts(
             text = "–"
             if all(runs):
                 score = comparison.difference(*runs, scene, direction=direction)
-                text = formats.points(score) + _mark(runs[0], unlike=runs[1])
+                unlike = comparison.of_unlike_precision(*runs)
+                text = formats.points(score) + (MARK if unlike else "")
             line[f"{count:,} steps"] = text
         lines[f"{title} minus {start}"] = line
     note = f"points of rank-1, {direction}, {scene.label}, seed {budgets.SEEDS[0]}"

@@ -107,7 +107,7 @@ def _warn_of_moving(files: Iterable[Path]) -> None:
             continue
     if moving:
         warnings.warn(
-            f"{len(moving)} pictures hold several frames, and the first alone is read: "
+            f"pictures with several frames, of which the first is read: {len(moving)}, "
             f"{', '.join(moving[:3])}; save frames as pictures of one folder",
             stacklevel=3,
         )
