@@ -12,7 +12,7 @@ from vvi import experiment, methods
 from vvi.book import comparison, tuned
 from vvi.cli.main import main
 from vvi.config import Split, change, for_layout, preset
-from vvi.engine import checkpoint, train
+from vvi.engine import checkpoint, optim, train
 from vvi.experiment import ablation, budgets, elsewhere, rates, store, tune, worlds
 from vvi.runtime import paths
 
@@ -151,6 +151,22 @@ def test_records_of_later_seeds_keep_the_numbers_and_not_the_pictures(
     }
 
 
+def test_collected_records_leave_out_the_rate_which_the_recipe_gives(here, monkeypatch):
+    monkeypatch.setattr("vvi.methods.baseline.ABLATIONS", {"Table 2": {"Baseline": {}}})
+    monkeypatch.setattr("vvi.methods.baseline.SWEEPS", ())
+    config = preset("tiny")
+    ablation.train_missing([config], device="cpu")
+    assert ablation.copy_to_records("baseline", "tiny", (0,)) == 1
+    trained, collected = (
+        store.load_record(folder / config.hash).history
+        for folder in (paths.runs(), here / "records")
+    )
+    steps = len(trained["lr"])
+    rates = [optim.rate(config.recipe, step, steps) for step in range(steps)]
+    assert trained.pop("lr") == pytest.approx(rates, rel=1e-5)
+    assert collected == trained
+
+
 def test_rows_searched_on_validation_people_are_trained_once_and_collected(
     here, monkeypatch
 ):
@@ -184,7 +200,7 @@ def test_a_run_of_the_old_format_is_collected_in_the_present_one(here, monkeypat
     target = here / "records" / preset("tiny").hash
     assert not store.is_old_format(target)
     collected = store.load_record(target)
-    assert collected.history == trained.history
+    assert collected.history == ablation.without_rate(trained).history
     assert collected.scores == trained.scores
     assert set(collected.arrays) == set(trained.arrays)
 

@@ -26,9 +26,10 @@ from vvi.types import Direction
 
 FOLDERS = ("VVI_RUNS", "VVI_CACHE", "VVI_DATA")
 #: Seeds that a page reads. A row has those of them that were trained.
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = tuple(range(9))
 PICTURED = 0  # the seed whose records keep what pictures need
 REGDB_TRIALS = 10
+RATE = "lr"  # the term of a history that is no loss
 #: Facts of a record's environment that must agree for equal bits.
 MACHINE = ("torch", "numpy", "processor", "threads", "device", "processes")
 EXACT = 0.01  # points that a run may differ on its own machine
@@ -532,7 +533,7 @@ def copy_records(
     by_hash: Mapping[str, RunConfig],
     pictured: Collection[str] = (),
 ) -> int:
-    """Copy results from `$VVI_RUNS` into `book/records`.
+    """Copy results from `$VVI_RUNS` into `book/records`, without the learning rate.
 
     Args:
         by_hash: hash -> config of the runs that are copied where they are finished.
@@ -549,11 +550,17 @@ def copy_records(
         if record and store.current(target, versions) is None:
             if config.hash not in pictured:
                 record = replace(record, arrays=measure.numbers(record.arrays))
-            store.save_record(record, paths.records())
+            store.save_record(without_rate(record), paths.records())
             for weights in target.glob(HALF):  # of the record that was replaced
                 weights.unlink()
         count += store.current(target, versions) is not None
     return count
+
+
+def without_rate(record: store.Record) -> store.Record:
+    """Leave the learning rate out of a history: `optim.rate` gives it at every step."""
+    history = {term: v for term, v in record.history.items() if term != RATE}
+    return replace(record, history=history)
 
 
 def is_curve_point(method: str, table: str, label: str) -> bool:

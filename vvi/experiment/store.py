@@ -51,7 +51,8 @@ class Record:
     versions: Mapping[str, int]
     #: Where it ran: versions of libraries, device, processor, git commit.
     environment: Mapping[str, Any]
-    #: Losses and learning rate at every step, by name; five digits once stored.
+    #: Losses and learning rate at every step, by name; five digits once stored. The
+    #: copies in `book/records` have no rate, which `optim.rate` gives at every step.
     history: Mapping[str, list[float]]
     #: Direction -> name -> number in 0..1.
     scores: Mapping[str, Any]
