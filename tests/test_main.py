@@ -44,6 +44,19 @@ def test_help_imports_no_torch():
     assert done.returncode == 0 and "synth" in done.stdout
 
 
+@pytest.mark.parametrize("command", ["train", "eval", "ablate", "switches"])
+def test_an_unknown_method_is_refused_before_torch_is_imported(command):
+    code = "import sys; from vvi.__main__ import main; code = main(sys.argv[1:])\n"
+    code += "sys.exit(code if 'torch' not in sys.modules else 'torch was imported')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, command, "nope"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and "no method 'nope'" in done.stderr
+
+
 def test_train_prints_both_directions_and_eval_agrees_with_it(tiny_root, capsys):
     assert (
         main(

@@ -122,6 +122,26 @@ def test_a_finished_cache_is_not_written_again_and_a_damaged_one_is(folder, tmp_
     assert not list((tmp_path / "cache").glob("*.part"))
 
 
+@pytest.mark.parametrize(
+    ("data", "recipe"),
+    [
+        ({"height": 10**7}, {}),
+        ({"width": 10**7}, {}),
+        ({"frames": 10**7}, {}),
+        ({}, {"tracklets": 10**8}),
+    ],
+)
+def test_a_batch_beyond_the_memory_is_refused_before_it_is_loaded(folder, data, recipe):
+    data, recipe = replace(DATA, **data), replace(RECIPE, **recipe)
+    with pytest.raises(ValueError, match=r"a batch of .* GB, this machine has .* GB"):
+        TrainLoader(folder, Frames(32, 16), data, recipe, seed=1)
+
+
+def test_where_the_memory_is_unknown_no_batch_is_refused(folder, monkeypatch):
+    monkeypatch.setattr("vvi.runtime.cpu.memory", lambda: 0)
+    TrainLoader(folder, Frames(32, 16), replace(DATA, height=10**9), RECIPE, seed=1)
+
+
 def test_a_batch_repeats_for_its_seed_and_step_and_lists_what_it_shows(folder):
     loader = TrainLoader(folder, Frames(32, 16), DATA, RECIPE, seed=1)
     first, second = (list(loader.batches(0, 4)) for _ in range(2))

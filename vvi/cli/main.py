@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 
+from vvi import methods
 from vvi.cli import parser
 
 
@@ -20,6 +21,8 @@ def main(argv: list[str] | None = None) -> int:
     args.typed = sys.argv[1:] if argv is None else argv
     try:
         with _plain_warnings(args.command):
+            if getattr(args, "method", None):
+                methods.check_name(args.method)  # before torch is imported
             return args.do(args)
     except BrokenPipeError:  # whoever read along has read enough, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

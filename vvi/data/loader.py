@@ -29,12 +29,14 @@ from vvi.data.clips import test_frames, train_frames
 from vvi.data.layout import IMAGE_LAYOUTS
 from vvi.data.sampler import IdentitySampler
 from vvi.data.transforms import augment, normalise
-from vvi.runtime import atomic, gpu
+from vvi.runtime import atomic, cpu, gpu
 from vvi.runtime.random import rng
 from vvi.types import Batch, Dataset, Tracklet
 
 #: Frames that are decoded and flushed to the disk at a time.
 CHUNK = 1024
+
+GB = 1e9
 
 #: Pixels of a frame so small that thousands of them are kept in memory.
 SMALL = 32 * 16
@@ -238,6 +240,21 @@ class TrainLoader:
             images=self.dataset.layout in IMAGE_LAYOUTS,
         )
         self.steps_per_epoch = self.sampler.steps_per_epoch
+        self._check_memory()
+
+    def _check_memory(self) -> None:
+        """Refuse a batch whose normalised frames alone exceed the memory."""
+        data, recipe = self.data, self.recipe
+        clips = 2 * recipe.identities * recipe.tracklets // self.shard[1]
+        frames = clips * data.frames
+        needed = frames * 3 * data.height * data.width * torch.float32.itemsize
+        memory = cpu.memory()
+        if memory and needed > memory:
+            raise ValueError(
+                f"a batch of {frames} frames of {data.height} x {data.width} pixels "
+                f"takes {needed / GB:,.1f} GB, this machine has {memory / GB:,.1f} GB: "
+                "lower height, width, frames, identities or tracklets"
+            )
 
     def uint8(
         self, step: int

@@ -40,6 +40,12 @@ def _listed(folders: tuple[str, ...], changed: tuple[int, ...]) -> tuple[str, ..
     return tuple(sorted(modules - helpers - {"base"}))
 
 
+def check_name(name: str) -> None:
+    """Raise a ValueError that names all methods when there is none of this name."""
+    if name not in names():
+        raise ValueError(f"no method {name!r}: choose from {', '.join(names())}")
+
+
 def module(name: str) -> ModuleType:
     """Import the module or package of a method.
 
@@ -47,8 +53,7 @@ def module(name: str) -> ModuleType:
         ValueError: there is no such method, or its file cannot be imported or lacks a
             part. The message names the file.
     """
-    if name not in names():
-        raise ValueError(f"no method {name!r}: choose from {', '.join(names())}")
+    check_name(name)
     try:
         imported = import_module(f"vvi.methods.{name}")
     except Exception as error:  # the file may do anything

@@ -1,4 +1,4 @@
-"""Which instructions of the processor a run may use."""
+"""Which instructions of the processor a run may use, and its memory."""
 
 from __future__ import annotations
 
@@ -12,3 +12,11 @@ def limit() -> str:
     """Return the newest instructions that convolutions may use; empty for all."""
     value = os.environ.get(LIMIT, "").upper()
     return "" if value in ("ALL", "DEFAULT") else value
+
+
+def memory() -> int:
+    """Return the memory of this machine in bytes, 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):
+        return 0
