@@ -204,8 +204,9 @@ def standard_step(file: Path) -> str:
     }
     where = found["environment"]
     return "\n".join(lines) + (
-        f"\n\nOf {len(found['methods'])} methods {reached['ratio']} have a ratio of at "
-        f"most {STEP_AIM}, and {reached['ours']} by what of it is ours. "
+        f"\n\nA ratio of at most {STEP_AIM} is reached by {reached['ratio']} of "
+        f"{len(found['methods'])} methods, and by {reached['ours']} if only what is "
+        "ours is counted (the column *of it ours*). "
         f"Measured on one thread of {where['processor']}, commit `{where['commit']}`."
     )
 

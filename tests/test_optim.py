@@ -106,14 +106,20 @@ def test_phases_of_one_name_share_an_optimiser_and_another_has_its_own_rate():
         and isinstance(built["main"], torch.optim.AdamW)
         and isinstance(built["own"], torch.optim.SGD)
     )
-    assert [
-        optim.set_rate(built["own"], head, optim.rate(Recipe(), e, 200))
-        for e in (0, 50, 150)
-    ] == [0.01] * 3
-    assert {g["lr"] for g in built["own"].param_groups} == {0.01}
+    for epoch in (0, 50, 150):
+        optim.set_rate(built["own"], head, optim.rate(Recipe(), epoch, 200))
+        assert {g["lr"] for g in built["own"].param_groups} == {0.01}
+    assert built["own"].defaults["weight_decay"] == optim.SGD_DECAY
     assert sum(
         p.numel() for g in built["main"].param_groups for p in g["params"]
     ) == sum(p.numel() for p in method.parameters() if p.requires_grad)
+
+
+def test_nesterov_without_momentum_is_plain_sgd_and_no_error():
+    method = methods.load("baseline", num_ids=5, backbone="micro")
+    plain = optim.build(method, Recipe(momentum=0))["main"]
+    assert plain.defaults["momentum"] == 0 and not plain.defaults["nesterov"]
+    assert optim.build(method, Recipe())["main"].defaults["nesterov"]
 
 
 def test_phases_of_one_optimiser_with_two_rates_are_refused():

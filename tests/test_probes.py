@@ -177,6 +177,27 @@ def test_a_gap_needs_people_seen_in_both_modalities():
         probes.modality_gap(vis, ir, ids, ids + 100)
 
 
+@pytest.mark.parametrize(
+    ("vis_ids", "ir_ids", "enough"),
+    [
+        ([1, 2], [1, 2], False),  # no pair within a modality
+        ([1, 1], [1, 1], False),  # one person
+        ([1, 1, 2], [3, 3], False),  # nobody in both modalities
+        ([1, 1, 2], [1, 2], True),
+        ([1, 2], [1, 1], True),
+    ],
+)
+def test_whether_a_gap_can_be_measured_is_known_before(vis_ids, ir_ids, enough):
+    rng = np.random.default_rng(0)
+    vis, ir = (rng.normal(size=(len(ids), 4)) for ids in (vis_ids, ir_ids))
+    assert probes.can_measure_gap(vis_ids, ir_ids) == enough
+    if enough:
+        assert np.isfinite(probes.modality_gap(vis, ir, vis_ids, ir_ids).probe.value)
+    else:
+        with pytest.raises(ValueError):
+            probes.modality_gap(vis, ir, vis_ids, ir_ids)
+
+
 # -- frame weights
 
 

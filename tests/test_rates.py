@@ -38,6 +38,22 @@ def test_nothing_but_the_rate_differs_and_each_run_is_wanted_once():
             )
 
 
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_a_row_at_a_multiple_of_its_rate_has_that_behind_its_name(factor):
+    row = next(iter(rates.IDEAS.values())).on
+    (usual,), (faster,) = (
+        rates.configs(row, seeds=[0], factor=1),
+        rates.configs(row, seeds=[0], factor=float(factor)),
+    )
+    name = f"{ablation.row_of(usual)}, {factor} times the rate"
+    assert ablation.row_of(faster) == name
+
+
+def test_names_may_come_from_an_iterator():
+    listed = rates.wanted(["di2l"], seeds=(0, 1))
+    assert rates.wanted(iter(["di2l"]), seeds=(0, 1)) == listed
+
+
 def test_ideas_of_one_method():
     assert list(rates.ideas(["baseline"])) == ["anaglyphs in place of frames"]
     assert len(rates.ideas(["di2l"])) == 2

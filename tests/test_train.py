@@ -106,9 +106,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_term(
         }
 
     monkeypatch.setattr(baseline.Model, "losses", poisoned)
-    with pytest.raises(
-        train.DivergedError, match=r"step 2: the loss encoder/triplet is nan"
-    ):
+    with pytest.raises(train.DivergedError, match=r"step 2: encoder/triplet is nan"):
         experiment.run(
             preset("tiny"),
             retrain=True,

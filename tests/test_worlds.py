@@ -106,6 +106,11 @@ def test_the_baseline_is_what_a_method_is_without_its_ideas(method, off):
     assert torch.equal(*feats)
 
 
+def test_seeds_may_come_from_an_iterator():
+    world = next(iter(worlds.PLAN))
+    assert worlds.configs(world, seeds=iter([0, 1])) == worlds.configs(world)
+
+
 def test_a_run_is_in_its_world_at_its_dose_with_the_clips_that_the_world_asks_for():
     for world, (knob, doses) in DOSES.items():
         found = worlds.configs(world)

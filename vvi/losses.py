@@ -31,6 +31,19 @@ def exact_distances(a: Tensor, b: Tensor) -> Tensor:
     return torch.cdist(a.float(), b.float(), compute_mode=mode)
 
 
+def check_features(feat: Tensor, ids: Tensor) -> None:
+    """Check that features are (N, D) and identities (N,), N >= 1.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if feat.ndim != 2 or ids.shape != feat.shape[:1] or not len(ids):
+        shapes = f"{tuple(feat.shape)} and {tuple(ids.shape)}"
+        raise ValueError(
+            f"features must be (N, D) and identities (N,), N >= 1, got {shapes}"
+        )
+
+
 def same_identity(feat: Tensor, ids: Tensor, identities: int = 2) -> Tensor:
     """Compare the identities of all pairs of rows.
 
@@ -45,11 +58,7 @@ def same_identity(feat: Tensor, ids: Tensor, identities: int = 2) -> Tensor:
     Raises:
         ValueError: other shapes, or (on a CPU) fewer identities.
     """
-    if feat.ndim != 2 or ids.shape != feat.shape[:1] or not len(ids):
-        shapes = f"{tuple(feat.shape)} and {tuple(ids.shape)}"
-        raise ValueError(
-            f"features must be (N, D) and identities (N,), N >= 1, got {shapes}"
-        )
+    check_features(feat, ids)
     same = ids[:, None] == ids[None, :]
     # skipped on a GPU: the check would force a device sync, and the sampler draws two
     on_cpu = feat.device.type == "cpu"
@@ -73,9 +82,9 @@ def hinges(dist: Tensor, same: Tensor, margin: float, anchors: int = 0) -> Tenso
     Returns:
         [farthest positive - nearest negative + margin]_+ of each anchor, (N,) or (M,).
     """
-    others = 1 - anchors
-    far = dist.masked_fill(~same, -torch.inf).amax(others)
-    near = dist.masked_fill(same, torch.inf).amin(others)
+    dim = 1 - anchors
+    far = dist.masked_fill(~same, -torch.inf).amax(dim)
+    near = dist.masked_fill(same, torch.inf).amin(dim)
     return (far - near + margin).relu()
 
 
@@ -109,7 +118,7 @@ def batch_hard_triplet(feat: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor
         A scalar.
 
     Raises:
-        ValueError: (on a CPU) the batch holds one identity only.
+        ValueError: other shapes, or (on a CPU) one identity only.
     """
     return hard_hinge(feat, same_identity(feat, ids), margin)
 
@@ -131,7 +140,8 @@ def weighted_distances(
         ones weigh most, and to its negatives, in which near ones weigh most.
 
     Raises:
-        ValueError: (on a CPU) an anchor has no positive or no negative.
+        ValueError: other shapes, or (on a CPU) an anchor has no positive or no
+            negative.
     """
     same = same_identity(feat, ids)
     positive = same if own else same & ~diagonal(ids)
@@ -161,6 +171,10 @@ def weighted_triplet(
 
     Returns:
         A scalar.
+
+    Raises:
+        ValueError: other shapes, or (on a CPU) an anchor has no positive or no
+            negative.
     """
     far, near = weighted_distances(feat, ids, own)
     gap = far - near

@@ -24,6 +24,7 @@ from numbers import Integral
 from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vvi.types import Rule
 
@@ -42,7 +43,8 @@ class Metrics:
     Rank-k and mAP over any subset of queries follow from `ap` and `first_hit`.
     """
 
-    #: CMC@k at `cmc[k - 1]`, over the `n_valid` queries.
+    #: CMC@k at `cmc[k - 1]`, over the `n_valid` queries: (max(G, 20),). A record keeps
+    #: the first 20.
     cmc: np.ndarray
     mAP: float
     mINP: float
@@ -76,12 +78,12 @@ class Metrics:
 
 
 def retrieval_metrics(
-    query,
-    gallery,
-    query_ids,
-    gallery_ids,
-    query_cams,
-    gallery_cams,
+    query: ArrayLike,
+    gallery: ArrayLike,
+    query_ids: ArrayLike,
+    gallery_ids: ArrayLike,
+    query_cams: ArrayLike,
+    gallery_cams: ArrayLike,
     rule: Rule = "vcm",
     chunk: int | None = None,
 ) -> Metrics:
@@ -105,7 +107,8 @@ def retrieval_metrics(
 
     Raises:
         ValueError: features hold NaN or infinity, shapes do not fit, a side is empty,
-            or no query has a match.
+            labels are no integers, the rule is unknown, chunk is below 1, or no query
+            has a match.
 
     >>> query, gallery = [[1, 0], [0, 1]], [[2, 1], [1, 9], [1, 1]]
     >>> m = retrieval_metrics(query, gallery, [7, 8], [7, 8, 7], [1, 1], [2, 2, 2])
@@ -119,7 +122,12 @@ def retrieval_metrics(
 
 
 def from_similarity(
-    similarity, query_ids, gallery_ids, query_cams, gallery_cams, rule: Rule = "vcm"
+    similarity: ArrayLike,
+    query_ids: ArrayLike,
+    gallery_ids: ArrayLike,
+    query_cams: ArrayLike,
+    gallery_cams: ArrayLike,
+    rule: Rule = "vcm",
 ) -> Metrics:
     """Score the ranking of a given similarity matrix, which is left unchanged.
 
@@ -133,7 +141,7 @@ def from_similarity(
 
     Raises:
         ValueError: similarities hold NaN or infinity, shapes do not fit, a side is
-            empty, or no query has a match.
+            empty, labels are no integers, the rule is unknown, or no query has a match.
 
     Two infrared queries, three visible tracklets. The second query loses its best hit
     to the camera rule:
@@ -158,12 +166,12 @@ def from_similarity(
 
 
 def ranked_lists(
-    query,
-    gallery,
-    query_ids,
-    gallery_ids,
-    query_cams,
-    gallery_cams,
+    query: ArrayLike,
+    gallery: ArrayLike,
+    query_ids: ArrayLike,
+    gallery_ids: ArrayLike,
+    query_cams: ArrayLike,
+    gallery_cams: ArrayLike,
     rule: Rule = "vcm",
     top: int = 10,
 ) -> np.ndarray:
@@ -183,6 +191,9 @@ def ranked_lists(
 
     Returns:
         Gallery rows, -1 where fewer than `top` items remain for a query.
+
+    Raises:
+        ValueError: as in `retrieval_metrics`, or top is below 1.
 
     >>> query, gallery = [[1.0, 0.0]], [[1, 1], [1, 0], [1, 0]]
     >>> ranked_lists(query, gallery, [5], [6, 7, 5], [1], [1, 1, 1], top=3)
@@ -323,9 +334,9 @@ def _is_integral(values: np.ndarray) -> bool:
 
 
 def is_exact(values: np.ndarray) -> bool:
-    """Return whether the integers of an array are told apart by its type.
+    """Return whether the type of an array holds its integers exactly.
 
-    Large identities, such as times, may be one and the same number as floats.
+    Large identities, such as time stamps, may become one number as floats.
 
     >>> is_exact(np.array([3e15])), is_exact(np.array([3e16])), is_exact(np.arange(2))
     (True, False, True)

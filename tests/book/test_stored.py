@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,12 @@ def test_weights_beside_a_record_are_those_of_the_run_in_half_precision(trained)
     assert files and all(file.stat().st_size < 1_000_000 for file in files)
     exact, half = experiment.load_trained(trained, 8), shipped.load_half(trained, 8)
     assert not half.training
+    begun = replace(trained, weights="imagenet")  # of which no file is needed any more
+    shutil.copytree(shipped.folder(trained), shipped.folder(begun))
+    again = shipped.load_half(begun, 8)
+    assert all(
+        map(torch.equal, again.state_dict().values(), half.state_dict().values())
+    )
     for name, value in exact.state_dict().items():
         rounded = value.half().float() if value.dim() > 1 else value
         assert torch.equal(half.state_dict()[name], rounded), name

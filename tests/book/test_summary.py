@@ -52,10 +52,19 @@ def test_a_gain_says_means_difference_interval_and_verdict(monkeypatch):
         lambda runs: summary.change("x", [], "blank"),
         lambda runs: summary.change("x", runs, "blank"),
         lambda runs: summary.watched("x", runs, [], "p"),
+        lambda runs: summary.ended("x", [], "p"),
     ],
 )
 def test_what_was_not_trained_is_said(sentence):
     assert sentence([run(1)]) == "x: not trained yet."
+
+
+def test_where_a_term_ends_is_its_mean_over_the_last_steps_and_runs():
+    runs = [
+        run(1, **{"watch/p": [9.0, 0.2, 0.4]}),
+        run(1, **{"watch/p": [9, 0.6, 0.8]}),
+    ]
+    assert summary.ended("p", runs, "p", last=2) == "p: 0.50."
 
 
 def test_a_change_is_in_points_with_the_outermost_bounds():

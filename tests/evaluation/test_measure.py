@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vvi.config import preset
+from vvi.evaluation.evaluate import Side
 from vvi.experiment import datasets, measure
 
 
@@ -38,6 +39,35 @@ def test_an_eighth_of_the_tracklets_is_mapped_evenly_spaced(
 ):
     query, gallery = data.dataset.sides["ir2vis"]
     assert mapped(gallery[:offered], query) == chosen
+
+
+@pytest.mark.parametrize(
+    ("noisy", "rows"),
+    [([1, 0, 0], [0]), ([1, 1, 0], [0, 1]), ([0, 0, 0], [0, 2]), ([0], [0])],
+)
+def test_shown_rows_are_noisy_where_some_are_and_none_is_there_twice(noisy, rows):
+    assert measure._shown_rows(np.array(noisy, bool)[:, None]).tolist() == rows
+
+
+def test_without_clips_enough_a_run_is_measured_but_for_its_gap(data):
+    query, gallery = data.dataset.sides["ir2vis"]
+    one_each = [
+        [
+            next(t for t in s if t.identity == i)
+            for i in (query[0].identity, query[-1].identity)
+        ]
+        for s in (query, gallery)
+    ]
+    feat = np.eye(2, 4, dtype=np.float32)
+    side = Side(*map(tuple, one_each), feat, feat, "none")
+    assert measure._gap(side) == {}
+    whole = Side(
+        query,
+        gallery,
+        *(np.random.default_rng(0).normal(size=(len(s), 4)) for s in (query, gallery)),
+        "none",
+    )
+    assert set(measure._gap(whole)) == {"gap distance", "gap probe"}
 
 
 def test_no_more_are_mapped_than_the_most(data, mapped, monkeypatch):

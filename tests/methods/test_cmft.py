@@ -585,6 +585,25 @@ def test_losses_refuse_a_batch_of_one_identity():
         cmft.discriminative_loss(VIS, IR, one)
 
 
+@pytest.mark.parametrize("wrong", ["vis", "ir", "fused", "ids"])
+def test_losses_name_the_shapes_that_do_not_fit(wrong):
+    inputs = {"vis": VIS, "ir": IR, "fused": FUSED, "ids": IDS}
+    inputs[wrong] = inputs[wrong][:-1]
+    for loss in (cmft.cross_modal_loss, cmft.refinement_loss):
+        with pytest.raises(ValueError, match=r"features must be \(N, D\)"):
+            loss(**inputs)
+    if wrong != "fused":
+        del inputs["fused"]
+        with pytest.raises(ValueError, match=r"features must be \(N, D\)"):
+            cmft.discriminative_loss(**inputs)
+
+
+def test_msrl_names_what_it_needs_of_the_fused_space():
+    with pytest.raises(ValueError, match="metric='cosine' needs fused features"):
+        cmft.refinement_loss(VIS, IR, None, IDS, "cosine")
+    assert torch.isfinite(cmft.refinement_loss(VIS, IR, None, IDS, "pmt"))
+
+
 # the search
 
 
@@ -858,10 +877,10 @@ def test_equal_rows_share_one_run_and_all_draw_two_pairs_of_an_identity():
         for table in cmft.ABLATIONS
         for label, c in ablation.configs("cmft", table, "standard", (0,)).items()
     }
-    default = configs["Readings", "both (main)"].hash
+    default = configs["Readings", "main"].hash
     same = {key for key, c in configs.items() if c.hash == default}
     assert same == {
-        ("Readings", "both (main)"),
+        ("Readings", "main"),
         ("Table 3", "CMFT_S5"),
         ("Table 4", "L_CMT"),
         ("Table 5", "MSRL_euclidean+MDL_dyn"),

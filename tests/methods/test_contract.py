@@ -184,6 +184,19 @@ def test_clips_of_another_shape_are_refused(name):
         build(name).embed(torch.zeros(2, 3, 32, 16), "vis")
 
 
+@pytest.mark.parametrize("name", methods.names())
+def test_what_figures_show_is_refused_for_the_same_clips_as_a_search(name):
+    method = build(name).eval()
+    if not method.inspect(torch.zeros(1, 3, 3, 32, 16), "vis"):
+        return  # such as the baseline, which shows nothing
+    with pytest.raises(ValueError, match=r"\(B, T, 3, H, W\)"):
+        method.inspect(torch.zeros(2, 3, 32, 16), "vis")
+    with pytest.raises(ValueError, match="normalised floats"):
+        method.inspect(torch.zeros(1, 3, 3, 32, 16, dtype=torch.uint8), "vis")
+    with pytest.raises(ValueError, match="modality"):
+        method.inspect(torch.zeros(1, 3, 3, 32, 16), "nonsense")
+
+
 def test_modules_and_packages_are_methods_and_their_base_is_none():
     assert {"baseline", "iban"} <= set(
         methods.names()

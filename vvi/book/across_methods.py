@@ -484,11 +484,17 @@ def _measure(
 def draw_claims(
     table: Mapping[str, Mapping[str, tuple[str, Score | None]]], caption: str = ""
 ) -> Figure:
-    """Draw `claims` as a matrix; its caption begins with what was seen, and of whom."""
-    seen = {}
-    for text, row in table.items():
-        seen[text] = [label for label, (word, _) in row.items() if word == "seen"]
-    caption = f"{_finding(seen, 'Seen', ' of ')} {caption}".strip()
+    """Draw `claims` as a matrix.
+
+    Its caption begins with what was seen, of which methods, and the opposite likewise.
+    """
+    findings = []
+    for wanted in ("seen", "the opposite"):
+        labels = {}
+        for text, row in table.items():
+            labels[text] = [label for label, (word, _) in row.items() if word == wanted]
+        findings.append(_finding(labels, wanted.capitalize(), " of "))
+    caption = " ".join((*findings, caption)).strip()
     cells = {}
     for text, row in table.items():
         cells[text] = {

@@ -91,9 +91,9 @@ def untrained(world: str) -> list[str]:
 
 def alt(world: str) -> str:
     """Describe the figure of a world for those who cannot see it."""
-    components = ", ".join(worlds.question(world).components)
+    components = formats.joined(list(dict.fromkeys(stored(world).component)))
     axis = worlds.question(world).axis
-    return f"What {components} add to rank-1, with intervals, against the {axis}."
+    return f"What {components} add to rank-1, with intervals, by dose: {axis}."
 
 
 def table(world: str, direction: Direction = "ir2vis") -> pd.DataFrame:

@@ -369,7 +369,7 @@ def _ends(lines: Mapping[str, np.ndarray]) -> str:
         steps = np.isfinite(values).reshape(-1, values.shape[-1]).any(0)
         last = values[..., np.flatnonzero(steps)[-LAST_STEPS:]]
         ends.append(f"{label} {np.nanmean(last):.2f}" if steps.any() else f"{label} –")
-    return ", ".join(ends)
+    return "; ".join(ends)
 
 
 def _terms(history: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:

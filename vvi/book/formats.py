@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from vvi.evaluation.probes import Score
@@ -31,7 +32,8 @@ def rounded(score: Score, digits: int, sign: str = "") -> list[str]:
     """Round a value and both ends of its interval.
 
     There is one digit more where an end would round to zero: its sign is the verdict.
-    Zero itself has no minus.
+    An end that is nearer to zero has as many digits as show it. Zero itself has no
+    minus.
 
     Args:
         score: the value and its interval.
@@ -41,8 +43,15 @@ def rounded(score: Score, digits: int, sign: str = "") -> list[str]:
     ends = (abs(score.low), abs(score.high))
     least = 10.0 ** -(digits + 2)  # of which one digit more shows something
     digits += any(end >= least and not round(end, digits) for end in ends)
-    numbers = (score.value, score.low, score.high)
-    return [f"{round(number, digits) + 0.0:{sign}.{digits}f}" for number in numbers]
+    wanted = [digits, *(_digits_of_end(end, digits) for end in ends)]
+    numbers = zip((score.value, score.low, score.high), wanted, strict=True)
+    return [f"{round(x, places) + 0.0:{sign}.{places}f}" for x, places in numbers]
+
+
+def _digits_of_end(end: float, digits: int) -> int:
+    """Return how many digits show an end that is not zero (below 1e-6 it counts as)."""
+    hidden = end >= 1e-6 and not round(end, digits)
+    return math.ceil(-math.log10(end)) if hidden else digits
 
 
 def joined(words: Sequence[str], comma: str = ", ") -> str:

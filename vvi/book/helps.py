@@ -522,7 +522,8 @@ def _own_baselines() -> str:
         "The number before the arrow is that of the idea's own baseline: that of DI2L "
         "is CAJ, that of CAJ's third stream is AGW, that of CMFT is the plain network "
         "on batches with two clips of a person, that of SADSTRM its row *Baseline*. "
-        "The others start from the plain network."
+        "The others start from the plain network. "
+        "Lines are sorted by the mean gain of both directions."
     )
 
 

@@ -160,19 +160,23 @@ def sentence(direction: Direction = "ir2vis") -> str:
         direction: of the search.
     """
     *_, usual, longest = _steps()
-    rank1 = {}
+    rank1, marked = {}, set()
     for title, by_steps in budgets.results(budgets.SIZE, progress=False).items():
         if by_steps[longest]:
             rank1[title] = _rank1(by_steps[longest], direction)
+            if any(run.changed_precision for run in by_steps[longest]):
+                marked.add(title)
     if not rank1:
         return ""
     others = [title for title in budgets.rows() if title not in rank1]
     missing = f" Not trained for as long: {formats.joined(others)}." if others else ""
     order = sorted(rank1, key=lambda title: float(rank1[title]), reverse=True)
-    named = formats.joined([f"{title} {rank1[title]}" for title in order])
+    marks = {title: MARK if title in marked else "" for title in order}
+    named = formats.joined([f"{t} {rank1[t]}{marks[t]}" for t in order])
+    meaning = f" {MARK} Computed in float32, the others in bfloat16." if marked else ""
     return (
         f"After {longest:,} steps in place of {usual:,}, rank-1 is ({direction}, "
-        f"{_seeds()}): {named}.{missing}"
+        f"{_seeds()}): {named}.{missing}{meaning}"
     )
 
 
@@ -194,7 +198,9 @@ def show(lengths: Lengths, scene: Scene) -> Figure:
         points = [_level(by_steps.get(count, []), scene) for count in steps]
         curves[title] = np.array(points)
     note = f"{scene.label} data, seed {budgets.SEEDS[0]}, 95 % intervals over people."
-    note = note[0].upper() + note[1:]
+    note = (
+        note[0].upper() + note[1:] + " Steps are not to scale: slopes do not compare."
+    )
     fig = doses.levels(
         steps,
         curves,

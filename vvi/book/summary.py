@@ -101,6 +101,20 @@ def measured(
     return f"{claim}: {', '.join(parts) or comparison.UNTRAINED}."
 
 
+def ended(claim: str, runs: Sequence[Result], term: str, last: int = 50) -> str:
+    """Say in one sentence where a term of training ends, mean over runs.
+
+    Args:
+        claim: names the term, and how to read it.
+        runs: perhaps none.
+        term: of the history, without its phase.
+        last: steps at the end of training whose mean counts.
+    """
+    if not runs:
+        return f"{claim}: {comparison.UNTRAINED}."
+    return f"{claim}: {np.nanmean(over_phases(runs, term)[:, -last:]):.2f}."
+
+
 def watched(
     claim: str,
     more: Sequence[Result],

@@ -50,6 +50,10 @@ def read_dataset(root: str | Path, layout: str = "auto", **options: object) -> D
         root: folder of one set.
         layout: "auto" or one of `LAYOUTS`.
         options: as in `open_dataset`.
+
+    Raises:
+        ValueError: the layout is unknown, or its reader lacks an option.
+        DataError: naming the first malformed line.
     """
     layout = detect(root) if layout == "auto" else layout
     if layout not in READERS:

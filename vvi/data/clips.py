@@ -9,7 +9,7 @@ def parts(length: int, frames: int) -> np.ndarray:
     """Split a tracklet into equal parts, one for each frame of a clip.
 
     The end is padded with the last frame, so a tracklet of fewer than T frames gives
-    all of them followed by copies of the last. Section 5 of the MITML paper; the
+    all of them followed by copies of the last. Section 5 of the MITML paper. The
     padding is that of the released code.
 
     Args:
@@ -18,6 +18,9 @@ def parts(length: int, frames: int) -> np.ndarray:
 
     Returns:
         Frame positions 0..length-1: (T, ceil(length / T)).
+
+    Raises:
+        ValueError: T or the length is below 1.
     """
     if frames < 1:
         raise ValueError(f"a clip needs at least one frame, got T={frames}")
@@ -33,8 +36,11 @@ def test_frames(length: int, frames: int, stride: int = 0) -> np.ndarray:
     Args:
         length: frames of the tracklet.
         frames: T, frames of the clip.
-        stride: 0 takes the first frame of each of T equal parts; s takes T frames s
-            apart, in the middle of the tracklet.
+        stride: 0 takes the first frame of each of T equal parts. Another s takes T
+            frames s apart, in the middle of the tracklet.
+
+    Raises:
+        ValueError: T or the length is below 1.
 
     >>> test_frames(24, 6).tolist(), test_frames(13, 6).tolist()
     ([0, 4, 8, 12, 16, 20], [0, 3, 6, 9, 12, 12])
@@ -59,6 +65,9 @@ def train_frames(
         frames: T, frames of the clip.
         rng: draws one frame of each of T equal parts, or the start of a strided clip.
         stride: 0, or the distance between the frames of a clip.
+
+    Raises:
+        ValueError: T or the length is below 1.
     """
     if stride:
         start = int(rng.integers(last_start(length, frames, stride) + 1))
@@ -76,6 +85,9 @@ def last_start(length: int, frames: int, stride: int) -> int:
         length: frames of the tracklet.
         frames: T, frames of the clip.
         stride: distance between the frames of a clip.
+
+    Raises:
+        ValueError: T or the length is below 1.
     """
     if frames < 1 or length < 1:
         parts(length, frames)  # raises the right error

@@ -115,8 +115,9 @@ class Frames:
         """Read frames of a tracklet without a copy where a cache holds them.
 
         Returns:
-            T read-only arrays (3, H, W) uint8, or one tensor (T, 3, H, W) when the
-            frames are on a device.
+            T arrays (3, H, W) uint8, which must not be written to since they may be
+            views of a cache, or one tensor (T, 3, H, W) when the frames are on a
+            device.
         """
         start = self.first.get(tracklet.paths)
         if isinstance(self.store, Tensor):
@@ -141,6 +142,9 @@ class Frames:
         copied folder is not. The manifest is written last, so an interrupted build
         never reads as complete, and the next one resumes it. Of several processes that
         need one file, one decodes and the others wait.
+
+        Raises:
+            ValueError: there is no cache folder.
         """
         if self.folder is None:
             raise ValueError("Frames has no cache folder to build in")
@@ -165,6 +169,9 @@ class Frames:
         """Move the built cache to a device, where batches are then cut and augmented.
 
         For GPUs with room: a frame takes 3 H W bytes.
+
+        Raises:
+            ValueError: the cache is not built.
         """
         if self.store is None:
             raise ValueError("build the cache before it is moved to a device")
@@ -211,7 +218,7 @@ def _is_complete(file: Path, manifest: Path, expected: str) -> bool:
 class TrainLoader:
     """Loads the training batch of any step: P x K clips of each modality.
 
-    Each rank loads its own identities; together the ranks hold one global batch.
+    Each rank loads its own identities. Together the ranks hold one global batch.
     """
 
     dataset: Dataset

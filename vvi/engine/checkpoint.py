@@ -110,9 +110,10 @@ class Checkpoint:
         return about["step"], dict(zip(about["history"], rows, strict=True))
 
     def due(self, done: int, total: int) -> bool:
-        """Return whether to save: after so many seconds, and at the end of training.
+        """Return whether to save now: `every` seconds after the last, or at the end.
 
-        Then evaluation may be killed, too. Where a save is slow it is made less often.
+        A save at the last step lets a killed evaluation resume. Slow saves are made
+        less often, so that they take at most `SHARE` of the run.
         """
         wait = max(self.every, self._cost / SHARE) if self.every else 0.0
         return done == total or time.monotonic() - self._saved >= wait

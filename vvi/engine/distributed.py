@@ -1,11 +1,12 @@
 """One run on several processes: each rank holds a part of every batch.
 
 What is special: a method knows nothing of it. What forward returns is gathered when a
-loss reads it, so every rank computes the same loss of the same rows. A gradient that
-goes back to gathered rows is that of a rank's own rows times the world size. The mean
-of the parameters' gradients over ranks is then the gradient of one process with the
-whole batch, for what stands before and for what stands after the gathering. `torchrun`
-or `fabric run` starts the processes, `train.fabric` joins them.
+loss reads it, so every rank computes the same loss of the same rows. In backward each
+rank keeps the gradient of its own rows, times the world size. Averaged over ranks, the
+gradients of all parameters are then those of one process with the whole batch. This
+holds for layers before the gathering, which saw the rows of one rank, and for layers
+after it, which saw all rows. `torchrun` or `fabric run` starts the processes,
+`train.fabric` joins them.
 
 Not shared: batch norm in forward takes its statistics from a rank's own clips, and what
 a method draws for itself differs from rank to rank.

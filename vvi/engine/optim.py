@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from vvi.config import Recipe
     from vvi.methods.base import Method, Phase
 
+#: Weight decay of SGD for a phase with its own rate where the recipe is AdamW's, whose
+#: decay is none for SGD: that of MITML's released code.
+SGD_DECAY = 5e-4
+
 
 def clock(recipe: Recipe, step: int, steps: int) -> float:
     """Return the paper's epoch at a step of a run.
@@ -140,24 +144,16 @@ def build(method: Method, recipe: Recipe) -> dict[str, torch.optim.Optimizer]:
     return optimisers
 
 
-def set_rate(optimiser: torch.optim.Optimizer, phase: Phase, rate: float) -> float:
-    """Set every group to the rate of this step times the group's factor.
+def set_rate(optimiser: torch.optim.Optimizer, phase: Phase, usual: float) -> None:
+    """Set the rate of every group for one step.
 
     Args:
         optimiser: of the phase.
-        phase: whose constant rate, where it has one, takes the place of both.
-        rate: of this step.
-
-    Returns:
-        The rate, without factors.
+        phase: whose constant rate, where it has one, goes to every group.
+        usual: rate of this step, else multiplied by the factor of the group.
     """
-    if phase.lr is not None:
-        for group in optimiser.param_groups:
-            group["lr"] = phase.lr
-        return phase.lr
     for group in optimiser.param_groups:
-        group["lr"] = rate * group["factor"]
-    return rate
+        group["lr"] = usual * group["factor"] if phase.lr is None else phase.lr
 
 
 def _optimiser(
@@ -169,12 +165,13 @@ def _optimiser(
         return torch.optim.AdamW(
             groups, lr=lr, weight_decay=recipe.weight_decay, fused=fused
         )
+    decay = recipe.weight_decay if recipe.optimiser == "sgd" else SGD_DECAY
     return torch.optim.SGD(
         groups,
         lr=lr,
         momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay if recipe.optimiser == "sgd" else 5e-4,
-        nesterov=recipe.nesterov,
+        weight_decay=decay,
+        nesterov=recipe.nesterov and recipe.momentum > 0,  # without it both are one
         fused=fused,
     )
 

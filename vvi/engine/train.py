@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vvi.engine.checkpoint import Checkpoint
     from vvi.engine.logs import Log
 
+#: Raised when training gives other numbers, so that stored results are not reused.
 VERSION = 1
 #: Called after every step with how many are done, of how many.
 OnStep = Callable[[int, int], None]
@@ -41,7 +42,7 @@ _LONGEST_WAIT = timedelta(days=1)  # of other ranks while the first evaluates
 
 
 class DivergedError(RuntimeError):
-    """A loss became NaN or infinite: the message names step, phase and term."""
+    """A loss or a watched value is NaN or infinite. The message names step and term."""
 
 
 class Cancelled(Exception):
@@ -77,7 +78,7 @@ def fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
             )
         return _join(accelerator, precision)
     devices = [int(number)] if number else 1
-    precision = usable(precision, accelerator)
+    precision = usable_precision(precision, accelerator)
     return Fabric(accelerator=accelerator, devices=devices, precision=precision)
 
 
@@ -102,7 +103,7 @@ def _check_device(device: str, kind: str, number: str) -> None:
         )
 
 
-def usable(precision: str, accelerator: str) -> str:
+def usable_precision(precision: str, accelerator: str) -> str:
     """Return the precision that a run can have.
 
     On a CPU without bfloat16 it would be emulated at many times the cost, so float32
@@ -143,7 +144,7 @@ def _join(accelerator: str, precision: str) -> Fabric:
         devices=local_size,
         num_nodes=world_size // local_size,
         strategy=DDPStrategy(timeout=_LONGEST_WAIT),
-        precision=usable(precision, accelerator),
+        precision=usable_precision(precision, accelerator),
     )
     if "LT_CLI_USED" not in os.environ:  # `fabric run` joins them by itself
         engine.launch()
@@ -200,7 +201,7 @@ def fit(
         "watch/name" for what the method watches, and "lr".
 
     Raises:
-        DivergedError: a loss is NaN or infinite.
+        DivergedError: a loss or a watched value is NaN or infinite.
         Cancelled: `on_step` ended the run.
         MismatchError: the checkpoint was made where numbers come out differently.
         ValueError: ranks resume from different steps.
@@ -366,7 +367,7 @@ class _History:
         """Check pending terms, write them to the log, and return the history.
 
         Raises:
-            DivergedError: a loss is NaN or infinite.
+            DivergedError: a loss or a watched value is NaN or infinite.
         """
         numbers = self._read_pending()
         for step, terms, lr in self.pending:
@@ -399,11 +400,10 @@ class _History:
         return iter(torch.stack(tensors).tolist() if tensors else ())
 
     def _check(self, step: int, name: str, value: float) -> None:
-        """Raise DivergedError if a loss is not finite."""
+        """Raise DivergedError if a loss or a watched value is not finite."""
         if not math.isfinite(value):
             raise DivergedError(
-                f"step {step}: the loss {name} is {value}; last finite values: "
-                f"{self._last()}"
+                f"step {step}: {name} is {value}; last finite values: {self._last()}"
             )
 
     def _pad(self, column: list[float]) -> None:

@@ -16,8 +16,9 @@ from vvi.data.transforms import normalise
 from vvi.evaluation.rerank import rerank
 from vvi.methods.base import Method
 from vvi.metrics import Metrics, from_similarity, ranked_lists, retrieval_metrics
-from vvi.types import MODALITIES, Dataset, Direction, Tracklet
+from vvi.types import MODALITIES, Dataset, Direction, Rule, Tracklet
 
+#: Raised when embeddings or scores change, so that stored results are not reused.
 VERSION = 1
 
 
@@ -92,7 +93,7 @@ class Side:
     #: (G, D) float32.
     gallery_feat: np.ndarray
     #: Which gallery items are removed for a query (`vvi.metrics`).
-    rule: str
+    rule: Rule
 
     @property
     def protocol(self) -> tuple:
@@ -138,11 +139,14 @@ def evaluate(
     Args:
         method: in place on its device.
         dataset: with the people who are searched.
-        frames: reads them.
+        frames: reads the frames of tracklets.
         count: T, frames per clip.
         progress: whether to show a bar.
         change: of the clips, as for `embed`.
         stride: which frames, as for `embed`.
+
+    Returns:
+        Direction -> query and gallery with their embeddings.
     """
     wanted: dict[Tracklet, None] = {}
     for query, gallery in dataset.sides.values():

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+#: Raised when a probe gives other numbers, so that stored results are not reused.
 VERSION = 1
 RESAMPLES = 2000
 FOLDS = 5  # over identities, of the probe of the modality gap
@@ -116,8 +117,8 @@ def paired_runs(
 
     Each resample draws whole groups of units, and runs of either side (`draw_runs`):
     both vary. With one run on a side what varies from run to run is not in the
-    interval. The side that is drawn first follows from the runs: exchanged sides mirror
-    the interval.
+    interval. Which side is drawn first depends on a checksum of its numbers and not on
+    the order of the arguments, so swapping `before` and `after` mirrors the interval.
 
     Args:
         before: (S, Q), S runs over Q units.
@@ -253,6 +254,13 @@ def modality_gap(
         )
     distance = _ratio(np.array(across), np.array(within), seed, reference=1.0)
     return Gap(distance, _probe((vis_feat, ir_feat), (vis_ids, ir_ids), seed))
+
+
+def can_measure_gap(vis_ids: np.ndarray, ir_ids: np.ndarray) -> bool:
+    """Return whether there are the people and clips that `modality_gap` needs."""
+    shared = np.intersect1d(vis_ids, ir_ids)
+    clips = [max(np.sum(vis_ids == i), np.sum(ir_ids == i)) for i in shared]
+    return len(np.union1d(vis_ids, ir_ids)) > 1 and max(clips, default=0) > 1
 
 
 def noisy_auc(

@@ -114,13 +114,7 @@ def regdb_scores(
     """
     seeds = regdb_seeds(root)
     sets = [regdb.read(root, regdb_trial(seed), **options) for seed in seeds]
-    wanted: dict[Tracklet, None] = {}
-    for trial in sets:
-        wanted |= dict.fromkeys(trial.query("ir2vis"))
-    for trial in sets:
-        wanted |= dict.fromkeys(trial.gallery("ir2vis"))
-    tracklets = list(wanted)
-    feat = dict(zip(tracklets, embed(tracklets), strict=True))
+    feat = _embed_once((trial.sides["ir2vis"] for trial in sets), embed)
     scores = {}
     for direction in DIRECTIONS:
         pairs = [trial.sides[direction] for trial in sets]

@@ -24,7 +24,7 @@ from vvi.types import DIRECTIONS, Rule
 
 
 def pairs(*files: Features) -> dict[str, tuple[Features, Features]]:
-    """Tell who searches whom: query and gallery by the name of the search.
+    """Split features into query and gallery, by the name of the search.
 
     Args:
         files: query and gallery, or one file whose table tells them apart by `side`,
@@ -88,7 +88,7 @@ def score(
         FeaturesError: an identity or a camera is missing, or a picture would find
             itself.
     """
-    _same_width(query, gallery)
+    _check_comparable(query, gallery)
     if rule != "vcm":  # which removes whatever has the query's camera and identity
         _refuse_the_same(query, gallery)
     ids = _numbers("identity", query, gallery)
@@ -139,7 +139,7 @@ def rank(
         FeaturesError: there is nothing to rank, or the sides are of two networks.
     """
     check_top(top)
-    _same_width(query, gallery)
+    _check_comparable(query, gallery)
     if reranked:
         column, sign = "distance", 1
         nearness = rerank(query.values, gallery.values, **reranked)
@@ -240,7 +240,8 @@ def _cosines(query: Features, gallery: Features) -> Iterator[np.ndarray]:
         yield columns @ row
 
 
-def _same_width(query: Features, gallery: Features) -> None:
+def _check_comparable(query: Features, gallery: Features) -> None:
+    """Refuse sides that are empty, not finite, all alike, or of two networks."""
     for name, side in (("query", query), ("gallery", gallery)):
         file = f" ({side.about['file']})" if "file" in side.about else ""
         if not len(side):

@@ -193,7 +193,7 @@ def row_of(config: RunConfig) -> str:
         return rows_by_hash[searched.hash]
     usual = preset(config.preset, config.method).recipe
     others = {f"{config.recipe.steps} steps": {"steps": usual.steps}}
-    factor = config.recipe.lr / usual.lr
+    factor = round(config.recipe.lr / usual.lr, 6)
     if factor in (2, 3, 4):  # any other rate is a setting of one's own
         others[f"{factor:g} times the rate"] = {"lr": usual.lr}
     for words, changes in others.items():
@@ -243,7 +243,8 @@ def train_missing(
         How many were missing.
 
     Raises:
-        RuntimeError: runs on an executor failed; the others are stored.
+        RuntimeError: runs on an executor failed. The others are stored.
+        ValueError: several processes train one run here (torchrun).
     """
     _, world_size = rank_and_world_size()
     if world_size > 1:

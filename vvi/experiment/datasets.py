@@ -20,7 +20,7 @@ from vvi.evaluation import protocols
 from vvi.evaluation.truth import Truth
 from vvi.experiment import method_switches
 from vvi.experiment.trained_network import method_options
-from vvi.nn import hook
+from vvi.nn import own_backbone
 from vvi.runtime import paths, validation
 from vvi.types import DataError, Dataset
 
@@ -122,7 +122,7 @@ def _canonical(settings: RunConfig) -> RunConfig:
     by what they hold.
     """
     settings = method_switches.settled(settings)
-    trunk, weights = hook.pinned(settings.backbone, settings.weights)
+    trunk, weights = own_backbone.pinned(settings.backbone, settings.weights)
     return replace(settings, backbone=trunk, weights=weights)
 
 
@@ -345,6 +345,9 @@ def frames(
         pixels: from the image "files", training clips from a memory-mapped "cache" of
             decoded frames, or with that cache "resident" on a device.
         device: holds them when they are resident.
+
+    Raises:
+        ValueError: there is no such source of pixels.
     """
     if pixels not in get_args(Pixels):
         raise ValueError(

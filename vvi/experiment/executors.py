@@ -135,6 +135,10 @@ def slurm(
         jobs: how many are in the queue at a time.
         cluster: "slurm", or "local" to try it with processes here.
         **options: parameters of the jobs.
+
+    Raises:
+        ValueError: jobs have no such parameter.
+        RuntimeError: submitit is not installed.
     """
     submitit = optional.load("submitit", "cluster")
     try:

@@ -24,7 +24,6 @@ from vvi.experiment.datasets import Data
 from vvi.methods.base import Method
 from vvi.types import MODALITIES, Direction, Modality, Tracklet
 
-RANKS = (1, 5, 10, 20)
 #: How the names of arrays end that metrics and tests of a difference are made of.
 NUMBERS = ("/ap", "/first_hit", "/trials")
 SHOWN = 12  # test identities whose embeddings a record keeps, for t-SNE
@@ -131,14 +130,14 @@ def summary(sides: Sides) -> tuple[dict[str, Any], Arrays]:
     scores, arrays = {}, {}
     for direction, side in sides.items():
         metrics = side.metrics()
-        counts = {f"rank{k}": metrics.rank(k) for k in RANKS}
+        values = {f"rank{k}": metrics.rank(k) for k in protocols.RANKS}
         for name in ("mAP", "mINP", "n_valid", "n_skipped"):
-            counts[name] = getattr(metrics, name)
-        scores[direction] = counts
-        index = np.int16 if len(side.gallery) < 2**15 else np.int32
+            values[name] = getattr(metrics, name)
+        scores[direction] = values
+        dtype = np.int16 if len(side.gallery) < 2**15 else np.int32
         arrays[f"{direction}/ap"] = metrics.ap.astype(np.float32)
         arrays[f"{direction}/first_hit"] = metrics.first_hit.astype(np.int32)
-        arrays[f"{direction}/top"] = side.ranked().astype(index)
+        arrays[f"{direction}/top"] = side.ranked().astype(dtype)
     return scores, arrays | _shown_embeddings(sides["ir2vis"])
 
 
@@ -294,13 +293,11 @@ def _shown_embeddings(side: Side) -> Arrays:
 
 
 def _gap(side: Side) -> dict[str, probes.Score]:
-    """Measure how far apart the modalities lie."""
-    gap = probes.modality_gap(
-        side.gallery_feat,
-        side.query_feat,
-        _identities(side.gallery),
-        _identities(side.query),
-    )
+    """Measure how far apart the modalities lie, where there are clips enough."""
+    vis_ids, ir_ids = _identities(side.gallery), _identities(side.query)
+    if not probes.can_measure_gap(vis_ids, ir_ids):
+        return {}
+    gap = probes.modality_gap(side.gallery_feat, side.query_feat, vis_ids, ir_ids)
     return {"gap distance": gap.distance, "gap probe": gap.probe}
 
 
@@ -386,7 +383,7 @@ def _noisy_frames(data: Data, tracklets: Sequence[Tracklet]) -> np.ndarray:
 def _shown_rows(noisy: np.ndarray) -> np.ndarray:
     """Choose evenly spaced tracklets among those with a noisy frame, else among all."""
     usable = np.flatnonzero(noisy.any(1)) if noisy.any() else np.arange(len(noisy))
-    return usable[_evenly(len(usable), KEPT_MAPS)]
+    return usable[_evenly(len(usable), min(KEPT_MAPS, len(usable)))]
 
 
 def _inspect(

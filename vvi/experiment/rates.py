@@ -68,8 +68,9 @@ def wanted(
 ) -> list[RunConfig]:
     """Return the runs of some methods at the other rate, each once, seed by seed."""
     by_hash: dict[str, RunConfig] = {}
+    chosen = ideas(names).values()
     for seed in seeds:
-        for idea in ideas(names).values():
+        for idea in chosen:
             for row in (idea.on, idea.off):
                 by_hash |= {c.hash: c for c in configs(row, size, [seed])}
     return list(by_hash.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pandas as pd
 
 from vvi.experiment import ablation, store
 from vvi.experiment.datasets import REAL
-from vvi.runtime import paths
+from vvi.runtime import atomic, paths
 from vvi.types import DIRECTIONS
 
 FILE = "index.csv"
@@ -88,6 +87,4 @@ def text() -> str:
 
 def save() -> None:
     """Write the index, to be committed beside the records."""
-    temporary = file().with_suffix(".part")
-    temporary.write_text(text(), encoding="utf-8")
-    os.replace(temporary, file())
+    atomic.write(file(), text().encode())

@@ -10,12 +10,10 @@ import numpy as np
 from vvi.config import DataConfig, RunConfig
 from vvi.data import NAMES
 from vvi.evaluation import probes, protocols
-from vvi.experiment import measure, store
+from vvi.experiment import store
 from vvi.experiment.datasets import REAL
 from vvi.metrics import Metrics
 from vvi.types import Direction
-
-COLUMNS = (*(f"rank{k}" for k in measure.RANKS), "mAP", "mINP")
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class Result:
         return probes.Score(**scores[name])
 
     def metrics(self, direction: Direction) -> Metrics:
-        """Rebuild the metrics of a direction from the record (AP in float32)."""
+        """Rebuild the metrics of a direction: AP to five digits, `cmc` of 20 ranks."""
         scores, arrays = self.record.scores[direction], self.record.arrays
         hits = arrays[f"{direction}/first_hit"].astype(np.int64)
         return Metrics(
@@ -124,4 +122,4 @@ class Result:
     def row(self, direction: Direction) -> dict[str, float]:
         """Return rank-1, 5, 10, 20, mAP and mINP in per cent."""
         scores = self.record.scores[direction]
-        return {name: 100 * scores[name] for name in COLUMNS}
+        return {name: 100 * scores[name] for name in protocols.COLUMNS}

@@ -8,6 +8,7 @@ for a table reads them.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -84,7 +85,7 @@ def load_half(settings: RunConfig, num_ids: int) -> Method | None:
     files = sorted(folder(settings).glob(HALF))
     if not files:
         return None
-    method = build(settings, num_ids)
+    method = build(replace(settings, weights=None), num_ids)
     state: dict[str, Tensor] = {}
     try:
         for file in files:

@@ -223,7 +223,7 @@ def _environment(
         environment["processes"] = world_size
     if execution.compiled:
         environment["compiled"] = True
-    precision = train.usable(settings.recipe.precision, engine.device.type)
+    precision = train.usable_precision(settings.recipe.precision, engine.device.type)
     if precision != settings.recipe.precision:
         environment["precision"] = precision
     return environment

@@ -18,7 +18,6 @@ from vvi.runtime.random import rng
 #: What every method may choose: factors of the recipe's learning rate, and of the
 #: rate of the trunk, below that of the parts that are new.
 COMMON: dict[str, tuple] = {"lr": (1 / 3, 1.0, 2.0), "slow": (0.3, 1.0)}
-DIRECTIONS = ("ir2vis", "vis2ir")
 
 
 def space(method: str) -> dict[str, tuple]:

@@ -23,7 +23,7 @@ from vvi.data.synthetic.world import DOSES, behind
 from vvi.evaluation.probes import Score, paired_runs
 from vvi.experiment import Result, ablation
 from vvi.experiment.collapse import has_collapsed
-from vvi.runtime import atomic, paths
+from vvi.runtime import atomic, paths, validation
 from vvi.types import Direction, Modality
 
 SIZE = "half"
@@ -69,7 +69,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Question:
-    """What one world is asked."""
+    """The comparisons that are made in one world."""
 
     #: What the knob doses, as a figure says it.
     axis: str
@@ -184,7 +184,11 @@ COST: dict[Row, float] = {
 
 
 def question(world: str) -> Question:
-    """Return what a world is asked; ValueError naming the worlds there are."""
+    """Return the comparisons of a world.
+
+    Raises:
+        ValueError: there is no such world. The message names all worlds.
+    """
     if world not in PLAN:
         raise ValueError(f"no world {world!r}: choose from {', '.join(PLAN)}")
     return PLAN[world]
@@ -205,6 +209,7 @@ def configs(
     Raises:
         ValueError: when there is no such world.
     """
+    seeds = validation.seeds(seeds)
     of_world, (knob, doses) = question(world), DOSES[world]
     runs: dict[float, dict[Row, list[RunConfig]]] = {}
     for dose in doses:

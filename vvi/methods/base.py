@@ -102,7 +102,8 @@ class Phase:
     epochs: tuple[float, float] = (0, math.inf)
     #: Run forward again, since an earlier phase moved what this one reads.
     fresh: bool = False
-    #: Constant learning rate of its own, in place of the schedule's.
+    #: Constant learning rate, in place of the schedule's. SGD moves such a phase,
+    #: whatever the optimiser of the recipe, with `optim.SGD_DECAY` under AdamW.
     lr: float | None = None
     #: Phases of one optimiser share momentum and moments over the union of their parts.
     #: A step touches the parts of its own phase only, weight decay included.
@@ -141,7 +142,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> Output:
-        """Compute what the losses read, once a batch for all phases but fresh ones."""
+        """Compute what the losses read: once a batch, and again for a fresh phase."""
 
     @abstractmethod
     def losses(self, out: Output, batch: Batch, phase: Phase) -> dict[str, Tensor]:
@@ -158,7 +159,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def embed(self, clips: Tensor, modality: Modality) -> Tensor:
-        """Embed clips of one modality, which is all that an evaluation calls.
+        """Embed clips of one modality, as a search does.
 
         (B, T, 3, H, W) -> (B, D) of unit norm.
         """

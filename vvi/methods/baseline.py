@@ -1,4 +1,4 @@
-"""The two-stream baseline on which every paper of this book builds (MITML, Sec. 4).
+"""The two-stream baseline of MITML, Sec. 4, with which the book compares all methods.
 
 Nothing is special about it. Each modality has a stem, both share a ResNet-50 whose last
 stage keeps its resolution. Maps are averaged over positions, then over frames, so that
@@ -88,7 +88,11 @@ class Model(Method):
         }
 
     def embed(self, clips: Tensor, modality: Modality) -> Tensor:
-        """Embed clips through the stem of their modality: (B, T, 3, H, W) -> (B, D)."""
+        """Embed clips of one modality: (B, T, 3, H, W) -> (B, D) of unit norm.
+
+        Raises:
+            ValueError: clips of another shape or type, or an unknown modality.
+        """
         check_clips(clips)
         maps = self.trunk.stem(self.view(clips).flatten(0, 1), modality)
         return self.neck.embed(self.clip_feat(maps, clips.shape[1]))

@@ -23,6 +23,9 @@ class Small:
 
     Each stage is one basic block. The stem is a convolution and a pooling, both at
     stride 2 as in a ResNet.
+
+    Raises:
+        ValueError: a width is no multiple of 16.
     """
 
     #: Channels of the stem and of the four stages.
@@ -94,9 +97,9 @@ def build(name: str, weights: str | None = None) -> TwoStream:
     """Build a two-stream trunk.
 
     Args:
-        name: one of `NAMES`, or `module:function` (`vvi.nn.hook`).
+        name: one of `NAMES`, or `module:function` (`vvi.nn.own_backbone`).
         weights: None (random), "imagenet" (resnet50 only: torchvision's V1 weights), or
-            a file (`vvi.nn.hook.fill`).
+            a file (`vvi.nn.own_backbone.fill`).
 
     Raises:
         ValueError: there is no such trunk or file, or the trunk has no weights of
@@ -105,17 +108,17 @@ def build(name: str, weights: str | None = None) -> TwoStream:
             machine.
         CheckpointError: the file is no checkpoint, or does not fit the trunk.
     """
-    from vvi.nn import hook
+    from vvi.nn import own_backbone
 
     check(name, weights)
     if ":" in name:
-        trunk = hook.load(name)
+        trunk = own_backbone.load(name)
     elif name == "resnet50":
         trunk = _resnet50(weights)
     else:
         trunk = _small(SIZES[name])
     if weights not in (None, "imagenet"):
-        hook.fill(trunk, weights, name)
+        own_backbone.fill(trunk, weights, name)
     return trunk
 
 

@@ -15,6 +15,11 @@ def temporal_mean(feat: Tensor) -> Tensor:
     return feat.mean(1)
 
 
+def over_frames(x: Tensor, frames: int) -> Tensor:
+    """Average over the frames of each clip: (BT, ...) -> (B, ...)."""
+    return temporal_mean(x.unflatten(0, (-1, frames)))
+
+
 def clip_average(maps: Tensor, frames: int) -> Tensor:
     """Average over positions, then over the frames: (BT, C, h, w) -> (B, C)."""
-    return temporal_mean(global_average(maps).unflatten(0, (-1, frames)))
+    return over_frames(global_average(maps), frames)

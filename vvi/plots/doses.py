@@ -19,7 +19,7 @@ def response(
     components: Mapping[str, np.ndarray],
     oracle: Mapping[str, np.ndarray],
     knob: str,
-    unit: str = "rank-1, on minus off",
+    unit: str = "rank-1, with minus without",
     usual: float | None = None,
     caption: str = "",
 ) -> Figure:
@@ -49,7 +49,7 @@ def response(
     names = [f"{d:g}" + (" (usual)" if d == usual else "") for d in doses]
     below.set_xticks(x, names)
     below.set(xlabel=knob, ylabel=f"{unit} (points)", xlim=(-0.5, len(doses) - 0.5))
-    above.set(ylabel="factor alone")
+    above.set(ylabel="without a network\n(share right)")
     above.set_ylim(bottom=0)
     for ax in (above, below):
         ax.grid(axis="y")

@@ -52,11 +52,18 @@ def torch_rng(*parts: int | str) -> torch.Generator:
     Each further rank of a run has another one. Methods draw with it for the clips that
     they are given.
     """
+    rank, _ = rank_and_world_size()
+    return torch_rng_of_all(*parts, rank) if rank else torch_rng_of_all(*parts)
+
+
+def torch_rng_of_all(*parts: int | str) -> torch.Generator:
+    """Return a CPU torch generator that is the same on all ranks of a run.
+
+    Methods draw with it for a whole batch that every rank has.
+    """
     import torch
 
-    rank, _ = rank_and_world_size()
-    entropy = key(*parts, rank) if rank else key(*parts)
-    state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
+    state = np.random.SeedSequence(key(*parts)).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vvi.losses import (
     batch_hard_triplet,
+    check_features,
     diagonal,
     exact_distances,
     hard_hinge,
@@ -51,6 +52,8 @@ def cross_modal_loss(
     Raises:
         ValueError: other shapes, or (on a CPU) one identity only.
     """
+    for feat in (vis, ir) if fused is None else (vis, ir, fused):
+        check_features(feat, ids)
     same = same_identity(vis, ids)
     if mode == "cross":
         loss = hard_hinge(vis, same, margin) + hard_hinge(ir, same, margin)
@@ -112,11 +115,15 @@ def refinement_loss(
         A scalar.
 
     Raises:
-        ValueError: other shapes, or (on a CPU) an identity with one pair only.
+        ValueError: other shapes, no fused features where they are needed, or (on a CPU)
+            an identity with one pair only.
     """
-    same = same_identity(vis, ids, 1)
-    same_identity(ir, ids, 1)  # the same mask, called to check the shape of `ir`
+    if fused is None and metric != "pmt":
+        raise ValueError(f"metric={metric!r} needs fused features, got None")
+    for feat in (vis, ir) if fused is None else (vis, ir, fused):
+        check_features(feat, ids)
     require_two_pairs(ids)
+    same = same_identity(vis, ids, 1)
     others = same & ~diagonal(ids)
     dist = _cosine_distances if metric == "cosine" else exact_distances
     own_vis, own_ir = _mean(dist(vis, vis), others), _mean(dist(ir, ir), others)
@@ -136,7 +143,8 @@ def discriminative_loss(
 
     The distance of clips to the centre of their identity, over both modalities,
     relative to the distance of clips of others. Gradient flows through centres and
-    distances.
+    distances. Where all features are equal both distances are zero and the loss is NaN,
+    which ends a run.
 
     Paper: Eq. (15) divides by 2N, here a centre is the mean of its identity. Eq. (16)
     prints (P - 1) outside the fraction, and the condition of Eq. (17) is garbled. The
@@ -156,6 +164,8 @@ def discriminative_loss(
     Raises:
         ValueError: other shapes, or (on a CPU) one identity only.
     """
+    for feat in (vis, ir):
+        check_features(feat, ids)
     ids, feat = ids.repeat(2), torch.cat((vis, ir))
     same = same_identity(feat, ids)
     # row j: from the centre of identity y_j to everything

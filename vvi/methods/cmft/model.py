@@ -58,16 +58,15 @@ class Model(Method):
         dim = trunk.channels[-1]
         self.neck = Neck(dim, num_ids)
         parts = ("streams", "neck")
-        if config.fusion in ("ccf", "concat"):
-            if config.fusion == "ccf":
-                self.fusion = Cascade(
-                    trunk.channels, config.start, config.branches, config.gate
-                )
-                width = self.fusion.width
-            else:
-                self.fusion = nn.Linear(2 * dim, dim)
-                width = dim
-            self.fused_head = FusedHead(width, dim, num_ids)
+        if config.fusion == "ccf":
+            self.fusion = Cascade(
+                trunk.channels, config.start, config.branches, config.gate
+            )
+            self.fused_head = FusedHead(self.fusion.width, dim, num_ids)
+            parts += ("fusion", "fused_head")
+        if config.fusion == "concat":
+            self.fusion = nn.Linear(2 * dim, dim)
+            self.fused_head = FusedHead(dim, dim, num_ids)
             parts += ("fusion", "fused_head")
         self.phases = (
             Phase("stage1", parts, (0, config.switch)),
@@ -294,9 +293,14 @@ class Model(Method):
             "read by vis", "read by ir" and "gate" (B, T, h, w), "gate turned" (B, T),
             as in `Cascade.inspect`. Empty without a cascade. "read by ir" needs two
             branches, "gate" and "gate turned" a block before the last.
+
+        Raises:
+            ValueError: clips of another shape or type, or an unknown modality.
         """
         if self.config.fusion != "ccf":
             return {}
+        check_clips(clips)
+        check_modality(modality)
         vis_maps, ir_maps = (self.stage_maps(clips, m) for m in MODALITIES)
         shown = self.fusion.inspect(vis_maps, ir_maps)
         size = clips.shape[:2]

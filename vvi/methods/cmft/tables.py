@@ -33,8 +33,8 @@ ALIGNED = {
     "stages 3 to 6 shared": {"variant": "paper", "shared_from": 3},
     "triplet across the modalities": {"variant": "paper", "cross": "cmt"},
     "triplet in stage 2, too": {"variant": "paper", "stage2_triplet": True},
-    "both (main)": {},
-    "both, frames not shifted": {"shift": False},
+    "main": {},
+    "main, frames not shifted": {"shift": False},
     "main, self pairs in a quarter of training": {"self_pair_prob": 0.25},
     "the same, searched as a pair with itself": {
         "test_embedding": "self_pair",

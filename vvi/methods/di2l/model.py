@@ -21,7 +21,7 @@ from vvi.methods.di2l.parts import (
 from vvi.methods.di2l.released import one_channel_released, released_triplet
 from vvi.nn import backbone
 from vvi.nn.neck import Neck
-from vvi.nn.pool import global_average, temporal_mean
+from vvi.nn.pool import global_average, over_frames, temporal_mean
 from vvi.runtime.random import torch_rng
 from vvi.types import Batch, Modality
 
@@ -142,13 +142,13 @@ class Model(Method):
         """
         pool = generalised_mean if self.config.pool == "gem" else global_average
         if self.config.tap == "map":
-            feat = pool(_over_frames(maps, frames))
+            feat = pool(over_frames(maps, frames))
         else:
-            feat = _over_frames(pool(maps), frames)
+            feat = over_frames(pool(maps), frames)
         normed = self.neck.norm(feat)
         if self.dpa is None:
             return feat, normed, normed
-        parts = _over_frames(self.parts_of(maps), frames)
+        parts = over_frames(self.parts_of(maps), frames)
         return feat, normed, self.dpa(parts, normed)
 
     def parts_of(self, maps: Tensor) -> Tensor:
@@ -244,9 +244,13 @@ class Model(Method):
             "part attention", how much each part takes from each (B, p, p), and "part
             maps", the share of each position in each refined part (B, T, p, h, w).
             Empty without DPA.
+
+        Raises:
+            ValueError: clips of another shape or type, or an unknown modality.
         """
         if self.dpa is None:
             return {}
+        check_clips(clips)
         size = clips.shape[:2]
         maps = self.maps_of(self.trunk.stem(clips.flatten(0, 1), modality))
         parts = temporal_mean(self.parts_of(maps).unflatten(0, size))
@@ -272,11 +276,6 @@ class Model(Method):
         for part, (start, stop) in enumerate(stripes(self.config.parts, height)):
             weights[part, start:stop] = 1 / (frames * width * (stop - start))
         return weights
-
-
-def _over_frames(x: Tensor, frames: int) -> Tensor:
-    """Average over the frames of each clip: (NT, ...) -> (N, ...)."""
-    return temporal_mean(x.unflatten(0, (-1, frames)))
 
 
 def _pick(options: tuple[int, ...], clips: Tensor, draw: torch.Generator) -> Tensor:

@@ -84,8 +84,9 @@ class Guide(nn.Module):
     The block is the identity at first, since its norm starts at zero.
 
     Paper: the equation shows one frame, the text says "3D". Width, pooling and the
-    missing scale are those of the released non-local block. Its queries and its layout
-    are others (`query`, `layout`).
+    missing scale are those of the released non-local block. The released block takes
+    its queries from the anaglyphs and reads its maps by `raw_view`, see `query` and
+    `layout`.
 
     Args:
         channels: of the maps.

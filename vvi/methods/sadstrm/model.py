@@ -20,7 +20,7 @@ from vvi.methods.sadstrm.parts import Attention, StripeRelations
 from vvi.nn import backbone
 from vvi.nn.neck import Neck
 from vvi.nn.pool import clip_average
-from vvi.runtime.random import torch_rng
+from vvi.runtime.random import torch_rng_of_all
 from vvi.types import Batch, Modality, check_modality
 
 #: Maps after the third and the fourth stage of the defender, F_d3 and F_d.
@@ -208,7 +208,7 @@ class Model(Method):
             halves = [half.roll(count // 4) for half in same_person.chunk(2)]
             return torch.cat(halves)
         if self.config.partner == "half":
-            draw = torch.rand(count, generator=torch_rng("partner", step))
+            draw = torch.rand(count, generator=torch_rng_of_all("partner", step))
             return torch.where(draw < 0.5, own, same_person)
         return same_person
 
@@ -403,7 +403,11 @@ class Model(Method):
             where it is bypassed. Where stripes are cut before CMCA, the embedding does
             not contain it. "gate", the mean over channels for each stripe (B, T, K),
             and "frame weight" (B, T), absent without a gate.
+
+        Raises:
+            ValueError: clips of another shape or type, or an unknown modality.
         """
+        check_clips(clips)
         levels = self.search_levels(clips, modality)
         other = self.stand_in(clips, modality, levels)
         shown = {}

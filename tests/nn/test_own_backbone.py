@@ -10,7 +10,7 @@ from torchvision.models.resnet import BasicBlock
 
 from vvi import experiment, methods
 from vvi.config import preset
-from vvi.nn import backbone, hook
+from vvi.nn import backbone, own_backbone
 from vvi.runtime import pins
 from vvi.runtime.tensors import CheckpointError
 
@@ -145,11 +145,11 @@ def test_a_stride_is_set_in_both_paths_of_a_block(stride):
 
 
 def test_a_partial_function_is_named_by_the_module_that_holds_it(here):
-    name, _ = hook.pinned("toy_trunks:narrow", None)
+    name, _ = own_backbone.pinned("toy_trunks:narrow", None)
     assert backbone.build(name).channels == (16,) * 5
-    assert name.partition("@")[2] == hook.pinned("toy_trunks:toy", None)[0][-8:]
+    assert name.partition("@")[2] == own_backbone.pinned("toy_trunks:toy", None)[0][-8:]
     with pytest.raises(ValueError, match="builtins:dict: no file holds its source"):
-        hook.pinned("builtins:dict", None)
+        own_backbone.pinned("builtins:dict", None)
 
 
 @pytest.mark.parametrize("trunk", ["toy_trunks:toy", RESNET18])
@@ -327,7 +327,7 @@ def test_a_stage_may_be_any_module_that_takes_and_gives_maps():
         [nn.Conv2d(16, 16, 3, padding=1) for _ in range(4)],
         (16,) * 5,
     )
-    assert hook.widths(trunk, "toy") == (16,) * 5
+    assert own_backbone.widths(trunk, "toy") == (16,) * 5
 
 
 @pytest.mark.parametrize(
@@ -346,13 +346,13 @@ def test_a_file_that_is_no_checkpoint_is_named_as_typed_and_not_kept(
     else:
         saved(here, content)
     with pytest.raises(CheckpointError, match=rf"^weights net\.pth: {said}"):
-        hook.pinned("micro", "net.pth")
+        own_backbone.pinned("micro", "net.pth")
     assert not (here / "cache" / "weights").exists()
 
 
 def test_weights_of_another_trunk_are_named_as_typed(here, monkeypatch):
     saved(here, backbone.build("micro").state_dict())
-    _, name = hook.pinned(RESNET18, "net.pth")
+    _, name = own_backbone.pinned(RESNET18, "net.pth")
     with pytest.raises(
         CheckpointError, match=r"^weights net\.pth do not fit the trunk"
     ):
