@@ -49,8 +49,8 @@ def show(
 ) -> Bench | Figure:
     """Show the panel of a method, beginning with the rows of its main table.
 
-    Where nobody can click, a figure shows what these rows switch and what came of it;
-    it is saved as figures/<method>/workbench.
+    Where nobody can click, this is a figure: what these rows switch, and their rank-1.
+    It is saved as figures/<method>/workbench.
 
     Args:
         method: its name.
@@ -135,8 +135,8 @@ def control(switch: method_switches.Switch, value: Any) -> widgets.Widget:
 class Bench:
     """Choose settings, run, and see table, training curves and ranked lists.
 
-    Training happens in a thread, so that the notebook stays alive. It ends between two
-    steps when cancelled; a result is stored whole or not at all.
+    Training happens in a thread, so that the notebook stays alive. When cancelled, it
+    ends between two steps. A result is stored whole or not at all.
 
     Args:
         method: its name.
@@ -288,7 +288,7 @@ class Bench:
         self._say("cancelling after this step")
 
     def _work(self, name: str, config: RunConfig) -> None:
-        """Train, and show the result; what goes wrong is one line in the panel."""
+        """Train and show the result, or report in one line what goes wrong."""
         try:
             result = experiment.run(
                 config,
@@ -383,7 +383,7 @@ class Bench:
         return f"{name}, seed {result.config.seed}"
 
     def _add(self, name: str, result: Result) -> str:
-        """Add a line to the table; a run that is there already moves to the end."""
+        """Add a line to the table, or move a run that is already there to the end."""
         key = self._key(name, result)
         self.results.pop(key, None)
         self.lines.pop(key, None)

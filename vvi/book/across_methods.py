@@ -61,7 +61,7 @@ def main_results(
 def _results(
     rows: Mapping[str, Row], size: str, seeds: Sequence[int], run: Mapping[str, Any]
 ) -> dict[str, list[Result]]:
-    """Collect the results of some rows; those without any are left out.
+    """Collect the results of some rows, without the rows that have none.
 
     Args:
         rows: title -> row.
@@ -93,7 +93,9 @@ def baseline_of(name: str) -> Row:
 def baselines(
     size: str = "standard", seeds: Sequence[int] = ablation.SEEDS, **run: Any
 ) -> dict[str, list[Result]]:
-    """Collect the results of `baseline_of` each method; none for the baseline itself.
+    """Collect the results of `baseline_of` each method.
+
+    The baseline itself has none.
 
     Args:
         size: preset of the runs.
@@ -140,8 +142,8 @@ def precisions(rows: Rows) -> str:
 def gains(rows: Rows, own: Rows, scene: Scene) -> pd.DataFrame:
     """Compare each method with its own baseline, and with what its paper prints.
 
-    Points of rank-1 over the same queries with 95 % intervals; the published gain is of
-    the same two rows (ir2vis).
+    The gains are points of rank-1 over the same queries with 95 % intervals. The
+    published gain is the difference of the same two rows (ir2vis).
 
     Args:
         rows: title -> results, of `main_results`.
@@ -294,13 +296,13 @@ def draw_pairs(table: Mapping[str, Mapping[str, Score]], caption: str = "") -> F
 
 
 def _finding(names: Mapping[str, Sequence[str]], head: str, link: str) -> str:
-    """Return "head: name link other names; ..." of the names that have any."""
+    """Return "head: name link other names" with all names that have any."""
     parts = [f"{k}{link}{formats.joined(v)}" for k, v in names.items() if v]
     return f"{head}: {'; '.join(parts) or 'none'}."
 
 
 def _cell(score: Score | None, digits: int) -> tuple[str, str]:
-    """Return verdict and text of a cell of a matrix; both empty on its diagonal."""
+    """Return verdict and text of a cell of a matrix, both empty on its diagonal."""
     if score is None:
         return "", ""
     return comparison.verdict(score), _two_lines(score, digits)
@@ -367,10 +369,10 @@ class Claim:
 
     #: A probe of the record, or a function of a result (None where it has none).
     measure: str | Callable[[Result], Score | None]
-    #: Whether the claim holds above the reference; else below.
+    #: Whether the claim holds above the reference (True) or below it.
     more: bool = True
-    #: Whether the reference is the same number of the method's own baseline; else it is
-    #: that of the probe: chance, no change or a blind map.
+    #: Whether the reference is the same number of the method's own baseline. If not, it
+    #: is the reference of the probe: chance, no change or a blind map.
     beside: bool = False
 
 
@@ -399,7 +401,7 @@ def excess_over_reference(
 
     Args:
         ours: the probe of each run.
-        theirs: the probe of other runs; by default its reference counts.
+        theirs: the probe of other runs. Without them the reference of the probe counts.
         seed: of the resampling.
         n: resamples.
     """
@@ -444,7 +446,7 @@ def claims(
 
     Returns:
         Claim -> row -> the word of `comparison.verdict`, and the number minus its
-        reference; "" and None where a row has no such number or no baseline.
+        reference. They are "" and None where a row has no such number or no baseline.
     """
     table = {}
     for text, claim in claims_by_text.items():

@@ -31,7 +31,7 @@ def table(
     """Set the ideas that have stored results on both kinds of people side by side.
 
     Args:
-        seeds: of training; those count that both rows have on both kinds of people.
+        seeds: of training. Seeds that a row lacks on one kind of people do not count.
         direction: of the search.
         size: preset of the runs.
 

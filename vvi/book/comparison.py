@@ -47,7 +47,7 @@ def table(
     """Build a table of the book: what the paper prints beside mean and spread of ours.
 
     Args:
-        rows: label -> one result per seed; an `ablation.Rows` names what is missing.
+        rows: label -> one result per seed. An `ablation.Rows` names what is missing.
         printed: as `ablation.published` gives it.
         caption: beginning of the words above the table.
         direction: of the search.
@@ -77,7 +77,7 @@ def difference(
 
     Args:
         ours: one result per seed.
-        theirs: the runs to subtract. Only common seeds count, if there are any; tables
+        theirs: the runs to subtract. Only common seeds count, if there are any. Tables
             of the book leave out a pair that has none.
         scene: the data of both.
         look_alikes: only queries whose person has a look-alike (drawn data only).
@@ -112,7 +112,7 @@ def difference_of_means(
     Args:
         ours: one result per seed.
         theirs: the runs to subtract, of the same seeds.
-        scene: the data of both; their test people do not change with the seed.
+        scene: the data of both. Their test people do not change with the seed.
         direction: of the search.
     """
     hits, people = _same_queries(theirs, ours, scene, direction)
@@ -130,7 +130,7 @@ def _same_queries(
     """Return rank-1 of each run and query, and the people of the queries.
 
     Returns:
-        (before, after), each (S, Q) of 0 and 100; (Q,) identities.
+        (before, after), each (S, Q) of 0 and 100, and the identities (Q,).
     """
     ids = identities(scene.sides(direction)[0])
     used = ours[0].metrics(direction).first_hit > 0
@@ -144,7 +144,7 @@ def _same_queries(
 def rank1(
     runs: Sequence[Result], scene: Scene, direction: Direction = "ir2vis"
 ) -> Score:
-    """Return rank-1 of some runs in per cent; the interval is over people and seeds.
+    """Return rank-1 of some runs in per cent, with an interval over people and seeds.
 
     Args:
         runs: one result per seed.
@@ -196,11 +196,12 @@ def differences(rows: Rows, base: str, scene: Scene) -> pd.DataFrame:
     """Compare every row with the row `base`, in points of rank-1 with 95 % intervals.
 
     Where look-alikes are known, a second column counts their queries alone. The last
-    column counts the seeds that both rows have; with one the interval is over people.
-    A star marks differences where the two runs of a seed are of unlike precision.
+    column counts the seeds that both rows have. With one seed, the interval is over
+    people alone. A star marks differences where the two runs of a seed are of unlike
+    precision.
 
     Args:
-        rows: label -> one result per seed; one without a seed of `base` is left out.
+        rows: label -> one result per seed. A row without a seed of `base` is left out.
         base: label of the row to subtract.
         scene: the data.
     """
@@ -273,7 +274,7 @@ def verdicts(claims: Mapping[str, tuple], scene: Scene) -> pd.DataFrame:
 def final_losses(rows: Rows, terms: Mapping[str, str], last: int = 50) -> pd.DataFrame:
     """Show where training ended, row by row, with rank-1 beside it.
 
-    A value is the mean over runs of the last steps in which a term was active; a dash
+    A value is the mean over runs of the last steps in which a term was active. A dash
     stands where a row has no such term.
 
     Args:
@@ -306,7 +307,7 @@ def starts_and_ends(
 
     Args:
         rows: label -> one result per seed.
-        term: of the history; it counts from the first step in which it is active.
+        term: of the history. It counts from the first step in which it is active.
         window: steps of a mean.
         first: steps of the mean at the start, few, since a term may fall at once.
 
@@ -378,7 +379,7 @@ def first_step_below(
 def probes(rows: Rows, names: Sequence[str]) -> pd.DataFrame:
     """Compare probes row by row: mean over runs (outermost of their 95 % bounds).
 
-    A dash stands where a row has no such probe; the last row is the reference value.
+    A dash stands where a row has no such probe. The last row is the reference value.
     """
     lines, references = {}, {}
     for label, runs in rows.items():

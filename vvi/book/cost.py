@@ -33,8 +33,8 @@ def operations(module: nn.Module, *inputs: object) -> dict[str, int]:
     """Count parameters of a module and multiply-adds of one call on the `meta` device.
 
     Returns:
-        "parameters"; multiply-adds "of weights"; and "in all", with the products of
-        attention, which have no weights.
+        "parameters", multiply-adds "of weights" and multiply-adds "in all". The last
+        holds the products of attention too, which have no weights.
     """
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -16,7 +16,7 @@ from vvi.types import Direction
 
 
 def stored(world: str, direction: Direction = "ir2vis") -> pd.DataFrame:
-    """Return the table of `worlds.responses` of what is trained; nothing is trained."""
+    """Return the table of `worlds.responses` from stored runs, without training."""
     return worlds.responses(
         world, direction, worlds.SIZE, only_stored=True, progress=False
     )
@@ -31,7 +31,7 @@ def show(world: str) -> Figure | None:
         world: name of the world.
 
     Returns:
-        The figure; None where nothing is trained yet: `vvi worlds` trains it.
+        The figure, or None where nothing is trained yet (`vvi worlds` trains it).
     """
     table = stored(world)
     if table.empty:
@@ -64,7 +64,7 @@ def display(scene: Scene, *worlds: str) -> None:
     """Show the figures of some worlds, of those that are trained.
 
     Args:
-        scene: the data of the page; worlds are of drawn people alone.
+        scene: the data of the page. Only drawn people have worlds.
         *worlds: their names.
     """
     from IPython.display import display as show_on_page
@@ -104,7 +104,7 @@ def table(world: str, direction: Direction = "ir2vis") -> pd.DataFrame:
         direction: of the search.
 
     Returns:
-        One line a component, one column a dose; a dash where nothing is trained.
+        One line a component, one column a dose, with a dash where nothing is trained.
     """
     lines: dict[str, dict[str, str]] = {}
     for row in stored(world, direction).itertuples():

@@ -22,7 +22,7 @@ def _read(name: str) -> pd.DataFrame:
 
 
 def datasets() -> pd.DataFrame:
-    """List the data sets of the field; a dash where our sources give no number."""
+    """List the data sets of the field, with a dash where our sources give no number."""
     return _read("datasets").set_index("data set").drop(columns="cited").fillna(DASH)
 
 
@@ -99,7 +99,7 @@ def real_runs() -> pd.DataFrame:
     """List stored runs on data that nobody drew, of this machine and of the book.
 
     Returns:
-        A line for each run with its numbers; no line where there is none.
+        A line for each run with its numbers.
     """
     lines = []
     for root in (paths.records(), paths.runs()):

@@ -38,7 +38,7 @@ def save_figure(
     Args:
         fig: of `vvi.plots`, with its caption.
         name: "<chapter>/<figure>".
-        results: whose numbers it shows; none behind a drawing of ideas.
+        results: whose numbers it shows. A drawing of ideas has none.
         alt: what a reader who cannot see it needs.
     """
     results = [results] if isinstance(results, Result) else list(results)
@@ -247,7 +247,7 @@ def _noisy(scene: Scene, tracklet: Tracklet, which: np.ndarray) -> np.ndarray:
 
 
 def _noise_caption(result: Result, scene: Scene) -> str:
-    """Say how well low weights tell noisy frames; nothing where that is unknown."""
+    """Say how well low weights tell noisy frames, or "" where that is unknown."""
     names = {m: f"noisy frames {m}" for m in ("vis", "ir")}
     scores = [
         f"{modality} {formats.value(result.probe(name))}"
@@ -266,7 +266,7 @@ def part_attention(rows: Rows, scene: Scene, count: int = 64) -> pd.DataFrame:
     """Show how the stripes of DI2L share their attention, row by row.
 
     Args:
-        rows: label -> results; rows without this attention are left out.
+        rows: label -> results. Rows without this attention are left out.
         scene: the data of the rows.
         count: search clips that the untrained network of the first row reads.
 
@@ -312,7 +312,7 @@ def over_phases(results: Sequence[Result], term: str) -> np.ndarray:
         term: its name without the phase, such as "id".
 
     Returns:
-        One line per run, (runs, steps); NaN where the term was off.
+        One line per run, (runs, steps), with NaN where the term was off.
     """
     lines = []
     for result in results:
@@ -375,8 +375,8 @@ def _ends(lines: Mapping[str, np.ndarray]) -> str:
 def _terms(history: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
     """Return the loss terms of a run without their phases.
 
-    A term that changes its phase on the way is one line; its name has the phase only
-    where two are active at once.
+    A term that changes its phase on the way is one line. Its name has the phase only
+    where two phases are active at once.
     """
     terms: dict[str, np.ndarray] = {}
     for name, raw in history.items():
@@ -538,7 +538,7 @@ def first_clips(
         people: how many at most.
 
     Returns:
-        Identities (P,); visible and infrared embeddings, (P, D) each.
+        Identities (P,), then visible and infrared embeddings, (P, D) each.
     """
     ids, feat = {}, {}
     for modality, name in (("vis", "gallery"), ("ir", "query")):
@@ -582,7 +582,7 @@ def _body_share(result: Result, modality: str) -> str:
 
 
 def ranked_lists(result: Result, scene: Scene, count: int = 3) -> Figure:
-    """Draw ranked lists of both directions; a look-alike of the query is marked.
+    """Draw ranked lists of both directions and mark look-alikes of the query.
 
     The queries are the middle ones of `count` parts of the order from best found to
     worst.
@@ -610,7 +610,7 @@ def ranked_lists_of_methods(
     """Draw ranked lists of several methods for the same queries.
 
     Args:
-        results: name -> result; the first chooses the queries as in `ranked_lists`.
+        results: name -> result. The first chooses the queries as in `ranked_lists`.
         scene: their data.
         direction: of the search.
         count: queries.

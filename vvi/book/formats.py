@@ -55,7 +55,7 @@ def _digits_of_end(end: float, digits: int) -> int:
 
 
 def joined(words: Sequence[str], comma: str = ", ") -> str:
-    """Join words as a sentence does; nothing where there are none.
+    """Join words as a sentence does. No words give an empty text.
 
     >>> joined(["0"]), joined(["0", "0.5", "1"]), joined([])
     ('0', '0, 0.5 and 1', '')

@@ -1,7 +1,7 @@
 """What helps: every idea of the book against the same network without it.
 
 The list of ideas is `vvi.book.ideas`. Verdicts, tables and sentences follow from stored
-results; none is written by hand.
+results. None of them is written by hand.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ def measure(
     """Measure every idea whose two rows have stored results.
 
     Args:
-        scene: the data, for intervals over people and seeds; without it there are none.
+        scene: the data, for intervals over people and seeds. None leaves them out.
         size: preset of the runs.
-        seeds: runs of an idea; those that both rows have are used.
+        seeds: runs of an idea. Those that both rows have are used.
         **run: arguments of `experiment.run`.
 
     Returns:
-        A line for each idea and direction, with the columns `COLUMNS`; `seeds` is 0 and
-        the numbers are missing where a row has no stored result.
+        A line for each idea and direction, with the columns `COLUMNS`. Where a row has
+        no stored result, `seeds` is 0 and the numbers are missing.
     """
     lines: list[dict[str, Any]] = []
     by_hash: dict[str, Result] = {}
@@ -92,7 +92,7 @@ def _results(
         size: preset of the runs.
         seeds: of the runs.
         run: arguments of `experiment.run`.
-        by_hash: results that are there already; new ones are added.
+        by_hash: results that are there already. New ones are added to it.
     """
     method, table, label = row
     configs = ablation.row_configs(method, table, label, size, seeds)
@@ -163,7 +163,7 @@ def note(with_it: Sequence[Result], without: Sequence[Result]) -> str:
 def _unequal_training(
     with_it: Sequence[Result], without: Sequence[Result]
 ) -> list[str]:
-    """Say which row is under-trained; of rows with unlike losses it is not known."""
+    """Say which row is under-trained, where the losses of both are of one kind."""
     if _kind_of_identity_loss(with_it) != _kind_of_identity_loss(without):
         return []
     excess = identity_loss(with_it) - identity_loss(without)
@@ -204,7 +204,7 @@ class Groups(NamedTuple):
 
 
 def split(table: pd.DataFrame) -> Groups:
-    """Group the ideas of `measure` by what was seen; untrained ones are in no group."""
+    """Group the ideas of `measure` by what was seen, without untrained ones."""
     by_idea = table[table.seeds > 0].groupby("idea", sort=False)
     gain = by_idea.points.mean().sort_values(ascending=False, kind="stable")
     groups = Groups([], [], [])
@@ -223,7 +223,7 @@ def levels(scene: Scene) -> dict[str, float]:
     """Return rank-1 of chance, and of known factors alone, in per cent.
 
     Returns:
-        Name -> per cent; empty where the factors of the people are not known.
+        Name -> per cent. It is empty where the factors of the people are not known.
     """
     if not scene.known:
         return {}
@@ -391,7 +391,7 @@ def save(table: pd.DataFrame, levels: Mapping[str, float]) -> None:
 
 
 def load() -> tuple[pd.DataFrame, dict[str, float]]:
-    """Read ideas and levels as `save` wrote them; both are empty without a file."""
+    """Read ideas and levels as `save` wrote them. Without a file both are empty."""
     if not file().is_file():
         return pd.DataFrame(columns=COLUMNS), {}
     whole = pd.read_csv(file())

@@ -32,7 +32,7 @@ class Idea(NamedTuple):
     row: Row
     #: The same network without it.
     baseline: Row
-    #: What to know before the difference is read; measured notes are added by `helps`.
+    #: What to know before the difference is read. `helps` adds measured notes.
     note: str = ""
 
 

@@ -31,10 +31,11 @@ STARTS = {
 
 
 def stored(scene: Scene) -> Lengths:
-    """Return the rows that are stored at two lengths or more; nothing is trained.
+    """Return the rows that are stored at two lengths or more, without training.
 
     Args:
-        scene: the data of the page; on others than those of the runs nothing is known.
+        scene: the data of the page. On data other than those of the runs, nothing is
+            known.
     """
     known: Lengths = {}
     if scene.settings.data.source != preset(budgets.SIZE).data.source:
@@ -58,8 +59,8 @@ def table(
 
     Returns:
         One line a row: rank-1 in per cent at each length, then differences over the
-        same queries, in points with 95 % intervals; a dash where nothing is stored, and
-        `MARK` where the processor changed the precision.
+        same queries, in points with 95 % intervals. A dash stands where nothing is
+        stored, and `MARK` where the processor changed the precision.
     """
     lines = {}
     for title, by_steps in lengths.items():
@@ -94,7 +95,7 @@ def _gain(
     scene: Scene,
     direction: Direction,
 ) -> Score | None:
-    """Return what the longer run adds; None where one of them is not stored."""
+    """Return what the longer run adds, or None where one of them is not stored."""
     runs = by_steps.get(long, []), by_steps.get(short, [])
     return (
         comparison.difference(*runs, scene, direction=direction) if all(runs) else None
@@ -112,8 +113,9 @@ def over_starts(
         direction: of the search.
 
     Returns:
-        One line a row: points of rank-1 with 95 % intervals; a dash where nothing is
-        stored, and `MARK` where the two runs of a seed are of unlike precision.
+        One line a row: points of rank-1 with 95 % intervals. A dash stands where
+        nothing is stored, and `MARK` where the two runs of a seed are of unlike
+        precision.
     """
     lines = {}
     for title, start in STARTS.items():
@@ -154,7 +156,7 @@ def finding(lengths: Lengths, scene: Scene) -> str:
 
 
 def sentence(direction: Direction = "ir2vis") -> str:
-    """Say where rows stand after the longest run; nothing where none is stored.
+    """Say where rows stand after the longest run, or "" where none is stored.
 
     Args:
         direction: of the search.

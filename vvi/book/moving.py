@@ -324,7 +324,7 @@ def write(name: str, film: Moving | None = None) -> Path:
 
     Args:
         name: of `FILMS`.
-        film: what to write; drawn if None.
+        film: what to write. None draws it.
 
     Returns:
         The path of the film.

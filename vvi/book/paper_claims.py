@@ -203,7 +203,7 @@ def table(
     Args:
         scene: the data, for intervals over people.
         size: preset of the runs.
-        seeds: of the runs; those that both rows have are used.
+        seeds: of the runs. Those that both rows have are used.
         claims: to judge.
         **run: arguments of `experiment.run`.
 
@@ -268,7 +268,7 @@ def _runs(
     seeds: Sequence[int],
     run: Mapping[str, Any],
 ) -> list[Result]:
-    """Collect the runs of a row; at `standard` those that are stored."""
+    """Collect the runs of a row. At `standard` only stored ones are taken."""
     configs = ablation.row_configs(claim.paper, claim.table, label, size, seeds)
     if ablation.reads_records(size, run):
         configs = [config for config in configs if not ablation.missing([config])]

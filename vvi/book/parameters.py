@@ -22,7 +22,7 @@ class Parameters(NamedTuple):
 
     #: Size of the experiment.
     preset: str
-    #: Folder of a licensed data set; None is the embedded synthetic one.
+    #: Folder of a licensed data set. None is the embedded synthetic one.
     data: Path | None
     #: Runs behind every mean and spread.
     seeds: list[int]
@@ -41,8 +41,8 @@ def read(preset: Any, data: Any, seeds: Any, retrain: Any, device: Any) -> Param
     Args:
         preset: tiny, half, standard, full or paper.
         data: a folder, with `~` or variables in its name, or none.
-        seeds: 0, "0,1,2", "0 1 2", "0-2" or [0, 1, 2]; none for all that are stored,
-            or where runs are trained for 0, 1 and 2.
+        seeds: 0, "0,1,2", "0 1 2", "0-2" or [0, 1, 2]. None takes all that are stored,
+            or 0, 1 and 2 where runs are trained.
         retrain: true, false, yes, no, 1 or 0.
         device: auto, cpu, cuda, gpu, cuda:0 or 0.
 

@@ -55,8 +55,8 @@ def across_papers(
         metric: as in the files.
 
     Returns:
-        Methods x papers in the order of the files; the first value where a paper prints
-        several.
+        Methods x papers in the order of the files. Where a paper prints several values,
+        the first is taken.
     """
     if direction is None:
         chosen = numbers[numbers.direction.isna()]
@@ -119,7 +119,7 @@ def repeated(numbers: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One line for each method, data set, protocol, direction and metric, with the
-        values and where each is printed; `agree` says whether all are equal.
+        values and where each is printed. `agree` says whether all are equal.
     """
     keys = ["method", *WHERE, "metric"]
     several = numbers[numbers.duplicated(keys, keep=False)]
@@ -169,7 +169,7 @@ def suspicious_copies(numbers: pd.DataFrame, least: int = 3) -> pd.DataFrame:
 
 
 def _same_values(wide: pd.DataFrame, i: int, j: int) -> np.ndarray:
-    """Return the metrics that two lines share; none where both are of one method."""
+    """Return the metrics that two lines share, none where both are of one method."""
     same = (
         wide.to_numpy()[i] == wide.to_numpy()[j]
     )  # what is not printed equals nothing

@@ -40,7 +40,7 @@ KNOWN = {
 def order(result: Result, direction: Direction) -> np.ndarray:
     """Return rows (Q,) of the queries from best found to worst.
 
-    They are sorted by the rank of their first right item; queries without one are left
+    They are sorted by the rank of their first right item. Queries without one are left
     out.
     """
     hits = result.metrics(direction).first_hit
@@ -181,7 +181,7 @@ def _computed_maps(
         query: the clip.
 
     Returns:
-        (T, h, w) of 0..255; None without weights or such clips.
+        (T, h, w) of 0..255, or None without weights or such clips.
     """
     gallery = scene.sides(direction)[1]
     same_person = [t for t in gallery if t.identity == query.identity]

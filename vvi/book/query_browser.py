@@ -3,7 +3,7 @@
 Where nobody can click, as in the built pages, a figure stands instead. Whether somebody
 can is known from the kernel: a Jupyter server that started it for an open notebook sets
 `JPY_SESSION_NAME`, papermill and `jupyter-book` do not. `VVI_WIDGETS` set to 0 or 1
-decides instead; `book/compile.py` sets 0.
+decides instead, and `book/compile.py` sets 0.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def live() -> bool:
 
 
 def show(result: Result, scene: Scene, name: str = "") -> Explorer | Figure:
-    """Show the queries of a run one by one; where nobody can click, the middle one.
+    """Show the queries of a run one by one.
+
+    Where nobody can click, this is a figure of the middle one.
 
     Args:
         result: the run.
@@ -69,7 +71,7 @@ def picture(fig: Drawing, alt: str) -> str:
 
 
 def grid(table: pd.DataFrame) -> str:
-    """Return a table as HTML; its cells may hold HTML."""
+    """Return a table as HTML. Its cells may hold HTML."""
     style = "<style>.vvi-table td, .vvi-table th {padding: 0 0.5em}</style>"
     return style + Table(table, escaped=False).to_html()
 
@@ -104,7 +106,7 @@ class Explorer:
         display(self.box)
 
     def _change_direction(self) -> None:
-        """Order the queries of another direction; the one in the middle is first."""
+        """Order the queries of another direction and begin with the middle one."""
         self.rows = queries.order(self.result, self.direction.value)
         middle = (len(self.rows) + 1) // 2
         self.position.max = len(self.rows)

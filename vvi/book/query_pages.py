@@ -132,7 +132,7 @@ def script(name: str, content: Mapping[str, Any]) -> str:
 
 
 def write(folder: Path, seeds: Sequence[int] = ablation.SEEDS) -> list[Path]:
-    """Write the scripts of the page from stored records; nothing is trained.
+    """Write the scripts of the page from stored records, without training.
 
     Args:
         folder: of the built page.
@@ -193,7 +193,10 @@ def _picture(person, film: Film, preset: Preset) -> Image.Image:
 
 
 def write_thumbnails(folder: Path) -> list[Path]:
-    """Draw both sheets; `make thumbnails` does it when the drawing has changed."""
+    """Draw both sheets.
+
+    `make thumbnails` calls this when the drawing has changed.
+    """
     paths = [folder / f"{modality}.webp" for modality in MODALITIES]
     for modality, path in zip(MODALITIES, paths, strict=True):
         thumbnails(modality).save(path, "webp", quality=QUALITY, method=6)

@@ -26,10 +26,11 @@ FOUND = {
 
 
 def table(scene: Scene, direction: Direction = "ir2vis") -> pd.DataFrame:
-    """Return what ideas add at both rates; nothing is trained.
+    """Return what ideas add at both rates, without training.
 
     Args:
-        scene: the data of the page; on others than those of the runs nothing is known.
+        scene: the data of the page. On data other than those of the runs, nothing is
+            known.
         direction: of the search.
 
     Returns:
@@ -57,7 +58,7 @@ def table(scene: Scene, direction: Direction = "ir2vis") -> pd.DataFrame:
 
 
 def sentence(direction: Direction = "ir2vis") -> str:
-    """Say what the two ideas of DI2L add at twice the rate; nothing if untrained.
+    """Say what the two ideas of DI2L add at twice the rate, or "" if untrained.
 
     Args:
         direction: of the search.

@@ -19,11 +19,11 @@ from vvi.experiment import Result, measure, store
 from vvi.runtime import atomic, paths
 
 Rows = Mapping[str, Sequence[Result]]
-#: Share of the height of a frame; pixels of the network's input.
+#: Shares of the height of a frame, and pixels of the network's input.
 LEVELS = {"occluded": (0.15, 0.3, 0.45), "blurred": (1.0, 2.0, 4.0)}
 UNITS = {"occluded": "occluded, share of the height", "blurred": "blurred, pixels"}
 CHANGES = {"occluded": probes.occluded, "blurred": probes.blurred}
-#: Rank-1; change of rank-1.
+#: The first is rank-1, the second the change of rank-1.
 VIEWS = ("own view, other camera", "other views, other camera")
 
 

@@ -41,7 +41,7 @@ class Scene:
 
     @property
     def truth(self) -> Truth | None:
-        """What is known of drawn people; None on real data."""
+        """What is known of drawn people, None on real data."""
         return self.data.truth
 
     @property
@@ -56,7 +56,7 @@ class Scene:
 
     @property
     def look_alikes_known(self) -> bool:
-        """Whether enough queries have a known look-alike; of RegDB a trial has few."""
+        """Whether enough queries have a known look-alike. A trial of RegDB has few."""
         return self.known and self.dataset.layout != "regdb"
 
     def sides(

@@ -23,7 +23,7 @@ NOTEBOOK = {
 
 @dataclass(frozen=True)
 class Listing:
-    """A definition; a notebook shows it highlighted, a terminal as text."""
+    """A definition, which a notebook shows highlighted and a terminal as text."""
 
     #: Its source.
     text: str

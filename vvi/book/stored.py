@@ -41,7 +41,7 @@ def tables(
 def _table(
     method: str, name: str, size: str, seeds: Sequence[int], run: dict[str, Any]
 ) -> Rows:
-    """Collect the results of one table; no row and a printed note where it has none.
+    """Collect the results of one table. Without any it prints a note.
 
     Args:
         method: whose table it is.
@@ -71,8 +71,9 @@ def network(settings: RunConfig, scene: Scene, **run: Any) -> Method | None:
     """Load the trained network of a run.
 
     A page of the book never trains at `standard`. Without weights on this machine it
-    takes those that lie beside the record, in half precision, and says so; without
-    these it says which command makes them. At other sizes the network is trained here.
+    takes those that lie beside the record, in half precision, and says so. Without
+    these either, it says which command makes them. At other sizes it trains the network
+    here.
 
     Args:
         settings: of the run.

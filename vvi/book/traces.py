@@ -33,7 +33,7 @@ def draw(
         alt: what a reader who cannot see the figure needs.
         smooth: length of the running mean, in steps.
         weight: switch of the method that the term was multiplied by, and is divided by
-            before it is drawn; a method without it has the weight 1.
+            before it is drawn. For a method without it the weight is 1.
 
     Raises:
         ValueError: no row has the term.
@@ -58,8 +58,8 @@ def of_run(result: Result, term: str) -> np.ndarray | None:
     """Join a term over the phases of a run, or take that of one phase.
 
     Returns:
-        One value per step, the mean over the phases that have one, NaN where none has;
-        None where the run never has the term.
+        One value per step: the mean over the phases that have one, or NaN where none
+        has. None where the run never has the term.
     """
     named = [k for k in result.history if term in (k, k.partition("/")[2])]
     if not named:
@@ -70,7 +70,7 @@ def of_run(result: Result, term: str) -> np.ndarray | None:
 
 
 def _weight_of(config: RunConfig, name: str) -> float:
-    """Return the value of a switch of a run; 1 where its method has none."""
+    """Return the value of a switch of a run, or 1 where its method has none."""
     return float(getattr(methods.config(config.method, **config.options), name, 1.0))
 
 

@@ -24,7 +24,7 @@ def logs() -> dict[str, pd.DataFrame]:
 
 
 def budget(tables: Iterable[pd.DataFrame]) -> int | None:
-    """Return how many trials every method had; None where they had not equally many."""
+    """Return how many trials every method had, or None where the numbers differ."""
     counts = {len(table) for table in tables}
     return counts.pop() if len(counts) == 1 else None
 
@@ -100,7 +100,7 @@ def _main(method: str) -> RunConfig:
 
 
 def _on_test_people(config: RunConfig) -> str:
-    """Return rank-1 (ir2vis) of a run; a dash without a record."""
+    """Return rank-1 (ir2vis) of a run, or a dash without a record."""
     if ablation.missing([config]):
         return "–"
     result = experiment.run(config, progress=False)
