@@ -63,7 +63,7 @@ class Rerank(argparse.Action):
     """Read the parameters of re-ranking: `k1=20 k2=6 lambda=0.3`."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        """Store what `rerank` is called with; parameters that are not named too."""
+        """Store the parameters of `rerank`, those at their default value too."""
         try:
             setattr(namespace, self.dest, settings.rerank_options(values))
         except ValueError as error:
@@ -82,7 +82,7 @@ class Seeds(argparse.Action):
 
 
 class Settings(argparse.Action):
-    """Collect `FIELD=VALUE`; a field that is set twice is refused."""
+    """Collect `FIELD=VALUE` and refuse a field that is set twice."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         """Add the pairs to those of the same option before."""
@@ -105,14 +105,14 @@ def folder(text: str) -> Path | None:
 
 
 def path(text: str) -> str:
-    """Read the name of a file or folder; `~` is filled in."""
+    """Read the name of a file or folder and fill in `~`."""
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty: give the name of a file or run")
     return str(_typed(validation.at_home, text))
 
 
 def _typed(read: Callable[[str], Any], text: str) -> Any:
-    """Read a value; a ValueError becomes an error of the argument."""
+    """Read a value and turn a ValueError into an error of the argument."""
     try:
         return read(text)
     except ValueError as error:
@@ -120,7 +120,7 @@ def _typed(read: Callable[[str], Any], text: str) -> Any:
 
 
 def setting(text: str) -> tuple[str, str]:
-    """Split `name=value`; the value stays as typed until its field is known.
+    """Split `name=value`. The value stays as typed until its field is known.
 
     >>> setting("milestones=35,80")
     ('milestones', '35,80')
@@ -132,7 +132,7 @@ def setting(text: str) -> tuple[str, str]:
 
 
 def field(text: str) -> tuple[str, Any]:
-    """Split `name=value`; the value is JSON or Python, else a word.
+    """Split `name=value` and read the value as JSON or Python, else as a word.
 
     >>> field("lr=0.1"), field("esb=False"), field("temporal=mean")
     (('lr', 0.1), ('esb', False), ('temporal', 'mean'))

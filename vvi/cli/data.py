@@ -63,7 +63,7 @@ def synth(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    """Read a data set and print its problems; 1 where there are any."""
+    """Read a data set and print its problems. Return 1 where there are any."""
     from vvi.data import check as checks
 
     changes = dict(args.set or [])

@@ -147,7 +147,7 @@ def run(args: argparse.Namespace, configs: Sequence[RunConfig]) -> Iterator[str]
     """Yield lines that say how one run would be trained on several processes.
 
     Args:
-        args: of the command; `dry_run` holds processes and nodes, `typed` its words.
+        args: of the command. `dry_run` holds processes and nodes, `typed` its words.
         configs: of the seeds.
 
     Raises:

@@ -15,7 +15,7 @@ from vvi.cli import parser
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    A mistake of the user is one line on stderr and exit code 2; a failed check is 1.
+    A mistake of the user is one line on stderr and exit code 2. A failed check is 1.
     """
     args = parser.build().parse_args(argv)
     args.typed = sys.argv[1:] if argv is None else argv

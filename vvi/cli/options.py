@@ -20,7 +20,7 @@ def add_preset(sub: argparse.ArgumentParser, default: str | None = "standard") -
 
     Args:
         sub: parser of a command.
-        default: without the option; None where it matters whether it was given.
+        default: without the option. None where it matters whether it was given.
     """
     sub.add_argument("--preset", default=default, choices=SIZES)
 
@@ -45,7 +45,7 @@ def add_seeds(
 
 
 def add_set(sub: argparse.ArgumentParser, text: str | None = None) -> None:
-    """Add `--set`, which changes fields of a config; values are kept as typed."""
+    """Add `--set`, which changes fields of a config and keeps their values as typed."""
     sub.add_argument(
         "--set",
         type=arguments.setting,
@@ -66,7 +66,7 @@ def add_device(sub: argparse.ArgumentParser, default: str | None = "auto") -> No
 
     Args:
         sub: parser of a command.
-        default: without the option; None where it matters whether it was given.
+        default: without the option. None where it matters whether it was given.
     """
     sub.add_argument("--device", type=arguments.device, default=default)
 

@@ -162,7 +162,7 @@ def embed_command(args: argparse.Namespace) -> int:
 
 
 def rank_command(args: argparse.Namespace) -> int:
-    """Rank a gallery for every query; write the lists and their picture."""
+    """Rank a gallery for every query and write the lists and their picture."""
     from vvi.evaluation import features, ranking, row_table
     from vvi.runtime import atomic
 
@@ -317,7 +317,7 @@ def _modalities(
     """Return the modality of query and gallery, None where nobody says it.
 
     Args:
-        args: of the command; the gallery is of the other modality than the query.
+        args: of the command. The gallery is of the other modality than the query.
         query: features that say their own modality, None for pictures.
 
     Raises:

@@ -54,7 +54,7 @@ def switches(args: argparse.Namespace) -> int:
 
 
 def runs(args: argparse.Namespace) -> int:
-    """Print a line for each stored result; 1 where one is damaged."""
+    """Print a line for each stored result. Return 1 where one is damaged."""
     from vvi import methods
     from vvi.experiment import store
     from vvi.runtime import validation
@@ -133,7 +133,7 @@ def _changes(part: DataConfig | Recipe, usual: DataConfig | Recipe) -> list[str]
 
 
 def verify(args: argparse.Namespace) -> int:
-    """Train some committed records again; 1 where one is not reproduced."""
+    """Train some committed records again. Return 1 where one is not reproduced."""
     from vvi.experiment import ablation, elsewhere
 
     checks = ablation.verify(args.sample, device=args.device, runs=args.runs)

@@ -126,7 +126,7 @@ def refuse_options(changes: Mapping[str, Any], options: tuple, instead: str) -> 
 
 
 def wanted_seeds(args: argparse.Namespace) -> list[int]:
-    """Return the seeds of `--seeds`; by default 0, and of RegDB all its trials."""
+    """Return the seeds of `--seeds`, by default 0 or, of RegDB, all its trials."""
     from vvi import experiment
     from vvi.evaluation import protocols
 
@@ -179,7 +179,7 @@ def refuse_other_run(args: argparse.Namespace, trained: RunConfig) -> None:
 
 
 def rerank_options(typed: list[tuple[str, str]] | None) -> dict[str, Any]:
-    """Read `--rerank k1=20 lambda=0.3`; empty without the option.
+    """Read `--rerank k1=20 lambda=0.3`. Without the option the result is empty.
 
     >>> rerank_options(None), rerank_options([]), rerank_options([("lambda", ".1")])
     ({}, {'k1': 20, 'k2': 6, 'weight': 0.3}, {'k1': 20, 'k2': 6, 'weight': 0.1})

@@ -220,7 +220,7 @@ def _evaluate_row(args: argparse.Namespace, device: Any) -> int:
 def _evaluate_seed(
     args: argparse.Namespace, seed: int, device: Any
 ) -> tuple[Tested, str]:
-    """Evaluate and print one seed of a row; returns its scores and its layout."""
+    """Evaluate and print one seed of a row, and return its scores and its layout."""
     from vvi import experiment
     from vvi.experiment import transfer
     from vvi.runtime import paths
@@ -265,7 +265,7 @@ def _evaluate_weights(args: argparse.Namespace, device: Any) -> int:
 def _config_of_file(
     args: argparse.Namespace, changes: dict[str, str]
 ) -> RunConfig | None:
-    """Return the config that METHOD and `--set` name; a run knows its own."""
+    """Return the config that METHOD and `--set` name, or None without METHOD."""
     others = {n: v for n, v in changes.items() if n not in settings.READING}
     if args.method:
         alone = vars(args) | {"data": None, "set": list(others.items())}

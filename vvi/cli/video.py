@@ -162,7 +162,7 @@ def tracklets(args: argparse.Namespace) -> int:
 
 
 def _detector(args: argparse.Namespace) -> tuple[Any, Any]:
-    """Load the detector of `--detector`; returns it and the device."""
+    """Load the detector of `--detector`, and return it and the device."""
     from vvi.engine import train
     from vvi.video import detectors
 
