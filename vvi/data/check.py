@@ -160,7 +160,7 @@ def _report_one(root: Path, layout: str, images: bool, options: Mapping) -> Repo
 
 
 def _faults(surveys: list[Survey]) -> tuple[list[str], list[str], list[str]]:
-    """Return the errors, warnings and remarks of surveys; the last two once each."""
+    """Return the errors, warnings and remarks of surveys, the last two once each."""
     errors, warnings, remarks = [], [], []
     for survey in surveys:
         errors += survey.faults.errors

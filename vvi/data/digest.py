@@ -2,8 +2,8 @@
 
 A digest covers the lists and the content of every listed image, and neither names of
 folders nor times. Copies of a folder share their results, and a folder with a changed
-image shares nothing with its former state. Reading all images takes a while once; after
-that a stamp of sizes and times tells whether any file was touched.
+image shares nothing with its former state. Only the first reading of all images takes a
+while. After that, a stamp of sizes and times shows whether any file was changed.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _file(path: Path) -> Path:
 
 
 def _is_row(path: Path) -> bool:
-    """Whether a path is a row of an array; the text is looked at first, for speed."""
+    """Whether a path is a row of an array. The text is checked first, for speed."""
     return f"{ARRAYS}{os.sep}" in str(path) and path.parent.suffix == ARRAYS
 
 

@@ -122,7 +122,7 @@ class Faults:
         self.warnings.append(_message(where, what, line))
 
     def require(self, folder: Path, names: list[str]) -> bool:
-        """Check that a folder has all these files; one error names the missing ones."""
+        """Check that a folder has all these files. One error names the missing ones."""
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
             count = f"missing {len(missing)} of {len(names)} required files"
@@ -149,7 +149,11 @@ class Survey:
     listed: dict[str, tuple[Tracklet, ...]] = field(default_factory=dict)
 
     def read(self) -> Dataset:
-        """Return the data set; `DataError` on the first fault."""
+        """Return the data set.
+
+        Raises:
+            DataError: the first fault.
+        """
         self.faults.raise_first()
         assert self.dataset is not None, "a survey without errors holds a data set"
         return replace(self.dataset, notes=dict(self.faults.notes))
@@ -202,7 +206,7 @@ def check_links(paths: Iterable[Path], faults: Faults) -> None:
 
 
 def link_problem(path: Path, root: Path) -> str | None:
-    """Describe a link that leaves the data folder; None for any other path.
+    """Describe a link that leaves the data folder. Any other path gives None.
 
     The data folder itself may be a link.
     """
@@ -235,7 +239,7 @@ def read_lines(path: Path, faults: Faults) -> list[str]:
 
 
 def split_fields(line: str) -> list[str]:
-    """Split a line at any white space; numbers lose a fraction of zero.
+    """Split a line at any white space, and cut a fraction of zero off its numbers.
 
     >>> split_fields("2\\t1  3.0 1.200000000000000000e+01 x ")
     ['2', '1', '3', '12', 'x']

@@ -443,5 +443,5 @@ def _tensor(pixels: np.ndarray) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _mapped(path: Path, changed: int, size: int) -> np.ndarray:
-    """Map an array file; its time and size make the cache look again."""
+    """Map an array file. Its time and size make the cache read a changed file again."""
     return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -175,7 +175,7 @@ def find_sets(folder: str | Path) -> dict[Path, str]:
 
 
 def _is_readable(entry: Path) -> bool:
-    """Whether a folder can be looked into; a disk has some that only root can."""
+    """Whether a folder can be read. A disk has some that only root can read."""
     return entry.is_dir() and os.access(entry, os.R_OK | os.X_OK)
 
 

@@ -83,7 +83,7 @@ def read(root: str | Path, trial: int = 1, strict: bool | None = None) -> Datase
 
     Args:
         root: folder of the set.
-        trial: 1 to 10; each trains and tests on people of its own.
+        trial: 1 to 10. Each trains and tests on people of its own.
         strict: True refuses all faults, False reads on past every readable one, None
             repairs or skips the harmless and refuses the rest.
 
@@ -294,7 +294,7 @@ def _match_labels(
 def _check_modalities(
     split: str, files: Files, items: Items, identity_of: dict[int, int], faults: Faults
 ) -> set[int]:
-    """Return the identities of one modality; check that labels have no gap.
+    """Return the identities of one modality, and check that labels have no gap.
 
     Args:
         split: "train" or "test".

@@ -259,7 +259,7 @@ def _read_ids(path: Path, faults: Faults) -> list[int]:
 
 
 def _ids_of_text(path: Path, faults: Faults) -> list[int]:
-    """Read the first line, as the released code does; more identities are an error."""
+    """Read the first line, as the released code does, and refuse more identities."""
     lines = read_lines(path, faults)
     if not lines:
         return []
@@ -307,7 +307,7 @@ def _load_mat(path: Path, variable: str, faults: Faults) -> np.ndarray | None:
 
 
 def _images(base: Path, faults: Faults) -> Images | None:
-    """Find every image by camera and identity; names that begin with a dot are skipped.
+    """Find every image by camera and identity, without names that begin with a dot.
 
     Returns:
         None when a camera folder is missing.

@@ -53,7 +53,7 @@ Frame = tuple[str, str, str, str, str, str]
 
 
 class Row(NamedTuple):
-    """One line of a track file; `start` and `end` count names from 1, inclusive."""
+    """One line of a track file. `start` and `end` count names from 1, inclusive."""
 
     line: int
     modality: Modality
@@ -364,7 +364,7 @@ class _Split:
         return len(tracks) == 1 and row.owns(frames[0])
 
     def _check_mixture(self, row: Row, frames: list[Frame]) -> list[Frame]:
-        """Note foreign frames and mixed tracks of a row; return the frames it keeps."""
+        """Note foreign frames and mixed tracks of a row. Return the frames it keeps."""
         own = [frame for frame in frames if row.owns(frame)]
         if len(own) < len(frames):
             self.foreign_ranges += 1
@@ -499,7 +499,7 @@ def _count_dropped(listed: dict, kept: dict) -> dict[tuple[str, str], int]:
 def _check_kept(
     lists: Path, rows: dict, listed: dict, kept: dict, least: int, faults: Faults
 ) -> None:
-    """Leave out training people of one modality; the test needs both modalities.
+    """Leave out training people of one modality, and check that the test has both.
 
     Args:
         lists: folder of the lists.
@@ -557,7 +557,7 @@ def _leave_out_lonely(
 def _dataset(
     root: Path, kept: dict, dropped: dict, query: list[int], faults: Faults
 ) -> Dataset | None:
-    """Make the data set; None when there are errors.
+    """Make the data set, or return None when there are errors.
 
     The rows of the query list search all other test rows, and the reverse.
 

@@ -206,7 +206,7 @@ def _hide(
         frame: (H, W, C).
         mask: (H, W).
         box: left, top, right and bottom, as shares of the frame.
-        grey: its value in a visible frame; infrared halves it.
+        grey: its value in a visible frame, which infrared halves.
         walk: of which modality.
     """
     height, width = mask.shape
@@ -260,7 +260,7 @@ def sensed(
 
 
 def _soften(frames: np.ndarray, strength: int) -> np.ndarray:
-    """Blur by weights (s, 8 - 2 s, s) / 8 along columns and rows; the rim stays."""
+    """Blur by weights (s, 8 - 2 s, s) / 8 along columns and rows, except at the rim."""
     for axis in (1, 2):
         length = frames.shape[axis] - 2
         before, inner, after = (

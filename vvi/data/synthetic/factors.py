@@ -283,7 +283,7 @@ def _contrast(rng: np.random.Generator, first: Colour, tied: float) -> Colour:
 
     It is at least 70 grey levels from the first in visible light and 50 in infrared.
     Where infrared is less tied than usual, which of both is brighter in infrared is
-    independent of luminance; where it is fully tied, luminance alone decides.
+    independent of luminance. Where it is fully tied, luminance alone decides.
 
     Args:
         rng: the generator.

@@ -310,7 +310,7 @@ def _faults(rng: np.random.Generator, boxes: np.ndarray, factor: float = 1.0) ->
 
 
 def _dosed_faults(rng: np.random.Generator, boxes: np.ndarray, share: float) -> Faults:
-    """Draw faults in a share of the frames; some began before the first frame.
+    """Draw faults in a share of the frames, some of which began before the first frame.
 
     Args:
         rng: the generator.

@@ -266,7 +266,7 @@ class RegDb:
         )
 
     def lists(self, preset: Preset, seed: int, frames: pd.DataFrame) -> dict[str, str]:
-        """Halve the identities anew in each trial; labels cycle through the lines."""
+        """Halve the identities anew in each trial. Labels cycle through the lines."""
         texts, numbers = {}, np.array(self.splits(preset)["all"])
         by_person = {
             key: group.path.tolist()

@@ -33,7 +33,7 @@ class Sampling:
 
     #: T, frames in a clip.
     frames: int
-    #: Frames between two of a clip; 0: one frame of each of T equal parts.
+    #: Frames between two of a clip. 0 takes one frame of each of T equal parts.
     stride: int = 0
     #: Whether each frame is mirrored on its own. A mirrored walker swaps legs.
     flips: Flips = "clip"

@@ -81,7 +81,10 @@ class Preset:
     world: World = World()
 
     def plan(self) -> dict[str, Any]:
-        """Return all fields by name, as a manifest holds them; no world where usual."""
+        """Return all fields by name, as a manifest holds them.
+
+        The usual world is left out.
+        """
         plan = asdict(self)
         if self.world.usual:
             del plan["world"]
@@ -139,7 +142,7 @@ def find(preset: str | Preset) -> Preset:
             "-val" for validation people. A `Preset` of one's own passes through.
 
     Returns:
-        The preset; its name is the one spelling that every equal set has.
+        The preset. Its name is the one spelling that every equal set has.
 
     Raises:
         ValueError: when there is no such preset, no such knob or no such dose.
@@ -191,11 +194,11 @@ def look_alikes(numbers: Sequence[int], seed: int, alike: int = 0) -> dict[int, 
     Args:
         numbers: identities of one split.
         seed: of the people.
-        alike: `World.alike`, the size of the groups; 0: pairs, one person in five.
+        alike: `World.alike`, the size of the groups. 0 makes pairs, one person in five.
 
     Returns:
-        Identity -> its group, named by the smallest number in it; who looks like
-        nobody else is left out.
+        Identity -> its group, named by the smallest number in it. Identities that look
+        like nobody else are left out.
     """
     rng = np.random.default_rng([seed, LOOK_ALIKE, numbers[0]])
     if alike:
@@ -205,7 +208,7 @@ def look_alikes(numbers: Sequence[int], seed: int, alike: int = 0) -> dict[int, 
 
 
 def _groups(mixed: Sequence[int], size: int) -> dict[int, int]:
-    """Cut people into groups of a size; one person left over is in no group."""
+    """Cut people into groups of a size. One person left over is in no group."""
     groups: dict[int, int] = {}
     for first in range(0, len(mixed), size):
         members = mixed[first : first + size]

@@ -99,7 +99,11 @@ def _positions(root: Path, changed: int) -> dict[str, tuple[str, int, int]]:
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read a table; `DataError` when it is damaged or lacks a column."""
+    """Read a table.
+
+    Raises:
+        DataError: it is damaged or lacks a column.
+    """
     try:
         table = pd.read_csv(path, keep_default_na=False)
     except ValueError as error:  # no columns, a ragged row, or text that is not UTF-8

@@ -54,7 +54,7 @@ class Job:
 
     @property
     def people(self) -> int:
-        """Seed of people and walks; that of the cameras is `seed`."""
+        """Seed of people and walks. The seed of the cameras is `seed`."""
         return self.seed + self.preset.people
 
     def request(self) -> dict[str, object]:
@@ -99,7 +99,11 @@ def is_complete(root: Path, request: dict[str, object]) -> bool:
 
 
 def _read_json(marker: Path) -> dict[str, object]:
-    """Read a manifest or a request; `DataError` when it is damaged."""
+    """Read a manifest or a request.
+
+    Raises:
+        DataError: it is damaged.
+    """
     try:
         content = json.loads(marker.read_text())
     except (ValueError, RecursionError) as error:

@@ -30,14 +30,14 @@ DOSES: dict[str, tuple[str, tuple[float, ...]]] = {
 
 @dataclass(frozen=True)
 class World:
-    """Knobs of the generator; each is one cue that a paper claims to use."""
+    """Knobs of the generator, each of one cue that a paper claims to use."""
 
     #: Share of frames with a fault: a bad box, an occluder that passes, or blur.
     bad_frames: float = USUAL_BAD
     #: How far near-infrared reflectance follows visible luminance: 1 in all, 0 not.
     tied: float = 0.5
     #: Size of the groups that share their whole appearance and differ in the rate of
-    #: their strides alone: 1 nobody, n everybody; 0: pairs, one person in five.
+    #: their strides alone: 1 nobody, n everybody. 0 makes pairs, one person in five.
     alike: int = 0
     #: How far views and backgrounds of the cameras differ: 0 all are alike, 1 usual.
     spread: float = 1.0

@@ -24,7 +24,7 @@ from vvi.data.synthetic.presets import MINIMUM, TRACKLET, Film, Preset
 from vvi.data.synthetic.scene import scene
 from vvi.data.synthetic.world import DOSES, World
 
-FRAMES = 4  # of a clip; `TIMED` in the world of time
+FRAMES = 4  # of a clip, or `TIMED` in the world of time
 TIMED = 6
 COARSE = (
     16,
@@ -258,7 +258,7 @@ def _without_bars(walk: filming.Walk) -> filming.Walk:
 
 
 def _or_all(good: np.ndarray) -> np.ndarray:
-    """Good frames (N, T); all of a clip that has none."""
+    """Good frames (N, T), or all frames of a clip that has no good one."""
     return good | ~good.any(1, keepdims=True)
 
 
@@ -290,7 +290,7 @@ def _pairs(
 
 
 def distances_where_clear(feat: np.ndarray, clear: np.ndarray) -> np.ndarray:
-    """Squared distances by pixels that are clear in both; others count as expected.
+    """Squared distances by pixels that are clear in both. Others count as expected.
 
     Args:
         feat: (N, h, w, C).
