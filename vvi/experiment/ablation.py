@@ -42,7 +42,7 @@ def rows(method: str, table: str) -> dict[str, dict]:
     """Return the rows of one table of a method: label -> fields to change.
 
     Raises:
-        ValueError: there is no such table; the message names those there are.
+        ValueError: there is no such table. The message names all tables.
     """
     tables = methods.module(method).ABLATIONS
     if table not in tables:
@@ -98,7 +98,7 @@ def row_configs(
         split: as in `configs`.
 
     Raises:
-        ValueError: there is no such table or row; the message names those there are.
+        ValueError: there is no such table or row. The message names all of them.
     """
     labels = rows(method, table)
     if label not in labels:
@@ -231,12 +231,14 @@ def _without_result(resolved: Sequence[RunConfig]) -> list[RunConfig]:
 def train_missing(
     runs: Iterable[RunConfig], executor: Executor | None = None, **run: Any
 ) -> int:
-    """Train the runs that have no stored result; killed, the same call goes on.
+    """Train the runs that have no stored result.
+
+    Where it is killed, the same call trains the rest.
 
     Args:
         runs: configs of the runs.
-        executor: where they are trained (`vvi.experiment.executors`); None: here, in
-            turn. On an executor a run that fails does not stop the others.
+        executor: where they are trained (`vvi.experiment.executors`). None trains them
+            here, in turn. On an executor a run that fails does not stop the others.
         **run: fields of `experiment.Execution`, such as `device` and `pixels`.
 
     Returns:
@@ -306,7 +308,7 @@ def _run_there(
 
 
 def _store_here(result: Result, config: RunConfig) -> None:
-    """Store a result that was trained on another disk; its weights stay there.
+    """Store a result that was trained on another disk, without its weights.
 
     Raises:
         RuntimeError: another run was trained there, of other data.
@@ -468,7 +470,7 @@ def published(
         paper: name of the file.
         table: as the paper numbers it.
         direction: None where the paper does not say which.
-        protocol: needed where the table has several; the error names them.
+        protocol: needed where the table has several. The error names them.
 
     Returns:
         Row label -> metric columns.

@@ -1,7 +1,7 @@
 """Does a method need longer? The row that stands for each paper, at other lengths.
 
 A method that trails after a short run may need a longer one. So the same row is trained
-for fewer and for more steps; its schedule and the epochs at which its parts begin
+for fewer and for more steps. Its schedule and the epochs at which its parts begin
 stretch with the run.
 """
 
@@ -28,7 +28,7 @@ def rows(names: Iterable[str] = ()) -> dict[str, Row]:
     """Return the rows that are trained: what figures call it -> row.
 
     Args:
-        names: methods; empty is all. They bring their rows of `BESIDE` along.
+        names: methods, or empty for all. They bring their rows of `BESIDE` along.
 
     Raises:
         ValueError: naming the methods there are.
@@ -86,7 +86,7 @@ def wanted(
 def results(
     size: str = SIZE, seeds: Sequence[int] = SEEDS, **run: Any
 ) -> dict[str, dict[int, list[Result]]]:
-    """Return what is stored of every row; nothing is trained.
+    """Return what is stored of every row, without training.
 
     Args:
         size: preset of the runs.
@@ -108,6 +108,6 @@ def results(
 def copy_to_records(
     names: Iterable[str] = (), size: str = SIZE, seeds: Sequence[int] = SEEDS
 ) -> int:
-    """Copy what was trained into `book/records`; return how many runs are there."""
+    """Copy what was trained into `book/records`, and return how many runs are there."""
     runs = wanted(names, size, seeds)
     return ablation.copy_records({config.hash: config for config in runs})

@@ -40,7 +40,7 @@ class Data:
     dataset: Dataset
     #: Reads pixels.
     frames: Frames
-    #: What is known of drawn data; None on real data.
+    #: What is known of drawn data, None on real data.
     truth: Truth | None
 
 
@@ -58,7 +58,7 @@ def open_data(
     Args:
         config: of a run.
         root: a folder to read in place of the one that the config names.
-        seed: of the run; it names the trial of RegDB.
+        seed: of the run. It names the trial of RegDB.
         progress: whether to show a bar while data are drawn or decoded.
         pixels: where training clips come from, as for `frames`.
         device: holds decoded frames where pixels are "resident".
@@ -217,7 +217,8 @@ def locate_as(folder: str | Path, wanted: str | None, usual: str) -> tuple[Path,
 
     Args:
         folder: of one set, or of several side by side.
-        wanted: the layout that was asked for; None or "auto": whichever is there.
+        wanted: the layout that was asked for. None or "auto" takes the one that is
+            there.
         usual: which decides where nothing was asked for and there is a choice.
 
     Returns:
@@ -246,10 +247,10 @@ def dataset(
 
     Args:
         data: of a run.
-        root: a folder; by default what `$VVI_DATA` holds for real data, else the
+        root: a folder. By default it is what `$VVI_DATA` holds for real data, else the
             embedded set, written on first use.
         progress: whether to show a bar while it is written.
-        seed: of the run; it names the trial of RegDB.
+        seed: of the run. It names the trial of RegDB.
     """
     if root is None and not data.synthetic:
         root = paths.real_data() or _refuse_absent(data)

@@ -22,7 +22,7 @@ def log_file() -> Path:
 
 
 def read() -> pd.DataFrame:
-    """Read the log; empty where nothing was trained again.
+    """Read the log, which is empty where nothing was trained again.
 
     Returns:
         A line a run and processor: run, row of a table, seed, processor of the record,
@@ -33,7 +33,7 @@ def read() -> pd.DataFrame:
 
 
 def add(checks: Iterable[Check]) -> pd.DataFrame:
-    """Add checks to the log, whole or not at all; return the log.
+    """Add checks to the log, whole or not at all, and return the log.
 
     A second check of one run on one processor takes the place of the first. Checks on
     the processor of the record are left out: they are equal.

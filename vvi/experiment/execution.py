@@ -31,7 +31,7 @@ class Execution:
     device: str = "auto"
     #: A folder to read in place of the one that the config names.
     data: str | Path | None = None
-    #: Whether to show bars; only the first of several processes does.
+    #: Whether to show bars. Only the first of several processes shows them.
     progress: bool = True
     #: Store the result and the weights.
     keep: bool = True

@@ -27,7 +27,8 @@ def connect(
     Args:
         where: "here" (None: one run after the other), "processes", "dask://host:port"
             or "slurm".
-        workers: how many processes, or how many jobs in the queue; 0: the usual.
+        workers: how many processes, or how many jobs in the queue. 0 takes the usual
+            number.
         folder: what submitit writes, seen by all nodes.
         **options: parameters of Slurm jobs, such as `timeout_min=600`,
             `gpus_per_node=1`, `slurm_partition="gpu"`.
@@ -52,7 +53,7 @@ def refuse_options(where: str, options: Mapping[str, Any], workers: int) -> None
     Args:
         where: name of the executor.
         options: parameters of Slurm jobs.
-        workers: how many processes or jobs; 0: the usual.
+        workers: how many processes or jobs. 0 takes the usual number.
 
     Raises:
         ValueError: naming what is refused.

@@ -44,7 +44,7 @@ class Switch:
 
     @property
     def options(self) -> list:
-        """What there is to choose from; empty for a number."""
+        """What there is to choose from, [] for a number."""
         parts = (self.hint, *get_args(self.hint))
         options: list[Any] = []
         for part in parts:
@@ -67,7 +67,7 @@ class Switch:
         """Read what a ticked box, a chosen word or a typed number stands for.
 
         Raises:
-            ValueError: it stands for nothing; the message names the switch.
+            ValueError: it stands for nothing. The message names the switch.
         """
         if self.hint is bool:
             return value
@@ -165,7 +165,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def _keywords(text: str) -> dict[str | None, Any]:
-    """Read keyword arguments; empty where the text is nothing of the kind."""
+    """Read keyword arguments. A text of another kind gives an empty dictionary."""
     try:
         call = ast.parse(f"dict({text})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args:
@@ -201,7 +201,7 @@ def read(method: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         changes: name -> text, or a value that has its type already.
 
     Raises:
-        ValueError: there is no such setting; the message lists those there are.
+        ValueError: there is no such setting. The message lists all settings.
 
     >>> read("baseline", {"lr": ".001", "milestones": "35,80", "margin": "1"})
     {'lr': 0.001, 'milestones': (35, 80), 'margin': 1.0}

@@ -27,7 +27,7 @@ IDEAS: dict[str, Component] = {
 
 
 def ideas(names: Iterable[str] = ()) -> dict[str, Component]:
-    """Return the ideas of some methods; no name means all of them.
+    """Return the ideas of some methods, or of all where none is named.
 
     Raises:
         ValueError: naming the methods there are.
@@ -57,7 +57,7 @@ def configs(
         row: whose rate is changed.
         size: preset of the runs.
         seeds: of training.
-        factor: on the rate of the recipe; 1 is the row itself.
+        factor: on the rate of the recipe. A factor of 1 gives the row itself.
     """
     usual = row.configs(size, seeds)
     return [tune.applied(config, {"lr": factor}) for config in usual]
@@ -79,6 +79,6 @@ def wanted(
 def copy_to_records(
     names: Iterable[str] = (), size: str = SIZE, seeds: Sequence[int] = SEEDS
 ) -> int:
-    """Copy what was trained into `book/records`; return how many runs are there."""
+    """Copy what was trained into `book/records`, and return how many runs are there."""
     runs = wanted(names, size, seeds)
     return ablation.copy_records({config.hash: config for config in runs})

@@ -37,7 +37,7 @@ class Result:
 
     @property
     def precision(self) -> str:
-        """What it was computed in; without bfloat16 it is not the recipe's."""
+        """The precision it was computed in, not the recipe's without bfloat16."""
         usual = self.config.recipe.precision
         return self.record.environment.get("precision", usual)
 
@@ -83,7 +83,7 @@ class Result:
         """Return a score against the known factors.
 
         Raises:
-            KeyError: there is no such probe; the message names those there are.
+            KeyError: there is no such probe. The message names all probes.
         """
         scores = self.record.probes
         if name not in scores:
@@ -109,7 +109,7 @@ class Result:
         """Return the means over the ten galleries of SYSU-MM01, in per cent.
 
         Returns:
-            Setting -> column -> mean; empty for other layouts.
+            Setting -> column -> mean. Other layouts give an empty dictionary.
         """
         means = {}
         for name, values in self.arrays.items():

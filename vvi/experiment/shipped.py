@@ -33,8 +33,8 @@ def folder(settings: RunConfig) -> Path:
 def save_half(run: Path) -> list[Path]:
     """Write the weights of a run beside its record in `book/records`.
 
-    Matrices and kernels become float16; vectors, such as the statistics of a norm,
-    stay what they are.
+    Matrices and kernels become float16. Vectors, such as the statistics of a norm, stay
+    what they are.
 
     Args:
         run: the folder of the run, with its weights.
@@ -77,7 +77,7 @@ def load_half(settings: RunConfig, num_ids: int) -> Method | None:
         num_ids: people that it was trained on.
 
     Returns:
-        The network in evaluation mode; None where the record has no weights.
+        The network in evaluation mode, or None where the record has no weights.
 
     Raises:
         ValueError: a file is damaged, or they are of another network.

@@ -1,9 +1,9 @@
 """Run folders: one JSON and one safetensors file a record, never pickles.
 
-Files are written whole or not at all. The arrays are packed by xz, which takes half of
-their size away. The history of a run lies among them; record.json names its terms.
-Older records have arrays that are not packed, or the history as numbers in record.json,
-and are read as well.
+Files are written whole or not at all. The arrays are packed by xz, which halves their
+size. The history of a run lies among them, and record.json names its terms. Older
+records have arrays that are not packed, or the history as numbers in record.json, and
+are read as well.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Record:
     versions: Mapping[str, int]
     #: Where it ran: versions of libraries, device, processor, git commit.
     environment: Mapping[str, Any]
-    #: Losses and learning rate at every step, by name; five digits once stored. The
-    #: copies in `book/records` have no rate, which `optim.rate` gives at every step.
+    #: Losses and learning rate at every step, by name, with five digits once stored.
+    #: The copies in `book/records` have no rate, as `optim.rate` gives it.
     history: Mapping[str, list[float]]
     #: Direction -> name -> number in 0..1.
     scores: Mapping[str, Any]
@@ -124,7 +124,7 @@ def load_record(folder: Path) -> Record:
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file is damaged, or was changed by hand; the message names it.
+        ValueError: a file is damaged, or was changed by hand. The message names it.
     """
     file = folder / "record.json"
     try:
@@ -192,7 +192,7 @@ def _arrays_file(folder: Path) -> Path:
 
 
 def _load_arrays(file: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of a record, the history among them; nobody can write to them.
+    """Read the arrays of a record, the history among them, as read-only arrays.
 
     Raises:
         FileNotFoundError: it is missing.

@@ -273,12 +273,12 @@ def _weights_of(folder: Path, again: str) -> Path:
 
 
 def _half_of(folder: Path) -> list[Path]:
-    """Return the files of weights beside a record; empty where there are none."""
+    """Return the files of weights beside a record, [] where there are none."""
     return sorted(folder.glob(HALF))
 
 
 def _content(file: Path) -> Mapping[str, Any]:
-    """Read a file of weights; of those beside a record, all that belong together."""
+    """Read a file of weights, or all files that together lie beside a record."""
     if not file.match(HALF):
         return read(file)
     together: dict[str, Any] = {}
@@ -324,7 +324,7 @@ def _released(file: Path, content: Mapping, refuse: bool) -> Trained | None:
 
 
 def _filled(settings: RunConfig, tensors: Mapping[str, Tensor], file: Path) -> Method:
-    """Fill the method of a run; the file itself counts the identities."""
+    """Fill the method of a run. Its number of identities comes from the file."""
     options = method_options(replace(settings, weights=None))
     one = methods.load(settings.method, 1, **options).state_dict()
     method = methods.load(settings.method, _identities(one, tensors), **options)

@@ -204,7 +204,7 @@ def _train(
 
 
 def _workers(data: Data) -> int:
-    """Return how many processes decode images; none for those that decode fast."""
+    """Return how many processes decode images, 0 for images that decode fast."""
     if data.frames.store is not None or data.config.height <= SMALL_HEIGHT:
         return 0
     return min(MOST_WORKERS, torch.get_num_threads())

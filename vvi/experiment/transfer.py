@@ -27,7 +27,7 @@ class Target:
 
     #: How they are read.
     data: DataConfig
-    #: Where they lie; None: the embedded set.
+    #: Where they lie. None is the embedded set.
     root: Path | None
     #: What a page calls them.
     name: str
@@ -41,7 +41,7 @@ class Tested:
     lines: list[str]
     #: Numbers by direction, where there is one trial.
     scores: Mapping[str, Mapping[str, float]]
-    #: Features of queries and gallery by direction; empty over several trials.
+    #: Features of queries and gallery by direction, empty over several trials.
     sides: Mapping[str, Side] = field(default_factory=dict)
 
 
@@ -58,7 +58,7 @@ def resolve(trained: DataConfig, data: str | Path | None, **options: Any) -> Tar
 
     Args:
         trained: data that it was trained on.
-        data: a folder; None: what `$VVI_DATA` holds, or the embedded set trained on.
+        data: a folder. None is what `$VVI_DATA` holds, or the embedded set trained on.
         **options: of the reader (strict, foreign, min_seq_len), and layout.
 
     Raises:
@@ -102,7 +102,7 @@ def test(
     Args:
         trained: from `trained_network.load_run_or_file`.
         target: from `resolve`.
-        seed: of the run that is tested; it names its trial of RegDB.
+        seed: of the run that is tested. It names its trial of RegDB.
         progress: whether to show a bar.
     """
     data = open_data(target.data, target.root, seed=seed, progress=progress)

@@ -34,7 +34,7 @@ def trials(
         method: name of the method.
         count: how many trials, the main row among them.
         size: the preset that each trial is trained at.
-        seed: of the draw; the training seed of every trial is 0.
+        seed: of the draw. The training seed of every trial is 0.
 
     Returns:
         Number of the trial -> the knobs that it sets, and its run, which searches
@@ -70,7 +70,7 @@ def main_row(method: str, size: str = "standard", seed: int = 0) -> RunConfig:
 
 
 def applied(config: RunConfig, knobs: Mapping[str, Any]) -> RunConfig:
-    """Return a run with knobs set; `lr` and `slow` multiply those of its recipe."""
+    """Return a run with knobs set, where `lr` and `slow` multiply its recipe's."""
     factors = {
         name: getattr(config.recipe, name) * knobs[name]
         for name in COMMON
@@ -87,14 +87,15 @@ def tune(
     executor: Executor | None = None,
     **run: Any,
 ) -> pd.DataFrame:
-    """Train and score the trials of a method; those that are stored are not repeated.
+    """Train and score the trials of a method, except those that are stored.
 
     Args:
         method: name of the method.
         count: how many trials, the main row among them.
         size: the preset that each trial is trained at.
         seed: of the draw.
-        executor: where trials are trained (`vvi.experiment.executors`); None: here.
+        executor: where trials are trained (`vvi.experiment.executors`). None trains
+            them here.
         **run: arguments of `experiment.run`, such as `device`.
 
     Returns:
@@ -127,7 +128,7 @@ def log_file(method: str, size: str = "standard") -> Path:
 
     Args:
         method: its name.
-        size: preset of the trials; each has a file of its own.
+        size: preset of the trials. Each preset has a file of its own.
     """
     end = "" if size == "standard" else f"-{size}"
     return paths.records() / "tuning" / f"{method}{end}.csv"

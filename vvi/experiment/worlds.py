@@ -109,7 +109,7 @@ FUSED = Row("cmft", "Readings", "both (main)")
 UNSHIFTED = Row("cmft", "Readings", "both, frames not shifted")
 UNREFINED = Row("cmft", "Readings", "neither MSRL nor MDL")
 
-#: World -> what it is asked; its knob and doses are in `world.DOSES`.
+#: World -> what it is asked. Its knob and doses are in `world.DOSES`.
 PLAN: dict[str, Question] = {
     "bad-frames": Question(
         "share of bad frames",
@@ -249,7 +249,7 @@ def results(
         world: name of the world.
         size: preset of the runs.
         seeds: of training.
-        only_stored: leave out runs without a stored result; they are trained otherwise.
+        only_stored: leave out runs without a stored result. Otherwise they are trained.
         **run: fields of `experiment.Execution`.
     """
     by_dose = {}
@@ -291,7 +291,7 @@ def difference(
         direction: of the search.
 
     Returns:
-        The difference; its 95 % interval is by bootstrap over people and seeds.
+        The difference, with a 95 % interval by bootstrap over people and seeds.
 
     Raises:
         ValueError: when the runs are not of the same data.
@@ -322,8 +322,8 @@ def responses(
         world: name of the world.
         direction: of the search.
         size: preset of the runs.
-        seeds: of training; a component uses those that both of its rows have.
-        only_stored: leave out what has no stored result; it is trained otherwise.
+        seeds: of training. A component uses those that both of its rows have.
+        only_stored: leave out what has no stored result. Otherwise it is trained.
         **run: fields of `experiment.Execution`.
 
     Returns:
@@ -366,7 +366,7 @@ def by_component(table: pd.DataFrame, world: str) -> dict[str, np.ndarray]:
         world: its name.
 
     Returns:
-        Component -> (D, 3) difference, low and high end; NaN where a dose has none.
+        Component -> (D, 3) difference, low and high end, NaN where a dose has none.
     """
     doses = list(DOSES[world][1])
     curves = {}
@@ -385,7 +385,7 @@ def copy_to_records(
     size: str = SIZE,
     seeds: Sequence[int] = SEEDS,
 ) -> int:
-    """Copy what was trained into `book/records`; return how many runs are there."""
+    """Copy what was trained into `book/records`, and return how many runs are there."""
     return ablation.copy_records({c.hash: c for c in wanted(worlds, size, seeds)})
 
 
@@ -431,7 +431,7 @@ def plan(
 
     Returns:
         One row a world: runs, and `cost`, the CPU time of their training in runs of
-        the baseline; the last row is the sum.
+        the baseline. The last row is the sum.
 
     Raises:
         ValueError: there is no such world.
