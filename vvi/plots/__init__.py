@@ -1,5 +1,5 @@
 """Arrays -> figures: one function per figure.
 
-Computing and drawing are separate; no method, no stored run and no screen is known
-here.
+Computing and drawing are separate. Nothing here knows a method, a stored run or a
+screen.
 """

@@ -56,7 +56,7 @@ def losses(
         history: term -> one value per `unit`, NaN where the term was off.
         title: above the axes.
         caption: words under the figure.
-        smooth: length of a running mean; the raw line stays pale.
+        smooth: length of a running mean. The raw line stays pale.
         unit: of the x axis.
         ylabel: of the y axis.
     """
@@ -179,8 +179,8 @@ def sweeps(
 ) -> Figure:
     """Draw a metric against a setting, one small panel for each setting.
 
-    All panels have one scale of y, so that slopes compare; that of x is logarithmic
-    where values span more than a decade.
+    All panels have one scale of y, so that slopes compare. The scale of x is
+    logarithmic where values span more than a decade.
 
     Args:
         panels: setting -> (its values (N,), metric -> (N,) in `unit`).
@@ -237,7 +237,7 @@ def _round_numbers() -> MaxNLocator:
 
 
 def _finish(fig: Figure, ax: Axes, caption: str) -> Figure:
-    """Add grid, legend and caption; long names stand above the lines, not beside."""
+    """Add grid, legend and caption. Long names stand above the lines, not beside."""
     ax.grid(axis="y")
     ax.set_axisbelow(True)
     names = ax.get_legend_handles_labels()[1]

@@ -284,7 +284,7 @@ def _all_ways(
 def _ways(
     a: np.ndarray, b: np.ndarray, tracks: Sequence[float]
 ) -> Iterator[list[tuple[float, float]]]:
-    """Yield ways from box a to box b that start sideways; some run through boxes.
+    """Yield ways from box a to box b that start sideways, some of them through boxes.
 
     They are straight, with one corner, or with two on one of the tracks.
     """
@@ -474,7 +474,7 @@ def _draw_arrows(
     rects: Mapping[str, np.ndarray],
     ways: Sequence[np.ndarray],
 ) -> None:
-    """Draw arrows with their labels; those of training parts are dashed.
+    """Draw arrows with their labels, dashed for parts that only training has.
 
     Args:
         ax: of the board.

@@ -25,12 +25,13 @@ def response(
 ) -> Figure:
     """Draw the dose-response of one world.
 
-    Above, how far the cue alone goes at each dose; below, what each component adds.
+    The upper panel shows how far the cue alone goes at each dose. The lower one shows
+    what each component adds.
 
     Args:
         doses: (D,) values of the knob, from low to high.
         components: component -> (D, 3) difference and the ends of its interval over
-            people and seeds; NaN where a dose was not trained.
+            people and seeds, NaN where a dose was not trained.
         oracle: claim -> (D,) share from 0 to 1, or another number that is not negative.
         knob: what is dosed.
         unit: of the differences, in points.
@@ -71,7 +72,7 @@ def levels(
 
     Args:
         doses: (D,) the settings, from low to high.
-        rows: row -> (D, 3) score and the ends of its interval; NaN where it is unknown.
+        rows: row -> (D, 3) score and the ends of its interval, NaN where it is unknown.
         xlabel: what is set.
         ylabel: the score.
         caption: words under the figure.

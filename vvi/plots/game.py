@@ -60,7 +60,7 @@ def _draw_targets(part: SubFigure, classes: Sequence[str], targets: Targets) -> 
 def _bars(
     ax: Axes, positions: np.ndarray, values: Sequence[float], modality: str
 ) -> None:
-    """Draw the target of a clip; a dash where a class does not exist."""
+    """Draw the target of a clip, with a dash where a class does not exist."""
     colour = style.MODALITY[modality]["color"]
     heights = np.asarray(values, dtype=float)
     ax.bar(

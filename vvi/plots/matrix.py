@@ -36,8 +36,8 @@ def draw(
     """Draw one line for each row, one column for each of its keys.
 
     Args:
-        cells: row -> column -> (verdict, text; may have several lines). A cell that is
-            missing shows a dash.
+        cells: row -> column -> (verdict, text), where a text may have several lines. A
+            cell that is missing shows a dash.
         meanings: verdict -> what the legend says of it, by default its own word.
         caption: words under the figure.
         corner: what stands above the names of the rows.

@@ -34,7 +34,7 @@ class Panel:
     title: str
     #: R frames.
     queries: Sequence[np.ndarray]
-    #: R x K frames; None past the end of a short list.
+    #: R x K frames, None past the end of a short list.
     items: Sequence[Sequence[np.ndarray | None]]
     #: (R, K) words of `MARKS`, or "".
     marks: np.ndarray
@@ -45,7 +45,7 @@ class Panel:
 def choose(first_hit: np.ndarray, count: int = 3) -> np.ndarray:
     """Return rows of queries, evenly spaced from the best to the worst first hit.
 
-    Skipped queries (0) are left out; no hand picks them.
+    Skipped queries (0) are left out. Nobody picks queries by hand.
     """
     ranks = np.asarray(first_hit)
     valid = np.flatnonzero(ranks > 0)
@@ -81,7 +81,7 @@ def compose(
         lists: (R, K) gallery rows, -1 for none.
         query_ids: (R,).
         gallery_ids: (G,).
-        groups: identity -> look-alike group; identities outside it, or in a group
+        groups: identity -> look-alike group. Identities outside it, or in a group
             below 0, look like nobody.
 
     Returns:
@@ -142,7 +142,7 @@ def _heads(ax: Axes, longest: int, left: float, top: float, cell: float) -> None
 def _row(
     ax: Axes, panel: Panel, r: int, rect: tuple[float, float, float, float]
 ) -> None:
-    """Draw a query and its list; `rect` is where the query stands."""
+    """Draw a query and its list, where `rect` is the place of the query."""
     left, top, width, height = rect
     if panel.notes:
         style.label(ax, 0.05, top + height / 2, panel.notes[r], va="center")

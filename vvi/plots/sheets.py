@@ -139,7 +139,7 @@ def cameras(
     """Draw a board of cameras, the visible view beside the infrared one.
 
     Args:
-        images: camera -> modality -> frame; a missing view stays empty.
+        images: camera -> modality -> frame. A missing view stays empty.
         caption: words under the figure.
         cols: cameras side by side.
     """

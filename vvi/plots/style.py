@@ -286,7 +286,7 @@ def board(width: float, height: float) -> tuple[Drawing, Axes]:
 
 
 def caption(fig: Drawing, text: str) -> None:
-    """Say what a figure shows, in the words under it; lines run on."""
+    """Set the words under a figure. Line breaks become spaces."""
     fig.caption = " ".join(text.split())
 
 

@@ -36,14 +36,14 @@ SENTENCE = 40  # characters from which a text is no name
 
 @dataclass(frozen=True)
 class Table:
-    """A table as a page shows it; `print` shows it as text."""
+    """A table as a page shows it. `print` shows it as text."""
 
     frame: pd.DataFrame
     #: What stands above it.
     caption: str = ""
     #: Cells that are bold: bool, of the shape of `frame`.
     bold: pd.DataFrame | None = None
-    #: Whether cells are text; else they are HTML.
+    #: Whether cells are text (True) or HTML.
     escaped: bool = field(default=True, repr=False)
 
     def __repr__(self) -> str:
@@ -118,7 +118,7 @@ def _caption_of(frame: pd.DataFrame) -> str:
 def _flat(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """Return a table whose labels of rows are columns, and how many these are.
 
-    Headers of several levels become one; rows that are only counted lose their number.
+    Headers of several levels become one. Rows that are only counted lose their number.
     """
     frame = frame.copy()
     frame.columns = [_joined(label) for label in frame.columns]
@@ -177,7 +177,7 @@ def _text(value: Any, digits: int) -> str:
 
 
 def unbroken(text: str) -> str:
-    """Keep a number on one line; a wide table may break in front of its interval.
+    """Keep a number on one line. A wide table may break in front of its interval.
 
     >>> unbroken("+1.2 (-0.5 to +2.9)").replace("\N{NO-BREAK SPACE}", "_")
     '+1.2 (-0.5_to_+2.9)'
@@ -196,7 +196,7 @@ def _in_bold(text: str, marked: bool) -> str:
 
 
 def _cell(tag: str, text: str, side: str) -> str:
-    """Return a cell; one with a sentence keeps a width at which that can be read."""
+    """Return a cell. One with a sentence keeps a width at which it can be read."""
     kind = f"{side} long" if side == "l" and len(text) > SENTENCE else side
     return f'<{tag} class="{kind}">{text}</{tag}>'
 
@@ -219,8 +219,8 @@ def ablation(
 
     Returns:
         Columns (metric, "paper" | "ours (<data>)" | "±" | "runs"), rows in the order of
-        `runs`. "±" is the sample standard deviation over seeds, NaN for a single run;
-        what nobody printed or ran is NaN.
+        `runs`. "±" is the sample standard deviation over seeds, NaN for a single run.
+        What nobody printed or ran is NaN.
     """
     missing = [c for c in ("row", *metrics) if c not in runs]
     if missing:

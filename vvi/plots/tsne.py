@@ -24,7 +24,7 @@ def embed_2d(
     init: str | np.ndarray = "pca",
     perplexity: float = 30.0,
 ) -> np.ndarray:
-    """Lay out features by t-SNE; the same seed gives the same layout.
+    """Lay out features by t-SNE. The same seed gives the same layout.
 
     Args:
         feat: (N, D).
@@ -97,7 +97,7 @@ def plot(
         modality: (N,) of "vis" or "ir".
         title: above the axes.
         caption: words under the figure.
-        highlight: how many identities get a colour and a number; others are grey.
+        highlight: how many identities get a colour and a number. Others are grey.
     """
     fig, axes = style.figure(height=4.4, width=5.2)
     _scatter(axes[0, 0], points, ids, modality, highlight)
@@ -126,7 +126,7 @@ def pair(
         modality: (N,) of "vis" or "ir".
         titles: of the two panels.
         caption: words under the figure.
-        highlight: how many identities get a colour and a number; others are grey.
+        highlight: how many identities get a colour and a number. Others are grey.
     """
     fig, axes = style.figure(1, 2, height=3.9)
     for ax, points, title in zip(axes[0], (before, after), titles, strict=True):
@@ -209,7 +209,7 @@ def _numbers(
 
 
 def _centres(points: np.ndarray, modality: np.ndarray, near: float) -> list[np.ndarray]:
-    """Return the centres of the two modalities; one where these are near."""
+    """Return the centres of the two modalities, or one where these are near."""
     sides = [points[modality == name] for name in MODALITIES]
     centres = [np.median(side, axis=0) for side in sides if len(side)]
     if len(centres) == 2 and np.linalg.norm(centres[0] - centres[1]) < near:
@@ -232,7 +232,12 @@ def _number(ax: Axes, text: str, anchor: np.ndarray, lift: int, colour: str) -> 
 
 
 def _legend(fig: Figure, rest: bool) -> None:
-    """Explain the markers; `rest`: whether some identities have no colour."""
+    """Explain the markers.
+
+    Args:
+        fig: the figure.
+        rest: whether some identities have no colour.
+    """
     ink = style.INK
     vis = {"markerfacecolor": ink, "markeredgecolor": "white", "markersize": 7}
     ir = {"markerfacecolor": "none", "markeredgecolor": ink, "markersize": 7}

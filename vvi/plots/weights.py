@@ -27,7 +27,7 @@ def strips(
     titles: Sequence[str] | None = None,
     caption: str = "",
 ) -> Figure:
-    """Draw strips of frames with a bar under each; bars start at 0 or at the lowest.
+    """Draw strips of frames with a bar under each, from 0 or from the lowest weight.
 
     Args:
         frames: (N, T, H, W, 3) uint8.

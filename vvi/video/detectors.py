@@ -1,7 +1,7 @@
 """Detectors of people: torchvision's detection networks.
 
 Small ones have the weights that `vvi.video.train_detectors` trained, large ones come
-from a local file; nothing is ever downloaded. A detector is called with frames
+from a local file. Nothing is ever downloaded. A detector is called with frames
 (T, H, W, 3) uint8 and returns, for each, boxes (n, 5): x1, y1, x2, y2, score.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NAMES = ("fcos", "retinanet", "fasterrcnn")
 TITLES = {"fcos": "FCOS", "retinanet": "RetinaNet", "fasterrcnn": "Faster R-CNN"}
 PERSON = 1  # class number, here and in torchvision's own weights
-HEIGHT = 96  # of the pictures of small detectors; people are then some 40 pixels tall
+HEIGHT = 96  # of the pictures of small detectors, where people have some 40 pixels
 CHANNELS = 64
 FOLDER = "detectors"  # of records
 #: How the names of stored weights end: packed, and as they were written before.
@@ -60,7 +60,7 @@ class Detector:
     """A network that detects people."""
 
     network: nn.Module
-    #: Height at which it sees pictures; None: as they come.
+    #: Height to which pictures are scaled. None leaves them as they come.
     height: int | None
     #: Score of the least certain box.
     least: float = 0.1
@@ -187,12 +187,12 @@ def load(
     Args:
         name: one of `NAMES`, or one of torchvision's detection networks with its own
             (COCO) weights.
-        weights: a file; by default the stored weights, or where torchvision's loader
-            keeps its own.
+        weights: a file. By default these are the stored weights, or the file where
+            torchvision's loader keeps its own.
         device: where it computes.
 
     Raises:
-        FileNotFoundError: the weights are not there; nothing is downloaded.
+        FileNotFoundError: the weights are not there. Nothing is downloaded.
         ValueError: an unknown name, or a file of other weights.
     """
     if name not in NAMES:
@@ -266,7 +266,7 @@ def _filled(
 
 
 def stored(name: str) -> list[Path]:
-    """Return records of a small detector; the weights lie beside them.
+    """Return records of a small detector, which have its weights beside them.
 
     Those of this machine come before the committed ones.
     """

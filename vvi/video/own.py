@@ -54,7 +54,7 @@ def embed(
         progress: whether to show a bar.
 
     Returns:
-        A row for each tracklet, of unit norm; the table names it.
+        A row for each tracklet, of unit norm. The table names the tracklets.
 
     Raises:
         DataError: nothing is there, or a picture cannot be read.

@@ -61,7 +61,7 @@ class Found:
             return {}  # no table, or one of something else: nobody is known
 
     def identities(self, people: Mapping[int, int]) -> np.ndarray:
-        """Return (Q,) the person of each tracklet; -1 for nobody known.
+        """Return (Q,) the person of each tracklet, -1 for nobody known.
 
         Args:
             people: track -> identity (`vvi.video.tracking.people`).
@@ -105,8 +105,8 @@ class Found:
         Args:
             title: above the lists.
             people: track -> identity.
-            rows: tracklets to show; by default the first of each person, or of each
-                track where nobody is known.
+            rows: tracklets to show. By default these are the first of each person, or
+                of each track where nobody is known.
             height: of a picture.
             width: of a picture.
         """

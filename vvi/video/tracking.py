@@ -53,7 +53,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def follow(detections: Iterable[np.ndarray], rate: float) -> pd.DataFrame:
-    """Follow people by ByteTrack; a track begins with its second box.
+    """Follow people by ByteTrack, where a track begins with its second box.
 
     Boxes of a low score only prolong tracks.
 
@@ -98,7 +98,7 @@ def _tracked(boxes) -> Iterator[tuple[list[float], float, int]]:
 def fill(tracks: pd.DataFrame, longest: int = GAP) -> pd.DataFrame:
     """Fill missing boxes between two seen ones on straight lines.
 
-    At most `longest` in a row are filled; they are marked and have score 0.
+    At most `longest` in a row are filled. They are marked and have score 0.
     """
     parts = [tracks]
     for track, table in tracks.groupby("track"):
@@ -136,7 +136,7 @@ def pieces(
 def people(tracks: pd.DataFrame, truth: pd.DataFrame) -> dict[int, int]:
     """Return track -> the identity that it follows most of the time.
 
-    A box follows the person whose box it covers (overlap `HIT`); tracks of nobody are
+    A box follows the person whose box it covers (overlap `HIT`). Tracks of nobody are
     left out.
     """
     votes = [pd.DataFrame({"track": [], "identity": []})]

@@ -163,7 +163,11 @@ def write_cached(
 
 
 def _source(video: str | Path, camera: int, modality: Modality) -> _Source:
-    """Open a video; ValueError for a camera or a modality that there is not."""
+    """Open a video.
+
+    Raises:
+        ValueError: there is no such camera or modality.
+    """
     footage = open_video(video)
     if camera < 1 or modality not in MODALITIES:
         raise ValueError(
@@ -236,7 +240,7 @@ def other_videos(root: Path, video: Path) -> set[str]:
 
 
 def _known(root: Path) -> dict[str, dict]:
-    """Return what a folder notes of its identities; nothing where there is none."""
+    """Return what a folder notes of its identities, {} where it has no notes."""
     file = root / WHO
     return json.loads(file.read_text()) if file.is_file() else {}
 
@@ -287,8 +291,8 @@ def _refuse_foreign(root: Path) -> None:
 def _renewed(root: Path, again: bool) -> Iterator[Path]:
     """Open a folder that takes the place of `root` when the work in it is done.
 
-    It holds what `root` holds, as links: what changes is written anew. Only for one
-    process at a time; what a killed one left is put back or removed.
+    It holds what `root` holds, as links: what changes is written anew. Only one process
+    may do so at a time. What a killed process left is put back or removed.
     """
     root = root.resolve()  # a link stays, what it leads to is renewed
     waiting = root.with_name(f".{root.name}{atomic.HALF}")
@@ -338,7 +342,7 @@ def _refuse_twice(folder: Path, source: _Source, root: Path) -> None:
 
 
 def _is_of(about: Mapping, source: _Source) -> bool:
-    """Whether a track is of a video; earlier versions noted no digest of it."""
+    """Whether a track is of a video. Earlier versions noted no digest of it."""
     if "content" in about:
         return about["content"] == source.content
     view = (about["video"], about["camera"], about["modality"])

@@ -135,14 +135,17 @@ def _true_boxes(truth: pd.DataFrame, frame: int) -> np.ndarray:
 def train(
     recipe: DetectorRecipe, known: Moments, device: str = "cpu"
 ) -> tuple[Detector, list[float]]:
-    """Train a small detector from scratch; returns it and its loss at every step.
+    """Train a small detector from scratch.
 
-    Pictures are mirrored at random; people of whom nearly nothing is seen are left out.
+    Pictures are mirrored at random. People of whom nearly nothing is seen are left out.
 
     Args:
         recipe: how it learns.
         known: frames with their boxes.
         device: where it computes.
+
+    Returns:
+        The detector, and its loss at every step.
     """
     seed_everything(recipe.seed)
     network = build(recipe.name, recipe.height).to(device).train()
@@ -288,7 +291,7 @@ def run(
         recipe: how the detector learns.
         retrain: train even where a record is stored.
         device: where it trains.
-        known: frames to learn from and to be scored on; drawn anew when not given.
+        known: frames to learn from and to be scored on. None draws them anew.
     """
     record = None if retrain else find(recipe)
     if record is not None:
