@@ -74,9 +74,9 @@ class DataConfig:
     foreign: Literal["keep", "drop"] = "keep"
     #: Also train on the auxiliary people of BUPTCampus.
     auxiliary: bool = False
-    #: Distance between the frames of a clip: 0 takes one from each of T equal parts; s
-    #: takes T frames s apart, from a random start in training and from the middle of
-    #: the tracklet in evaluation.
+    #: Distance between the frames of a clip: 0 takes one from each of T equal parts. A
+    #: distance s takes T frames s apart, from a random start in training and from the
+    #: middle of the tracklet in evaluation.
     stride: int = 0
 
     def __post_init__(self):
@@ -85,7 +85,7 @@ class DataConfig:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the pixels are generated; "real:<digest>" names a real data set."""
+        """Whether the pixels are generated. "real:<digest>" names a real data set."""
         return not self.source.startswith("real")
 
 
@@ -99,7 +99,7 @@ _LATER_FIELDS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """Batches, optimiser and schedule; the defaults are MITML's (section 6)."""
+    """Batches, optimiser and schedule. The defaults are MITML's (section 6)."""
 
     #: P, identities of a batch.
     identities: int = 8
@@ -107,7 +107,7 @@ class Recipe:
     tracklets: int = 2
     #: Length of a run on the paper's clock, whatever its number of steps.
     epochs: int = 200
-    #: Optimiser steps spread over `epochs`; None makes an epoch one pass of the
+    #: Optimiser steps spread over `epochs`. None makes an epoch one pass of the
     #: sampler.
     steps: int | None = None
     optimiser: Literal["sgd", "adamw"] = "sgd"
@@ -123,8 +123,9 @@ class Recipe:
     #: Epochs at which the learning rate drops by `gamma`.
     milestones: tuple[int, ...] = (35, 80)
     gamma: float = 0.1
-    #: "steps": factor `gamma` at each milestone; "cosine": half a cosine down to zero;
-    #: "one-cycle": rise over 3/10 of the run, then half a cosine down, without warm-up.
+    #: "steps" multiplies by `gamma` at each milestone. "cosine" is half a cosine down
+    #: to zero. "one-cycle" rises over 3/10 of the run and then falls by half a cosine,
+    #: without warm-up.
     schedule: Schedule = "steps"
     #: Length of the warm-up in steps, in place of `warmup`.
     warmup_steps: int | None = None

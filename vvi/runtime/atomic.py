@@ -46,7 +46,7 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
         contents: name -> content.
 
     Raises:
-        WriteError: the system refuses; it names the last file.
+        WriteError: the system refuses. The message names the last file.
     """
     mark = f"{os.getpid()}"
     placed: list[str] = []

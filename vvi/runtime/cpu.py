@@ -9,7 +9,7 @@ LIMIT = "ONEDNN_MAX_CPU_ISA"
 
 
 def limit() -> str:
-    """Return the newest instructions that convolutions may use; empty for all."""
+    """Return the newest instructions that convolutions may use, or "" for all."""
     value = os.environ.get(LIMIT, "").upper()
     return "" if value in ("ALL", "DEFAULT") else value
 

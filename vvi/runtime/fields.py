@@ -50,7 +50,7 @@ def field_docs(kind: type) -> dict[str, str]:
     """Read what `#:` comments above the fields of a dataclass say.
 
     Returns:
-        Field -> text, those of base classes first; fields without a comment are absent.
+        Field -> text, those of base classes first. Fields without a comment are absent.
     """
     docs = {}
     for base in reversed(kind.__mro__):
@@ -108,7 +108,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _is_number(value: Any, kind: type) -> bool:
-    """Return whether a value is a finite number of a kind; an integer is a float."""
+    """Return whether a value is a finite number of a kind. An integer fits a float."""
     if isinstance(value, bool):
         return False
     if isinstance(value, int):

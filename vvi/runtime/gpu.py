@@ -35,7 +35,7 @@ def name(device: torch.device) -> str:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most bytes that torch has held on a GPU; forces no sync."""
+    """Return the most bytes that torch has held on a GPU, without forcing a sync."""
     import torch
 
     return torch.cuda.max_memory_allocated(device)

@@ -53,7 +53,7 @@ class _Moved(MetaPathFinder, Loader):
     """Import a module under its old name."""
 
     def find_spec(self, fullname, path=None, target=None) -> ModuleSpec | None:
-        """Find an old name; None for all others."""
+        """Find an old name, and return None for all others."""
         package, _, name = fullname.partition(".")
         if package != "vvi" or name not in MOVED:
             return None
@@ -74,6 +74,6 @@ class _Moved(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let old names be imported; once in a process."""
+    """Let old names be imported. Further calls change nothing."""
     if not any(isinstance(finder, _Moved) for finder in sys.meta_path):
         sys.meta_path.append(_Moved())

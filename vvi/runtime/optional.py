@@ -10,7 +10,7 @@ def load(package: str, extra: str) -> ModuleType:
     """Import an optional package.
 
     Raises:
-        RuntimeError: it is not installed; the message names the extra to install.
+        RuntimeError: it is not installed. The message names the extra to install.
     """
     try:
         return import_module(package)

@@ -38,12 +38,16 @@ def root() -> Path:
 
 
 def real_data() -> Path | None:
-    """Return `$VVI_DATA`, a licensed data set or a folder of several; None if unset."""
+    """Return `$VVI_DATA`, a licensed data set or a folder of several. None if unset."""
     return _from_environment("VVI_DATA")
 
 
 def strictness() -> bool | None:
-    """Return `$VVI_STRICT`, for data that are read without saying; None if unset."""
+    """Return `$VVI_STRICT`, for data that are read without saying. None if unset.
+
+    Raises:
+        ValueError: it is neither true nor false.
+    """
     value = os.environ.get("VVI_STRICT", "").strip().lower()
     if validation.is_none(value) or not value:
         return None
@@ -101,7 +105,7 @@ def _written(variable: str, usual: str) -> Path:
 
 
 def _from_environment(variable: str) -> Path | None:
-    """Return the folder that a variable names; None where it is unset or empty."""
+    """Return the folder that a variable names, or None where it is unset or empty."""
     text = os.environ.get(variable, "")
     return validation.folder(variable, text) if text.strip() else None
 

@@ -37,7 +37,7 @@ def pin_file(file: str | Path) -> str:
 
 
 def typed_name(name: str) -> str:
-    """Return the name that a pinned file was given by; its digest where none is known.
+    """Return the name that a pinned file was given by, or its digest if unknown.
 
     >>> typed_name("file:0123456789ab")
     'file:0123456789ab'
@@ -46,7 +46,11 @@ def typed_name(name: str) -> str:
 
 
 def pinned_file(name: str) -> Path:
-    """Find the file of a digest; FileNotFoundError when this machine has no copy."""
+    """Find the file of a digest.
+
+    Raises:
+        FileNotFoundError: this machine has no copy.
+    """
     copy = paths.cache() / "weights" / name.removeprefix(FILE)
     if not copy.is_file():
         raise FileNotFoundError(

@@ -48,7 +48,7 @@ def processes(
 
 @contextmanager
 def _interrupts_wait() -> Iterator[None]:
-    """Let Ctrl-C wait; processes and threads that start meanwhile never get it."""
+    """Let Ctrl-C wait. Processes and threads that start meanwhile never get it."""
     resource_tracker.ensure_running()  # which lets interrupts through where it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def key(*parts: int | str) -> list[int]:
-    """Return integers for a seed sequence; words hash the same on every machine."""
+    """Return integers for a seed sequence. Words hash the same on every machine."""
     return [_number(part) for part in parts]
 
 
@@ -38,7 +38,7 @@ def rng(*parts: int | str) -> np.random.Generator:
 def rank_and_world_size() -> tuple[int, int]:
     """Return which process of how many that train one run together this is.
 
-    Ranks count from 0, as `torchrun` and `fabric run` tell them; a process that was
+    Ranks count from 0, as `torchrun` and `fabric run` tell them. A process that was
     started alone is (0, 1).
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:

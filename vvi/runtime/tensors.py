@@ -36,15 +36,15 @@ FOREIGN = ("Weights only load failed", "[enforce fail", "PytorchStreamReader fai
 
 
 class CheckpointError(ValueError):
-    """A file that does not hold the network; the message names the file or the keys."""
+    """A file that does not hold the network. The message names the file or the keys."""
 
 
 def read(file: str | Path, alone: str | None = None) -> Mapping[str, Any]:
     """Read what a file of torch or safetensors holds, without executing anything.
 
     Args:
-        file: a checkpoint; its content tells which kind it is, not its name.
-        alone: name for a tensor that was saved without one; None refuses it.
+        file: a checkpoint. Its content tells which kind it is, not its name.
+        alone: name for a tensor that was saved without one. None refuses it.
 
     Returns:
         What was saved: tensors by name, or dictionaries around them.

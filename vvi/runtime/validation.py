@@ -117,7 +117,9 @@ def device(value: Any) -> str:
 
 
 def folder(name: str, value: Any) -> Path | None:
-    """Read the name of a folder: `~` and variables are filled in; None for `none`.
+    """Read the name of a folder, where `~` and variables are filled in.
+
+    The word `none` gives None.
 
     Whether the folder exists is for its reader to say.
 
@@ -194,7 +196,7 @@ def of_python(value: Any) -> Any:
 
 
 def typed(value: Any, hint: Any) -> Any:
-    """Give a whole number the type of a field that holds floats; the rest as it is.
+    """Give a value the type of its field, where an integer may become a float.
 
     Numbers and arrays of NumPy become those of Python, which JSON can hold.
 
@@ -231,7 +233,7 @@ def unknown(name: str, what: str, known: dict[str, Sequence[str]]) -> ValueError
     Args:
         name: what was typed.
         what: what has no such thing, such as "baseline has no option".
-        known: kind -> names, in the order in which a reader looks for them; a single
+        known: kind -> names, in the order in which a reader looks for them. A single
             kind needs no name.
     """
     names = list(chain.from_iterable(known.values()))
@@ -283,7 +285,7 @@ def _items(text: str) -> list[str]:
 
 
 def _read(word: str, hint: Any) -> Any:
-    """Read a word by a type; `_UNREAD` where it has no such value."""
+    """Read a word by a type, or return `_UNREAD` where it has no such value."""
     kind, parts = get_origin(hint) or hint, get_args(hint)
     plain = word.strip("'\"")
     if kind in (Union, UnionType):
@@ -317,7 +319,7 @@ def _number(word: str, kind: type) -> Any:
 
 
 def _first_that_fits(word: str, parts: Sequence[Any]) -> Any:
-    """Read a word by the first type of several that can; `str` reads all, last."""
+    """Read a word by the first type of several that fits. `str` comes last."""
     order = {Literal: 0, bool: 1, int: 2, float: 3, tuple: 4, NoneType: 5}
     for part in sorted(parts, key=lambda part: order.get(get_origin(part) or part, 6)):
         value = _read(word, part)

@@ -53,7 +53,7 @@ class CrossAttention(nn.Module):
         v = self._split(self.value(source))
         width = q.shape[-1]
         # zeros change no product, and on a CPU heads of 2 channels padded to 16 take
-        # two thirds of the time; on `meta` they only miscount
+        # two thirds of the time, while on `meta` they only miscount
         if width % 16 and not q.is_meta:
             q, k, v = (F.pad(x, (0, -width % 16)) for x in (q, k, v))
         scale = 1 / math.sqrt(width)

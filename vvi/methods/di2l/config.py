@@ -45,12 +45,12 @@ class Config(MethodConfig):
     #: How often a frame loses a rectangle. By default half of single images and no
     #: frame of a clip, as clips follow the augmentation that all methods share.
     erase: float | None = None
-    #: What fills the rectangle. Paper: silent; "released" is the constant of CAJ.
+    #: What fills the rectangle. Paper: silent. "released" is the constant of CAJ.
     erase_fill: Literal["zero", "released"] | None = None
     #: Attention among the pixels of a map.
     non_local: Literal["off", "paper", "released"] | None = None
     #: Pooling over positions: the generalised mean (GeM), or the average. Paper:
-    #: silent; GeM as in AGW and CAJ.
+    #: silent. GeM is that of AGW and CAJ.
     pool: Literal["gem", "avg"] = "gem"
     #: Attention among stripes (DPA).
     dpa: bool = True
@@ -61,7 +61,7 @@ class Config(MethodConfig):
     #: Weights of the mean over refined stripes.
     dpa_weights: Literal["learned", "uniform"] = "learned"
     #: "sqrt" divides the scores of DPA by the root of their width, without which their
-    #: softmax begins at one stripe; "unit" takes them of unit vectors, so that it
+    #: softmax begins at one stripe. "unit" takes them of unit vectors, so that it
     #: cannot end at one.
     dpa_scale: Literal["none", "sqrt", "unit"] | None = None
     #: Identity loss.
@@ -75,13 +75,13 @@ class Config(MethodConfig):
     #: Weight of the triplet.
     lambda_tri: float = 1.0
     #: Feature that the triplet compares: before the neck ("global") or after DPA.
-    #: Paper: silent; before the neck as in AGW and CAJ.
+    #: Paper: silent. AGW and CAJ compare it before the neck.
     tri_on: Literal["global", "final"] = "global"
     #: How the weighted triplet is computed: the equation, or the released code.
     tri_numerics: Literal["exact", "released"] | None = None
     #: Whether frames are averaged as pooled vectors or as maps.
     tap: Literal["vector", "map"] = "vector"
-    #: Whether a search averages a clip and its mirror image. Paper: silent; the test
+    #: Whether a search averages a clip and its mirror image. Paper: silent. The test
     #: script of CAJ averages both.
     tta_flip: bool | None = None
 

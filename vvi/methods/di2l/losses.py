@@ -36,6 +36,6 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float = 2.0) -> Tensor:
             "which would raise the weight of easy clips)"
         )
     log_p = F.log_softmax(logits.float(), 1).gather(1, labels[:, None])
-    # 1 - p; the floor keeps the gradient finite at p = 1 for gamma below 1
+    # 1 - p, with a floor that keeps the gradient finite at p = 1 for gamma below 1
     miss = (-torch.expm1(log_p)).clamp_min(1e-12)
     return -(miss.pow(gamma) * log_p).mean()

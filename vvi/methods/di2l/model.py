@@ -44,7 +44,7 @@ class Model(Method):
         self.trunk = backbone.build(config.backbone, config.weights)
         self.non_local = self._non_local_blocks()
         dim = self.trunk.channels[-1]
-        # Paper: silent; the neck of AGW, CAJ and DDAG
+        # Paper: silent. This is the neck of AGW, CAJ and DDAG
         self.neck = Neck(dim, num_ids)
         self.dpa = None
         if config.dpa:
