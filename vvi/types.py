@@ -24,7 +24,11 @@ DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 
 def check_modality(modality: str) -> None:
-    """Raise ValueError if there is no such modality."""
+    """Check that a modality exists.
+
+    Raises:
+        ValueError: there is no such modality.
+    """
     if modality not in MODALITIES:
         known = ", ".join(MODALITIES)
         raise ValueError(f"no modality {modality!r}: choose from {known}")

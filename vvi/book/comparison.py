@@ -82,6 +82,10 @@ def difference(
         scene: the data of both.
         look_alikes: only queries whose person has a look-alike (drawn data only).
         direction: of the search.
+
+    Raises:
+        ValueError: the two sides are of other trials of RegDB, or look-alikes are asked
+            of several.
     """
     if have_common_seed(theirs, ours):
         theirs, ours = of_common_seeds(theirs, ours)

@@ -313,6 +313,9 @@ def over_phases(results: Sequence[Result], term: str) -> np.ndarray:
 
     Returns:
         One line per run, (runs, steps), with NaN where the term was off.
+
+    Raises:
+        ValueError: a run has no such term.
     """
     lines = []
     for result in results:

@@ -63,7 +63,11 @@ class Rerank(argparse.Action):
     """Read the parameters of re-ranking: `k1=20 k2=6 lambda=0.3`."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        """Store the parameters of `rerank`, those at their default value too."""
+        """Store the parameters of `rerank`, those at their default value too.
+
+        Raises:
+            argparse.ArgumentError: a parameter is unknown or does not fit.
+        """
         try:
             setattr(namespace, self.dest, settings.rerank_options(values))
         except ValueError as error:
@@ -74,7 +78,11 @@ class Seeds(argparse.Action):
     """Read seeds, however they are separated: `0 1 2`, `0,1,2`, `0-2`."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        """Store them as a list of integers."""
+        """Store them as a list of integers.
+
+        Raises:
+            argparse.ArgumentError: a text names no seeds, or one twice.
+        """
         try:
             setattr(namespace, self.dest, validation.seeds(" ".join(values)))
         except ValueError as error:
@@ -85,7 +93,11 @@ class Settings(argparse.Action):
     """Collect `FIELD=VALUE` and refuse a field that is set twice."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        """Add the pairs to those of the same option before."""
+        """Add the pairs to those of the same option before.
+
+        Raises:
+            argparse.ArgumentError: a field is set twice.
+        """
         pairs = [*(getattr(namespace, self.dest) or []), *values]
         names = [name for name, _ in pairs]
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
@@ -95,17 +107,29 @@ class Settings(argparse.Action):
 
 
 def device(text: str) -> str:
-    """Read a device, as `vvi.runtime.validation.device` does."""
+    """Read a device, as `vvi.runtime.validation.device` does.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such device.
+    """
     return _typed(validation.device, text)
 
 
 def folder(text: str) -> Path | None:
-    """Read a folder of data, or none, as `vvi.runtime.validation.folder` does."""
+    """Read a folder of data, or none, as `vvi.runtime.validation.folder` does.
+
+    Raises:
+        argparse.ArgumentTypeError: the text names no folder.
+    """
     return _typed(lambda value: validation.folder("the folder", value), text)
 
 
 def path(text: str) -> str:
-    """Read the name of a file or folder and fill in `~`."""
+    """Read the name of a file or folder and fill in `~`.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is empty, or names an unknown user.
+    """
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty: give the name of a file or run")
     return str(_typed(validation.at_home, text))
@@ -122,6 +146,9 @@ def _typed(read: Callable[[str], Any], text: str) -> Any:
 def setting(text: str) -> tuple[str, str]:
     """Split `name=value`. The value stays as typed until its field is known.
 
+    Raises:
+        argparse.ArgumentTypeError: the text has no name or no "=".
+
     >>> setting("milestones=35,80")
     ('milestones', '35,80')
     """
@@ -133,6 +160,9 @@ def setting(text: str) -> tuple[str, str]:
 
 def field(text: str) -> tuple[str, Any]:
     """Split `name=value` and read the value as JSON or Python, else as a word.
+
+    Raises:
+        argparse.ArgumentTypeError: the text has no "=".
 
     >>> field("lr=0.1"), field("esb=False"), field("temporal=mean")
     (('lr', 0.1), ('esb', False), ('temporal', 'mean'))
@@ -147,7 +177,11 @@ def field(text: str) -> tuple[str, Any]:
 
 
 def picture(text: str) -> str:
-    """Read the name of a picture that can be written."""
+    """Read the name of a picture that can be written.
+
+    Raises:
+        argparse.ArgumentTypeError: another ending, or no such folder.
+    """
     file = Path(path(text))
     has_folder = file.absolute().parent.is_dir()
     if file.suffix not in (".png", ".pdf", ".svg") or not has_folder:
@@ -158,7 +192,11 @@ def picture(text: str) -> str:
 
 
 def features_file(text: str) -> str:
-    """Read the name of a file of features that can be written."""
+    """Read the name of a file of features that can be written.
+
+    Raises:
+        argparse.ArgumentTypeError: another ending.
+    """
     file = path(text)
     if not file.endswith((".npz", ".safetensors")):
         raise argparse.ArgumentTypeError(f"{text!r} must end in .npz or .safetensors")

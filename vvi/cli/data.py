@@ -63,7 +63,12 @@ def synth(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    """Read a data set and print its problems. Return 1 where there are any."""
+    """Read a data set and print its problems. Return 1 where there are any.
+
+    Raises:
+        ValueError: `--set` changes what an option of its own says, or the reader does
+            not have an option.
+    """
     from vvi.data import check as checks
 
     changes = dict(args.set or [])

@@ -48,6 +48,9 @@ def add_run(sub: argparse.ArgumentParser) -> None:
 def shape(text: str) -> tuple[int, int]:
     """Read how many processes a node starts, and on how many nodes.
 
+    Raises:
+        argparse.ArgumentTypeError: the text is no number of processes and nodes.
+
     >>> shape("4"), shape("4x2")
     ((4, 1), (4, 2))
     """

@@ -146,7 +146,11 @@ def _add_network(sub: argparse.ArgumentParser) -> None:
 
 
 def embed_command(args: argparse.Namespace) -> int:
-    """Embed a folder or a video, and write the features."""
+    """Embed a folder or a video, and write the features.
+
+    Raises:
+        ValueError: `--out` names a folder or another table.
+    """
     from vvi.evaluation import features
 
     name = os.path.basename(os.path.abspath(args.source))  # of `.`, the folder's own
@@ -162,7 +166,11 @@ def embed_command(args: argparse.Namespace) -> int:
 
 
 def rank_command(args: argparse.Namespace) -> int:
-    """Rank a gallery for every query and write the lists and their picture."""
+    """Rank a gallery for every query and write the lists and their picture.
+
+    Raises:
+        ValueError: a name would replace something else, or the table is no .csv file.
+    """
     from vvi.evaluation import features, ranking, row_table
     from vvi.runtime import atomic
 
@@ -263,7 +271,11 @@ def _print_lists(lists: pd.DataFrame, most: int = 5) -> None:
 
 
 def score_command(args: argparse.Namespace) -> int:
-    """Score files of features: `vvi eval --features`."""
+    """Score files of features: `vvi eval --features`.
+
+    Raises:
+        ValueError: more than two files, or an option that has no effect.
+    """
     from vvi.evaluation import features, ranking
 
     if len(args.features) > 2:

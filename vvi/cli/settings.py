@@ -34,6 +34,10 @@ def changed_row(args: argparse.Namespace, seed: int) -> tuple[Named, Named]:
     Returns:
         (name, config) of the changed row, and (name, config) of the main row, read in
         the same way.
+
+    Raises:
+        ValueError: `--set` changes what an option of its own says, or a setting is
+            unknown or does not fit.
     """
     from vvi import methods
     from vvi.experiment import ablation, method_switches
@@ -180,6 +184,9 @@ def refuse_other_run(args: argparse.Namespace, trained: RunConfig) -> None:
 
 def rerank_options(typed: list[tuple[str, str]] | None) -> dict[str, Any]:
     """Read `--rerank k1=20 lambda=0.3`. Without the option the result is empty.
+
+    Raises:
+        ValueError: a parameter is unknown or does not fit.
 
     >>> rerank_options(None), rerank_options([]), rerank_options([("lambda", ".1")])
     ({}, {'k1': 20, 'k2': 6, 'weight': 0.3}, {'k1': 20, 'k2': 6, 'weight': 0.1})

@@ -203,7 +203,11 @@ def ablate(args: argparse.Namespace) -> int:
 
 
 def tune(args: argparse.Namespace) -> int:
-    """Train drawn settings of a method and write the table of their scores."""
+    """Train drawn settings of a method and write the table of their scores.
+
+    Raises:
+        ValueError: the table would replace something else, or one of more trials.
+    """
     from vvi.experiment import tune as tuning
 
     usual = tuning.log_file(args.method, args.preset)
@@ -256,7 +260,11 @@ def _refuse_fewer_trials(log: Path, count: int) -> None:
 
 
 def worlds(args: argparse.Namespace) -> int:
-    """Plan, train or collect the runs of the worlds, or measure their oracles."""
+    """Plan, train or collect the runs of the worlds, or measure their oracles.
+
+    Raises:
+        ValueError: `--oracles` with the name of a world.
+    """
     from vvi.experiment import worlds as study
 
     names = list(dict.fromkeys(args.worlds)) or list(study.PLAN)

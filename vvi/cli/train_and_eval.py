@@ -183,7 +183,12 @@ def _compared(
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Evaluate stored weights again, weights on other data, or files of features."""
+    """Evaluate stored weights again, weights on other data, or files of features.
+
+    Raises:
+        ValueError: nothing to evaluate is named, an option has no effect, or `--out`
+            names a folder or another table.
+    """
     from vvi.engine import train as engine
 
     if args.features:

@@ -171,7 +171,11 @@ def _detector(args: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def search(args: argparse.Namespace) -> int:
-    """Search the people of a video among test tracklets of the other modality."""
+    """Search the people of a video among test tracklets of the other modality.
+
+    Raises:
+        ValueError: the file is no video.
+    """
     from vvi import experiment
     from vvi.plots import ranked
     from vvi.runtime import atomic

@@ -107,6 +107,10 @@ def report(
         layout: "auto" or one of `LAYOUTS`.
         images: False checks the lists alone.
         options: of the reader. Without a trial, all trials of RegDB are read.
+
+    Raises:
+        ValueError: an unknown layout.
+        OptionError: the reader does not have an option.
     """
     root = validation.at_home(root)
     if layout not in ("auto", *LAYOUTS):

@@ -130,7 +130,11 @@ class Faults:
         return not missing
 
     def raise_first(self) -> None:
-        """Raise the first error, if any, with the number of further ones."""
+        """Raise the first error, if any, with the number of further ones.
+
+        Raises:
+            DataError: the first error.
+        """
         if not self.errors:
             return
         further = len(self.errors) - 1

@@ -244,6 +244,9 @@ def check_options(layout: str, read: Callable, options: Iterable[str]) -> None:
         layout: for the message.
         read: the reader, or its survey.
         options: names of the options.
+
+    Raises:
+        OptionError: naming the first of them, and the options that there are.
     """
     known = options_of(read)
     unknown = [name for name in options if name not in known]

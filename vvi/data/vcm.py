@@ -113,6 +113,9 @@ def survey(
 
     Returns:
         A survey that lists the tracklets of "train" and "test".
+
+    Raises:
+        ValueError: there is no such part.
     """
     root, faults = open_root(root, strict)
     if part not in ("all", "test"):

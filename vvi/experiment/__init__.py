@@ -63,7 +63,11 @@ _RENAMED = {
 
 
 def __getattr__(name: str) -> Any:
-    """Find a function under its old name, with a warning."""
+    """Find a function under its old name, with a warning.
+
+    Raises:
+        AttributeError: there is no such function.
+    """
     if name not in _RENAMED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     text = f"experiment.{name} is now experiment.{_RENAMED[name]}"

@@ -251,6 +251,10 @@ def dataset(
             embedded set, written on first use.
         progress: whether to show a bar while it is written.
         seed: of the run. It names the trial of RegDB.
+
+    Raises:
+        FileNotFoundError: the config reads real data, and no folder is named.
+        DataError: the folder holds no set that can be read.
     """
     if root is None and not data.synthetic:
         root = paths.real_data() or _refuse_absent(data)

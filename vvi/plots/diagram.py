@@ -63,6 +63,9 @@ def read(text: str) -> tuple[list[Box], list[Arrow]]:
     " / " a new line of its text. "a -> b" are arrows, also in chains; "a, b -> c" are
     from both, "a -label-> b" has a label, ";" begins the next chain.
 
+    Raises:
+        ValueError: a box has no cell, or the cells of one are no rectangle.
+
     >>> boxes, arrows = read('''
     ...     V  trunk  mean
     ...     I  trunk  id

@@ -46,6 +46,9 @@ def choose(first_hit: np.ndarray, count: int = 3) -> np.ndarray:
     """Return rows of queries, evenly spaced from the best to the worst first hit.
 
     Skipped queries (0) are left out. Nobody picks queries by hand.
+
+    Raises:
+        ValueError: fewer queries than `count` have a right item.
     """
     ranks = np.asarray(first_hit)
     valid = np.flatnonzero(ranks > 0)

@@ -221,6 +221,9 @@ def ablation(
         Columns (metric, "paper" | "ours (<data>)" | "±" | "runs"), rows in the order of
         `runs`. "±" is the sample standard deviation over seeds, NaN for a single run.
         What nobody printed or ran is NaN.
+
+    Raises:
+        ValueError: the runs lack a column.
     """
     missing = [c for c in ("row", *metrics) if c not in runs]
     if missing:

@@ -69,6 +69,9 @@ def embed_pair(
 
     Returns:
         Two layouts, (N, 2).
+
+    Raises:
+        ValueError: the two sets are of different length.
     """
     if len(before) != len(after):
         raise ValueError(

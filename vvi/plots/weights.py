@@ -35,6 +35,9 @@ def strips(
         noisy: (N, T) bool, known bad frames, marked and hatched.
         titles: of the clips.
         caption: words under the figure.
+
+    Raises:
+        ValueError: frames and weights are of other clips or lengths.
     """
     weights = np.asarray(weights, dtype=float)
     clips, count = weights.shape

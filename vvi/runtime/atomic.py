@@ -115,6 +115,9 @@ def os_errors_explained(path: Path) -> Iterator[None]:
     """Turn any refusal of the system in here into one line.
 
     It says where, why, and that nothing is lost.
+
+    Raises:
+        WriteError: in place of any OSError.
     """
     try:
         yield

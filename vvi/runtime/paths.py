@@ -19,6 +19,9 @@ def root() -> Path:
 
     It is `$VVI_ROOT`, else the nearest folder with `_config.yml` and `vvi/` above this
     file or above the current folder.
+
+    Raises:
+        FileNotFoundError: there is no repository, or `$VVI_ROOT` is no folder.
     """
     if set_by_user := _from_environment("VVI_ROOT"):
         if not set_by_user.is_dir():

@@ -31,6 +31,9 @@ FOLDER = "give a folder, such as ~/datasets/HITSZ-VCM, or none for the embedded 
 def choice(name: str, value: Any, choices: Sequence[str]) -> str:
     """Read one word of several, whatever its case and the spaces around it.
 
+    Raises:
+        ValueError: it is none of them. The message names all choices.
+
     >>> choice("preset", " Tiny", ("tiny", "standard"))
     'tiny'
     """
@@ -43,6 +46,9 @@ def choice(name: str, value: Any, choices: Sequence[str]) -> str:
 
 def flag(name: str, value: Any) -> bool:
     """Read a switch that is on or off.
+
+    Raises:
+        ValueError: the value is neither on nor off.
 
     >>> [flag("retrain", text) for text in ("false", "No", 0, "1", True)]
     [False, False, False, True, True]
@@ -77,6 +83,9 @@ def unquoted(value: Any) -> str:
 def seeds(value: Any) -> list[int]:
     """Read the seeds of runs: integers >= 0, each once.
 
+    Raises:
+        ValueError: the value names no seeds, or one twice.
+
     >>> seeds("0,1 2"), seeds([0]), seeds(3), seeds("0-2")
     ([0, 1, 2], [0], [3], [0, 1, 2])
     """
@@ -94,6 +103,9 @@ def seeds(value: Any) -> list[int]:
 
 def device(value: Any) -> str:
     """Read what computes: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        ValueError: there is no such device.
 
     >>> [device(text) for text in ("auto", "GPU", "gpu:1", 0, "2", None)]
     ['auto', 'cuda', 'cuda:1', 'cuda:0', 'cuda:2', 'auto']
@@ -122,6 +134,9 @@ def folder(name: str, value: Any) -> Path | None:
     The word `none` gives None.
 
     Whether the folder exists is for its reader to say.
+
+    Raises:
+        ValueError: the value cannot be the name of a folder on this system.
 
     >>> folder("data", "None") is None, folder("data", " sets/VCM ").as_posix()
     (True, 'sets/VCM')

@@ -100,6 +100,9 @@ def build(name: str, height: int = HEIGHT) -> nn.Module:
     Args:
         name: one of `NAMES`.
         height: of its pictures.
+
+    Raises:
+        ValueError: there is no such detector.
     """
     from torchvision.models import detection
 

@@ -398,7 +398,11 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def find(layout: str) -> Layout:
-    """The layout of this name."""
+    """The layout of this name.
+
+    Raises:
+        ValueError: there is no such layout.
+    """
     if layout not in LAYOUTS:
         raise ValueError(
             f"no layout {layout!r} to write; there are {', '.join(LAYOUTS)}"

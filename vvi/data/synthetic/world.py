@@ -30,7 +30,11 @@ DOSES: dict[str, tuple[str, tuple[float, ...]]] = {
 
 @dataclass(frozen=True)
 class World:
-    """Knobs of the generator, each of one cue that a paper claims to use."""
+    """Knobs of the generator, each of one cue that a paper claims to use.
+
+    Raises:
+        ValueError: a knob is no number, or out of its bounds.
+    """
 
     #: Share of frames with a fault: a bad box, an occluder that passes, or blur.
     bad_frames: float = USUAL_BAD
@@ -101,6 +105,9 @@ def behind(preset: str, world: str | Mapping[str, float] | World) -> str:
 
     Returns:
         The name in the one spelling that every equal world has.
+
+    Raises:
+        ValueError: a knob is unknown, or its value does not fit.
     """
     if isinstance(world, Mapping):
         if unknown := set(world) - set(BOUNDS):
