@@ -71,11 +71,19 @@ class Dataset:
     notes: dict[str, list[str]] = field(default_factory=dict, compare=False)
 
     def query(self, direction: Direction) -> tuple[Tracklet, ...]:
-        """Return the query tracklets in the order of the protocol."""
+        """Return the query tracklets in the order of the protocol.
+
+        Raises:
+            ValueError: the data set does not have this direction.
+        """
         return self._sides(direction)[0]
 
     def gallery(self, direction: Direction) -> tuple[Tracklet, ...]:
-        """Return the gallery tracklets in the order of the protocol."""
+        """Return the gallery tracklets in the order of the protocol.
+
+        Raises:
+            ValueError: the data set does not have this direction.
+        """
         return self._sides(direction)[1]
 
     @property

@@ -277,7 +277,7 @@ def _in_order(line: Mapping[str, Score], labels: Sequence[str]) -> dict[str, Sco
 def draw_pairs(table: Mapping[str, Mapping[str, Score]], caption: str = "") -> Figure:
     """Draw `pairs` as a matrix: which rows are above which columns, how surely.
 
-    Its caption begins with the pairs that are told apart.
+    Its caption begins with the pairs of which one is surely higher.
     """
     above = {}
     for row, line in table.items():
@@ -510,6 +510,9 @@ def cams_of_methods(results: Mapping[str, Result], scene: Scene) -> Figure:
     """Draw the heat maps of several methods for the same frame, a column for each.
 
     It is the middle frame of the first clip of either modality that the records keep.
+
+    Raises:
+        ValueError: the records keep maps of different clips.
     """
     runs = list(results.values())
     data = runs[0].config.data

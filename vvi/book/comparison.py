@@ -84,8 +84,8 @@ def difference(
         direction: of the search.
 
     Raises:
-        ValueError: the two sides are of other trials of RegDB, or look-alikes are asked
-            of several.
+        ValueError: the two sides are of other trials of RegDB, or `look_alikes` is set
+            for several trials.
     """
     if have_common_seed(theirs, ours):
         theirs, ours = of_common_seeds(theirs, ours)

@@ -451,6 +451,9 @@ def tsne_before_after(result: Result, scene: Scene) -> tuple[Figure, dict[str, S
 
     Returns:
         The figure, and the modality gap of "before" and "after" on the same clips.
+
+    Raises:
+        ValueError: the record keeps no embeddings.
     """
     tracklets, stored = [], []
     for name, side in zip(("query", "gallery"), scene.sides("ir2vis"), strict=True):
@@ -542,6 +545,9 @@ def first_clips(
 
     Returns:
         Identities (P,), then visible and infrared embeddings, (P, D) each.
+
+    Raises:
+        ValueError: the record keeps no embeddings.
     """
     ids, feat = {}, {}
     for modality, name in (("vis", "gallery"), ("ir", "query")):
@@ -649,6 +655,9 @@ def ranked_panel(
         rows: of the queries.
         scene: the data.
         size: height and width of a picture.
+
+    Raises:
+        ValueError: the record keeps no lists.
     """
     query, gallery = scene.sides(direction)
     top = _stored(result, f"{direction}/top")[rows]

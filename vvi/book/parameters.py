@@ -13,12 +13,12 @@ from vvi.experiment.execution import ONCE
 from vvi.plots import tables
 from vvi.runtime import validation
 
-#: Seeds of a chapter that trains, where it is not told which.
+#: Seeds of a chapter that trains, where none are given.
 TRAINED_SEEDS = [0, 1, 2]
 
 
 class Parameters(NamedTuple):
-    """What a chapter was asked for, each of its type."""
+    """The parameters of a chapter, each of its type."""
 
     #: Size of the experiment.
     preset: str

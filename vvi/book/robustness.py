@@ -53,7 +53,7 @@ def measured(result: Result, data: str | Path | None = None) -> Result:
     more = {name: asdict(score) for name, score in scores.items()}
     folder = paths.runs() / config.hash
     with atomic.exclusive_lock(folder):
-        # as it is by now: another process may have added to it
+        # read again, as another process may have added to it
         record = store.current(folder, experiment.versions(config)) or result.record
         record = replace(record, probes={**record.probes, **more})
         store.save_record(record, paths.runs())

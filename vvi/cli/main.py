@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
             if getattr(args, "method", None):
                 methods.check_name(args.method)  # before torch is imported
             return args.do(args)
-    except BrokenPipeError:  # whoever read along has read enough, such as `head`
+    except BrokenPipeError:  # the reader has read enough, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, RuntimeError, MemoryError) as error:

@@ -245,7 +245,7 @@ def _drawn(
         not say where their pictures are, or these are not there any more.
 
     Raises:
-        FileNotFoundError: `--figure` asks for a picture, and there is none.
+        FileNotFoundError: `--figure` is given, and a picture to show is missing.
     """
     from vvi.video import own
 

@@ -309,7 +309,7 @@ def _sweep(
         args: of the command.
         wanted: all runs.
         copy: puts those that are there into `book/records`.
-        names: what the study was asked for.
+        names: of the worlds or methods that the command names.
     """
     from vvi.experiment import ablation
 

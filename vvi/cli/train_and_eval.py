@@ -151,7 +151,7 @@ def _compared(
     Args:
         args: of the command.
         results: one for each seed.
-        config: of the last of them, as it was asked for.
+        config: of the last of them, as it was typed.
         base: name of the main row.
         mains: the main row with the same seeds.
     """

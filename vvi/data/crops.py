@@ -73,6 +73,7 @@ def read(
     Raises:
         DataError: there is no such folder, it holds no picture, it is a data set, or
             a name is not UTF-8.
+        ValueError: there is no such modality.
     """
     source = validation.at_home(source)
     if modality not in MODALITIES:

@@ -1,7 +1,7 @@
 """The one image decoder, so that readers, checks, caches and figures see equal pixels.
 
 The first bytes of a file decide how it is read, whatever its name says. Pixels are what
-a viewer shows: rotated as EXIF asks, grey and palettes as colours, transparency as
+a viewer shows: rotated as EXIF says, grey and palettes as colours, transparency as
 black, the first image of several.
 
 Depth: every image is scaled linearly to 0..255, and white is the largest value of its
@@ -425,7 +425,7 @@ def _channels(image: Image.Image, content: bytes) -> np.ndarray:
 
 
 def _rotate(values: np.ndarray, orientation: int) -> np.ndarray:
-    """Show an array (H, W, ...) as an EXIF orientation of 1 to 8 asks."""
+    """Turn an array (H, W, ...) by an EXIF orientation of 1 to 8."""
     if orientation in (5, 6, 7, 8):
         values = values.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

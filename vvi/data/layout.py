@@ -166,6 +166,9 @@ def find_sets(folder: str | Path) -> dict[Path, str]:
 
     Returns:
         Root of each set -> its layout.
+
+    Raises:
+        DataError: there is no such folder, or the layout of a set is not clear.
     """
     folder = _folder(folder)
     if _is_set(folder):
@@ -184,13 +187,14 @@ def locate(folder: str | Path, wanted: str = "auto") -> tuple[Path, str]:
 
     Args:
         folder: of one set, or of several side by side.
-        wanted: a layout, or "auto" for whichever is there. `DEFAULT` only decides where
-            there is a choice: a folder of one set of another layout is taken.
+        wanted: a layout, or "auto" for the one that is there. `DEFAULT` only decides
+            where there is a choice: a folder of one set of another layout is taken.
 
     Returns:
         Root and layout of the set.
 
     Raises:
+        ValueError: an unknown layout.
         DataError: naming what is there instead.
     """
     folder = _folder(folder)

@@ -198,7 +198,7 @@ def layout_of(
         data: of the run.
         folder: to read in place of the one that the config names.
         source: where it is another one than the config's.
-        layout: that was asked for.
+        layout: the wanted one, if any.
 
     Raises:
         DataError: the folder holds another layout than the one asked for.
@@ -213,13 +213,12 @@ def layout_of(
 
 
 def locate_as(folder: str | Path, wanted: str | None, usual: str) -> tuple[Path, str]:
-    """Find the set of a folder, in the layout that was asked for.
+    """Find the set of a folder, in a wanted layout.
 
     Args:
         folder: of one set, or of several side by side.
-        wanted: the layout that was asked for. None or "auto" takes the one that is
-            there.
-        usual: which decides where nothing was asked for and there is a choice.
+        wanted: the layout. None or "auto" takes the one that is there.
+        usual: the layout that decides where none is wanted and there is a choice.
 
     Returns:
         Root and layout of the set.

@@ -266,7 +266,7 @@ def rewrite_old(folder: Path) -> list[str]:
 
 
 def current(folder: Path, versions: Mapping[str, int]) -> Record | None:
-    """Return the record of a folder when there is one and it is of these versions."""
+    """Return the record of a folder, if there is one that these versions made."""
     if not (folder / "record.json").is_file():
         return None
     record = load_record(folder)

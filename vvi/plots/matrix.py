@@ -82,7 +82,7 @@ def _longest(texts: Sequence[Sequence[str]]) -> int:
 
 
 def _height(name: Sequence[str], row: Mapping[str, tuple[str, str]]) -> float:
-    """Return the height of a row in inches, as its longest cell asks."""
+    """Return the height of a row in inches, as its longest cell needs."""
     lines = [len(text.splitlines()) for _, text in row.values()]
     return 0.14 + LINE * max(len(name), *lines)
 

@@ -50,7 +50,7 @@ def draw(
 
 
 def _width(rows: Settings, name: str) -> float:
-    """Return the width of a column in inches, as its longest setting asks."""
+    """Return the width of a column in inches, as its longest setting needs."""
     settings = [len(row.get(name, "")) for row in rows.values()]
     return 0.35 + 0.075 * max(len(name), *settings)
 

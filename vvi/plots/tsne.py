@@ -101,6 +101,9 @@ def plot(
         title: above the axes.
         caption: words under the figure.
         highlight: how many identities get a colour and a number. Others are grey.
+
+    Raises:
+        ValueError: points, identities and modalities do not belong together.
     """
     fig, axes = style.figure(height=4.4, width=5.2)
     _scatter(axes[0, 0], points, ids, modality, highlight)
@@ -130,6 +133,9 @@ def pair(
         titles: of the two panels.
         caption: words under the figure.
         highlight: how many identities get a colour and a number. Others are grey.
+
+    Raises:
+        ValueError: points, identities and modalities do not belong together.
     """
     fig, axes = style.figure(1, 2, height=3.9)
     for ax, points, title in zip(axes[0], (before, after), titles, strict=True):

@@ -1,4 +1,4 @@
-"""Every question that the package asks `torch.cuda`, in one place.
+"""All calls of `torch.cuda` in the package, in one place.
 
 Elsewhere a line may compare the type of a device, pin memory or copy without waiting,
 all of which torch takes on a CPU as well. `benchmarks/gpu_lines.py` lists those lines.

@@ -63,12 +63,19 @@ def cache() -> Path:
     """Return `$VVI_CACHE`, by default `<root>/data`.
 
     It holds embedded data and decoded frames, all of it rebuilt when missing.
+
+    Raises:
+        NotADirectoryError: a file stands where the variable names a folder.
     """
     return _written("VVI_CACHE", "data")
 
 
 def runs() -> Path:
-    """Return `$VVI_RUNS`, by default `<root>/runs`: what this machine trained."""
+    """Return `$VVI_RUNS`, by default `<root>/runs`: what this machine trained.
+
+    Raises:
+        NotADirectoryError: a file stands where the variable names a folder.
+    """
     return _written("VVI_RUNS", "runs")
 
 
@@ -83,7 +90,11 @@ def published() -> Path:
 
 
 def figures() -> Path:
-    """Return `$VVI_FIGURES`, by default `<root>/figures`: written by chapters only."""
+    """Return `$VVI_FIGURES`, by default `<root>/figures`: written by chapters only.
+
+    Raises:
+        NotADirectoryError: a file stands where the variable names a folder.
+    """
     return _written("VVI_FIGURES", "figures")
 
 

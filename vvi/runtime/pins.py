@@ -61,7 +61,11 @@ def pinned_file(name: str) -> Path:
 
 
 def pin_function(name: str) -> str:
-    """Name `module:function` with the digest of its source, `module:function@...`."""
+    """Name `module:function` with the digest of its source, `module:function@...`.
+
+    Raises:
+        ValueError: there is no such module or function, or no file with its source.
+    """
     plain = name.partition("@")[0]
     return f"{plain}@{_digest(plain, _import(plain))}"
 

@@ -48,7 +48,7 @@ def embed(
             single picture, or a video.
         net: a trained network (`vvi.experiment.trained_network.load_run_or_file`).
         modality: what the camera saw, "ir" or "vis": each has a stem of its own.
-        camera: its number, where the table shall say it.
+        camera: its number, for the table, or None.
         detect: what finds people in a video (`vvi.video.detectors.load`).
         height: boxes of people in a video that are fewer pixels high do not count.
         progress: whether to show a bar.
@@ -98,7 +98,7 @@ def _of_video(
     Args:
         video: a file.
         modality: of the video.
-        camera: its number, where the table shall say it.
+        camera: its number, for the table, or None.
         detect: what finds people.
         height: boxes that are fewer pixels high do not count.
 

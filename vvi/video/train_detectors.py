@@ -389,7 +389,11 @@ def table(records: Mapping[str, Record]) -> pd.DataFrame:
 
 
 def find(recipe: DetectorRecipe) -> Record | None:
-    """Return the stored record of a recipe by this version of the code, if any."""
+    """Return the stored record of a recipe by this version of the code, if any.
+
+    Raises:
+        ValueError: a stored record is damaged or of another version.
+    """
     for file in stored(recipe.name):
         record = _read(file)
         if record.versions == versions() and record.recipe == recipe:

@@ -58,6 +58,9 @@ def write(
 
     Returns:
         The folder.
+
+    Raises:
+        ValueError: there is no such set, or the folder holds something else.
     """
     from vvi.data.synthetic import store
 
@@ -77,6 +80,10 @@ def is_complete(
         preset: as in `write`.
         layout: as in `write`.
         seed: as in `write`.
+
+    Raises:
+        ValueError: there is no such set.
+        DataError: the manifest of the folder is damaged.
     """
     from vvi.data.synthetic import store
 

@@ -1,4 +1,4 @@
-"""The ideal observer of leg phase: who of several walks, told by timing alone.
+"""The ideal observer of leg phase: who of several walks, by timing alone.
 
 It sees in each frame of a clip where in a stride the walker is, with an error, and
 knows how frames are chosen, but neither when the clip begins nor how long its tracklet

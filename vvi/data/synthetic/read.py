@@ -32,17 +32,29 @@ FRAMES = (
 
 
 def read_factors(root: Path | str) -> pd.DataFrame:
-    """Return the factors of each identity (the index)."""
+    """Return the factors of each identity (the index).
+
+    Raises:
+        DataError: the table is missing or damaged.
+    """
     return _rows(_table(root, "factors.csv"), FACTORS).set_index("identity")
 
 
 def read_frames(root: Path | str) -> pd.DataFrame:
-    """Return the factors of each frame, in the order of the list files."""
+    """Return the factors of each frame, in the order of the list files.
+
+    Raises:
+        DataError: the table is missing or damaged.
+    """
     return _rows(_table(root, "frames.csv"), FRAMES)
 
 
 def read_faults(root: Path | str, tracklet: Tracklet) -> np.ndarray:
-    """Return the fault of each frame of a tracklet, "none" without one: (N,) str."""
+    """Return the fault of each frame of a tracklet, "none" without one: (N,) str.
+
+    Raises:
+        DataError: the table is missing or damaged.
+    """
     root = Path(root)
     known = _faults(root, _table(root, "frames.csv").stat().st_mtime_ns)
     return np.array([known[_relative(path, root)] for path in tracklet.paths])
@@ -52,6 +64,9 @@ def read_masks(root: Path | str, tracklet: Tracklet) -> np.ndarray:
     """Return the pixels in which the person is seen in each frame: (N, H, W) bool.
 
     Occluded pixels are left out.
+
+    Raises:
+        DataError: the table is missing or damaged, or names a mask outside the folder.
     """
     from PIL import Image
 

@@ -77,6 +77,9 @@ def write(root: Path, job: Job, workers: int | None, progress: bool) -> Path:
         job: which set.
         workers: processes, None for one per core.
         progress: whether a bar is shown.
+
+    Raises:
+        ValueError: the folder holds anything but this set or a part of it.
     """
     if is_complete(root, job.request()) and not (root / PARTS).exists():
         return root
@@ -90,7 +93,11 @@ def write(root: Path, job: Job, workers: int | None, progress: bool) -> Path:
 
 
 def is_complete(root: Path, request: dict[str, object]) -> bool:
-    """Whether there is a manifest that holds all of a request."""
+    """Whether there is a manifest that holds all of a request.
+
+    Raises:
+        DataError: the manifest is damaged.
+    """
     manifest = root / MANIFEST
     if not manifest.is_file():
         return False

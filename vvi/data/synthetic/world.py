@@ -18,7 +18,7 @@ BOUNDS = {
     "spread": (0, 3),
     "bars": (0, 0.5),
 }
-#: What each world is asked about -> its knob and the doses: low, usual or middle, high.
+#: What each world is about -> its knob and the doses: low, usual or middle, high.
 DOSES: dict[str, tuple[str, tuple[float, ...]]] = {
     "bad-frames": ("bad_frames", (0, USUAL_BAD, 0.4)),
     "gap": ("tied", (1, 0.5, 0)),
