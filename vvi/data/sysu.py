@@ -259,7 +259,7 @@ def _read_ids(path: Path, faults: Faults) -> list[int]:
 
 
 def _ids_of_text(path: Path, faults: Faults) -> list[int]:
-    """Read the first line, as the released code does, and refuse more identities."""
+    """Read the first line as the released code does. More identities are an error."""
     lines = read_lines(path, faults)
     if not lines:
         return []

@@ -502,7 +502,7 @@ def _count_dropped(listed: dict, kept: dict) -> dict[tuple[str, str], int]:
 def _check_kept(
     lists: Path, rows: dict, listed: dict, kept: dict, least: int, faults: Faults
 ) -> None:
-    """Leave out training people of one modality, and check that the test has both.
+    """Leave out training people of one modality. The test needs both modalities.
 
     Args:
         lists: folder of the lists.

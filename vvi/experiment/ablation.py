@@ -233,7 +233,7 @@ def train_missing(
 ) -> int:
     """Train the runs that have no stored result.
 
-    Where it is killed, the same call trains the rest.
+    If it is killed, the same call trains the rest.
 
     Args:
         runs: configs of the runs.

@@ -37,7 +37,7 @@ class Result:
 
     @property
     def precision(self) -> str:
-        """The precision it was computed in, not the recipe's without bfloat16."""
+        """What it was computed in. Without bfloat16 that is not the recipe's."""
         usual = self.config.recipe.precision
         return self.record.environment.get("precision", usual)
 

@@ -87,7 +87,7 @@ def tune(
     executor: Executor | None = None,
     **run: Any,
 ) -> pd.DataFrame:
-    """Train and score the trials of a method, except those that are stored.
+    """Train and score the trials of a method. Stored ones are not trained again.
 
     Args:
         method: name of the method.

@@ -60,7 +60,7 @@ def read(text: str) -> tuple[list[Box], list[Arrow]]:
 
     Names are the layout: "." is an empty cell, a name in several cells spans them,
     ";" begins another row. "[kind] name: text; shape" is a box, " | " begins the next,
-    " / " a new line of its text. "a -> b" are arrows, also in chains; "a, b -> c" are
+    " / " a new line of its text. "a -> b" are arrows, also in chains. "a, b -> c" are
     from both, "a -label-> b" has a label, ";" begins the next chain.
 
     Raises:
