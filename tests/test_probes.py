@@ -184,7 +184,8 @@ def test_a_gap_needs_people_seen_in_both_modalities():
         ([1, 1], [1, 1], False),  # one person
         ([1, 1, 2], [3, 3], False),  # nobody in both modalities
         ([1, 1, 2], [1, 2], True),
-        ([1, 2], [1, 1], True),
+        ([1, 2], [1, 1], False),  # nobody infrared is left to fit when 1 is tested
+        ([1, 2, 3], [1, 1, 2], True),
     ],
 )
 def test_whether_a_gap_can_be_measured_is_known_before(vis_ids, ir_ids, enough):

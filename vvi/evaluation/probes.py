@@ -236,8 +236,8 @@ def modality_gap(
         seed: seed of resamples and folds.
 
     Raises:
-        ValueError: no identity has the clips that `distance` needs, or there is one
-            identity.
+        ValueError: no identity has the clips that `distance` needs, or too few people
+            are there in both modalities (`can_measure_gap`).
     """
     vis_feat, ir_feat = _unit(vis_feat), _unit(ir_feat)
     vis_ids, ir_ids = np.asarray(vis_ids), np.asarray(ir_ids)
@@ -256,11 +256,18 @@ def modality_gap(
     return Gap(distance, _probe((vis_feat, ir_feat), (vis_ids, ir_ids), seed))
 
 
-def can_measure_gap(vis_ids: np.ndarray, ir_ids: np.ndarray) -> bool:
-    """Return whether there are the people and clips that `modality_gap` needs."""
+def can_measure_gap(vis_ids: np.ndarray, ir_ids: np.ndarray, seed: int = 0) -> bool:
+    """Return whether there are the people and clips that `modality_gap` needs.
+
+    Args:
+        vis_ids: identities of visible clips (N,).
+        ir_ids: identities of infrared clips (M,).
+        seed: seed of the folds.
+    """
+    vis_ids, ir_ids = np.asarray(vis_ids), np.asarray(ir_ids)
     shared = np.intersect1d(vis_ids, ir_ids)
     clips = [max(np.sum(vis_ids == i), np.sum(ir_ids == i)) for i in shared]
-    return len(np.union1d(vis_ids, ir_ids)) > 1 and max(clips, default=0) > 1
+    return max(clips, default=0) > 1 and bool(_folds((vis_ids, ir_ids), seed))
 
 
 def noisy_auc(
@@ -610,10 +617,10 @@ def _probe(
         seed: seed of resamples and folds.
 
     Raises:
-        ValueError: there is one identity.
+        ValueError: too few people are there in both modalities.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.model_selection import cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -623,14 +630,40 @@ def _probe(
     plane = make_pipeline(
         StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000)
     )
-    count = min(FOLDS, len(np.unique(people)))
-    if count < 2:
-        raise ValueError("the probe needs two identities, one to fit and one to test")
-    folds = GroupKFold(count, shuffle=True, random_state=seed)
-    predicted = cross_val_predict(plane, feat, modality, groups=people, cv=folds)
+    folds = _folds(ids, seed)
+    if not folds:
+        raise ValueError(
+            "the probe needs clips of both modalities to fit, and other people to test"
+        )
+    predicted = cross_val_predict(plane, feat, modality, cv=folds)
     weight = 1 / counts.astype(float)[modality]
     correct = (predicted == modality) * weight
     return _ratio(correct, weight, seed, groups=people, reference=0.5)
+
+
+def _folds(
+    ids: tuple[np.ndarray, np.ndarray], seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Split clips into folds of people, each with the rows to fit and those to test.
+
+    Args:
+        ids: identities of visible (N,) and of infrared clips (M,).
+        seed: of the shuffle.
+
+    Returns:
+        [] where there is one person, or a fold has one modality alone to fit.
+    """
+    from sklearn.model_selection import GroupKFold
+
+    people = np.concatenate(ids)
+    modality = np.repeat([0, 1], [len(side) for side in ids])
+    count = min(FOLDS, len(np.unique(people)))
+    if count < 2:
+        return []
+    splitter = GroupKFold(count, shuffle=True, random_state=seed)
+    folds = list(splitter.split(people, groups=people))
+    fits = [len(np.unique(modality[fit])) == 2 for fit, _ in folds]
+    return folds if all(fits) else []
 
 
 def _wins(

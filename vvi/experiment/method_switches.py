@@ -72,7 +72,8 @@ class Switch:
         if self.hint is bool:
             return value
         if self.options:
-            return next(option for option in self.options if self.word(option) == value)
+            by_word = {self.word(option): option for option in self.options}
+            return by_word[validation.choice(self.name, value, tuple(by_word))]
         if not value.strip() and type(None) in get_args(self.hint):
             return None
         return self._number(value)

@@ -105,8 +105,8 @@ PLAIN = Row("di2l", "Parts of the baseline", "AGW")
 AUGMENTED = Row("di2l", "Table 2", "Baseline")
 PARTS = Row("di2l", "Table 2", "Baseline+DPA")
 STRIPES_KEPT = Row("di2l", "Readings", "DPA of unit vectors, Baseline+DPA")
-FUSED = Row("cmft", "Readings", "both (main)")
-UNSHIFTED = Row("cmft", "Readings", "both, frames not shifted")
+FUSED = Row("cmft", "Readings", "main")
+UNSHIFTED = Row("cmft", "Readings", "main, frames not shifted")
 UNREFINED = Row("cmft", "Readings", "neither MSRL nor MDL")
 
 #: World -> what it is asked. Its knob and doses are in `world.DOSES`.

@@ -26,10 +26,8 @@ from vvi.data.synthetic.world import DOSES, World
 
 FRAMES = 4  # of a clip, or `TIMED` in the world of time
 TIMED = 6
-COARSE = (
-    16,
-    32,
-)  # width and height at which pixels are compared: people shift a little
+#: Width and height at which pixels are compared: people shift a little.
+COARSE = (16, 32)
 BLANK = 100  # grey outside the body, where only the body is compared
 GREY = np.array((0.114, 0.587, 0.299), np.float32)  # of blue, green, red
 WORN = ("top", "bottom", "shoe", "hair", "skin")  # materials that everybody shows
