@@ -47,6 +47,13 @@ def test_what_is_no_number_is_refused_by_the_name_of_its_switch(text):
         named("iban", "margin").read(text)
 
 
+def test_a_word_that_is_no_choice_is_refused_with_all_choices():
+    fusion = named("cmft", "fusion")
+    assert fusion.read("concat") == "concat"
+    with pytest.raises(ValueError, match="no fusion 'sum': choose from ccf, concat"):
+        fusion.read("sum")
+
+
 def test_numbers_keep_their_kind_and_an_empty_field_is_none_where_that_is_allowed():
     assert [named("iban", "cr_start").read(t) for t in ("60", "60.5")] == [
         60,
