@@ -449,7 +449,13 @@ class Clips:
 
 
 def kept_clips(result: Result, scene: Scene, modality: str) -> Clips:
-    """Return the clips of a modality whose embeddings a record keeps."""
+    """Return the clips of a modality whose embeddings a record keeps.
+
+    Args:
+        result: whose record it is.
+        scene: its data.
+        modality: "ir" for the queries, "vis" for the gallery.
+    """
     name = "query" if modality == "ir" else "gallery"
     side = scene.by_modality()[modality]
     tracklets = [side[i] for i in result.arrays[f"shown/{name}_rows"]]

@@ -595,6 +595,14 @@ def ranked_lists(result: Result, scene: Scene, count: int = 3) -> Figure:
 
     The queries are the middle ones of `count` parts of the order from best found to
     worst.
+
+    Args:
+        result: whose searches are shown.
+        scene: its data.
+        count: how many queries of each direction.
+
+    Raises:
+        ValueError: fewer queries than `count` have a right item.
     """
     panels, medians = [], []
     for direction in result.record.scores:

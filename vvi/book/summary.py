@@ -71,7 +71,16 @@ def gain(
 
 
 def change(claim: str, runs: Sequence[Result], probe: str) -> str:
-    """Say in one sentence how much rank-1 changes under a probe, mean over runs."""
+    """Say in one sentence how much rank-1 changes under a probe, mean over runs.
+
+    Args:
+        claim: its name, such as "Baseline+IG, anaglyphs blank".
+        runs: those without the probe are left out, perhaps all.
+        probe: name of the probe.
+
+    Returns:
+        The mean, and the outermost bounds of the intervals of the runs.
+    """
     scores = [r.probe(probe) for r in runs if probe in r.record.probes]
     if not scores:
         return f"{claim}: {comparison.UNTRAINED}."

@@ -121,6 +121,11 @@ def reading_words(args: argparse.Namespace) -> str:
 def refuse_options(changes: Mapping[str, Any], options: tuple, instead: str) -> None:
     """Refuse `--set` of what an option of its own says.
 
+    Args:
+        changes: what `--set` changes.
+        options: names that it must not change.
+        instead: where these are given, such as "--preset or --seeds".
+
     Raises:
         ValueError: one of `options` is among the changes.
     """
@@ -156,6 +161,11 @@ def refuse_other_method(
     args: argparse.Namespace, method: str, trained: RunConfig
 ) -> None:
     """Refuse weights of another method than the one that was named.
+
+    Args:
+        args: the arguments, whose `weights` the error quotes.
+        method: the one that was named.
+        trained: config of the run whose weights they are.
 
     Raises:
         ValueError: naming both.

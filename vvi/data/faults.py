@@ -252,7 +252,13 @@ def split_fields(line: str) -> list[str]:
 
 
 def note_blanks(path: Path, lines: Iterable[str], faults: Faults) -> None:
-    """Count the lines of a list that hold tabs, extra blanks or decimal fractions."""
+    """Count the lines of a list that hold tabs, extra blanks or decimal fractions.
+
+    Args:
+        path: file of the list.
+        lines: its lines, from the first.
+        faults: the count is noted here.
+    """
     odd = [number for number, line in enumerate(lines, 1) if _has_odd_blanks(line)]
     if odd:
         what = f"{len(odd)} lines with tabs, extra blanks or numbers such as 1.0"

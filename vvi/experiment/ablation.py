@@ -571,6 +571,11 @@ def is_curve_point(method: str, table: str, label: str) -> bool:
 
     So are the rows of `SWEEPS` that are figures, but for those under `LISTED`, whose
     clips a chapter shows.
+
+    Args:
+        method: whose table it is.
+        table: its title.
+        label: of the row.
     """
     module = methods.module(method)
     listed = getattr(module, "LISTED", {}).get(table, ())

@@ -74,7 +74,16 @@ def configs(
 def wanted(
     names: Iterable[str] = (), size: str = SIZE, seeds: Sequence[int] = SEEDS
 ) -> list[RunConfig]:
-    """Return the runs of some methods, each once, the short ones first."""
+    """Return the runs of some methods, each once, the short ones first.
+
+    Args:
+        names: methods, or empty for all.
+        size: preset of the runs.
+        seeds: of training.
+
+    Raises:
+        ValueError: naming the methods there are.
+    """
     by_row = [configs(row, size, seeds) for row in rows(names).values()]
     runs = []
     for count in steps(size):
@@ -108,6 +117,15 @@ def results(
 def copy_to_records(
     names: Iterable[str] = (), size: str = SIZE, seeds: Sequence[int] = SEEDS
 ) -> int:
-    """Copy what was trained into `book/records`, and return how many runs are there."""
+    """Copy what was trained into `book/records`, and return how many runs are there.
+
+    Args:
+        names: methods, or empty for all.
+        size: preset of the runs.
+        seeds: of training.
+
+    Raises:
+        ValueError: naming the methods there are.
+    """
     runs = wanted(names, size, seeds)
     return ablation.copy_records({config.hash: config for config in runs})

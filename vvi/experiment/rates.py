@@ -66,7 +66,16 @@ def configs(
 def wanted(
     names: Iterable[str] = (), size: str = SIZE, seeds: Sequence[int] = SEEDS
 ) -> list[RunConfig]:
-    """Return the runs of some methods at the other rate, each once, seed by seed."""
+    """Return the runs of some methods at the other rate, each once, seed by seed.
+
+    Args:
+        names: methods, or empty for all.
+        size: preset of the runs.
+        seeds: of training.
+
+    Raises:
+        ValueError: naming the methods there are.
+    """
     by_hash: dict[str, RunConfig] = {}
     chosen = ideas(names).values()
     for seed in seeds:
@@ -79,6 +88,15 @@ def wanted(
 def copy_to_records(
     names: Iterable[str] = (), size: str = SIZE, seeds: Sequence[int] = SEEDS
 ) -> int:
-    """Copy what was trained into `book/records`, and return how many runs are there."""
+    """Copy what was trained into `book/records`, and return how many runs are there.
+
+    Args:
+        names: methods, or empty for all.
+        size: preset of the runs.
+        seeds: of training.
+
+    Raises:
+        ValueError: naming the methods there are.
+    """
     runs = wanted(names, size, seeds)
     return ablation.copy_records({config.hash: config for config in runs})

@@ -64,7 +64,13 @@ def trials(
 
 
 def main_row(method: str, size: str = "standard", seed: int = 0) -> RunConfig:
-    """Return the main row of a method with validation people to search."""
+    """Return the main row of a method with validation people to search.
+
+    Args:
+        method: name of the method.
+        size: preset of the run.
+        seed: of training.
+    """
     label = ": ".join(methods.module(method).MAIN)
     return change(ablation.labelled_rows(method, size, seed)[label], split="val")
 
@@ -155,7 +161,13 @@ def best(method: str, table: pd.DataFrame) -> dict[str, Any]:
 
 
 def winner(method: str, table: pd.DataFrame, size: str = "standard") -> RunConfig:
-    """Return the run of the best trial that searches test people."""
+    """Return the run of the best trial that searches test people.
+
+    Args:
+        method: name of the method.
+        table: of `tune`.
+        size: preset of its trials.
+    """
     config = applied(main_row(method, size), best(method, table))
     return change(method_switches.settled(config), split="test")
 

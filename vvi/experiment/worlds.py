@@ -227,7 +227,16 @@ def wanted(
     size: str = SIZE,
     seeds: Sequence[int] = SEEDS,
 ) -> list[RunConfig]:
-    """Return every run of some worlds once: a dose that is usual serves several."""
+    """Return every run of some worlds once: a dose that is usual serves several.
+
+    Args:
+        worlds: names of worlds.
+        size: preset of the runs.
+        seeds: of training.
+
+    Raises:
+        ValueError: there is no such world. The message names all worlds.
+    """
     by_hash: dict[str, RunConfig] = {}
     for world in worlds:
         for rows in configs(world, size, seeds).values():
@@ -385,7 +394,16 @@ def copy_to_records(
     size: str = SIZE,
     seeds: Sequence[int] = SEEDS,
 ) -> int:
-    """Copy what was trained into `book/records`, and return how many runs are there."""
+    """Copy what was trained into `book/records`, and return how many runs are there.
+
+    Args:
+        worlds: names of worlds.
+        size: preset of the runs.
+        seeds: of training.
+
+    Raises:
+        ValueError: there is no such world. The message names all worlds.
+    """
     return ablation.copy_records({c.hash: c for c in wanted(worlds, size, seeds)})
 
 

@@ -62,7 +62,13 @@ def choose(first_hit: np.ndarray, count: int = 3) -> np.ndarray:
 def load(
     tracklets: Sequence[Sequence[Path]], height: int = 128, width: int = 64
 ) -> list[np.ndarray]:
-    """Return the middle frame of each tracklet, (height, width, 3) uint8."""
+    """Return the middle frame of each tracklet, (height, width, 3) uint8.
+
+    Args:
+        tracklets: files of the frames of each.
+        height: of a returned frame in pixels.
+        width: of a returned frame in pixels.
+    """
     frames = []
     for files in tracklets:
         pixels = images.read(files[len(files) // 2]).permute(1, 2, 0).numpy()

@@ -31,6 +31,14 @@ FOLDER = "give a folder, such as ~/datasets/HITSZ-VCM, or none for the embedded 
 def choice(name: str, value: Any, choices: Sequence[str]) -> str:
     """Read one word of several, whatever its case and the spaces around it.
 
+    Args:
+        name: of the setting, for the error.
+        value: the word as it was given.
+        choices: the words that are allowed.
+
+    Returns:
+        The word as `choices` spells it.
+
     Raises:
         ValueError: it is none of them. The message names all choices.
 

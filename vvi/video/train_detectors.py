@@ -241,6 +241,14 @@ def scores(detector: Detector, known: Moments) -> dict[str, dict[str, float]]:
 def rates(right: int, false: int, missed: int) -> dict[str, float]:
     """Turn counts of right boxes, false boxes and misses into rates.
 
+    Args:
+        right: how many boxes are right.
+        false: how many boxes are false.
+        missed: how many true boxes are missed.
+
+    Returns:
+        Name of the rate -> its value, and under "boxes" how many true ones there are.
+
     >>> {name: round(value, 3) for name, value in rates(8, 2, 4).items()}
     {'precision': 0.8, 'recall': 0.667, 'f1': 0.727, 'jaccard': 0.571, 'boxes': 12}
     """
@@ -449,6 +457,11 @@ def speed(detector: Detector, frames: int = 20, repeats: int = 5) -> float:
     """Measure frames a second, one at a time on one thread, in processor time.
 
     The best of `repeats` counts, so that a busy machine does not.
+
+    Args:
+        detector: what is timed.
+        frames: how many calls a repeat times.
+        repeats: how often they are timed.
     """
     picture = crossing.film(Crossing((503, 504, 505)), "vis", [100])[0]
     detector(picture)

@@ -60,7 +60,16 @@ def sequence(
 def colours(
     person: Identity, modality: Modality, scene: Scene
 ) -> dict[str, np.ndarray]:
-    """Return the colour of each material under a camera."""
+    """Return the colour of each material under a camera.
+
+    Args:
+        person: who is filmed.
+        modality: which light the camera sees.
+        scene: whose camera it is.
+
+    Returns:
+        Material -> BGR. In infrared it is one grey value three times.
+    """
     cam, is_infrared = scene.camera, modality == "ir"
     gains = (cam.ir_gain,) if is_infrared else cam.cast
     return dress.palette(person, is_infrared, gains)
@@ -190,7 +199,13 @@ def _occlude(frames: np.ndarray, masks: np.ndarray, walk: Walk) -> None:
 
 
 def clear_of_bars(walk: Walk, height: int, width: int) -> np.ndarray:
-    """Return the pixels that the bar of the first frame leaves free: (H, W) bool."""
+    """Return the pixels that the bar of the first frame leaves free: (H, W) bool.
+
+    Args:
+        walk: whose bars they are.
+        height: H, of a frame in pixels.
+        width: W, of a frame in pixels.
+    """
     frame, mask = np.zeros((height, width, 1), np.uint8), np.ones((height, width), bool)
     if walk.bars[0].any():
         _hide(frame, mask, walk.bars[0], 0, walk)

@@ -59,6 +59,13 @@ class HitszVcm:
         return film.camera
 
     def place(self, person: Identity, film: Film, index: int) -> Place:
+        """Return where one frame of a film goes.
+
+        Args:
+            person: who is filmed.
+            film: the sequence.
+            index: of the frame in the sequence, from 0.
+        """
         folder, tracklet = (
             ("ir" if film.modality == "ir" else "rgb"),
             index // TRACKLET + 1,
@@ -266,7 +273,13 @@ class RegDb:
         )
 
     def lists(self, preset: Preset, seed: int, frames: pd.DataFrame) -> dict[str, str]:
-        """Halve the identities anew in each trial. Labels cycle through the lines."""
+        """Halve the identities anew in each trial. Labels cycle through the lines.
+
+        Args:
+            preset: the set.
+            seed: of the people and of the halvings.
+            frames: known of each frame.
+        """
         texts, numbers = {}, np.array(self.splits(preset)["all"])
         by_person = {
             key: group.path.tolist()
@@ -411,7 +424,16 @@ def find(layout: str) -> Layout:
 
 
 def people(layout: str, preset: Preset, seed: int) -> dict[int, Identity]:
-    """Every identity of a set by its number, ascending."""
+    """Return every identity of a set by its number, ascending.
+
+    Args:
+        layout: name of the layout.
+        preset: the set.
+        seed: of the people.
+
+    Raises:
+        ValueError: there is no such layout.
+    """
     everyone = {}
     for split, numbers in find(layout).splits(preset).items():
         groups = presets.look_alikes(numbers, seed, preset.world.alike)
