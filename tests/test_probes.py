@@ -486,5 +486,7 @@ def test_maps_that_are_zero_everywhere_are_refused_without_a_warning(recwarn):
 
 def test_the_gap_of_one_identity_is_refused_in_plain_words():
     feat, ids = np.random.default_rng(0).normal(size=(4, 3)), np.zeros(4, int)
-    with pytest.raises(ValueError, match="both modalities to fit, and other people to test"):
+    with pytest.raises(
+        ValueError, match="both modalities to fit, and other people to test"
+    ):
         probes.modality_gap(feat, feat + 1, ids, ids)
