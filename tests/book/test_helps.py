@@ -52,6 +52,9 @@ def test_what_was_not_seen_says_how_large_it_had_to_be(table):
 def test_three_sentences_say_what_helps_by_how_much_and_on_what(table):
     first, second, third = helps.sentences(table, {"chance": 0.4})
     assert "synthetic" in first
+    real = helps.sentences(table, {}, "buptcampus")
+    assert "buptcampus data" in real[0] and real[1] == second
+    assert not any("synthetic" in sentence for sentence in real)
     order = f"queries most, in points of rank-1: large +27.0 and {helps.IDEAS[0].name} +17.0."
     assert order in second and "+20.0 to +30.0" in second and "half" not in second
     assert (

@@ -52,7 +52,10 @@ def test_a_line_judges_what_is_measured_and_says_where_nothing_is(monkeypatch):
         return pd.DataFrame(judged, index=list(pair))
 
     class Drawn:
-        label = "synthetic"
+        label, known = "synthetic", True
+
+    class Real:
+        label, known = "hitsz-vcm", False
 
     monkeypatch.setattr(paper_claims.comparison, "verdicts", verdicts)
     monkeypatch.setattr(paper_claims, "_runs", lambda claim, label, *_: [label])
@@ -64,6 +67,8 @@ def test_a_line_judges_what_is_measured_and_says_where_nothing_is(monkeypatch):
     assert table["cue dosed"].tolist() == ["time: helps at 8", "–"]
     assert table["the paper prints"].tolist() == ["+2.9"] * 2
     assert paper_claims.counts(table) == "Of 2 claims: 2 seen."
+    real = paper_claims.table(Real(), claims=(memory, order))
+    assert real.columns.tolist() == table.columns.tolist()[:-1], "worlds are drawn"
 
 
 def test_claims_are_counted_by_verdict():

@@ -40,6 +40,8 @@ def test_the_best_trial_is_shown_with_the_knobs_that_it_was_trained_with(
 ):
     tune.write_log(trials(method, [30.0, 28.0, 33.5]), tune.log_file(method))
     tables = tuned.logs()
+    assert tuned.logs(SimpleNamespace(known=False)) == {}, "of real people none"
+    assert list(tuned.logs(SimpleNamespace(known=True))) == [method]
     assert list(tables) == [method] and tuned.budget(tables.values()) == 3
     drawn = tune.trials(method, 3)[2][0]
     knobs = tune.best(method, tables[method])

@@ -259,7 +259,9 @@ def _caption(table: pd.DataFrame, label: str) -> str:
     seen, opposite, others = split(table)
     seen = _by_gain_of_infrared(table, seen)
     trained = len(seen) + len(opposite) + len(others)
-    finding = f"Of {trained} ideas {len(seen)} are seen to help in both directions"
+    known = table.direction.unique()
+    where = "in both directions" if len(known) > 1 else f"({known[0]} alone)"
+    finding = f"Of {trained} ideas {len(seen)} are seen to help {where}"
     if seen:
         best = _line(table, seen[0])
         gain = f"{points(best)} points of rank-1"
@@ -403,9 +405,19 @@ def load() -> tuple[pd.DataFrame, dict[str, float]]:
     return table.fillna({"note": "", "runs": ""}), levels
 
 
-def sentences(table: pd.DataFrame, levels: Mapping[str, float]) -> list[str]:
-    """Say what helps, by how much, and on what data, in three short paragraphs."""
+def sentences(
+    table: pd.DataFrame, levels: Mapping[str, float], label: str = "synthetic"
+) -> list[str]:
+    """Say what helps, by how much, and on what data, in three short paragraphs.
+
+    Args:
+        table: of `measure`.
+        levels: of this module's `levels`.
+        label: what the data are called.
+    """
     data = "All numbers are of drawn (synthetic) people; they measure no real data set."
+    if label != "synthetic":
+        data = f"All numbers are of {label} data, of the folder that was given."
     baselines = [*_plain_baseline(table, levels), _whole_methods(table)]
     return [data, " ".join(_what_helps(table)), " ".join(baselines)]
 

@@ -209,8 +209,8 @@ def table(
 
     Returns:
         One line a claim: the printed difference, ours with its interval, seeds, the
-        verdict, and at which doses of a world the component helps. A dash where a
-        paper prints no such row or where nothing is trained.
+        verdict, and for drawn people at which doses of a world the component helps. A
+        dash where a paper prints no such row or where nothing is trained.
     """
     printed = published.numbers()
     lines = [_line(claim, printed, scene, size, seeds, run) for claim in claims]
@@ -236,7 +236,8 @@ def _line(
     line["we measure"] = judged["points of rank-1"]
     line["seeds"] = str(judged["seeds"])
     line["verdict"] = judged["on this data"]
-    line["cue dosed"] = _in_world(claim)
+    if scene.known:  # worlds are of drawn people alone
+        line["cue dosed"] = _in_world(claim)
     return line
 
 

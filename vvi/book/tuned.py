@@ -9,14 +9,18 @@ import pandas as pd
 from vvi import experiment, methods
 from vvi.book import formats
 from vvi.book.across_methods import title
+from vvi.book.scene import Scene
 from vvi.config import RunConfig, change
 from vvi.experiment import ablation, tune
 
 
-def logs() -> dict[str, pd.DataFrame]:
-    """Read the stored trials, the best first: method -> its table of `tune.tune`."""
+def logs(scene: Scene | None = None) -> dict[str, pd.DataFrame]:
+    """Read the stored trials, the best first: method -> its table of `tune.tune`.
+
+    They are of drawn people: of a scene of real ones nothing is known.
+    """
     tables = {}
-    for method in methods.names():
+    for method in methods.names() if scene is None or scene.known else ():
         file = tune.log_file(method)
         if file.is_file():
             tables[method] = pd.read_csv(file)
