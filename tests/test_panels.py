@@ -267,6 +267,19 @@ def test_a_claim_is_seen_only_where_its_interval_leaves_out_zero(
         )
 
 
+def test_of_real_people_nothing_is_said_that_takes_known_factors(shown):
+    runs, view = shown
+    real = replace(view, data=replace(view.data, truth=None))
+    claims = {"look-alikes": (runs, runs, True), "all": (runs, runs)}
+    judged = comparison.verdicts(claims, real)["on this data"]
+    assert judged.to_dict() == {
+        "look-alikes": "look-alikes are not known",
+        "all": "not seen",
+    }
+    caption = figures.cams(runs[0], real).caption
+    assert caption == "Share of map energy on the person (hitsz-vcm data): not known."
+
+
 def test_the_inside_of_a_method_is_drawn_with_its_frames(shown, remembering):
     from vvi.plots import weights
 
@@ -396,6 +409,25 @@ def test_people_are_searched_within_a_modality_as_by_the_metric_itself(shown):
             cosines = feat[others] @ feat[q] / np.linalg.norm(feat[others], axis=1)
             hits.append(clips[others[cosines.argmax()]].identity == query.identity)
     assert table.loc["row", "ir in ir"] == f"{100 * np.mean(hits):.1f}"
+
+
+@pytest.mark.parametrize(("rule", "across"), [("vcm", "–"), ("none", "100.0")])
+def test_nobody_is_searched_within_a_modality_that_one_camera_films(
+    shown, monkeypatch, rule, across
+):
+    """So it is in RegDB, and among the queries of BUPTCampus, which has no rule."""
+    runs, view = shown
+    clips = comparison.Clips(np.eye(2), np.array([1, 2]), np.array([3, 3]))
+    monkeypatch.setattr(comparison, "kept_clips", lambda *_: clips)
+    dataset = replace(view.dataset, rule=rule)
+    view = replace(view, data=replace(view.data, dataset=dataset))
+    row = comparison.within_modality({"row": runs}, view).loc["row"].to_dict()
+    assert row == {
+        "ir in ir": "–",
+        "vis in vis": "–",
+        "ir in vis": across,
+        "vis in ir": across,
+    }
 
 
 def test_operations_are_those_of_a_pencil():

@@ -19,7 +19,7 @@ from vvi.experiment import Result, ablation, measure
 from vvi.experiment.collapse import has_collapsed
 from vvi.metrics import retrieval_metrics
 from vvi.plots import curves, tables
-from vvi.types import Direction, Tracklet
+from vvi.types import Direction, Rule, Tracklet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -244,7 +244,8 @@ def verdicts(claims: Mapping[str, tuple], scene: Scene) -> pd.DataFrame:
     A claim is seen where the 95 % interval lies above zero: over identities and seeds,
     with one seed over identities alone (which is said), over the trials of RegDB. It is
     said, too, where a run collapsed (such a verdict is about training, not the idea),
-    and where the two runs of a seed are of unlike precision.
+    and where the two runs of a seed are of unlike precision. Claims about look-alikes
+    are not judged where these are not known, as on real data.
 
     Args:
         claims: claim -> (better, worse), both sequences of results, or
@@ -253,7 +254,9 @@ def verdicts(claims: Mapping[str, tuple], scene: Scene) -> pd.DataFrame:
     """
     lines = {}
     for claim, (better, worse, *look_alikes) in claims.items():
-        if have_common_seed(better, worse):
+        if look_alikes and not scene.look_alikes_known:
+            points, seeds, judged = "–", 0, "look-alikes are not known"
+        elif have_common_seed(better, worse):
             gain = difference(better, worse, scene, *look_alikes)
             unlike = of_unlike_precision(better, worse)
             points = formats.points(gain) + (MARK if unlike else "")
@@ -412,7 +415,9 @@ def _bounds(scores: Sequence[Score]) -> str:
 def within_modality(rows: Rows, scene: Scene) -> pd.DataFrame:
     """Measure rank-1 inside each modality and across: can a network tell people at all?
 
-    The clips are those that the first record of each row keeps.
+    The clips are those that the first record of each row keeps. Inside a modality a
+    clip searches those of other cameras, across them the rule of the data counts. A
+    dash stands where nobody has two such clips.
     """
     lines = {}
     for label, (first, *_) in rows.items():
@@ -420,20 +425,24 @@ def within_modality(rows: Rows, scene: Scene) -> pd.DataFrame:
         clips["vis"] = kept_clips(first, scene, "vis")
         lines[label] = {}
         for a, b in (("ir", "ir"), ("vis", "vis"), ("ir", "vis"), ("vis", "ir")):
-            query, gallery = clips[a], clips[b]
-            metrics = retrieval_metrics(
-                query.feat,
-                gallery.feat,
-                query.ids,
-                gallery.ids,
-                query.cameras,
-                gallery.cameras,
-            )
-            lines[label][f"{a} in {b}"] = f"{100 * metrics.rank(1):.1f}"
+            rule = "vcm" if a == b else scene.dataset.rule
+            lines[label][f"{a} in {b}"] = _rank1_among(clips[a], clips[b], rule)
     people = len(np.unique(clips["ir"].ids))
     seed = f"seed {first.config.seed}"
     note = f"rank-1 among {people} people, {seed}, {scene.label} data"
     return pd.DataFrame(lines).T.rename_axis(note)
+
+
+def _rank1_among(query: Clips, gallery: Clips, rule: Rule) -> str:
+    """Return rank-1 in per cent, a dash where no query has a match to find."""
+    matches = query.ids[:, None] == gallery.ids
+    if rule == "vcm":
+        matches &= query.cameras[:, None] != gallery.cameras
+    if not matches.any():
+        return "–"
+    labels = (query.ids, gallery.ids, query.cameras, gallery.cameras)
+    metrics = retrieval_metrics(query.feat, gallery.feat, *labels, rule)
+    return f"{100 * metrics.rank(1):.1f}"
 
 
 @dataclass(frozen=True)
@@ -499,7 +508,7 @@ def oracle_leak(
     fused, stamp = _fused(method, scene, (ir, vis), ids, seed)
     lines = {}
     for name, feats in (("clip alone", alone), (stamp, fused)):
-        metrics = retrieval_metrics(*feats, *ids, *cameras)
+        metrics = retrieval_metrics(*feats, *ids, *cameras, scene.dataset.rule)
         lines[name] = {
             "rank1": metrics.rank(1),
             "mAP": metrics.mAP,

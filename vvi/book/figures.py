@@ -575,7 +575,9 @@ def cams(result: Result, scene: Scene) -> Figure:
             masks.append(scene.truth.masks(tracklet, which))
         titles.append(title)
     maps = [enlarged(values) for values in _stored_both(result, "cam/{modality}")]
-    shares = "; ".join(_body_share(result, modality) for modality in ("vis", "ir"))
+    shares = "not known"
+    if scene.known:
+        shares = "; ".join(_body_share(result, modality) for modality in MODALITIES)
     caption = f"Share of map energy on the person ({scene.label} data): {shares}."
     return cam.plot(frames, maps, titles, masks or None, caption=caption)
 
