@@ -14,6 +14,8 @@ import jupytext
 import nbformat
 import pytest
 
+from vvi.data.layout import LAYOUTS
+
 ROOT = Path(__file__).parent.parent
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 NUMBERED = [path for path in CHAPTERS if re.match(r"\d\d_", path.name)]
@@ -282,6 +284,64 @@ def test_a_chapter_stands_in_the_table_of_contents(path, runner):
 def shared(common_folder, common_cache):
     """Folders for the runs and the drawn data of all chapters, in all processes."""
     return {"RUNS": common_folder / "chapters", "CACHE": common_cache}
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory):
+    """A function that writes a set as its owners ship it: nothing of ours is in it."""
+    from vvi.data import synthetic
+
+    def write(layout: str) -> Path:
+        root = tmp_path_factory.mktemp("held") / layout
+        synthetic.write(root, preset="tiny", layout=layout, progress=False)
+        (root / "manifest.json").unlink()
+        return root
+
+    return write
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_first_chapter_reads_a_set_of_every_layout(
+    layout, held, common_cache, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("VVI_CACHE", str(common_cache))
+    monkeypatch.setenv("VVI_FIGURES", str(tmp_path / "figures"))
+    first, *cells = code_cells(NUMBERED[0])
+    names = {}
+    exec(first.source, names)
+    names |= {"preset": "tiny", "data": str(held(layout))}
+    for cell in cells:
+        exec(cell.source, names)
+    assert names["label"] == layout and not names["known"]
+    said = capsys.readouterr().out
+    lists = {"hitsz-vcm": "query_IDX.txt", "buptcampus": "gallery.txt"}
+    lists |= {"sysu-mm01": "test_id.txt", "regdb": "test_thermal_1.txt"}
+    assert lists[layout] in said
+    side = (tmp_path / "figures" / "task_and_data" / "cameras.json").read_text()
+    both = {"sysu-mm01": "Of 6 cameras 0 film", "regdb": "Of 2 cameras 0 film"}
+    assert both.get(layout, "cameras") in side and "synthetic" not in side
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["hitsz-vcm", "sysu-mm01"])
+@each_numbered_chapter
+def test_a_chapter_runs_on_a_set_without_known_factors(
+    path, layout, held, shared, tmp_path, monkeypatch
+):
+    """Images of SYSU-MM01 are tracklets of one frame, searched in one direction."""
+    import papermill
+
+    for name, folder in shared.items():
+        monkeypatch.setenv(f"VVI_{name}", str(folder))
+    monkeypatch.setenv("VVI_FIGURES", str(tmp_path / "figures"))
+    chosen = {"preset": "tiny", "seeds": [0], "device": "cpu"}
+    papermill.execute_notebook(
+        path,
+        tmp_path / path.name,
+        chosen | {"data": str(held(layout))},
+        kernel_name="python3",
+        progress_bar=False,
+    )
 
 
 @each_chapter
