@@ -199,6 +199,15 @@ def test_a_setting_of_sysu_is_the_mean_over_its_galleries(common_cache, monkeypa
     )
 
 
+def test_a_table_says_which_numbers_are_of_one_gallery(shown):
+    data = replace(preset("tiny", layout="sysu-mm01").data, source="real:12345678")
+    first = shown[0][0]
+    record = replace(first.record, config=replace(first.config, data=data))
+    real = replace(first, record=record)
+    page = comparison.table({"row": [real]}).to_html()
+    assert "ir2vis, one-gallery sysu-mm01 data." in page
+
+
 def test_probes_are_compared_row_by_row_with_a_dash_where_there_is_none(
     shown, remembering
 ):

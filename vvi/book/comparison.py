@@ -54,7 +54,10 @@ def table(
         setting: of SYSU-MM01, as in `ablation.frame`.
         metrics: to show.
     """
-    label = next(iter(rows.values()))[0].data_label
+    first = next(iter(rows.values()))[0]
+    label = first.data_label
+    if setting and not first.config.data.synthetic:  # means over ten galleries
+        label = first.config.data.layout
     note = f"{caption} {setting or direction}, {label} data.".strip()
     if isinstance(rows, ablation.Rows) and rows.absent:
         note += f" Not trained yet: {'; '.join(rows.absent)}."

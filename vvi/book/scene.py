@@ -10,6 +10,7 @@ import numpy as np
 
 from vvi import experiment
 from vvi.config import RunConfig
+from vvi.data.layout import called
 from vvi.data.loader import Frames
 from vvi.evaluation.truth import Truth
 from vvi.experiment import Data
@@ -46,8 +47,8 @@ class Scene:
 
     @property
     def label(self) -> str:
-        """What every table and figure must say: "synthetic", or the real layout."""
-        return "synthetic" if self.known else self.dataset.layout
+        """What every table and figure must say: "synthetic", or the real set."""
+        return "synthetic" if self.known else called(self.dataset.layout)
 
     @property
     def known(self) -> bool:

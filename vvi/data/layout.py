@@ -67,6 +67,14 @@ DISTINCTIVE = {
 }
 
 
+def called(layout: str) -> str:
+    """Return what tables call the data of a layout.
+
+    Results search one gallery of SYSU-MM01, of the ten whose mean papers report.
+    """
+    return f"one-gallery {layout}" if layout == "sysu-mm01" else layout
+
+
 def evidence(folder: Path) -> dict[str, list[str]]:
     """Return the entries of a folder that speak for each layout."""
     return {

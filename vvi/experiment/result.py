@@ -9,6 +9,7 @@ import numpy as np
 
 from vvi.config import DataConfig, RunConfig
 from vvi.data import NAMES
+from vvi.data.layout import called
 from vvi.evaluation import probes, protocols
 from vvi.experiment import store
 from vvi.experiment.datasets import REAL
@@ -60,11 +61,11 @@ class Result:
     def data_label(self) -> str:
         """What every figure and table of this result must say of its data.
 
-        "synthetic", or the layout of the real set, and whether validation people were
+        "synthetic", or what the real set is called, and whether validation people were
         searched.
         """
         data = self.config.data
-        label = "synthetic" if data.synthetic else data.layout
+        label = "synthetic" if data.synthetic else called(data.layout)
         return label if data.split == "test" else f"{label} (validation people)"
 
     @property
