@@ -114,3 +114,15 @@ def test_papermill_ends_with_the_line_that_says_what_is_wrong(tmp_path):
     said = "no parameter seed (did you mean seeds?)"
     assert done.returncode == 1 and said in done.stderr.strip().splitlines()[-1]
     assert json.loads((tmp_path / "out.ipynb").read_text())["cells"]
+
+
+def test_a_page_of_drawn_people_is_not_taken_for_one_of_real_ones(
+    tmp_path, monkeypatch, recwarn
+):
+    monkeypatch.setenv("VVI_DATA", str(tmp_path))
+    parameters.read(**GOOD | {"preset": "paper"})
+    for folder in (str(tmp_path), "none"):
+        parameters.read(**GOOD | {"data": folder})
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="VVI_DATA is set, but the preset standard"):
+        parameters.read(**GOOD)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from vvi.config import PRESETS
+from vvi.config import preset as preset_of
 from vvi.experiment import ablation
 from vvi.experiment.execution import ONCE
 from vvi.plots import tables
-from vvi.runtime import validation
+from vvi.runtime import paths, validation
 
 #: Seeds of a chapter that trains, where none are given.
 TRAINED_SEEDS = [0, 1, 2]
@@ -62,6 +64,12 @@ def read(preset: Any, data: Any, seeds: Any, retrain: Any, device: Any) -> Param
     if folder is not None and not folder.is_dir():
         raise ValueError(f"data {folder}: no such folder; {validation.FOLDER}")
     size = validation.choice("preset", preset, PRESETS)
+    if data is None and paths.real_data() and preset_of(size).data.synthetic:
+        warnings.warn(  # or drawn people are taken for those of the reader
+            f"VVI_DATA is set, but the preset {size} draws its people: with preset "
+            f"paper, or data {paths.real_data()} at any preset, that folder is read",
+            stacklevel=2,
+        )
     again = ONCE if validation.flag("retrain", retrain) else False
     if validation.is_none(seeds):
         run = {"data": folder, "retrain": again}
