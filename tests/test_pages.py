@@ -211,7 +211,8 @@ def test_the_table_of_a_step_at_standard_comes_from_its_file(pages, tmp_path):
     assert lines[2] == "| A | 120 | 80 | 20.0 | 1.20 | 0.98 | norm 20% |"
     assert lines[3] == "| B | 120 | 80 | in the layers | 1.20 | 0.98 | norm 20% |"
     assert lines[-1] == (
-        "Of 2 methods 0 have a ratio of at most 1.15, and 2 by what of it is ours. "
+        "A ratio of at most 1.15 is reached by 0 of 2 methods, and by 2 if only what is "
+        "ours is counted (the column *of it ours*). "
         "Measured on one thread of X, commit `abc`."
     )
 

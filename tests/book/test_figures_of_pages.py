@@ -54,4 +54,4 @@ def test_the_caption_of_losses_says_where_each_term_ends(monkeypatch):
         **vars(late), config=SimpleNamespace(seed=0), data_label="synthetic"
     )
     caption = figures.loss_curves([late]).caption
-    assert caption.startswith("Mean of the last 2 steps: id 1.50, triplet –.")
+    assert caption.startswith("Mean of the last 2 steps: id 1.50; triplet –.")
