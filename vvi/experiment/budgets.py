@@ -120,12 +120,9 @@ def copy_to_records(
     """Copy what was trained into `book/records`, and return how many runs are there.
 
     Args:
-        names: methods, or empty for all.
-        size: preset of the runs.
-        seeds: of training.
-
-    Raises:
-        ValueError: naming the methods there are.
+        names: as in `wanted`, which also raises what this raises.
+        size: as in `wanted`.
+        seeds: as in `wanted`.
     """
     runs = wanted(names, size, seeds)
     return ablation.copy_records({config.hash: config for config in runs})

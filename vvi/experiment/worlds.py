@@ -397,12 +397,9 @@ def copy_to_records(
     """Copy what was trained into `book/records`, and return how many runs are there.
 
     Args:
-        worlds: names of worlds.
-        size: preset of the runs.
-        seeds: of training.
-
-    Raises:
-        ValueError: there is no such world. The message names all worlds.
+        worlds: as in `wanted`, which also raises what this raises.
+        size: as in `wanted`.
+        seeds: as in `wanted`.
     """
     return ablation.copy_records({c.hash: c for c in wanted(worlds, size, seeds)})
 
