@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
@@ -21,8 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     args.typed = sys.argv[1:] if argv is None else argv
     try:
         with _plain_warnings(args.command):
-            if getattr(args, "method", None):
-                methods.check_name(args.method)  # before torch is imported
+            _check_method(args)
             return args.do(args)
     except BrokenPipeError:  # the reader has read enough, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -38,6 +38,12 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
+
+
+def _check_method(args: argparse.Namespace) -> None:
+    """Refuse an unknown method before torch is imported, unless features are scored."""
+    if getattr(args, "method", None) and not getattr(args, "features", None):
+        methods.check_name(args.method)
 
 
 @contextlib.contextmanager
