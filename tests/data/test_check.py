@@ -199,6 +199,18 @@ def test_several_sets_in_one_folder_are_all_checked(tmp_path):
     assert "looks like LLCM" in check.report(tmp_path / "LLCM").text
 
 
+def test_a_set_whose_layout_is_not_clear_hides_no_other_set(tmp_path):
+    toys.vcm(tmp_path / "a")
+    toys.regdb(tmp_path / "a")
+    toys.campus(tmp_path / "b")
+    toys.regdb(tmp_path / "c")
+    report = check.report(tmp_path)
+    (error,) = report.errors
+    assert f"{tmp_path / 'a'}: several layouts at once" in error
+    for name, layout in (("b", "buptcampus"), ("c", "regdb")):
+        assert f"{layout} in {tmp_path / name}" in report.text
+
+
 def test_a_set_of_another_project_is_named(tmp_path):
     (tmp_path / "bbox_train").mkdir()
     report = check.report(tmp_path)

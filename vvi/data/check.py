@@ -10,7 +10,7 @@ from pathlib import Path
 from vvi.data import buptcampus, regdb, sysu, vcm
 from vvi.data.faults import Survey
 from vvi.data.images import ImageInfo, inspect_images
-from vvi.data.layout import LAYOUTS, check_options, detect, evidence, find_sets
+from vvi.data.layout import LAYOUTS, check_options, detect, evidence, set_folders
 from vvi.runtime import validation
 from vvi.types import MODALITIES, DataError, Tracklet
 
@@ -116,19 +116,23 @@ def report(
     if layout not in ("auto", *LAYOUTS):
         known = ", ".join(("auto", *LAYOUTS))
         raise ValueError(f"unknown layout {layout!r}; known: {known}")
-    try:
-        sets = {root: detect(root) if layout == "auto" else layout}
-    except DataError as error:
-        sets = find_sets(root) if root.is_dir() else {}
-        if not sets or root in sets:
-            return Report(f"{error}\n1 error", (str(error),))
+    folders = set_folders(root) if layout == "auto" and root.is_dir() else []
     reports = [
-        _report_one(where, name, images, options) for where, name in sets.items()
+        _report_folder(one, layout, images, options) for one in folders or [root]
     ]
     errors = []
     for one in reports:
         errors += one.errors
     return Report("\n\n".join(one.text for one in reports), tuple(errors))
+
+
+def _report_folder(root: Path, layout: str, images: bool, options: Mapping) -> Report:
+    """Report one folder. A layout that is not clear is the one error of its report."""
+    try:
+        known = detect(root) if layout == "auto" else layout
+    except DataError as error:
+        return Report(f"{error}\n1 error", (str(error),))
+    return _report_one(root, known, images, options)
 
 
 def _report_one(root: Path, layout: str, images: bool, options: Mapping) -> Report:

@@ -178,11 +178,20 @@ def find_sets(folder: str | Path) -> dict[Path, str]:
     Raises:
         DataError: there is no such folder, or the layout of a set is not clear.
     """
+    return {root: detect(root) for root in set_folders(folder)}
+
+
+def set_folders(folder: str | Path) -> list[Path]:
+    """Return the roots of the sets of a folder, whatever their layouts.
+
+    Raises:
+        DataError: there is no such folder.
+    """
     folder = _folder(folder)
     if _is_set(folder):
-        return {folder: detect(folder)}
+        return [folder]
     subfolders = sorted(entry for entry in folder.iterdir() if _is_readable(entry))
-    return {root: detect(root) for root in subfolders if _is_set(root)}
+    return [root for root in subfolders if _is_set(root)]
 
 
 def _is_readable(entry: Path) -> bool:
