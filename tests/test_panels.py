@@ -36,7 +36,7 @@ def test_captions_state_what_the_figures_show(shown):
     rank1 = np.mean([r.row("ir2vis")["rank1"] for r in runs])
     assert f"first for ir2vis {rank1:.1f} % and vis2ir" in figures.cmc(runs).caption
     hits = runs[0].metrics("vis2ir").first_hit
-    median = f"vis2ir at rank {np.median(hits[hits > 0]):g}. Shown:"
+    median = f", vis2ir {np.median(hits[hits > 0]):g}. Shown:"
     assert median in figures.ranked_lists(runs[0], view).caption
     first = [100 * np.mean(r.metrics("ir2vis").first_hit == 1) for r in runs]
     best = "0.5" if np.mean(first) >= first[0] else "2"
@@ -307,6 +307,12 @@ def test_lists_of_several_methods_are_of_the_same_queries(shown, remembering):
     asked = [t.split("\n")[0] for t in said if t.startswith("id ")]
     assert len(asked) == 4 and asked[:2] == asked[2:]
     assert "baseline, ir2vis" in said and "mitml, ir2vis" in said
+    medians = []
+    for name, result in (("baseline", shown[0][0]), ("mitml", remembering)):
+        hits = result.metrics("ir2vis").first_hit
+        medians.append(f"{name} {np.median(hits[hits > 0]):g}")
+    start = f"Median rank of the first right item: {', '.join(medians)}. Shown: 2 "
+    assert fig.caption.startswith(start)
 
 
 def test_a_term_that_changes_its_phase_is_one_line_and_two_at_once_are_two():

@@ -611,9 +611,9 @@ def ranked_lists(result: Result, scene: Scene, count: int = 3) -> Figure:
         hits = result.metrics(direction).first_hit
         rows = ranked.choose(hits, count)
         panels.append(ranked_panel(direction, result, direction, rows, scene))
-        medians.append(f"{direction} at rank {np.median(hits[hits > 0]):g}")
+        medians.append(f"{direction} {np.median(hits[hits > 0]):g}")
     caption = (
-        f"Half of all queries have their first right item by: {', '.join(medians)}. "
+        f"Median rank of the first right item: {', '.join(medians)}. "
         f"Shown: the middle query of each of {count} equal parts of the order from "
         f"best found to worst ({scene.label} data, run {result.run_id})."
     )
@@ -636,15 +636,20 @@ def ranked_lists_of_methods(
     """
     first = next(iter(results.values()))
     rows = ranked.choose(first.metrics(direction).first_hit, count)
-    panels = []
+    panels, medians = [], []
     for name, result in results.items():
         title = f"{name}, {direction}"
         panels.append(ranked_panel(title, result, direction, rows, scene, (96, 48)))
+        hits = result.metrics(direction).first_hit
+        medians.append(f"{name} {np.median(hits[hits > 0]):g}")
     which = f"{count} queries, from those that the first row finds well to those it"
     which += " does not"
     if count == 1:
-        which = "One query, between those that the first row finds well and badly"
-    caption = f"{which}; the same for every row ({scene.label} data)."
+        which = "one query, between those that the first row finds well and badly"
+    caption = (
+        f"Median rank of the first right item: {', '.join(medians)}. "
+        f"Shown: {which}; the same for every row ({scene.label} data)."
+    )
     return ranked.draw(panels, caption=caption)
 
 
