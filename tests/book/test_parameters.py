@@ -59,6 +59,12 @@ def test_a_parameter_typed_for_papermill_is_read(arguments, expected):
     assert found == GOOD | expected
 
 
+def test_what_was_read_is_read_again_as_it_is():
+    """The cell that reads the parameters may fail after it, and is run again."""
+    once = parameters.read(**GOOD | {"retrain": True, "seeds": None})
+    assert once.retrain and parameters.read(*once) == once
+
+
 def test_seeds_that_are_not_named_are_all_that_can_be_stored_or_three_to_train():
     stored = GOOD | {"preset": "standard", "seeds": None, "retrain": False}
     assert parameters.read(**stored).seeds == list(ablation.SEEDS)

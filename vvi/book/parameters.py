@@ -45,7 +45,8 @@ def read(preset: Any, data: Any, seeds: Any, retrain: Any, device: Any) -> Param
         data: a folder, with `~` or variables in its name, or none.
         seeds: 0, "0,1,2", "0 1 2", "0-2" or [0, 1, 2]. None takes all that are stored,
             or 0, 1 and 2 where runs are trained.
-        retrain: true, false, yes, no, 1 or 0.
+        retrain: true, false, yes, no, 1 or 0, or what this function made of it: a cell
+            that failed is run again.
         device: auto, cpu, cuda, gpu, cuda:0 or 0.
 
     Raises:
@@ -70,7 +71,7 @@ def read(preset: Any, data: Any, seeds: Any, retrain: Any, device: Any) -> Param
             f"paper, or data {paths.real_data()} at any preset, that folder is read",
             stacklevel=2,
         )
-    again = ONCE if validation.flag("retrain", retrain) else False
+    again = ONCE if retrain == ONCE or validation.flag("retrain", retrain) else False
     if validation.is_none(seeds):
         run = {"data": folder, "retrain": again}
         is_stored = ablation.reads_records(size, run)
