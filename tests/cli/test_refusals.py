@@ -99,7 +99,8 @@ def test_each_preset_has_a_log_of_trials_and_fewer_trials_do_not_replace_more(
 def test_an_option_is_typed_in_full(capsys):
     with pytest.raises(SystemExit):
         main(["train", "iban", "--dry", "4"])
-    assert "unrecognized arguments: --dry 4" in capsys.readouterr().err
+    said = "vvi train: unrecognized arguments: --dry 4 (vvi train --help)\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_log_of_trials_is_written_over(tmp_path, capsys):

@@ -38,6 +38,13 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, allow_abbrev=False, **options)
 
+    def parse_known_args(self, args=None, namespace=None):
+        """Refuse what is unknown by the name of the command that does not know it."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
+
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and exit with code 2."""
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help)\n")
