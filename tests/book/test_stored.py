@@ -11,6 +11,7 @@ import torch
 
 from vvi import experiment, methods
 from vvi.book import stored
+from vvi.cli import parser
 from vvi.config import preset
 from vvi.data.synthetic import presets
 from vvi.experiment import WEIGHTS, ablation, shipped, store
@@ -30,6 +31,18 @@ def test_a_table_without_a_result_has_its_labels_and_no_row(nothing, capsys):
     assert "vvi ablate cmft --tables 'Table 4'" in capsys.readouterr().out
     with pytest.raises(KeyError, match="no row 'X'"):
         rows["X"]
+
+
+def test_the_command_for_a_table_names_seeds_that_it_would_not_train(nothing, capsys):
+    args = parser.build().parse_args(["ablate", "cmft"])
+    assert tuple(args.seeds) == ablation.USUAL_SEEDS
+    stored.tables("cmft", ["Table 4"], seeds=[4, 7])
+    said = "vvi ablate cmft --tables 'Table 4' --seeds 4 7 trains them."
+    assert said in capsys.readouterr().out
+    with pytest.raises(LookupError, match="--tables 'Table 4' --seeds 9$"):
+        ablation.results("cmft", "Table 4", seeds=[9])
+    with pytest.raises(LookupError, match="--tables 'Table 4'$"):
+        ablation.results("cmft", "Table 4", seeds=[2, 3])
 
 
 def test_a_row_that_is_stored_is_found(nothing, monkeypatch, capsys):

@@ -52,7 +52,7 @@ def _table(
     """
     configs = ablation.configs(method, name, size, seeds)
     if ablation.reads_records(size, run) and not _any_stored(configs.values()):
-        command = f"vvi ablate {method} --tables {name!r}"
+        command = ablation.training_command(method, name, configs)
         print(f"No stored result yet: {method}, {name}. {command} trains them.")
         return Rows({}, configs)
     return ablation.results(method, name, size, seeds, **run)
