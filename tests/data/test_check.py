@@ -140,6 +140,15 @@ def test_regdb_is_checked_trial_by_trial(tmp_path):
     assert check.report(root, trial=1).errors == ()
 
 
+def test_regdb_without_lists_counts_none(tmp_path):
+    root = toys.regdb(tmp_path)
+    for file in root.glob("idx/*.txt"):
+        file.unlink()
+    report = check.report(root, "regdb")
+    assert "missing 4 of 4 required files" in report.errors[0]
+    assert "trials have lists" not in report.text
+
+
 @pytest.mark.parametrize(
     "layout", ["auto", "hitsz-vcm", "sysu-mm01", "regdb", "buptcampus"]
 )

@@ -298,7 +298,8 @@ def _regdb(root: Path, options: dict) -> tuple[list[Survey], list[Table]]:
             counts = tuple(_image_counts(survey).items())
             alike.setdefault(counts, []).append(k)
     absent = [str(k) for k in regdb.TRIALS if k not in trials]
-    if absent and "trial" not in options:
+    has_lists = any(root.glob(f"idx/*_{trials[0]}.txt"))  # else an error says so
+    if absent and "trial" not in options and has_lists:
         what = f"{len(trials)} of 10 trials have lists"
         surveys[0].faults.warn(root / "idx", f"{what}; without: {', '.join(absent)}")
     tables = []
