@@ -69,6 +69,7 @@ def test_more_changes_are_read_as_python_writes_them():
     assert method_switches.parse(
         "steps=10, lr=1, milestones=(1, 2), augment_per='clip'"
     ) == {"steps": 10, "lr": 1, "milestones": (1, 2), "augment_per": "clip"}
+    assert method_switches.parse("milestones=[1, 2]") == {"milestones": (1, 2)}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,7 @@ def test_more_changes_are_read_as_python_writes_them():
     [
         ("foo", "cannot read 'foo'"),
         ("steps=", "cannot read"),
+        ("steps=1, steps=2", "steps is set twice"),
         ("5, steps=3", "cannot read"),
         ("steps=open('x')", "cannot read"),
         ("**{'steps': 3}", "cannot read"),

@@ -136,6 +136,7 @@ def test_a_row_of_another_method_brings_that_methods_switches(bench):
     [
         ("margin", "abc", "margin: &#x27;abc&#x27; must be a number"),
         ("more", "stepps=3", "no setting &#x27;stepps&#x27;"),
+        ("more", "auxiliary=True", "hitsz-vcm has no option &#x27;auxiliary&#x27;"),
     ],
 )
 def test_a_bad_value_is_told_in_one_line_and_runs_nothing(bench, field, value, said):

@@ -261,13 +261,26 @@ class Bench:
         name, config = method_switches.resolve_settings(start, chosen, more, rows)
         return name if name in rows else f"{self.start.value}, {name}", config
 
-    def run(self) -> None:
-        """Start what is chosen, in a thread."""
+    def _chosen(self) -> tuple[str, RunConfig, RunConfig] | None:
+        """Return name and config of what is chosen, and the config with its data.
+
+        Returns:
+            None where a setting does not fit, or the data are not there. The panel then
+            says so.
+        """
         try:
             name, config = self.settings()
-        except ValueError as error:
+            return name, config, experiment.resolve_data(config, self.data)
+        except (ValueError, OSError) as error:
             self._say(str(error), wrong=True)
+            return None
+
+    def run(self) -> None:
+        """Start what is chosen, in a thread."""
+        chosen = self._chosen()
+        if chosen is None:
             return
+        name, config, _ = chosen
         if not _RUNNING.acquire(blocking=False):
             self._say(
                 "A panel of this notebook is training: "
@@ -362,12 +375,10 @@ class Bench:
         """Say what Run would do."""
         if self.go.disabled:
             return
-        try:
-            name, config = self.settings()
-        except ValueError as error:
-            self._say(str(error), wrong=True)
+        chosen = self._chosen()
+        if chosen is None:
             return
-        located = experiment.resolve_data(config, self.data)
+        name, config, located = chosen
         record, _ = store.find(located, experiment.versions(located))
         if record is not None and not self.again.value:
             will = "is stored, Run shows it"

@@ -155,25 +155,30 @@ def parse(text: str) -> dict[str, Any]:
     >>> parse("steps=100, lr=0.01")
     {'steps': 100, 'lr': 0.01}
     """
-    changes = _keywords(text)
-    if None in changes or (text.strip() and not changes):
+    pairs = _keywords(text)
+    names = [name for name, _ in pairs]
+    if None in names or (text.strip() and not pairs):
         raise ValueError(
             f"cannot read {text!r}: write name=value, name=value (words in quotes)"
         )
-    for name, value in changes.items():
-        _check_change(name, value)
+    changes = {}
+    for name, value in pairs:
+        if name in changes:
+            raise ValueError(f"{name} is set twice")
+        changes[name] = validation.typed(value, FREE.get(name))
+        _check_change(name, changes[name])
     return changes
 
 
-def _keywords(text: str) -> dict[str | None, Any]:
-    """Read keyword arguments. A text of another kind gives an empty dictionary."""
+def _keywords(text: str) -> list[tuple[str | None, Any]]:
+    """Read keyword arguments. A text of another kind gives none."""
     try:
         call = ast.parse(f"dict({text})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args:
-            return {}
-        return {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+            return []
+        return [(word.arg, ast.literal_eval(word.value)) for word in call.keywords]
     except (SyntaxError, ValueError):
-        return {}
+        return []
 
 
 def _check_change(name: str, value: Any) -> None:
