@@ -44,6 +44,7 @@ from vvi.data import (
 )
 from vvi.data.check import report
 from vvi.data.loader import Frames, TrainLoader, decode
+from vvi.data.transforms import augment
 from vvi.engine import checkpoint, train
 from vvi.evaluation import features, nearest, ranking
 from vvi.evaluation.features import Features
@@ -62,6 +63,13 @@ def case(entry, name, error, *words):
         return make
 
     return keep
+
+
+def rank_1(query, k=1, chunk=None):
+    """Score four queries against themselves, filmed by another camera."""
+    gallery, ids = torch.eye(4), [0, 1, 0, 1]
+    sides = (query, gallery, ids, ids, [1] * 4, [2] * 4)
+    return metrics.retrieval_metrics(*sides, chunk=chunk).rank(k)
 
 
 def call(entry, name, error, words, function, *args, **options):
@@ -816,6 +824,7 @@ for name, clips, modality, *words in (
         "ir",
         "normalised floats, got torch.uint8",
     ),
+    ("an array of NumPy", np.zeros((2, 3, 3, 32, 16)), "ir", "torch, got ndarray"),
     (
         "an unknown modality",
         torch.zeros(2, 3, 3, 32, 16),
@@ -828,6 +837,31 @@ for name, clips, modality, *words in (
             load("baseline", 4).eval().embed, clips, modality
         )
     )
+FEAT, IDS = torch.eye(4), torch.tensor([0, 0, 1, 1])
+for name, words, function, *args in (
+    ("mode", "cross, wrt, hct, cmt", cmft.cross_modal_loss, FEAT, FEAT, None, IDS),
+    ("metric", "euclidean, cosine, pmt", cmft.refinement_loss, FEAT, FEAT, FEAT, IDS),
+    ("negatives", "dyn, all, hard", cmft.discriminative_loss, FEAT, FEAT, IDS),
+    ("reduction", "sum, mean", iban.easy_sample_loss, FEAT, FEAT, IDS),
+    ("metric", "cosine, euclidean", iban.easy_sample_loss, FEAT, FEAT, IDS),
+    ("sample", "easy, hard", iban.easy_samples, FEAT, FEAT),
+    ("reduction", "mse, l2_sum", iban.reconstruction_loss, FEAT, FEAT, FEAT, FEAT),
+    ("variant", "paper, released", iban.anaglyph, torch.zeros(3, 4, 4)),
+    ("per", "frame, clip", augment, [], None, 1, 0.5),
+):
+    entry, said = function.__name__, [f"no {name} 'sum of all': choose from {words}"]
+    call(entry, name, ValueError, said, function, *args, **{name: "sum of all"})
+for entry, name, words, function, *args in (
+    ("anaglyph", "grey", "(..., 3, H, W), got (1, 4, 4)", iban.anaglyph, FEAT[None]),
+    ("focal loss", "two labels", "got (4, 4) and (2,)", di2l.focal_loss, FEAT, IDS[:2]),
+    ("triplet", "a list", "got list", losses.batch_hard_triplet, FEAT, [0, 0, 1, 1]),
+    ("triplet", "NumPy", "got ndarray", losses.weighted_triplet, np.eye(4), IDS),
+    ("metrics", "rows", "query features: rows of unequal", rank_1, [[1, 2], [3]]),
+    ("metrics", "a rank in quotes", "rank '1': ranks start at 1", rank_1, FEAT, "1"),
+    ("metrics", "ranks", "and k is one integer", rank_1, FEAT, [1, 5]),
+    ("metrics", "half a query", "chunk 0.5: at least one", rank_1, FEAT, 1, 0.5),
+):
+    call(entry, name, ValueError, [words], function, *args)
 call(
     "tables",
     "unknown table",

@@ -32,11 +32,17 @@ def exact_distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def check_features(feat: Tensor, ids: Tensor) -> None:
-    """Check that features are (N, D) and identities (N,), N >= 1.
+    """Check that features are (N, D) and identities (N,), N >= 1, of torch.
 
     Raises:
         ValueError: they are not.
     """
+    for value in (feat, ids):
+        if not torch.is_tensor(value):
+            raise ValueError(
+                "features and identities must be tensors of torch, got "
+                f"{type(value).__name__}: torch.as_tensor makes one"
+            )
     if feat.ndim != 2 or ids.shape != feat.shape[:1] or not len(ids):
         shapes = f"{tuple(feat.shape)} and {tuple(ids.shape)}"
         raise ValueError(

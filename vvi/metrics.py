@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, get_args
 
 import numpy as np
@@ -63,10 +63,10 @@ class Metrics:
         Beyond the end of a short gallery the last value holds.
 
         Raises:
-            ValueError: k is below 1.
+            ValueError: k is no number, or below 1.
         """
-        if k < 1:
-            raise ValueError(f"rank {k}: ranks start at 1")
+        if not isinstance(k, Real) or not k >= 1:
+            raise ValueError(f"rank {k!r}: ranks start at 1, and k is one integer")
         hits = (self.first_hit > 0) & (self.first_hit <= k)
         return float(np.count_nonzero(hits) / self.n_valid)
 
@@ -306,7 +306,7 @@ def _labels(query_ids, gallery_ids, query_cams, gallery_cams) -> dict[str, np.nd
         query_cams=query_cams,
         gallery_cams=gallery_cams,
     )
-    return {name: np.asarray(_to_numpy(value)) for name, value in labels.items()}
+    return {name: _array(_to_numpy(value), name) for name, value in labels.items()}
 
 
 def _check_labels(
@@ -371,8 +371,8 @@ def _products(
         gallery: features (G, D) of the same type.
         chunk: queries per block, None to fill the default size.
     """
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk {chunk}: at least one query per block")
+    if chunk is not None and (not isinstance(chunk, Integral) or chunk < 1):
+        raise ValueError(f"chunk {chunk!r}: at least one query per block, an integer")
     chunk = chunk or max(1, _BLOCK[_is_numpy(query)] // len(gallery))
     scale = _power_of_two_scale(_norms(query, "query"))[:, None]
     norms = _norms(gallery, "gallery")
@@ -616,6 +616,18 @@ def _features(query: Any, gallery: Any) -> tuple[Array, Array]:
     return query, gallery
 
 
+def _array(value: Any, name: str) -> np.ndarray:
+    """Return a value as an array.
+
+    Raises:
+        ValueError: its rows have unequal lengths.
+    """
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: rows of unequal lengths make no array") from error
+
+
 def _to_double(array: Array) -> Array:
     return array.astype(np.float64) if _is_numpy(array) else array.double()
 
@@ -630,7 +642,7 @@ def _matrix(value: Any, name: str) -> Array:
         value = value.double() if value.dtype.itemsize == 8 else value.float()
         value = value if value.is_cuda else value.cpu().numpy()
     else:
-        value = np.asarray(value)
+        value = _array(value, name)
         if value.dtype.kind not in "fiub":
             raise ValueError(f"{name}: expected real numbers, got {value.dtype}")
         is_single = value.dtype in (np.float16, np.float32)

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vvi.runtime import validation
+
 #: Mean and standard deviation of ImageNet, per channel, for values in 0..1.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: Weights of red, green and blue in a grey image (ITU-R BT.601).
@@ -79,7 +81,14 @@ def anaglyph(
 
     Returns:
         Floats of the same shape.
+
+    Raises:
+        ValueError: frames are not (..., 3, H, W), or there is no such variant.
     """
+    variant = validation.choice("variant", variant, ("paper", "released"))
+    if frames.ndim < 3 or frames.shape[-3] != 3:
+        shape = tuple(frames.shape)
+        raise ValueError(f"frames must be (..., 3, H, W), got {shape}")
     scale, shift = (1, 1, 1), (0, 0, 0)
     if normalised:
         scale, shift = [255 * v for v in STD], [255 * v for v in MEAN]
@@ -186,7 +195,11 @@ def augment(
 
     Returns:
         (B, T, 3, H, W) uint8, on the device of the clips.
+
+    Raises:
+        ValueError: `per` is neither frame nor clip.
     """
+    per = validation.choice("per", per, ("frame", "clip"))
     batch, length = len(clips), len(clips[0])
     rank, world_size = shard
     drawn = (batch * world_size, length if per == "frame" else 1)

@@ -211,8 +211,13 @@ def check_clips(clips: Tensor) -> None:
     A reshape that mixes time with channels is the classic silent error of clip models.
 
     Raises:
-        ValueError: they are not floats of shape (B, T, 3, H, W).
+        ValueError: they are not floats of shape (B, T, 3, H, W), a tensor of torch.
     """
+    if not torch.is_tensor(clips):
+        raise ValueError(
+            f"clips must be a tensor of torch, got {type(clips).__name__}: "
+            "torch.as_tensor makes one"
+        )
     if clips.ndim != 5 or clips.shape[2] != 3 or 0 in clips.shape:
         raise ValueError(
             "clips must be (B, T, 3, H, W) with no empty side, "

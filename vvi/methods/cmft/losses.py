@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,6 +19,7 @@ from vvi.losses import (
     weighted_triplet,
 )
 from vvi.methods.cmft.config import Cross, Metric, Negatives
+from vvi.runtime import validation
 
 
 def cross_modal_loss(
@@ -50,8 +53,9 @@ def cross_modal_loss(
         A scalar.
 
     Raises:
-        ValueError: other shapes, or (on a CPU) one identity only.
+        ValueError: other shapes, no such mode, or (on a CPU) one identity only.
     """
+    mode = validation.choice("mode", mode, get_args(Cross))
     for feat in (vis, ir) if fused is None else (vis, ir, fused):
         check_features(feat, ids)
     same = same_identity(vis, ids)
@@ -115,9 +119,10 @@ def refinement_loss(
         A scalar.
 
     Raises:
-        ValueError: other shapes, no fused features where they are needed, or (on a CPU)
-            an identity with one pair only.
+        ValueError: other shapes, no such metric, no fused features where they are
+            needed, or (on a CPU) an identity with one pair only.
     """
+    metric = validation.choice("metric", metric, get_args(Metric))
     if fused is None and metric != "pmt":
         raise ValueError(f"metric={metric!r} needs fused features, got None")
     for feat in (vis, ir) if fused is None else (vis, ir, fused):
@@ -162,8 +167,9 @@ def discriminative_loss(
         A scalar.
 
     Raises:
-        ValueError: other shapes, or (on a CPU) one identity only.
+        ValueError: other shapes, no such negatives, or (on a CPU) one identity only.
     """
+    negatives = validation.choice("negatives", negatives, get_args(Negatives))
     for feat in (vis, ir):
         check_features(feat, ids)
     ids, feat = ids.repeat(2), torch.cat((vis, ir))

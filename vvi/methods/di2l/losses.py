@@ -28,9 +28,12 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float = 2.0) -> Tensor:
         A scalar.
 
     Raises:
-        ValueError: gamma is negative.
+        ValueError: gamma is negative or NaN, or shapes do not fit.
     """
-    if gamma < 0:
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        shapes = f"{tuple(logits.shape)} and {tuple(labels.shape)}"
+        raise ValueError(f"logits must be (N, K) and labels (N,), got {shapes}")
+    if not gamma >= 0:
         raise ValueError(
             f"gamma={gamma}: it must not be negative (the paper prints gamma <= 0, "
             "which would raise the weight of easy clips)"

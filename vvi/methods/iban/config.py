@@ -19,6 +19,8 @@ Layout = Literal["permute", "raw_view"]
 Scope = Literal["clip", "frame"]
 Metric = Literal["cosine", "euclidean"]
 Reduction = Literal["sum", "mean"]
+Sample = Literal["easy", "hard"]
+Errors = Literal["mse", "l2_sum"]
 
 #: What a switch that is None means in each variant: (main, paper, released). The main
 #: reading takes the released value where the letter of the paper does not train:
@@ -68,7 +70,7 @@ class Config(MethodConfig):
     esb: bool = True
     #: Which clip of the other modality pulls: the nearest, or the farthest, the hard
     #: sample of Fig. 6.
-    esb_sample: Literal["easy", "hard"] = "easy"
+    esb_sample: Sample = "easy"
     #: Form of the anaglyph, Eq. (1).
     operator: Operator | None = None
     #: Whether anaglyphs share crop and mirror of their frames.
@@ -97,7 +99,7 @@ class Config(MethodConfig):
     #: Sum or mean of the terms of Eq. (12), which prints a sum.
     esb_reduction: Reduction | None = None
     #: Mean squares, or the sum of norms that Eq. (5) prints.
-    cr_reduction: Literal["mse", "l2_sum"] = "mse"
+    cr_reduction: Errors = "mse"
     #: Whether triplet and easy-sample loss read features after or before the neck.
     metric_feat: Literal["post", "pre"] | None = None
     #: Whether the anaglyph trunk has no loss but the triplet before `cr_start`.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vvi.losses import same_identity
-from vvi.methods.iban.config import Metric, Reduction
+from vvi.methods.iban.config import Errors, Metric, Reduction, Sample
+from vvi.runtime import validation
 
 
 def reconstruction_loss(
@@ -17,7 +18,7 @@ def reconstruction_loss(
     ir: Tensor,
     from_vis: Tensor,
     from_ir: Tensor,
-    reduction: Literal["mse", "l2_sum"] = "mse",
+    reduction: Errors = "mse",
 ) -> Tensor:
     """Compare anaglyph maps with their prediction from the other modality: Eq. (5).
 
@@ -41,7 +42,11 @@ def reconstruction_loss(
 
     Returns:
         A scalar.
+
+    Raises:
+        ValueError: there is no such reduction.
     """
+    reduction = validation.choice("reduction", reduction, get_args(Errors))
     errors = [from_vis - ir.detach(), from_ir - vis.detach()]
     if reduction == "mse":
         return sum(error.float().square().mean() for error in errors)
@@ -53,7 +58,7 @@ def easy_samples(
     ir: Tensor,
     same: Tensor | None = None,
     metric: Metric = "cosine",
-    sample: Literal["easy", "hard"] = "easy",
+    sample: Sample = "easy",
 ) -> tuple[Tensor, Tensor]:
     """Find each clip's nearest clip of the other modality: Eqs. (13) and (14).
 
@@ -69,7 +74,12 @@ def easy_samples(
     Returns:
         Infrared samples of the visible clips, Eq. (14), and visible samples of the
         infrared clips, Eq. (13), (B, D) each and without gradient.
+
+    Raises:
+        ValueError: there is no such metric or sample.
     """
+    metric = validation.choice("metric", metric, get_args(Metric))
+    sample = validation.choice("sample", sample, get_args(Sample))
     vis, ir = vis.detach(), ir.detach()
     if metric == "cosine":
         dist = -F.cosine_similarity(vis[:, None], ir, 2)  # (B, B)
@@ -89,7 +99,7 @@ def easy_sample_loss(
     same_id: bool = False,
     metric: Metric = "cosine",
     reduction: Reduction = "sum",
-    sample: Literal["easy", "hard"] = "easy",
+    sample: Sample = "easy",
 ) -> Tensor:
     """Pull all clips of a modality to each easy sample in it: Eq. (12).
 
@@ -113,8 +123,9 @@ def easy_sample_loss(
         A scalar.
 
     Raises:
-        ValueError: shapes do not fit.
+        ValueError: shapes do not fit, or there is no such metric, reduction or sample.
     """
+    reduction = validation.choice("reduction", reduction, get_args(Reduction))
     if vis.shape != ir.shape:
         shapes = f"{tuple(vis.shape)} and {tuple(ir.shape)}"
         raise ValueError(f"features of both modalities must be (B, D), got {shapes}")
