@@ -169,14 +169,12 @@ def field(text: str) -> tuple[str, Any]:
     """Split `name=value` and read the value as JSON or Python, else as a word.
 
     Raises:
-        argparse.ArgumentTypeError: the text has no "=".
+        argparse.ArgumentTypeError: the text has no name or no "=".
 
-    >>> field("lr=0.1"), field("esb=False"), field("temporal=mean")
+    >>> field("lr=0.1"), field("esb = False"), field("temporal=mean")
     (('lr', 0.1), ('esb', False), ('temporal', 'mean'))
     """
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not name=value")
+    name, value = setting(text)
     try:
         return name, json.loads(_WORDS.get(value.lower(), value))
     except ValueError:
