@@ -297,3 +297,13 @@ def working(group: int) -> bool:
     lines = subprocess.check_output(["ps", "-A", "-o", "pgid=,stat="], text=True)
     found = [line.split() for line in lines.splitlines()]
     return any(pgid == str(group) and stat[0] != "Z" for pgid, stat in found)
+
+
+def test_a_tilde_stands_for_the_home_folder(tiny_root, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set").symlink_to(tiny_root)
+    assert synthetic.is_complete("~/set", "tiny")
+    assert synthetic.write("~/set", "tiny", progress=False) == tmp_path / "set"
+    assert len(synthetic.read_factors("~/set")) == 16
+    assert not (tmp_path / "~").exists()

@@ -182,7 +182,7 @@ def write_video(
             cannot be written.
     """
     av = optional.load("av", "video")
-    path = Path(path)
+    path = validation.at_home(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"video {path}: its name must end in .mp4, .mkv, .mov or .avi")
     partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")

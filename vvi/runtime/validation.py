@@ -172,11 +172,13 @@ def at_home(text: str | Path) -> Path:
     """Put the folder of a user in place of `~` or `~user`.
 
     Raises:
-        ValueError: there is no such user.
+        ValueError: there is no such user, or this is no name of a file or folder.
 
     >>> at_home("sets/VCM").as_posix()
     'sets/VCM'
     """
+    if not isinstance(text, str | os.PathLike) or not str(text).strip():
+        raise ValueError(f"{text!r} is no name of a file or folder: give a path")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

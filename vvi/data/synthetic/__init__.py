@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vvi.data.synthetic.presets import PRESETS, Preset
+from vvi.runtime import validation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +65,9 @@ def write(
     """
     from vvi.data.synthetic import store
 
-    return store.write(Path(root), _job(preset, layout, seed), workers, progress)
+    return store.write(
+        validation.at_home(root), _job(preset, layout, seed), workers, progress
+    )
 
 
 def is_complete(
@@ -87,7 +90,9 @@ def is_complete(
     """
     from vvi.data.synthetic import store
 
-    return store.is_complete(Path(root), _job(preset, layout, seed).request())
+    return store.is_complete(
+        validation.at_home(root), _job(preset, layout, seed).request()
+    )
 
 
 def content_hash(root: Path | str) -> str:
@@ -97,7 +102,7 @@ def content_hash(root: Path | str) -> str:
     """
     from vvi.data.synthetic import store
 
-    return store.content_hash(Path(root))
+    return store.content_hash(validation.at_home(root))
 
 
 def read_factors(root: Path | str) -> pd.DataFrame:

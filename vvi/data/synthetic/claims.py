@@ -22,6 +22,7 @@ from vvi.data.synthetic.presets import TRACKLET, Film
 from vvi.data.synthetic.read import read_factors, read_frames
 from vvi.data.synthetic.scene import scene
 from vvi.data.synthetic.store import MANIFEST
+from vvi.runtime import validation
 
 #: Noise of an oracle's observation, in standard deviations of the factor.
 NOISE = 0.7
@@ -45,7 +46,7 @@ def measure(
     """
     frames = read_frames(root)
     shots = _shots(frames[(frames.split == split) & (frames.fault == "none")], seed)
-    claims = pixel_claims(Path(root), shots)
+    claims = pixel_claims(validation.at_home(root), shots)
     factors = read_factors(root)
     claims |= oracle_claims(factors[factors.split == split], seed)
     return claims | look_alike_claims(root, split, pairs)
@@ -194,7 +195,7 @@ def look_alike_claims(root: Path | str, split: str, pairs: int) -> dict[str, flo
     Returns:
         Two-way accuracies with standard errors over pairs, none without look-alikes.
     """
-    manifest = json.loads((Path(root) / MANIFEST).read_text())
+    manifest = json.loads((validation.at_home(root) / MANIFEST).read_text())
     preset = presets.from_plan(manifest["plan"])
     people = layouts.people(
         manifest["layout"], preset, manifest["seed"] + preset.people

@@ -22,7 +22,7 @@ from vvi.data.synthetic.factors import Identity
 from vvi.data.synthetic.filming import LIGHT, NOISE_ROOM
 from vvi.data.synthetic.scene import Scene, scene
 from vvi.data.video import write_video
-from vvi.runtime import atomic, paths
+from vvi.runtime import atomic, paths, validation
 from vvi.types import MODALITIES, Modality
 
 VERSION = 1
@@ -116,7 +116,7 @@ def write_crossing(crossing: Crossing, modality: Modality, path: str | Path) -> 
     Returns:
         The path of the video.
     """
-    path = Path(path)
+    path = validation.at_home(path)
     frames, truth = film(crossing, modality)
     write_video(path, frames, RATE)
     atomic.write(
@@ -143,7 +143,7 @@ def read_truth(path: str | Path) -> pd.DataFrame:
     Raises:
         ValueError: the file is another table, or none.
     """
-    file = Path(path).with_suffix(".csv")
+    file = validation.at_home(path).with_suffix(".csv")
     try:
         truth = pd.read_csv(file)
     except ValueError as error:  # all that pandas says of a file that it cannot read

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vvi.data.faults import escapes, quote
+from vvi.runtime import validation
 from vvi.types import DataError, Tracklet
 
 FACTORS = ("identity", "split", "look_alike_group")
@@ -55,7 +56,7 @@ def read_faults(root: Path | str, tracklet: Tracklet) -> np.ndarray:
     Raises:
         DataError: the table is missing or damaged.
     """
-    root = Path(root)
+    root = validation.at_home(root)
     known = _faults(root, _table(root, "frames.csv").stat().st_mtime_ns)
     return np.array([known[_relative(path, root)] for path in tracklet.paths])
 
@@ -70,7 +71,7 @@ def read_masks(root: Path | str, tracklet: Tracklet) -> np.ndarray:
     """
     from PIL import Image
 
-    root = Path(root)
+    root = validation.at_home(root)
     positions = _positions(root, _table(root, "frames.csv").stat().st_mtime_ns)
     strips: dict[str, np.ndarray] = {}
     masks = []
@@ -132,7 +133,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _table(root: Path | str, name: str) -> Path:
-    path = Path(root) / "info" / name
+    path = validation.at_home(root) / "info" / name
     if not path.is_file():
         what = f"{root} is no synthetic set (or not a complete one)"
         raise DataError(f"{path} is missing: {what}")
