@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent / "data"))
 import toys
 
 from vvi import experiment, losses, methods, metrics, weights
-from vvi.book import parameters
+from vvi.book import comparison, parameters
 from vvi.cli.main import main
 from vvi.config import DataConfig, Recipe, from_json, preset
 from vvi.data import (
@@ -63,6 +63,10 @@ def case(entry, name, error, *words):
         return make
 
     return keep
+
+
+def execute(pixels, every=1.0):
+    return experiment.Execution(pixels=pixels, every=every)
 
 
 def rank_1(query, k=1, chunk=None):
@@ -860,6 +864,24 @@ for entry, name, words, function, *args in (
     ("metrics", "a rank in quotes", "rank '1': ranks start at 1", rank_1, FEAT, "1"),
     ("metrics", "ranks", "and k is one integer", rank_1, FEAT, [1, 5]),
     ("metrics", "half a query", "chunk 0.5: at least one", rank_1, FEAT, 1, 0.5),
+):
+    call(entry, name, ValueError, [words], function, *args)
+for entry, name, words, function, *args in (
+    (
+        "run",
+        "a name",
+        "got str: vvi.config.preset(SIZE, METHOD)",
+        experiment.run,
+        "iban",
+    ),
+    ("run", "pixels", "no pixels 'gpu': choose from files, cache", execute, "gpu"),
+    ("run", "no time", "every=-1 must be a number of sec", execute, "files", -1),
+    ("open_dataset", "nothing", "None is no name of a file", open_dataset, None),
+    ("open_dataset", "a space", "' ' is no name of a file", open_dataset, " "),
+    ("synthetic", "no name", "'' is no name of a file", synthetic.write, ""),
+    ("tables", "no paper", "no paper 'x': choose from", ablation.published, "x", ""),
+    ("tables", "no row", "no row has a run", comparison.table, {}),
+    ("tables", "an absent row", "nothing to compare", comparison.difference, [], [], 0),
 ):
     call(entry, name, ValueError, [words], function, *args)
 call(

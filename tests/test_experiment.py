@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -33,6 +34,14 @@ def tiny(tiny_root, runs):
         )
 
     return run
+
+
+def test_a_direction_that_was_not_searched_is_named_beside_those_that_were():
+    record = SimpleNamespace(config=preset("tiny"), scores={"ir2vis": {}}, arrays={})
+    result = experiment.Result(record, stored=True)
+    for ask in (result.row, result.metrics):
+        with pytest.raises(KeyError, match="no direction 'vis2ir'; it has ir2vis"):
+            ask("vis2ir")
 
 
 def test_a_run_is_trained_once_and_found_again(tiny):

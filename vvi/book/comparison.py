@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,8 +54,14 @@ def table(
         direction: of the search.
         setting: of SYSU-MM01, as in `ablation.frame`.
         metrics: to show.
+
+    Raises:
+        ValueError: there is no run in any row.
     """
-    first = next(iter(rows.values()))[0]
+    every = list(chain.from_iterable(rows.values()))
+    if not every:
+        raise ValueError("no row has a run: there is nothing to show in a table")
+    first = every[0]
     label = first.data_label
     if setting and not first.config.data.synthetic:  # means over ten galleries
         label = first.config.data.layout
@@ -87,9 +94,11 @@ def difference(
         direction: of the search.
 
     Raises:
-        ValueError: the two sides are of other trials of RegDB, or `look_alikes` is set
-            for several trials.
+        ValueError: a side has no run, the two are of other trials of RegDB, or
+            `look_alikes` is set for several trials.
     """
+    if not ours or not theirs:
+        raise ValueError("nothing to compare: a row without a stored result has no run")
     if have_common_seed(theirs, ours):
         theirs, ours = of_common_seeds(theirs, ours)
     seeds = [r.config.seed for r in ours]

@@ -496,8 +496,11 @@ def published(
         Row label -> metric columns.
 
     Raises:
-        ValueError: there are no such numbers, or those of several protocols.
+        ValueError: there is no such paper, there are no such numbers, or those of
+            several protocols.
     """
+    papers = sorted(file.stem for file in paths.published().glob("*.csv"))
+    paper = validation.choice("paper", paper, papers)
     numbers = pd.read_csv(paths.published() / f"{paper}.csv")
     if direction:
         in_direction = numbers.direction == direction

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from vvi.engine import checkpoint, logs, train
 from vvi.experiment.datasets import Pixels
@@ -55,6 +56,9 @@ class Execution:
         if self.retrain != ONCE:
             self._set("retrain", validation.flag("retrain", self.retrain))
         self._set("device", validation.device(self.device))
+        self._set("pixels", validation.choice("pixels", self.pixels, get_args(Pixels)))
+        if not isinstance(self.every, Real) or not self.every >= 0:
+            raise ValueError(f"every={self.every!r} must be a number of seconds >= 0")
         choices = ("same", "anyway")
         self._set("resume", validation.choice("resume", self.resume, choices))
         logs.check(self.log)

@@ -93,8 +93,12 @@ class Result:
         return probes.Score(**scores[name])
 
     def metrics(self, direction: Direction) -> Metrics:
-        """Rebuild the metrics of a direction: AP to five digits, `cmc` of 20 ranks."""
-        scores, arrays = self.record.scores[direction], self.record.arrays
+        """Rebuild the metrics of a direction: AP to five digits, `cmc` of 20 ranks.
+
+        Raises:
+            KeyError: it was not searched. The message names the directions that were.
+        """
+        scores, arrays = self._scores(direction), self.record.arrays
         hits = arrays[f"{direction}/first_hit"].astype(np.int64)
         return Metrics(
             np.array([np.mean(hits[hits > 0] <= k) for k in range(1, 21)]),
@@ -121,6 +125,19 @@ class Result:
         return means
 
     def row(self, direction: Direction) -> dict[str, float]:
-        """Return rank-1, 5, 10, 20, mAP and mINP in per cent."""
-        scores = self.record.scores[direction]
+        """Return rank-1, 5, 10, 20, mAP and mINP in per cent.
+
+        Raises:
+            KeyError: it was not searched. The message names the directions that were.
+        """
+        scores = self._scores(direction)
         return {name: 100 * scores[name] for name in protocols.COLUMNS}
+
+    def _scores(self, direction: Direction) -> dict[str, float]:
+        scores = self.record.scores
+        if direction not in scores:
+            known = ", ".join(scores)
+            raise KeyError(
+                f"run {self.run_id} has no direction {direction!r}; it has {known}"
+            )
+        return scores[direction]

@@ -46,7 +46,16 @@ def run(
         settings: of the run.
         execution: where and how it is executed.
         **options: fields of `Execution`, such as `device="cpu"` or `retrain=True`.
+
+    Raises:
+        ValueError: a setting or an option does not fit.
     """
+    if not isinstance(settings, RunConfig):
+        kind = type(settings).__name__
+        raise ValueError(
+            f"run takes a RunConfig, got {kind}: vvi.config.preset(SIZE, METHOD) makes "
+            "one"
+        )
     execution = replace(execution or Execution(), **options)
     settings = resolve_data(settings, execution.data)
     _join_other_processes(execution)
