@@ -1,5 +1,6 @@
 import json
 import threading
+from dataclasses import replace
 
 import ipywidgets as widgets
 import pytest
@@ -148,6 +149,17 @@ def test_a_bad_value_is_told_in_one_line_and_runs_nothing(bench, field, value, s
         and bench.thread is None
         and not bench.go.disabled
     )
+
+
+def test_a_run_of_another_layout_is_shown_over_its_own_people(bench, monkeypatch):
+    row = bench.results[f"{TABLE}: {MAIN}, seed 0"]
+    settings = config.change(row.config, layout="regdb")
+    other = experiment.Result(replace(row.record, config=settings), stored=True)
+    monkeypatch.setattr(figures, "scene", lambda settings, data: (settings, data))
+    assert bench._scene_of(other) == (settings, bench.data)
+    assert bench._scene_of(row) is bench.scene
+    assert ablation_panel._same_people(row, row)
+    assert not ablation_panel._same_people(other, row)
 
 
 def test_a_run_that_fails_is_told_in_one_line_without_a_traceback(bench, capfd):

@@ -12,7 +12,6 @@ import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,8 @@ WIDE = {"layout": {"width": "auto"}, "style": {"description_width": "9em"}}
 GRID = {"grid_template_columns": "repeat(3, minmax(0, 1fr))", "grid_gap": "0 1em"}
 #: One run at a time in a kernel: two would share its cores and torch's seeds.
 _RUNNING = threading.Lock()
+#: Fields of the data that decide who is searched.
+PEOPLE = ("source", "seed", "layout", "min_seq_len", "foreign", "auxiliary", "split")
 PAUSE = 0.2  # seconds between two messages of a run
 
 Rows = Mapping[str, Sequence[Result]]
@@ -418,11 +419,14 @@ class Bench:
         return line
 
     def _scene_of(self, result: Result) -> Scene:
-        """Return the data of a run: a seed of RegDB is a trial with its own people."""
-        if self.scene.dataset.layout != "regdb":
+        """Return the data of a run, which may be of another layout than the panel.
+
+        A seed of RegDB is a trial with its own people.
+        """
+        mine, theirs = self.scene.settings, result.config
+        if _searched(mine) == _searched(theirs):
             return self.scene
-        settings = replace(self.scene.settings, seed=result.config.seed)
-        return figures.scene(settings, self.data)
+        return figures.scene(theirs, self.data)
 
     def _present(self, key: str) -> None:
         """Show the table as it is now, and a run to look at."""
@@ -453,9 +457,15 @@ def _dropdown(name: str, options: Sequence, value: Any) -> widgets.Dropdown:
     return widgets.Dropdown(description=name, options=options, value=value, **WIDE)
 
 
+def _searched(config: RunConfig) -> list[Any]:
+    """Return what decides who is searched."""
+    fields = [getattr(config.data, name) for name in PEOPLE]
+    return [*fields, config.seed if config.data.layout == "regdb" else None]
+
+
 def _same_people(one: Result, other: Result) -> bool:
     """Whether two runs answer the same queries, so that they can be compared."""
-    if one.config.data.split != other.config.data.split:
+    if _searched(one.config) != _searched(other.config):
         return False
     hits = [len(run.metrics("ir2vis").first_hit) for run in (one, other)]
     return hits[0] == hits[1]
