@@ -1,6 +1,6 @@
 """Two-stream trunks: one stem for each modality, stages that both share.
 
-`resnet50` is the trunk of all papers, with its last stage at stride 1. `small` and
+`resnet50` is the trunk of all papers, here with its last stage at stride 1. `small` and
 `micro` have the same shape in miniature, for machines without a GPU.
 """
 
@@ -86,7 +86,10 @@ class TwoStream(nn.Module):
     def both(self, vis: Tensor, ir: Tensor) -> Tensor:
         """Run clips of both modalities through their stems.
 
-        Two (B, T, 3, H, W) -> (2BT, C0, h0, w0), visible first.
+        Visible first. The two may hold different numbers of clips, Bv and Bi: with its
+        third stream DI2L has twice as many visible ones.
+
+        (Bv, T, 3, H, W), (Bi, T, 3, H, W) -> ((Bv + Bi) T, C0, h0, w0).
         """
         vis_maps = self.stem(vis.flatten(0, 1), "vis")
         ir_maps = self.stem(ir.flatten(0, 1), "ir")
@@ -152,6 +155,10 @@ def split(net: ResNet, channels: tuple[int, ...]) -> TwoStream:
     """Make a two-stream trunk of a ResNet of torchvision.
 
     Its last stage keeps the size of the maps.
+
+    Paper: none gives the stride of the last stage. 1 is that of the released code of
+    MITML and IBAN, and of AGW, CAJ and DDAG, on which DI2L stands. For SADSTRM and CMFT
+    it is ours.
 
     Args:
         net: is taken apart.

@@ -1,11 +1,11 @@
 """Trunks and weights of one's own: `backbone=module:function`, `weights=FILE`.
 
 The function takes no argument. It returns a ResNet of torchvision, which is taken apart
-here (its last stage at stride 1, as in the papers), or a `TwoStream`: a stem, four
-stages and their widths. A stage is an `nn.Sequential`. For CMFT its blocks are residual
-ones with `conv1` and `downsample`. The file holds tensors by the names of that ResNet
-or of that `TwoStream`. Wrappers around them are taken off, a classifier `fc` is left
-out, and every other name must fit.
+here (`split` sets its last stage to stride 1), or a `TwoStream`: a stem, four stages
+and their widths. A stage is an `nn.Sequential`. For CMFT its blocks are residual ones
+with `conv1` and `downsample`. The file holds tensors by the names of that ResNet or of
+that `TwoStream`. Wrappers around them are taken off, a classifier `fc` is left out, and
+every other name must fit.
 """
 
 from __future__ import annotations
