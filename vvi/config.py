@@ -99,7 +99,12 @@ _LATER_FIELDS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """Batches, optimiser and schedule. The defaults are MITML's (section 6)."""
+    """Batches, optimiser and schedule. The defaults are those of MITML, Sec. 6.1.
+
+    Paper: silent on Nesterov and on the length of the warm-up, and only the first
+    convolutions learn at a tenth (`slow`). These three are the released code's, as are
+    padding and the probability of a flip in `DataConfig`.
+    """
 
     #: P, identities of a batch.
     identities: int = 8

@@ -9,8 +9,8 @@ def parts(length: int, frames: int) -> np.ndarray:
     """Split a tracklet into equal parts, one for each frame of a clip.
 
     The end is padded with the last frame, so a tracklet of fewer than T frames gives
-    all of them followed by copies of the last. Section 5 of the MITML paper. The
-    padding is that of the released code.
+    all of them followed by copies of the last. MITML, Sec. 6.1, of tracklets of 24
+    frames. The padding is that of its released code.
 
     Args:
         length: frames of the tracklet.
@@ -32,6 +32,9 @@ def parts(length: int, frames: int) -> np.ndarray:
 
 def test_frames(length: int, frames: int, stride: int = 0) -> np.ndarray:
     """Return the frame positions of an evaluation clip, always the same: (T,).
+
+    Paper: MITML does not say which frames a search reads. The first of each part is its
+    released code's, and ours for all methods.
 
     Args:
         length: frames of the tracklet.

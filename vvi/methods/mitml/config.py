@@ -36,7 +36,8 @@ class Config(MethodConfig):
     #: paper with the adversarial loss of the encoder as late as in the released code.
     #: The letter has exceptions, which hold in "paper" too: the sum of Eq. (2) is
     #: halved inside the gate (`gate_half_outside`), Eq. (4) has the third class, and
-    #: all but neck and classifiers learn at the lower rate (`rates`).
+    #: all but neck and classifiers learn at the lower rate (`rates`). Nesterov and the
+    #: length of the warm-up are the released code's (`vvi.config.Recipe`).
     variant: Literal["main", "paper", "released"] = "paper"
     #: Temporal memory refinement (TMR), or the mean over frames of the baseline.
     temporal: Literal["mean", "tmr"] = "tmr"
