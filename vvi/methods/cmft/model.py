@@ -91,7 +91,7 @@ class Model(Method):
         return nn.ModuleDict({"vis": vis, "ir": ir})
 
     def forward(self, batch: Batch) -> Output:
-        """Run both streams and fuse their maps, Sec. 3."""
+        """Run both streams, Sec. 3.2, and fuse their maps, Sec. 3.3.2."""
         if batch.step == 0 and self.config.msrl:
             require_two_pairs(batch.ids.cpu())
         return self.both(*self._pairs(batch))
@@ -129,8 +129,9 @@ class Model(Method):
 
         Returns:
             Features and logits of the streams, visible first. `extra` holds "normed",
-            the features after the neck (2B, D), and of the fusion "fused" (B, D),
-            "fused_normed" (B, D) and "fused_logits" (B, C).
+            the features after the neck (2B, D), and of the fusion "fused" (B, D'),
+            "fused_normed" (B, D') and "fused_logits" (B, C). D' is D, with one branch
+            D / 2. Scores have no "fused", it is None.
 
         Raises:
             ValueError: the clips of the two modalities differ in shape.
@@ -225,14 +226,14 @@ class Model(Method):
         shows the clip to both.
 
         Paper: Sec. 4.2 prints features of 1024 and 512 dimensions. Here they have the D
-        channels of the last stage.
+        channels of the last stage, with one branch and "self_pair" half of them.
 
         Args:
             clips: (B, T, 3, H, W).
             modality: of all clips.
 
         Returns:
-            (B, D).
+            (B, D), or (B, D / 2) with one branch and "self_pair".
 
         Raises:
             ValueError: clips of another shape or type, or an unknown modality.
@@ -264,7 +265,8 @@ class Model(Method):
             modality: of `clips`.
 
         Returns:
-            Embeddings (B, D) of unit norm, with the protocol that made them.
+            Embeddings (B, D') of unit norm, D' as in `both`, with the protocol that
+            made them.
 
         Raises:
             ValueError: clips of another shape or type, partners of another shape than

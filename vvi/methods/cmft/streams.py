@@ -1,4 +1,4 @@
-"""The two streams of CMFT, Sec. 3: networks with temporal shifts.
+"""The two streams of CMFT, Sec. 3.2: networks with temporal shifts.
 
 Each convolution of a residual branch also sees some channels of the frames next to it,
 without a weight or a multiplication more (TSM, ICCV 2019).

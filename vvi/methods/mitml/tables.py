@@ -12,6 +12,7 @@ TABLES: dict[str, dict[str, dict]] = {
         "Full method S (shuffled frames)": {"shuffle": "both"},
         "Full method": {},
     },
+    # Paper: prints cmGAN and UCDA for the first two rows
     "Table 3": {
         "cmGAN strategy": {"adversary": "flip"},
         "UCDA strategy": {"adversary": "uniform"},

@@ -28,6 +28,7 @@ def _sweeps() -> dict[str, dict]:
 
 
 TABLES: dict[str, dict[str, dict]] = {
+    # Paper: prints it as TABLE I
     "Table 1": {
         "Baseline": {"asam": False, "cmca": False, "stig": "none"},
         # Paper: the loss of 14 points is read as attack without defence in Step II
