@@ -113,7 +113,7 @@ def batch_hard_triplet(feat: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor
 
     Positives and negatives come from the whole batch, whatever the modality, and an
     anchor counts as one of its own positives. MITML, Sec. 4 (margin from the released
-    code). IBAN, Eq. (11).
+    code). IBAN, Eq. (11). SADSTRM, Eq. (10), which prints squared distances.
 
     Args:
         feat: features (N, D), compared by Euclidean distance.

@@ -215,7 +215,11 @@ def ranked_lists(
 
 
 def check_top(top: int) -> None:
-    """Refuse lists that are not at least one item long."""
+    """Check the length of ranked lists.
+
+    Raises:
+        ValueError: it is no integer, or below 1.
+    """
     if not isinstance(top, Integral) or top < 1:
         raise ValueError(f"top={top!r} must be an integer >= 1, the length of a list")
 
@@ -370,6 +374,9 @@ def _products(
         query: features (Q, D).
         gallery: features (G, D) of the same type.
         chunk: queries per block, None to fill the default size.
+
+    Raises:
+        ValueError: the chunk is below 1, or a feature is NaN or infinite.
     """
     if chunk is not None and (not isinstance(chunk, Integral) or chunk < 1):
         raise ValueError(f"chunk {chunk!r}: at least one query per block, an integer")
@@ -409,7 +416,11 @@ def _empty_like(array: Array, shape: tuple[int, int]) -> Array:
 
 
 def _copies(similarity: Array) -> Iterator[tuple[int, Array]]:
-    """Yield slices of given similarities, copied because removal writes into them."""
+    """Yield slices of given similarities, copied because removal writes into them.
+
+    Raises:
+        ValueError: a row holds NaN or infinity.
+    """
     for low, block in _slices(similarity):
         is_bad = _to_numpy(~(abs(block) < np.inf).all(1))
         if is_bad.any():
@@ -601,6 +612,9 @@ def _features(query: Any, gallery: Any) -> tuple[Array, Array]:
     """Return both sides as matrices of one float type on one device.
 
     Torch tensors on the CPU become NumPy views, which multiply faster.
+
+    Raises:
+        ValueError: they are no real matrices, or their widths differ or are 0.
     """
     query = _matrix(query, "query features")
     gallery = _matrix(gallery, "gallery features")
@@ -633,7 +647,11 @@ def _to_double(array: Array) -> Array:
 
 
 def _matrix(value: Any, name: str) -> Array:
-    """Return a float32 or float64 matrix without gradient, NumPy unless on a GPU."""
+    """Return a float32 or float64 matrix without gradient, NumPy unless on a GPU.
+
+    Raises:
+        ValueError: the values are no real numbers, or have not two dimensions.
+    """
     if hasattr(value, "detach"):
         if value.is_complex() or value.is_sparse:
             kind = "a sparse tensor" if value.is_sparse else value.dtype

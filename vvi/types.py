@@ -3,8 +3,8 @@
 Shape letters of all docstrings: B clips, T frames, P identities, K tracklets per
 identity and modality, C channels, D embedding, N rows or clips, h w map size, H W frame
 size, Q queries, G gallery items. Visible always comes before infrared. N stands for any
-number, also of frames or tokens. C also counts classes, K outputs of a classifier, and
-L tokens.
+number, also of frames or tokens, M for another one. C also counts classes, K outputs of
+a classifier and stripes (SADSTRM), and L tokens.
 """
 
 from __future__ import annotations

@@ -38,9 +38,9 @@ class IdentitySampler:
     """Draws the clips of a step: `identities` x `tracklets` of each modality.
 
     Identities are drawn without replacement in a batch, tracklets with replacement in
-    an identity. An epoch of clips is floor(min(N_vis, N_ir) / (P K)) steps (released
-    MITML), one of single images floor(max(N_vis, N_ir) / (P K)) + 1 (released AGW and
-    CAJ, on which DI2L stands).
+    an identity, as in the released code of MITML. An epoch of clips is floor(min(N_vis,
+    N_ir) / (P K)) steps (released MITML), one of single images floor(max(N_vis, N_ir) /
+    (P K)) + 1 (released AGW and CAJ, on which DI2L stands).
     """
 
     def __init__(
@@ -102,7 +102,16 @@ class IdentitySampler:
 def _rows_by_class(
     train: Sequence[Tracklet], people: Sequence[int], modality: Modality
 ) -> list[np.ndarray]:
-    """Return the rows of `train` that show each person in one modality."""
+    """Return the rows of `train` that show each person in one modality.
+
+    Args:
+        train: training tracklets.
+        people: identities, in the order of their classes.
+        modality: of the rows.
+
+    Raises:
+        DataError: a person has no tracklet of that modality.
+    """
     rows: dict[int, list[int]] = {person: [] for person in people}
     for row, tracklet in enumerate(train):
         if tracklet.modality == modality:

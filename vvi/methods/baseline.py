@@ -80,7 +80,10 @@ class Model(Method):
         return Output(feat, self.neck(feat)[1])
 
     def losses(self, out: Output, batch: Batch, phase: Phase) -> dict[str, Tensor]:
-        """Add identity loss after the neck and triplet before it: MITML, Eq. (1)."""
+        """Compute identity loss after the neck, triplet before it: MITML, Eq. (1).
+
+        Args and Returns as in `Method.losses`.
+        """
         triplet = batch_hard_triplet(out.feat, batch.labels, self.config.margin)
         return {
             "id": F.cross_entropy(out.logits, batch.labels),

@@ -1,4 +1,9 @@
-"""From maps to vectors, from frames to clips."""
+"""From maps to vectors, from frames to clips.
+
+Means keep the type of their maps. Under autocast the pooled feature is in half
+precision, and the triplet reads it so, but in float32 behind the LSTMs of IBAN and
+behind the generalised mean of DI2L.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ Metric = Literal["euclidean", "cosine", "pmt"]
 Negatives = Literal["dyn", "all", "hard"]
 #: What a switch that is None means in each variant: (main, paper).
 READINGS = {
-    # the same in both: None stays a value of the option, since a config may name it
+    # the same in both: older configs may hold shift=None
     "shift": (True, True),
     "shared_from": (3, 7),
     "cross": ("cmt", "cross"),
@@ -53,11 +53,15 @@ class Config(MethodConfig):
     shared_from: Literal[2, 3, 4, 5, 6, 7] | None = None
     #: Whether both streams begin with the same weights, as from one ImageNet network.
     streams_start: Literal["alike", "apart"] = "alike"
-    #: Triplets of stage 1 (Table 4).
+    #: Triplets of stage 1 (Table 4): inside the streams ("cross", the paper's), AGW's
+    #: weighted regularised triplet ("wrt"), the hetero-centre triplet ("hct"), or one
+    #: across the modalities for the loss of CMT ("cmt").
     cross: Cross | None = None
     #: Margin of the triplets.
     margin: float = 0.1
-    #: Distances of MSRL, Eqs. (11) to (14). None leaves the loss out (Table 5).
+    #: Distances of MSRL, Eqs. (11) to (14). None leaves the loss out (Table 5). "pmt"
+    #: is the loss of PMT (AAAI 2023) that MSRL was made from, which the paper does not
+    #: name.
     msrl: Metric | None = "euclidean"
     #: Negatives of MDL, Eqs. (15) to (17). None leaves the loss out (Table 5).
     mdl: Negatives | None = "dyn"

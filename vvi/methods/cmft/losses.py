@@ -112,8 +112,8 @@ def refinement_loss(
             need.
         ids: identities (N,).
         metric: "cosine" has distances 1 - cos, meant for features after the neck. "pmt"
-            is the loss that this one was made from, which compares with the distance to
-            the other modality.
+            is the loss of PMT (AAAI 2023) that this one was made from, which compares
+            with the distance to the other modality.
 
     Returns:
         A scalar.

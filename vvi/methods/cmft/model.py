@@ -26,6 +26,7 @@ from vvi.nn.pool import clip_average
 from vvi.runtime.random import torch_rng
 from vvi.types import MODALITIES, Batch, Modality, check_modality
 
+#: The protocol of `Model.oracle_pair`, which is no result of a method.
 ORACLE = "oracle (label leak)"
 
 
@@ -186,7 +187,10 @@ class Model(Method):
         return [*early, self.last_maps(last)]
 
     def losses(self, out: Output, batch: Batch, phase: Phase) -> dict[str, Tensor]:
-        """Compute Eq. (18) in stage 1 and Eq. (19) in stage 2, in float32."""
+        """Compute Eq. (18) in stage 1 and Eq. (19) in stage 2, in float32.
+
+        Args and Returns as in `Method.losses`.
+        """
         config, ids = self.config, batch.ids
         with torch.autocast(out.feat.device.type, enabled=False):
             vis, ir = out.feat.float().chunk(2)

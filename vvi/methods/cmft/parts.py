@@ -43,10 +43,10 @@ class CrossAttention(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, queries: Tensor, source: Tensor) -> Tensor:
-        """Attend from query tokens (M, N, C) to source tokens (M, N', C).
+        """Attend from query tokens (BT, N, C) to source tokens (BT, N', C).
 
         Returns:
-            (M, N, C).
+            (BT, N, C).
         """
         q = self._split(self.query(queries))
         k = self._split(self.key(source))
@@ -63,7 +63,7 @@ class CrossAttention(nn.Module):
     def weights(self, queries: Tensor, source: Tensor) -> Tensor:
         """Return attention weights, averaged over heads.
 
-        (M, N, C), (M, N', C) -> (M, N, N'), whose rows sum to 1. For figures: all
+        (BT, N, C), (BT, N', C) -> (BT, N, N'), whose rows sum to 1. For figures: all
         weights are held in memory.
         """
         q, k = self._split(self.query(queries)), self._split(self.key(source))
@@ -71,7 +71,7 @@ class CrossAttention(nn.Module):
         return scores.softmax(-1).mean(1)
 
     def _split(self, tokens: Tensor) -> Tensor:
-        """Split channels into heads: (M, N, C) -> (M, heads, N, C / heads)."""
+        """Split channels into heads: (BT, N, C) -> (BT, heads, N, C / heads)."""
         return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
@@ -83,12 +83,12 @@ def fit_maps(maps: Tensor, size: tuple[int, int], channels: int) -> Tensor:
     takes every second.
 
     Args:
-        maps: (M, C, h, w).
+        maps: (BT, C, h, w).
         size: height h' and width w' of the result.
         channels: C' of the result.
 
     Returns:
-        (M, C', h', w').
+        (BT, C', h', w').
     """
     if maps.shape[2:] != torch.Size(size):
         maps = F.adaptive_avg_pool2d(maps, size)
@@ -135,12 +135,12 @@ class CrossFusion(nn.Module):
         """Fuse the maps of both modalities.
 
         Args:
-            vis: maps (M, C, h, w).
-            ir: maps (M, C, h, w).
-            gate: maps (M, C, h, w) that multiply both, from the stage before.
+            vis: maps (BT, C, h, w).
+            ir: maps (BT, C, h, w).
+            gate: maps (BT, C, h, w) that multiply both, from the stage before.
 
         Returns:
-            Fused maps (M, C'', h, w).
+            Fused maps (BT, C'', h, w).
         """
         size = vis.shape[2:]
         vis, ir = self.tokens(vis, "vis", gate), self.tokens(ir, "ir", gate)
@@ -157,12 +157,12 @@ class CrossFusion(nn.Module):
         """Multiply maps by the gate and flatten them: Eq. (6).
 
         Args:
-            maps: (M, C, h, w).
+            maps: (BT, C, h, w).
             modality: of the maps.
-            gate: (M, C, h, w), or None in the first block.
+            gate: (BT, C, h, w), or None in the first block.
 
         Returns:
-            Tokens (M, hw, C').
+            Tokens (BT, hw, C').
         """
         gated = maps if gate is None else maps * gate
         tokens = gated.flatten(2).transpose(1, 2)
@@ -218,12 +218,12 @@ class Cascade(nn.Module):
         """Fuse stage by stage the maps of all five stages of both streams.
 
         Args:
-            vis: maps after each stage, five (M, C, h, w).
+            vis: maps after each stage, five (BT, C, h, w).
             ir: the same of the infrared stream.
 
         Returns:
-            A step for each block, whose fused maps are (M, C'', h, w): C'' = 2C, in the
-            last stage C, or half of that with one branch.
+            A step for each block, whose fused maps are (BT, C'', h, w): C'' = 2C, in
+            the last stage C, or half of that with one branch.
         """
         pairs = zip(vis[self.first :], ir[self.first :], strict=True)
         gate = None
@@ -239,11 +239,11 @@ class Cascade(nn.Module):
         """Fuse the maps of the five stages of both streams.
 
         Args:
-            vis: maps after each stage, five (M, C, h, w).
+            vis: maps after each stage, five (BT, C, h, w).
             ir: the same of the infrared stream.
 
         Returns:
-            The fused maps of the last stage (M, `self.width`, h, w).
+            The fused maps of the last stage (BT, `self.width`, h, w).
         """
         *_, last = self.steps(vis, ir)
         return last.fused
@@ -252,10 +252,11 @@ class Cascade(nn.Module):
         """Return what the last block does, for figures.
 
         Returns:
-            "read by vis" and "read by ir" (M, h, w), the attention that each position
-            gets, 1 on average. "gate" (M, h, w), its mean absolute value over channels.
-            "gate turned" (M,), the share of negative values in the gate. "read by ir"
-            needs two branches, "gate" and "gate turned" a block before the last.
+            "read by vis" and "read by ir" (BT, h, w), the attention that each position
+            gets, 1 on average. "gate" (BT, h, w), its mean absolute value over
+            channels. "gate turned" (BT,), the share of negative values in the gate.
+            "read by ir" needs two branches, "gate" and "gate turned" a block before the
+            last.
         """
         *_, last = self.steps(vis, ir)
         block, gate, size = last.block, last.gate, last.vis.shape[2:]

@@ -78,6 +78,7 @@ def _with_pairs(rows: dict[str, dict]) -> dict[str, dict]:
     return {label: PAIRS | changes for label, changes in rows.items()}
 
 
+#: Table or figure -> row -> switches that it changes, in the main reading.
 ABLATIONS = in_main_reading({table: _with_pairs(TABLES[table]) for table in TABLES})
 #: Table -> epochs, switch and steps of the rate, used at the size of the paper. Paper:
 #: the factor is 0.01 and weight decay 1e-2. Here they are 0.1 and 5e-4, which is ours.

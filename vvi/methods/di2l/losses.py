@@ -19,7 +19,7 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float = 2.0) -> Tensor:
     gamma >= 0 make it the focal loss that it cites.
 
     Args:
-        logits: (N, K).
+        logits: (N, C).
         labels: classes (N,).
         gamma: focusing parameter. The larger it is, the less clips weigh that the
             classifier is sure of.

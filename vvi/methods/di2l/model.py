@@ -158,7 +158,10 @@ class Model(Method):
         return torch.stack(means, 1)
 
     def losses(self, out: Output, batch: Batch, phase: Phase) -> dict[str, Tensor]:
-        """Compute identity, Eq. (5), plus triplet, Eq. (6)."""
+        """Compute identity, Eq. (5), and triplet, Eq. (6).
+
+        Args and Returns as in `Method.losses`.
+        """
         count = len(out.logits) // len(batch.ids)
         labels = batch.ids.repeat(count)
         feat = out.feat if self.config.tri_on == "global" else out.extra["final"]

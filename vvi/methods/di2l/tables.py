@@ -46,6 +46,7 @@ TABLES: dict[str, dict[str, dict]] = {
     },
     "RegDB (images)": {"AGW": REGDB | AGW, "CAJ": REGDB | CAJ, "DI2L": REGDB},
 }
+#: Table or figure -> row -> switches that it changes, in the main reading.
 ABLATIONS = in_main_reading(TABLES)
 #: The row that stands for the paper.
 MAIN = ("Table 2", "Baseline+DPA+I2L")

@@ -25,7 +25,8 @@ Errors = Literal["mse", "l2_sum"]
 #: What a switch that is None means in each variant: (main, paper, released). The main
 #: reading takes the released value where the letter of the paper does not train:
 #: triplet and easy-sample loss before the neck, weights of 1, frame weights 1 + w.
-#: Paper: Eq. (12) is a sum, as in the released code. The mean in "paper" is ours.
+#: Paper: Eq. (12) is a sum, as in the released code. The mean in "main" and "paper"
+#: is ours.
 READINGS: dict[str, tuple] = {
     "operator": ("paper", "paper", "released"),
     "align": (True, True, False),

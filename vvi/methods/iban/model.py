@@ -73,7 +73,7 @@ class Model(Method):
         if config.bsta:
             self.bsta = _aggregation(config, fourth)
         if config.ig:
-            # both trunks begin with the weights of ImageNet and train apart
+            # both trunks begin with the same weights and train apart
             self.intermediary = copy.deepcopy(self.trunk)
             self.guide3 = _guide(config, third)
             self.guide4 = _guide(config, fourth)
@@ -88,7 +88,7 @@ class Model(Method):
         self.phases = self._phases()
 
     def _phases(self) -> tuple[Phase, ...]:
-        """Take one step for all parts, without the reconstruction before `cr_start`."""
+        """List the steps: one of all parts, and one without reconstruction before."""
         c = self.config
         parts = tuple(name for name in PARTS if hasattr(self, name))
         start = c.cr_start if c.ig and (c.cr or c.late_branch) else 0
@@ -141,6 +141,7 @@ class Model(Method):
         """Add the losses of frames, of anaglyphs and of their reconstruction: Eq. (15).
 
         Frames and anaglyphs have an identity, a triplet and an easy-sample loss each.
+        Args and Returns as in `Method.losses`.
         """
         c = self.config
         late = phase.name == "encoder"

@@ -150,7 +150,8 @@ class Guide(nn.Module):
             frames: T.
 
         Returns:
-            Queries (M, L, C'), keys and values (M, L', C'), for M clips or frames.
+            Queries (N, L, C'), keys and values (N, L', C'), with NT in place of N where
+            frames attend alone.
         """
         if intermediary is None:
             intermediary = torch.zeros_like(maps)
@@ -333,9 +334,13 @@ class Aggregation(nn.Module):
     def summaries(self, feat: Tensor) -> tuple[Tensor, ...]:
         """Summarise clips by the last outputs t1 and t2 of both LSTMs: Eq. (7).
 
-        (B, T, D) -> t1 (B, D) of the forward LSTM `forth`, and t2 (B, D) of the
-        backward LSTM `back`, which reads the frames from last to first. There is one
-        only where the mean replaces both, or where the backward one is left out.
+        Args:
+            feat: frame vectors (B, T, D).
+
+        Returns:
+            t1 (B, D) of the forward LSTM `forth`, or the mean over frames where there
+            are no LSTMs. Then t2 (B, D) of the backward LSTM `back`, which reads the
+            frames from last to first, where there is one.
         """
         if self.forth is None:
             return (temporal_mean(feat),)
@@ -371,7 +376,10 @@ class Aggregation(nn.Module):
 def frame_weights(feat: Tensor, *summaries: Tensor) -> Tensor:
     """Compute the mean cosine of each frame with the summaries: Eq. (8).
 
-    Frame vectors (B, T, D), summaries (B, D) -> weights w (B, T) in -1..1.
+    Frame vectors (B, T, D), summaries (B, D) -> weights w (B, T) in -1..1, in float32
+    where a summary is an LSTM's. Without LSTMs (row -l) both stay in the precision of
+    training: in bfloat16 on a CPU a weight 1 + w has steps of 1/128, which is coarse
+    beside the differences within a clip.
     """
     cosines = [F.cosine_similarity(feat, summary[:, None], 2) for summary in summaries]
     return sum(cosines) / len(summaries)

@@ -20,13 +20,14 @@ def confusion_loss(vis: Tensor, ir: Tensor, adversary: Adversary = "third") -> T
 
     Paper: it does not say how many classes the other strategies have. K = 2 is ours.
 
+    Under autocast on a CPU "uniform" is computed in bfloat16, the others in float32.
+
     Args:
         vis: logits of visible clips (B, K).
         ir: logits of infrared clips (B, K).
         adversary: "third" (K = 3, Fig. 5c): both are neither. "flip" (K = 2): the
             labels are swapped, cmGAN in Fig. 5b. "uniform" (K = 2): all classes are
-            equally likely, UCDA in Fig. 5a. Under autocast on a CPU log_softmax is
-            computed in bfloat16, unlike cross-entropy.
+            equally likely, UCDA in Fig. 5a.
 
     Returns:
         A scalar, the sum of the means over the clips of each modality.

@@ -55,7 +55,7 @@ class Model(Method):
         self.phases = self._phases()
 
     def _phases(self) -> tuple[Phase, ...]:
-        """Take Eqs. (5) and (6) in turn.
+        """Return the steps of encoder, Eq. (5), and modality classifier, Eq. (6).
 
         Before `adv_start` the encoder steps first, without the adversarial loss, and
         the modality classifier learns from the same features. From then on the
@@ -89,7 +89,8 @@ class Model(Method):
     def losses(self, out: Output, batch: Batch, phase: Phase) -> dict[str, Tensor]:
         """Compute Eq. (6) for the classifier and Eq. (5) for the encoder.
 
-        Without adversarial learning Eq. (5) is Eq. (1).
+        Without adversarial learning Eq. (5) is Eq. (1). Args and Returns as in
+        `Method.losses`.
 
         Paper: no weights. All are 1 here, unless `lambda_adv` gives the adversarial
         loss of the encoder another.
@@ -109,8 +110,9 @@ class Model(Method):
     def _classifier_loss(self, out: Output) -> Tensor:
         """Compute Eq. (6) without gradient to the encoder, and watch both sides."""
         vis, ir = self.modal(out.feat.detach()).chunk(2)
-        belief = vis.softmax(1)[:, VIS].mean() + ir.softmax(1)[:, IR].mean()
-        out.watch["belief in the true modality"] = belief / 2
+        vis_belief = vis.float().softmax(1)[:, VIS].mean()
+        ir_belief = ir.float().softmax(1)[:, IR].mean()
+        out.watch["belief in the true modality"] = (vis_belief + ir_belief) / 2
         out.watch["confusion"] = confusion_loss(
             vis.detach(), ir.detach(), self.config.adversary
         )

@@ -16,9 +16,9 @@ Clips may have any number of frames. No code of this paper was released.
 
 Eq. (1) is `Model.forward`, (2) `Attention`, (3) `attack_loss`, (4) `Branches`,
 (5) `two_modality_ce`, (6) `Model.levels`, (7) `Attention` and `Model.fuse`,
-(8) `Branches`, (9) `two_modality_ce`, (10) `squared_triplet`,
-(11) and (12) `StripeRelations.gates`, (13) to (15) `StripeRelations.forward`,
-(16) `two_modality_ce`, (17) `Model.losses`.
+(8) `Branches`, (9) `two_modality_ce`, (10) `squared_triplet` as printed and
+`vvi.losses.batch_hard_triplet` by default, (11) and (12) `StripeRelations.gates`,
+(13) to (15) `StripeRelations.forward`, (16) `two_modality_ce`, (17) `Model.losses`.
 """
 
 from vvi.methods.sadstrm.config import READINGS, Config, InSearch

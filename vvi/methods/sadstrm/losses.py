@@ -11,9 +11,9 @@ from vvi.losses import exact_distances, hinges, same_identity
 def attack_loss(vis: Tensor, ir: Tensor) -> Tensor:
     """Measure how decided the defender's classifier is about attacked clips: Eq. (3).
 
-    Logits (B, M) of both modalities -> scalar. The least value is 2 log M, where all
+    Logits (B, C) of both modalities -> scalar. The least value is 2 log C, where all
     classes are equally likely. Under autocast on a CPU log_softmax is computed in
-    bfloat16, unlike cross-entropy.
+    bfloat16, unlike cross-entropy, and rounds that value.
 
     Paper: the classifier W_def is pre-trained. Here it learns in Step I of the run.
     """
@@ -24,8 +24,8 @@ def two_modality_ce(vis: Tensor, ir: Tensor, ids: Tensor) -> Tensor:
     """Add the identity losses of both modalities: Eqs. (5), (9) and (16).
 
     Args:
-        vis: logits (B, M) of visible clips.
-        ir: logits (B, M) of infrared clips.
+        vis: logits (B, C) of visible clips.
+        ir: logits (B, C) of infrared clips.
         ids: classes (B,).
 
     Returns:

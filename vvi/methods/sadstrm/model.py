@@ -68,7 +68,7 @@ class Branches(Output):
 
     @cached_property
     def logits(self) -> Tensor:
-        """Logits of the defender (2B, M)."""
+        """Logits of the defender (2B, C)."""
         return self.model.w_def(self.normed)
 
     @cached_property
@@ -291,7 +291,10 @@ class Model(Method):
         return tuple(phases)
 
     def losses(self, out: Branches, batch: Batch, phase: Phase) -> dict[str, Tensor]:
-        """Compute the weighted terms of Eq. (17) whose heads a phase moves."""
+        """Compute the weighted terms of Eq. (17) whose heads a phase moves.
+
+        Args and Returns as in `Method.losses`.
+        """
         terms = {}
         if "bn_def" in phase.parts:
             defended = out
@@ -474,12 +477,12 @@ def _watch(out: Output, name: str, logits: Tensor, labels: Tensor) -> None:
     """Record how a classifier scores the attacked features.
 
     "belief of NAME" is the mean probability of the true class, "doubt of NAME" the mean
-    entropy over log M, its greatest value.
+    entropy over log C, its greatest value.
 
     Args:
         out: its `watch` is written to.
         name: of the classifier.
-        logits: (2B, M).
+        logits: (2B, C).
         labels: true classes (2B,).
     """
     log = F.log_softmax(logits.float(), 1)

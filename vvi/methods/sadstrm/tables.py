@@ -57,6 +57,7 @@ TABLES: dict[str, dict[str, dict]] = {
     # (Algorithm 1): weights are compared where objectives meet, in Eq. (17)
     "Fig. 8": _sweeps(),
 }
+#: Table or figure -> row -> switches that it changes, in the main reading.
 ABLATIONS = in_main_reading(TABLES)
 #: Table -> what the paper prints of its optimiser, used at the size of the paper.
 PAPER_RECIPE = {table: dict(lr=0.12, nesterov=False) for table in ABLATIONS}
