@@ -351,6 +351,11 @@ def test_the_global_feature_is_added_behind_its_neck():
 
 def test_stripes_are_equal_where_they_can_be_and_those_of_adaptive_pooling():
     assert di2l.stripes(3, 18) == [(0, 6), (6, 12), (12, 18)]
+    assert di2l.stripes(3, 4) == [(0, 2), (1, 3), (2, 4)]  # of the small trunk
+    for rows, even in ((18, [1, 2, 3, 6]), (4, [1, 2, 4])):
+        cut = {parts: di2l.stripes(parts, rows) for parts in range(1, 8)}
+        sizes = {p: sum(stop - start for start, stop in s) for p, s in cut.items()}
+        assert [parts for parts, size in sizes.items() if size == rows] == even
     for parts, height in ((1, 4), (3, 4), (6, 4), (3, 18), (6, 18)):
         model, maps = small(parts=parts), torch.randn(2, 5, height, 3)
         torch.testing.assert_close(

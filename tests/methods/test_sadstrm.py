@@ -14,6 +14,7 @@ from vvi.engine import optim, train
 from vvi.experiment import ablation
 from vvi.losses import batch_hard_triplet
 from vvi.methods import sadstrm
+from vvi.nn import backbone
 from vvi.nn.pool import clip_average
 from vvi.types import Batch
 
@@ -356,12 +357,33 @@ def test_the_mean_of_stripes_is_the_average_over_places_where_they_divide_the_ma
     torch.testing.assert_close(
         stig.cut(maps, 2).mean(2).flatten(0, 1), maps.mean((2, 3)), atol=1e-5, rtol=1e-4
     )
-    assert stig.cut(torch.randn(4, 16, 4, 2), 2).shape == (
-        2,
-        2,
-        6,
-        16,
-    )  # six stripes of four rows share rows
+
+
+@pytest.mark.parametrize(("trunk", "height"), [("small", 128), ("micro", 32)])
+def test_six_stripes_of_a_small_trunk_overlap_and_two_are_means_of_their_neighbours(
+    trunk, height
+):
+    """Paper: they do not, with K = 6 of 18 rows. These maps have four."""
+    net = backbone.build(trunk).eval()
+    with torch.no_grad():
+        maps = net(net.stem(torch.randn(2, 3, height, height // 2), "ir"))
+    assert maps.shape[2:] == (4, 2)
+    stig = sadstrm.StripeRelations(maps.shape[1], sadstrm.Config(parts=6))
+    first, second, third, fourth, fifth, sixth = stig.cut(maps, 1)[0, 0]
+    torch.testing.assert_close(second, (first + third) / 2)
+    torch.testing.assert_close(fifth, (fourth + sixth) / 2)
+
+
+@pytest.mark.parametrize(("rows", "even"), [(18, [1, 2, 3, 6]), (4, [1, 2, 4])])
+def test_stripes_share_no_row_where_their_number_divides_the_rows(rows, even):
+    apart = []
+    for parts in range(1, 8):
+        stig = sadstrm.StripeRelations(1, sadstrm.Config(parts=parts, stig="fr_e_ti"))
+        marked = torch.eye(rows).view(rows, 1, rows, 1)  # each map marks one row
+        stripes_of_row = (stig.cut(marked, 1)[:, 0, :, 0] > 0).sum(1)
+        if bool((stripes_of_row == 1).all()):
+            apart.append(parts)
+    assert apart == even
 
 
 @pytest.mark.parametrize(

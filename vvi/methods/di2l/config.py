@@ -54,7 +54,9 @@ class Config(MethodConfig):
     pool: Literal["gem", "avg"] = "gem"
     #: Attention among stripes (DPA).
     dpa: bool = True
-    #: Stripes of DPA, from the head down. Paper: gives no number.
+    #: Stripes of DPA, from the head down. Paper: gives no number, and they do not
+    #: overlap, which needs one that divides the rows of the last maps: 18 at the size
+    #: of the paper, 4 of the small trunk, where three overlap.
     parts: int = 3
     #: Whether DPA adds the global feature.
     dpa_residual: Literal["bn_global", "none"] = "bn_global"

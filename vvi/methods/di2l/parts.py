@@ -64,7 +64,9 @@ def generalised_mean(maps: Tensor) -> Tensor:
 def stripes(parts: int, height: int) -> list[tuple[int, int]]:
     """Return the rows (from, to) of each part of a map, from the head down.
 
-    Neighbours share a row where the height is no multiple of the parts.
+    Paper: parts that do not overlap. So they are where p divides the height, as 3 does
+    18 at the size of the paper. Elsewhere neighbours share a row: of the four rows of
+    the small trunk each of three parts has two.
     """
     rows = []
     for part in range(parts):

@@ -70,7 +70,8 @@ class Config(MethodConfig):
     #: Whether stripes are cut from the maps before or after CMCA. Paper: prints F_d,
     #: the maps before.
     stig_input: Literal["pre_cmca", "post_cmca"] = "pre_cmca"
-    #: Stripes K.
+    #: Stripes K. Paper: not overlapping, which needs a K that divides the rows of the
+    #: last maps: 18 at the size of the paper, 4 of the small trunk, where six overlap.
     parts: int = 6
     #: Layers of both LSTMs. Paper: gives neither their depth nor their width.
     lstm_layers: int = 1

@@ -26,7 +26,7 @@ class Attention(nn.Module):
         channels: width C of the maps.
         query: which maps form the queries. "self": those to refine, the other ones give
             keys and values. "other": the reverse, as in a sibling paper's code.
-        inner: width of queries, keys and values, C / 2 by default.
+        inner: width of queries, keys and values, C / 2 by default. Paper: gives none.
     """
 
     def __init__(
@@ -112,8 +112,12 @@ class StripeRelations(nn.Module):
     def cut(self, maps: Tensor, frames: int) -> Tensor:
         """Average over K horizontal stripes, top to bottom.
 
-        Maps (NT, D, h, w) -> (N, T, K, D). Neighbours share rows where K does not
-        divide h.
+        Maps (NT, D, h, w) -> (N, T, K, D).
+
+        Paper: K patches that do not overlap. So they are where K divides h, as 6 does
+        18 at the size of the paper. Elsewhere neighbours share rows: of the four rows
+        of the small trunk the second of six stripes is the mean of the first and the
+        third, and the fifth that of the fourth and the sixth.
         """
         stripes = F.adaptive_avg_pool2d(maps, (self.parts, 1)).squeeze(3)
         return stripes.mT.unflatten(0, (-1, frames))
