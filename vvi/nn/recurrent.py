@@ -13,20 +13,13 @@ class FloatLSTM(nn.LSTM):
     backward pass in bfloat16 costs more than the convolutions gain.
     """
 
-    def forward(
-        self, feat: Tensor, state: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Run over the frames of clips, with `batch_first`.
+    def forward(self, feat: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Run over the frames of clips from a state of zeros, with `batch_first`.
 
-        Args:
-            feat: (B, T, D).
-            state: hidden and cell state to begin with, zeros by default.
-
-        Returns:
-            States of all frames (B, T, D), and the last hidden and cell state of each
-            layer, all in float32.
+        Frame vectors (B, T, D) -> states of all frames (B, T, D), and the last hidden
+        and cell state of each layer, all in float32.
         """
         # tensors on `meta` have no autocast
         device = "cpu" if feat.is_meta else feat.device.type
         with torch.autocast(device, enabled=False):
-            return super().forward(feat.float(), state)
+            return super().forward(feat.float())

@@ -14,6 +14,9 @@ from vvi.methods.cmft.config import Gate
 from vvi.nn.neck import Neck
 from vvi.types import MODALITIES, Modality
 
+#: Heads of an attention (Sec. 4.2).
+HEADS = 8
+
 
 class CrossAttention(nn.Module):
     """Multi-head attention between two sets of tokens: Eqs. (1) to (3).
@@ -29,7 +32,7 @@ class CrossAttention(nn.Module):
         ValueError: the heads do not divide the width.
     """
 
-    def __init__(self, dim: int, heads: int = 8):
+    def __init__(self, dim: int, heads: int = HEADS):
         super().__init__()
         if dim % heads:
             raise ValueError(f"{heads} heads do not share {dim} channels evenly")
@@ -112,7 +115,7 @@ class CrossFusion(nn.Module):
         heads: of each attention.
     """
 
-    def __init__(self, dim: int, inside: int, branches: int = 2, heads: int = 8):
+    def __init__(self, dim: int, inside: int, branches: int = 2, heads: int = HEADS):
         super().__init__()
         self.reduce = None
         if inside != dim:
@@ -192,7 +195,6 @@ class Cascade(nn.Module):
         start: first stage.
         branches: attentions of a block.
         gate: how fused maps enter the next stage, "none" leaves the last block alone.
-        heads: of each attention.
     """
 
     def __init__(
@@ -201,7 +203,6 @@ class Cascade(nn.Module):
         start: int = 5,
         branches: int = 2,
         gate: Gate = "mul",
-        heads: int = 8,
     ):
         super().__init__()
         self.gate = gate
@@ -210,7 +211,7 @@ class Cascade(nn.Module):
         inside = (*channels[:-1], last)[self.first :]
         blocks = []
         for dim, width in zip(channels[self.first :], inside, strict=True):
-            blocks.append(CrossFusion(dim, width, branches, heads))
+            blocks.append(CrossFusion(dim, width, branches))
         self.blocks = nn.ModuleList(blocks)
         self.width = branches * last
 

@@ -14,26 +14,28 @@ from torch import Tensor, nn
 from vvi.nn import backbone
 from vvi.types import Modality
 
+#: One channel of so many moves in each direction, as in the released code of TSM.
+FOLD = 8
 
-def shift(maps: Tensor, frames: int, divisor: int = 8) -> Tensor:
+
+def shift(maps: Tensor, frames: int) -> Tensor:
     """Move channels along time: (BT, C, h, w) -> (BT, C, h, w).
 
-    With q = C // divisor, channels 0..q-1 take those of frame t+1, channels q..2q-1
-    those of frame t-1, and the rest stay. Zeros stand past either end of a clip. A clip
-    of one frame has no neighbours and is left as it is: the released code would blank a
+    With q = C // 8, channels 0..q-1 take those of frame t+1, channels q..2q-1 those of
+    frame t-1, and the rest stay. Zeros stand past either end of a clip. A clip of one
+    frame has no neighbours and is left as it is: the released code would blank a
     quarter of its channels.
 
     Args:
         maps: of all frames of B clips.
         frames: T.
-        divisor: 1 / the share of channels that move in each direction.
 
     Returns:
         Maps of the same shape.
     """
     if frames == 1:
         return maps
-    fold = maps.shape[1] // divisor
+    fold = maps.shape[1] // FOLD
     clips = maps.unflatten(0, (-1, frames))
     out = torch.zeros_like(clips)  # keeps the memory format, unlike torch.cat
     out[:, :-1, :fold] = clips[:, 1:, :fold]

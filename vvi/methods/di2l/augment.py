@@ -10,6 +10,9 @@ from vvi.data.transforms import MEAN, STD, constant
 
 #: Written into normalised frames, where zero is the mean of ImageNet.
 FILL = {"zero": (0.0, 0.0, 0.0), "released": (0.4914, 0.4822, 0.4465)}
+#: Sizes drawn for each rectangle, of which the first that fits is taken. Paper: silent,
+#: 100 as in the released code of CAJ.
+TRIES = 100
 
 
 def one_channel(clips: Tensor, channel: Tensor) -> Tensor:
@@ -34,7 +37,6 @@ def random_erase(
     probability: float,
     fill: tuple[float, ...],
     draw: torch.Generator,
-    tries: int = 100,
 ) -> Tensor:
     """Erase a rectangle of some frames.
 
@@ -45,14 +47,13 @@ def random_erase(
         probability: how often a frame loses a rectangle.
         fill: value of each channel in the rectangle.
         draw: generator on the CPU.
-        tries: sizes to draw for each frame, of which the first that fits is taken.
 
     Returns:
         Clips of the same shape.
     """
     count = clips.shape[0] * clips.shape[1]
     height, width = clips.shape[-2:]
-    tall, wide, fits = _sizes(count, height, width, tries, draw)
+    tall, wide, fits = _sizes(count, height, width, draw)
     # of each frame: row and column of the rectangle, and whether there is one
     row, column, chance = torch.rand(3, count, 1, generator=draw)
     rows = _span(height, tall, row) & (chance < probability) & fits
@@ -64,7 +65,7 @@ def random_erase(
 
 
 def _sizes(
-    count: int, height: int, width: int, tries: int, draw: torch.Generator
+    count: int, height: int, width: int, draw: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draw the sizes of rectangles.
 
@@ -72,14 +73,13 @@ def _sizes(
         count: rectangles.
         height: rows of a frame.
         width: columns of a frame.
-        tries: sizes to draw for each rectangle, of which the first that fits is taken.
         draw: generator on the CPU.
 
     Returns:
         Heights, widths, and whether any of the sizes fits, (count, 1) each.
     """
-    share = 0.02 + 0.38 * torch.rand(count, tries, generator=draw)
-    ratio = 0.3 + (1 / 0.3 - 0.3) * torch.rand(count, tries, generator=draw)
+    share = 0.02 + 0.38 * torch.rand(count, TRIES, generator=draw)
+    ratio = 0.3 + (1 / 0.3 - 0.3) * torch.rand(count, TRIES, generator=draw)
     area = height * width * share
     tall = (area * ratio).sqrt().round()
     wide = (area / ratio).sqrt().round()
