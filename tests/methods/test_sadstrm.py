@@ -765,6 +765,32 @@ def test_all_seeds_share_the_draws_of_partners():
     assert torch.equal(*chosen)
 
 
+def test_ranks_draw_the_partners_that_one_process_draws_for_their_clips(
+    under_torchrun, monkeypatch
+):
+    model, whole = small(partner="half", supervised="fused"), batch(step=3)
+    monkeypatch.setattr(model, "fuse", lambda own, other: other[1])
+
+    def partners_of(pairs):
+        rows = torch.tensor(pairs)
+        of_rank = Batch(whole.vis[rows], whole.ir[rows], whole.ids[rows], None, None, 3)
+        out = model(of_rank)
+        numbers = torch.cat((rows, rows + len(whole.ids)))  # of the clips
+        maps = numbers.repeat_interleave(4).view(-1, 1, 1, 1)
+        out.levels = maps, maps
+        chosen = out.fused[::4].flatten().tolist()
+        return dict(zip(numbers.tolist(), chosen, strict=True))
+
+    alone = partners_of(range(6))
+    assert alone != {clip: (clip + 6) % 12 for clip in range(12)}
+    under_torchrun()
+    by_rank = {}
+    for rank, pairs in (("0", [0, 1, 2]), ("1", [3, 4, 5])):
+        monkeypatch.setenv("RANK", rank)
+        by_rank |= partners_of(pairs)
+    assert by_rank == alone
+
+
 @pytest.mark.parametrize("mode", ["self", "bypass", "cross_stem"])
 def test_an_unknown_modality_is_refused_in_words(mode):
     model, clips = small(cmca_test=mode, stig="none").eval(), batch().ir

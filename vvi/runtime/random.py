@@ -59,7 +59,7 @@ def torch_rng(*parts: int | str) -> torch.Generator:
 def torch_rng_of_all(*parts: int | str) -> torch.Generator:
     """Return a CPU torch generator that is the same on all ranks of a run.
 
-    Methods draw with it for a whole batch that every rank has.
+    Methods draw with it for a whole batch, of which a rank takes its rows.
     """
     import torch
 

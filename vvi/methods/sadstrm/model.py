@@ -20,7 +20,7 @@ from vvi.methods.sadstrm.parts import Attention, StripeRelations
 from vvi.nn import backbone
 from vvi.nn.neck import Neck
 from vvi.nn.pool import clip_average
-from vvi.runtime.random import torch_rng_of_all
+from vvi.runtime.random import rank_and_world_size, torch_rng_of_all
 from vvi.types import Batch, Modality, check_modality
 
 #: Maps after the third and the fourth stage of the defender, F_d3 and F_d.
@@ -39,10 +39,19 @@ class Branches(Output):
         stem: maps of the stems (2BT, C0, h0, w0).
         frames: T.
         step: of the batch, which seeds the draw of partners.
+        shard: (rank, world size): which equal part of the global batch the clips are.
     """
 
-    def __init__(self, model: Model, stem: Tensor, frames: int, step: int):
+    def __init__(
+        self,
+        model: Model,
+        stem: Tensor,
+        frames: int,
+        step: int,
+        shard: tuple[int, int] = (0, 1),
+    ):
         self.model, self.stem, self.frames, self.step = model, stem, frames, step
+        self.shard = shard
         self.extra, self.watch = {}, {}
 
     @cached_property
@@ -53,8 +62,9 @@ class Branches(Output):
     @cached_property
     def fused(self) -> Tensor:
         """Maps refined by those of the partners, (2BT, D, h, w): Eqs. (7) and (8)."""
-        partners = self.model.partners(self.levels, self.frames, self.step)
-        return self.model.fuse(self.levels, partners)
+        levels = self.levels
+        partners = self.model.partners(levels, self.frames, self.step, self.shard)
+        return self.model.fuse(levels, partners)
 
     @cached_property
     def feat(self) -> Tensor:
@@ -157,7 +167,8 @@ class Model(Method):
             self._require_strangers(batch)
         vis = self.stems["vis"](batch.vis.flatten(0, 1))
         ir = self.stems["ir"](batch.ir.flatten(0, 1))
-        return Branches(self, torch.cat((vis, ir)), batch.vis.shape[1], batch.step)
+        stem, frames = torch.cat((vis, ir)), batch.vis.shape[1]
+        return Branches(self, stem, frames, batch.step, rank_and_world_size())
 
     def levels(self, stem: Tensor) -> Levels:
         """Run the defending encoder on stem maps (N, C0, h0, w0): Eq. (6)."""
@@ -180,7 +191,9 @@ class Model(Method):
         fourth = self.cmca4(own[1], other[1])
         return self.fused((third + fourth) / 2)
 
-    def partners(self, levels: Levels, frames: int, step: int) -> Levels:
+    def partners(
+        self, levels: Levels, frames: int, step: int, shard: tuple[int, int] = (0, 1)
+    ) -> Levels:
         """Return the levels of the partner of every clip.
 
         Args:
@@ -188,17 +201,29 @@ class Model(Method):
             frames: T.
             step: of the batch, which seeds the draw of `partner="half"`. The run's seed
                 does not: all seeds share the draws.
+            shard: (rank, world size): which equal part of the global batch they are.
 
         Returns:
             Levels of the same shapes.
         """
-        rows = self._partner_rows(len(levels[0]) // frames, step)
+        rows = self._partner_rows(len(levels[0]) // frames, step, shard)
         rows = rows.to(levels[0].device, non_blocking=True)
         third, fourth = (maps.unflatten(0, (-1, frames)) for maps in levels)
         return third[rows].flatten(0, 1), fourth[rows].flatten(0, 1)
 
-    def _partner_rows(self, count: int, step: int) -> Tensor:
-        """Return the partner of each of 2B clips, (count,): rows of the batch."""
+    def _partner_rows(
+        self, count: int, step: int, shard: tuple[int, int] = (0, 1)
+    ) -> Tensor:
+        """Return the partner of each clip.
+
+        Args:
+            count: clips of both modalities, 2B.
+            step: seeds the draw of `partner="half"`.
+            shard: as in `partners`.
+
+        Returns:
+            Rows of the clips, (2B,).
+        """
         own = torch.arange(count)
         same_person = own.roll(count // 2)  # the other modality's clip of the pair
         if self.config.partner == "self":
@@ -208,7 +233,11 @@ class Model(Method):
             halves = [half.roll(count // 4) for half in same_person.chunk(2)]
             return torch.cat(halves)
         if self.config.partner == "half":
-            draw = torch.rand(count, generator=torch_rng_of_all("partner", step))
+            rank, world_size = shard
+            generator = torch_rng_of_all("partner", step)
+            # of the global batch, which holds one modality of all ranks after another
+            draw = torch.rand(2, world_size, count // 2, generator=generator)
+            draw = draw[:, rank].flatten()
             return torch.where(draw < 0.5, own, same_person)
         return same_person
 
