@@ -48,6 +48,20 @@ def test_every_number_of_a_method_has_bounds_and_is_refused_beyond(method):
 
 
 @pytest.mark.parametrize("method", methods.names())
+def test_a_config_made_directly_is_checked_as_one_made_by_name(method):
+    kind = methods.module(method).Config
+    wrong = {"frames": 0, "margin": -1.0, "backbone": 3, "step_two": "late"}
+    wrong |= {"reduction": 0, "parts": 0, "erase": 2.0, "self_pair_prob": 3.0}
+    wrong |= {"shift": "no", "plus_one": 2, "gate_half_outside": "x", "gate": "x"}
+    for name in wrong.keys() & kind.__dataclass_fields__:
+        with pytest.raises(ValueError, match=rf"^{name}=") as by_name:
+            methods.config(method, **{name: wrong[name]})
+        with pytest.raises(ValueError, match=rf"^{name}=") as directly:
+            kind(**{name: wrong[name]})
+        assert str(by_name.value) == str(directly.value)
+
+
+@pytest.mark.parametrize("method", methods.names())
 def test_a_value_on_the_bound_is_taken(method):
     settings = methods.config(method, **SOUND[method])
     assert all(getattr(settings, k) == v for k, v in SOUND[method].items())

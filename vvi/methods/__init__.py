@@ -13,8 +13,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from vvi.runtime.fields import check_fields
-
 if TYPE_CHECKING:
     from vvi.methods.base import Method
 
@@ -105,9 +103,7 @@ def config(name: str, **options: Any) -> Any:
         raise ValueError(
             f"{name} has no option {', '.join(unknown)}; it has {', '.join(fields)}"
         )
-    settings = kind(**options)
-    check_fields(kind, vars(settings), kind.BOUNDS)
-    return settings
+    return kind(**options)
 
 
 def load(name: str, num_ids: int, **options: Any) -> Method:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vvi.runtime.fields import hints, literal_values
+from vvi.runtime.fields import check_fields, hints, literal_values
 from vvi.types import Batch, Modality
 
 #: Frames n of a clip in Fig. 6 of MITML, as we train them. Paper: every n from 1 to 8.
@@ -27,7 +27,11 @@ AT_LEAST_ONE = (1, math.inf)
 
 @dataclass(frozen=True)
 class MethodConfig:
-    """Fields that the Config of every method has, before switches of its own."""
+    """Fields that the Config of every method has, before switches of its own.
+
+    Raises:
+        ValueError: a value is of another type or out of bounds.
+    """
 
     #: Trunk, by name or as module:function, see `vvi.nn.backbone.build`.
     backbone: str = "resnet50"
@@ -38,6 +42,14 @@ class MethodConfig:
 
     #: Field -> least and greatest value. A method adds those of its own fields.
     BOUNDS = {"frames": AT_LEAST_ONE}
+    #: Switch -> what None means in each variant, as `follow_variant` takes it.
+    READINGS = {}
+
+    def __post_init__(self):
+        check_choices(self)
+        if self.READINGS:
+            follow_variant(self, self.READINGS)
+        check_fields(type(self), vars(self), self.BOUNDS)
 
 
 def check_choices(config: MethodConfig) -> None:

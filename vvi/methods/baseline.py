@@ -26,7 +26,6 @@ from vvi.methods.base import (
     MethodConfig,
     Output,
     Phase,
-    check_choices,
     check_clips,
 )
 from vvi.nn import backbone
@@ -53,9 +52,6 @@ class Config(MethodConfig):
         "margin": NOT_NEGATIVE,
         "lambda_tri": NOT_NEGATIVE,
     }
-
-    def __post_init__(self):
-        check_choices(self)
 
 
 class Model(Method):

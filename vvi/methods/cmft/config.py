@@ -9,8 +9,6 @@ from vvi.methods.base import (
     NOT_NEGATIVE,
     SHARE,
     MethodConfig,
-    check_choices,
-    follow_variant,
 )
 
 Gate = Literal["mul", "sigmoid", "none"]
@@ -32,6 +30,9 @@ class Config(MethodConfig):
     """Switches of CMFT, those that are None and in `READINGS` follow `variant`.
 
     Shifts and means take any number of frames.
+
+    Raises:
+        ValueError: a value does not fit, or scores are fused where MSRL needs features.
     """
 
     #: "paper" is the letter of the paper, "main" the reading that a search can use: it
@@ -90,10 +91,10 @@ class Config(MethodConfig):
         "switch": NOT_NEGATIVE,
         "self_pair_prob": SHARE,
     }
+    READINGS = READINGS
 
     def __post_init__(self):
-        check_choices(self)
-        follow_variant(self, READINGS)
+        super().__post_init__()
         reads_fused = self.msrl not in (None, "pmt")
         if self.fusion.startswith("score") and reads_fused:
             raise ValueError(

@@ -10,8 +10,6 @@ from vvi.methods.base import (
     NOT_NEGATIVE,
     SHARE,
     MethodConfig,
-    check_choices,
-    follow_variant,
 )
 
 #: What a switch that is None means in each variant: (main, paper, released). Released
@@ -93,10 +91,10 @@ class Config(MethodConfig):
         "erase": SHARE,
         "parts": AT_LEAST_ONE,
     }
+    READINGS = READINGS
 
     def __post_init__(self):
-        check_choices(self)
-        follow_variant(self, READINGS)
+        super().__post_init__()
         if self.erase is None:
             is_image = self.frames == 1
             object.__setattr__(self, "erase", 0.5 if is_image else 0.0)

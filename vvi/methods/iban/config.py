@@ -8,8 +8,6 @@ from typing import Literal
 from vvi.methods.base import (
     NOT_NEGATIVE,
     MethodConfig,
-    check_choices,
-    follow_variant,
 )
 
 Variant = Literal["main", "paper", "released"]
@@ -46,7 +44,11 @@ READINGS: dict[str, tuple] = {
 
 @dataclass(frozen=True)
 class Config(MethodConfig):
-    """Switches of IBAN, those that are None follow `variant` (see `READINGS`)."""
+    """Switches of IBAN, those that are None follow `variant` (see `READINGS`).
+
+    Raises:
+        ValueError: a value does not fit, or `relative_weights` needs `plus_one`.
+    """
 
     #: "paper" is the letter of the paper, "released" the released code, "main" the
     #: paper with the released value where the letter does not train. The letter has
@@ -124,10 +126,10 @@ class Config(MethodConfig):
         "cr_start": NOT_NEGATIVE,
         "margin": NOT_NEGATIVE,
     }
+    READINGS = READINGS
 
     def __post_init__(self):
-        check_choices(self)
-        follow_variant(self, READINGS)
+        super().__post_init__()
         if self.relative_weights and not self.plus_one:
             raise ValueError(
                 "relative_weights=True needs plus_one=True: the weights w may be "

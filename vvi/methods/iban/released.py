@@ -32,7 +32,9 @@ WHOLE = {
 
 def released_config(tensors: dict[str, Tensor]) -> Config:
     """Read the config of a released checkpoint from its tensors by our names."""
-    return Config(frames=len(tensors.get("bsta.fc.weight", ())), variant="released")
+    # 1 where there is none: `vvi.weights.fill` names what is missing
+    frames = len(tensors.get("bsta.fc.weight", ())) or 1
+    return Config(frames=frames, variant="released")
 
 
 def _trunk_keys() -> list[tuple]:

@@ -9,8 +9,6 @@ from vvi.methods.base import (
     AT_LEAST_ONE,
     NOT_NEGATIVE,
     MethodConfig,
-    check_choices,
-    follow_variant,
 )
 
 Adversary = Literal["none", "third", "flip", "uniform"]
@@ -72,7 +70,4 @@ class Config(MethodConfig):
         "margin": NOT_NEGATIVE,
         "reduction": AT_LEAST_ONE,
     }
-
-    def __post_init__(self):
-        check_choices(self)
-        follow_variant(self, READINGS)
+    READINGS = READINGS

@@ -9,8 +9,6 @@ from vvi.methods.base import (
     AT_LEAST_ONE,
     NOT_NEGATIVE,
     MethodConfig,
-    check_choices,
-    follow_variant,
 )
 
 InSearch = Literal["self", "bypass", "cross_stem"]
@@ -23,7 +21,11 @@ READINGS = {
 
 @dataclass(frozen=True)
 class Config(MethodConfig):
-    """Switches of SADSTRM, those that are None follow `variant`."""
+    """Switches of SADSTRM, those that are None follow `variant`.
+
+    Raises:
+        ValueError: a value does not fit, or there is no such variant.
+    """
 
     #: "paper" is the letter of the paper. "main" supervises f_d as computed without a
     #: partner, too, and takes all objectives in one step. The letter has exceptions,
@@ -85,11 +87,11 @@ class Config(MethodConfig):
         "parts": AT_LEAST_ONE,
         "lstm_layers": AT_LEAST_ONE,
     }
+    READINGS = READINGS
 
     def __post_init__(self):
         if self.variant == "released":
             raise ValueError(
                 "variant='released': choose from 'main', 'paper', no code was released"
             )
-        check_choices(self)
-        follow_variant(self, READINGS)
+        super().__post_init__()
