@@ -756,6 +756,25 @@ def test_a_stranger_of_the_same_identity_is_refused(step):
     small(partner="person")(given)
 
 
+def test_a_search_through_the_other_stem_is_refused_where_its_path_is_supervised():
+    crossed = {"cmca_test": "cross_stem"}
+    for dual in ({"variant": "main"}, {"supervised": "dual"}):
+        with pytest.raises(ValueError, match="'cross_stem' with supervised='dual'"):
+            methods.config("sadstrm", **crossed | dual)
+        assert not methods.config("sadstrm", **crossed | dual, cmca=False).cmca
+    assert methods.config("sadstrm", **crossed).supervised == "fused"
+
+
+@pytest.mark.parametrize("mode", ["self", "bypass"])
+def test_dual_supervises_the_feature_that_a_search_compares(mode):
+    options = dict(supervised="dual", stig="none", asam=False, cmca_test=mode)
+    model, given = awake(small(**options)).eval(), batch()
+    with torch.no_grad():
+        supervised = F.normalize(model(given).searched_normed, dim=1)
+        vis, ir = model.embed(given.vis, "vis"), model.embed(given.ir, "ir")
+    torch.testing.assert_close(supervised, torch.cat((vis, ir)), atol=1e-5, rtol=1e-4)
+
+
 def test_all_seeds_share_the_draws_of_partners():
     maps, chosen = torch.arange(12.0).view(12, 1, 1, 1), []
     for seed in (0, 1):

@@ -24,7 +24,8 @@ class Config(MethodConfig):
     """Switches of SADSTRM, those that are None follow `variant`.
 
     Raises:
-        ValueError: a value does not fit, or there is no such variant.
+        ValueError: a value does not fit, there is no such variant, or `supervised`
+            cannot follow `cmca_test`.
     """
 
     #: "paper" is the letter of the paper. "main" supervises f_d as computed without a
@@ -46,7 +47,8 @@ class Config(MethodConfig):
     partner: Literal["person", "stranger", "self", "half"] = "person"
     #: What the losses of the defender read: f_d with the partner, as printed ("fused"),
     #: or the mean over that and f_d as computed without one, from the clip itself or
-    #: bypassing CMCA ("dual"). Rows with stripes compare j_d in a search.
+    #: bypassing CMCA ("dual"), as `cmca_test` has it. Rows with stripes compare j_d in
+    #: a search.
     supervised: Literal["fused", "dual"] | None = None
     #: Whether the defender still learns in Step II. Paper: says so, but the loss of 14
     #: points in the row "Baseline+ASAM" is read as attack without defence ("att").
@@ -67,7 +69,7 @@ class Config(MethodConfig):
     #: Which maps form the queries of CMCA: those that it refines, or the other ones.
     cmca_query: Literal["self", "other"] = "self"
     #: What stands in for the other modality in a search: the clip itself, nothing, or
-    #: the clip through the stem of the other modality.
+    #: the clip through the stem of the other modality, which "dual" cannot supervise.
     cmca_test: InSearch = "self"
     #: Whether stripes are cut from the maps before or after CMCA. Paper: prints F_d,
     #: the maps before.
@@ -95,3 +97,10 @@ class Config(MethodConfig):
                 "variant='released': choose from 'main', 'paper', no code was released"
             )
         super().__post_init__()
+        is_dual = self.cmca and self.supervised == "dual"
+        if is_dual and self.cmca_test == "cross_stem":
+            raise ValueError(
+                "cmca_test='cross_stem' with supervised='dual': no loss reads a clip "
+                "through the other stem; set supervised='fused', or cmca_test='self' "
+                "or 'bypass'"
+            )
