@@ -51,6 +51,19 @@ def test_a_table_becomes_one_config_per_row_and_seed():
         ablation.configs("baseline", "Table 9")
 
 
+@pytest.mark.parametrize(("size", "refused"), [("paper", 1), ("half", 0)])
+def test_a_sweep_leaves_out_a_row_that_cannot_be_trained_and_says_so(
+    size, refused, recwarn
+):
+    rows = ablation.configs("cmft", "Readings", size, (0, 1))
+    wanted = ablation.accepted(rows)
+    left_out = {c.hash for c in rows["begun apart"]} - {c.hash for c in wanted}
+    assert len(left_out) == 2 * refused == sum(map(len, rows.values())) - len(wanted)
+    messages = [str(warning.message) for warning in recwarn]
+    assert len(messages) == refused
+    assert all("row 'begun apart' is left out: streams_st" in m for m in messages)
+
+
 @pytest.mark.parametrize("size", ["tiny", "paper"])
 @pytest.mark.parametrize("method", methods.names())
 def test_a_row_alone_is_that_of_its_table(method, size):

@@ -916,6 +916,14 @@ def test_streams_that_begin_apart_differ_and_those_that_begin_alike_do_not():
         )
 
 
+def test_streams_with_weights_cannot_begin_apart():
+    """Both trunks would be filled with the same file, and the row be the one above."""
+    for weights in ("imagenet", "mine.safetensors"):
+        with pytest.raises(ValueError, match="streams_start='apart' with weights="):
+            methods.config("cmft", streams_start="apart", weights=weights)
+        assert methods.config("cmft", weights=weights).streams_start == "alike"
+
+
 @pytest.mark.parametrize("first", [2, 3, 4, 5, 6, 7])
 def test_stages_that_are_shared_are_one_and_those_before_are_two(first):
     model = small(shared_from=first).train()

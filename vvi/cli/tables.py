@@ -180,8 +180,7 @@ def ablate(args: argparse.Namespace) -> int:
     wanted = []
     for table in args.tables or list(methods.module(args.method).ABLATIONS):
         rows = ablation.configs(args.method, table, args.preset, args.seeds, args.split)
-        for configs in rows.values():
-            wanted += configs
+        wanted += ablation.accepted(rows)
     if args.dry_run:
         print(*dry_run.sweep(args, wanted), sep="\n")
         return 0

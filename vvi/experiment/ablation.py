@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from vvi import experiment, methods
 from vvi.config import Recipe, RunConfig, Split, change, for_layout, preset
 from vvi.engine import checkpoint
 from vvi.experiment import Result, measure, store
-from vvi.experiment.trained_network import HALF
+from vvi.experiment.trained_network import HALF, method_options
 from vvi.runtime import atomic, paths, validation
 from vvi.runtime.random import rank_and_world_size
 from vvi.types import Direction
@@ -80,6 +81,27 @@ def configs(
         label: row_configs(method, table, label, size, seeds, split)
         for label in rows(method, table)
     }
+
+
+def accepted(rows: Mapping[str, Sequence[RunConfig]]) -> list[RunConfig]:
+    """Return the runs of a table but those that their method refuses at this size.
+
+    A row that is left out is named in a warning, such as one of CMFT that needs a trunk
+    without weights.
+
+    Args:
+        rows: label of a row -> its runs, as `configs` returns them.
+    """
+    runs = []
+    for label, of_row in rows.items():
+        try:
+            for config in of_row:
+                methods.config(config.method, **method_options(config))
+        except ValueError as error:
+            warnings.warn(f"row {label!r} is left out: {error}", stacklevel=2)
+        else:
+            runs += of_row
+    return runs
 
 
 def row_configs(

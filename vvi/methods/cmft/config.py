@@ -32,7 +32,8 @@ class Config(MethodConfig):
     Shifts and means take any number of frames.
 
     Raises:
-        ValueError: a value does not fit, or scores are fused where MSRL needs features.
+        ValueError: a value does not fit, streams cannot begin apart, or scores are
+            fused where MSRL needs features.
     """
 
     #: "paper" is the letter of the paper, "main" the reading that a search can use: it
@@ -52,7 +53,8 @@ class Config(MethodConfig):
     last_stride: Literal[1, 2] = 1
     #: First stage that both streams share, or 7 for none.
     shared_from: Literal[2, 3, 4, 5, 6, 7] | None = None
-    #: Whether both streams begin with the same weights, as from one ImageNet network.
+    #: Whether both streams begin with the same weights, as from one ImageNet network,
+    #: or with random ones of their own. "apart" needs a trunk without weights.
     streams_start: Literal["alike", "apart"] = "alike"
     #: Triplets of stage 1 (Table 4): inside the streams ("cross", the paper's), AGW's
     #: weighted regularised triplet ("wrt"), the hetero-centre triplet ("hct"), or one
@@ -95,6 +97,11 @@ class Config(MethodConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.streams_start == "apart" and self.weights is not None:
+            raise ValueError(
+                f"streams_start='apart' with weights={self.weights!r}: both streams "
+                "would begin alike; set weights=None, or streams_start='alike'"
+            )
         reads_fused = self.msrl not in (None, "pmt")
         if self.fusion.startswith("score") and reads_fused:
             raise ValueError(

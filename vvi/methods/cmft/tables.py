@@ -31,6 +31,7 @@ LOSSES = {
 #: From the letter of the paper to the reading that a search can use.
 ALIGNED = {
     "literal (two whole networks)": {"variant": "paper"},
+    # needs a trunk without weights: at the size of the paper `vvi ablate` leaves it out
     "begun apart": {"variant": "paper", "streams_start": "apart"},
     "stages 4 to 6 shared": {"variant": "paper", "shared_from": 4},
     "stages 3 to 6 shared": {"variant": "paper", "shared_from": 3},
