@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from numbers import Real
 
+import numpy as np
 import pytest
+import torch
 
 from vvi import methods
 from vvi.config import PRESETS
+from vvi.data.transforms import augment
 from vvi.experiment import ablation
+from vvi.methods import cmft, di2l, iban, mitml, sadstrm
 from vvi.runtime.fields import literal_values
 
 SOUND = {
@@ -59,6 +63,40 @@ def test_a_config_made_directly_is_checked_as_one_made_by_name(method):
         with pytest.raises(ValueError, match=rf"^{name}=") as directly:
             kind(**{name: wrong[name]})
         assert str(by_name.value) == str(directly.value)
+
+
+FEAT, IDS = torch.arange(8.0).view(4, 2), torch.tensor([0, 0, 1, 1])
+FRAMES = torch.zeros(2, 1, 3, 4, 4)
+#: Option -> a public function or block, called with a word that it does not know.
+UNKNOWN = {
+    "mode": lambda word: cmft.cross_modal_loss(FEAT, FEAT, FEAT, IDS, mode=word),
+    "metric": lambda word: cmft.refinement_loss(FEAT, FEAT, FEAT, IDS, word),
+    "negatives": lambda word: cmft.discriminative_loss(FEAT, FEAT, IDS, word),
+    "gate": lambda word: cmft.Cascade((16,) * 5, gate=word),
+    "reduction": lambda word: iban.reconstruction_loss(*[FEAT] * 4, word),
+    "reduction ": lambda word: iban.easy_sample_loss(FEAT, FEAT, IDS, reduction=word),
+    "metric ": lambda word: iban.easy_sample_loss(FEAT, FEAT, IDS, metric=word),
+    "sample": lambda word: iban.easy_samples(FEAT, FEAT, sample=word),
+    "query": lambda word: iban.Guide(4, query=word),
+    "layout": lambda word: iban.Guide(4, layout=word),
+    "scope": lambda word: iban.Guide(4, scope=word),
+    "variant": lambda word: iban.anaglyph(FRAMES, word),
+    "per": lambda word: augment(FRAMES.byte(), np.random.default_rng(), 1, 0, word),
+    "eta": lambda word: mitml.TemporalMemory(16, 2, word),
+    "query ": lambda word: sadstrm.Attention(4, word),
+    "scale": lambda word: di2l.PartAttention(4, 2, scale=word),
+}
+
+
+@pytest.mark.parametrize("option", UNKNOWN)
+def test_a_word_that_a_loss_or_a_block_does_not_know_is_refused(option):
+    with pytest.raises(ValueError, match=rf"^{option.strip()}='euclidaen': choose fr"):
+        UNKNOWN[option]("euclidaen")
+
+
+def test_the_third_class_needs_logits_of_three_classes():
+    with pytest.raises(ValueError, match="needs logits of K = 3 classes, got K = 2"):
+        mitml.confusion_loss(FEAT, FEAT)
 
 
 @pytest.mark.parametrize("method", methods.names())

@@ -14,8 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vvi.runtime import validation
+from vvi.runtime.fields import check_choice
 
+Anaglyph = Literal["paper", "released"]
+Unit = Literal["frame", "clip"]
 #: Mean and standard deviation of ImageNet, per channel, for values in 0..1.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: Weights of red, green and blue in a grey image (ITU-R BT.601).
@@ -61,7 +63,7 @@ def denormalise(frames: Tensor) -> Tensor:
 
 def anaglyph(
     frames: Tensor,
-    variant: Literal["paper", "released"] = "paper",
+    variant: Anaglyph = "paper",
     normalised: bool = False,
 ) -> Tensor:
     """Turn frames into relief images. Eq. (1) of the IBAN paper.
@@ -85,7 +87,7 @@ def anaglyph(
     Raises:
         ValueError: frames are not (..., 3, H, W), or there is no such variant.
     """
-    variant = validation.choice("variant", variant, ("paper", "released"))
+    check_choice("variant", variant, Anaglyph)
     if frames.ndim < 3 or frames.shape[-3] != 3:
         shape = tuple(frames.shape)
         raise ValueError(f"frames must be (..., 3, H, W), got {shape}")
@@ -177,7 +179,7 @@ def augment(
     rng: np.random.Generator,
     pad: int,
     flip: float,
-    per: Literal["frame", "clip"] = "frame",
+    per: Unit = "frame",
     shard: tuple[int, int] = (0, 1),
 ) -> Tensor:
     """Crop clips at random after zero padding and mirror them at random.
@@ -197,9 +199,9 @@ def augment(
         (B, T, 3, H, W) uint8, on the device of the clips.
 
     Raises:
-        ValueError: `per` is neither frame nor clip.
+        ValueError: there is no such unit.
     """
-    per = validation.choice("per", per, ("frame", "clip"))
+    check_choice("per", per, Unit)
     batch, length = len(clips), len(clips[0])
     rank, world_size = shard
     drawn = (batch * world_size, length if per == "frame" else 1)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vvi.runtime.fields import check_fields, hints, literal_values
+from vvi.runtime.fields import check_choice, check_fields, hints, literal_values
 from vvi.types import Batch, Modality
 
 #: Frames n of a clip in Fig. 6 of MITML, as we train them. Paper: every n from 1 to 8.
@@ -59,10 +59,8 @@ def check_choices(config: MethodConfig) -> None:
         ValueError: names the first field whose value its `Literal` type does not list.
     """
     for name, hint in hints(type(config)).items():
-        allowed, value = literal_values(hint), getattr(config, name)
-        if allowed and value not in allowed:
-            choices = ", ".join(map(repr, allowed))
-            raise ValueError(f"{name}={value!r}: choose from {choices}")
+        if literal_values(hint):
+            check_choice(name, getattr(config, name), hint)
 
 
 def follow_variant(config: MethodConfig, readings: Mapping[str, tuple]) -> None:

@@ -46,6 +46,25 @@ def literal_values(hint: Any) -> tuple:
     return get_args(literal) + optional
 
 
+def check_choice(name: str, value: Any, hint: Any) -> None:
+    """Check a value that is one of a few.
+
+    Args:
+        name: of the value, for the error.
+        value: as it was given.
+        hint: a `Literal` type that lists the values.
+
+    Raises:
+        ValueError: it is none of them. The message names all.
+
+    >>> check_choice("per", "frame", Literal["frame", "clip"])
+    """
+    allowed = literal_values(hint)
+    if value not in allowed:
+        choices = ", ".join(map(repr, allowed))
+        raise ValueError(f"{name}={value!r}: choose from {choices}")
+
+
 def field_docs(kind: type) -> dict[str, str]:
     """Read what `#:` comments above the fields of a dataclass say.
 

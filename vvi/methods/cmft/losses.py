@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,7 +17,7 @@ from vvi.losses import (
     weighted_triplet,
 )
 from vvi.methods.cmft.config import Cross, Metric, Negatives
-from vvi.runtime import validation
+from vvi.runtime.fields import check_choice
 
 
 def cross_modal_loss(
@@ -53,9 +51,9 @@ def cross_modal_loss(
         A scalar.
 
     Raises:
-        ValueError: other shapes, no such mode, or (on a CPU) one identity only.
+        ValueError: no such mode, other shapes, or (on a CPU) one identity only.
     """
-    mode = validation.choice("mode", mode, get_args(Cross))
+    check_choice("mode", mode, Cross)
     for feat in (vis, ir) if fused is None else (vis, ir, fused):
         check_features(feat, ids)
     same = same_identity(vis, ids)
@@ -119,10 +117,10 @@ def refinement_loss(
         A scalar.
 
     Raises:
-        ValueError: other shapes, no such metric, no fused features where they are
+        ValueError: no such metric, other shapes, no fused features where they are
             needed, or (on a CPU) an identity with one pair only.
     """
-    metric = validation.choice("metric", metric, get_args(Metric))
+    check_choice("metric", metric, Metric)
     if fused is None and metric != "pmt":
         raise ValueError(f"metric={metric!r} needs fused features, got None")
     for feat in (vis, ir) if fused is None else (vis, ir, fused):
@@ -167,9 +165,9 @@ def discriminative_loss(
         A scalar.
 
     Raises:
-        ValueError: other shapes, no such negatives, or (on a CPU) one identity only.
+        ValueError: no such negatives, other shapes, or (on a CPU) one identity only.
     """
-    negatives = validation.choice("negatives", negatives, get_args(Negatives))
+    check_choice("negatives", negatives, Negatives)
     for feat in (vis, ir):
         check_features(feat, ids)
     ids, feat = ids.repeat(2), torch.cat((vis, ir))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vvi.methods.cmft.config import Gate
 from vvi.nn.neck import Neck
+from vvi.runtime.fields import check_choice
 from vvi.types import MODALITIES, Modality
 
 #: Heads of an attention (Sec. 4.2).
@@ -195,6 +196,9 @@ class Cascade(nn.Module):
         start: first stage.
         branches: attentions of a block.
         gate: how fused maps enter the next stage, "none" leaves the last block alone.
+
+    Raises:
+        ValueError: there is no such gate.
     """
 
     def __init__(
@@ -205,6 +209,7 @@ class Cascade(nn.Module):
         gate: Gate = "mul",
     ):
         super().__init__()
+        check_choice("gate", gate, Gate)
         self.gate = gate
         self.first = (6 if gate == "none" else start) - 2
         last = channels[-1] // 2  # the last stage halves its width

@@ -12,6 +12,8 @@ from vvi.methods.base import (
     MethodConfig,
 )
 
+Scale = Literal["none", "sqrt", "unit"]
+
 #: What a switch that is None means in each variant: (main, paper, released). Released
 #: is the code of AGW, CAJ and DDAG on which the paper stands: none is out for DI2L
 #: itself. Main differs from the paper in a triplet whose gradient does not vanish, and
@@ -63,7 +65,7 @@ class Config(MethodConfig):
     #: "sqrt" divides the scores of DPA by the root of their width, without which their
     #: softmax begins at one stripe. "unit" takes them of unit vectors, so that it
     #: cannot end at one.
-    dpa_scale: Literal["none", "sqrt", "unit"] | None = None
+    dpa_scale: Scale | None = None
     #: Identity loss.
     id_loss: Literal["focal", "ce"] = "focal"
     #: Focusing parameter gamma of the focal loss, Eq. (5).

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from vvi.methods.di2l.config import Scale
+from vvi.runtime.fields import check_choice
 
 #: Non-local blocks in layer2 and in layer3, behind the last bottlenecks of each.
 BLOCKS = {"off": (0, 0), "paper": (1, 1), "released": (2, 3)}
@@ -91,6 +92,9 @@ class PartAttention(nn.Module):
         scale: of the scores: "none", divided by the root of their width ("sqrt"), or
             those of unit vectors ("unit"), from -1 to 1: then each part keeps a share
             of 1 / (1 + (p - 1) e^2) at least.
+
+    Raises:
+        ValueError: there is no such scale.
     """
 
     def __init__(
@@ -99,9 +103,10 @@ class PartAttention(nn.Module):
         parts: int,
         residual: bool = True,
         learned: bool = True,
-        scale: Literal["none", "sqrt", "unit"] = "none",
+        scale: Scale = "none",
     ):
         super().__init__()
+        check_choice("scale", scale, Scale)
         self.residual, self.scale = residual, scale
         self.u = nn.Linear(dim, dim)
         self.v = nn.Linear(dim, dim)

@@ -17,8 +17,8 @@ Layout = Literal["permute", "raw_view"]
 Scope = Literal["clip", "frame"]
 Metric = Literal["cosine", "euclidean"]
 Reduction = Literal["sum", "mean"]
+MapReduction = Literal["mse", "l2_sum"]
 Sample = Literal["easy", "hard"]
-Errors = Literal["mse", "l2_sum"]
 
 #: What a switch that is None means in each variant: (main, paper, released). The main
 #: reading takes the released value where the letter of the paper does not train:
@@ -102,7 +102,7 @@ class Config(MethodConfig):
     #: Sum or mean of the terms of Eq. (12), which prints a sum.
     esb_reduction: Reduction | None = None
     #: Mean squares, or the sum of norms that Eq. (5) prints.
-    cr_reduction: Errors = "mse"
+    cr_reduction: MapReduction = "mse"
     #: Whether triplet and easy-sample loss read features after or before the neck.
     metric_feat: Literal["post", "pre"] | None = None
     #: Whether the anaglyph trunk has no loss but the triplet before `cr_start`.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vvi.losses import same_identity
-from vvi.methods.iban.config import Errors, Metric, Reduction, Sample
-from vvi.runtime import validation
+from vvi.methods.iban.config import MapReduction, Metric, Reduction, Sample
+from vvi.runtime.fields import check_choice
 
 
 def reconstruction_loss(
@@ -18,7 +16,7 @@ def reconstruction_loss(
     ir: Tensor,
     from_vis: Tensor,
     from_ir: Tensor,
-    reduction: Errors = "mse",
+    reduction: MapReduction = "mse",
 ) -> Tensor:
     """Compare anaglyph maps with their prediction from the other modality: Eq. (5).
 
@@ -46,7 +44,7 @@ def reconstruction_loss(
     Raises:
         ValueError: there is no such reduction.
     """
-    reduction = validation.choice("reduction", reduction, get_args(Errors))
+    check_choice("reduction", reduction, MapReduction)
     errors = [from_vis - ir.detach(), from_ir - vis.detach()]
     if reduction == "mse":
         return sum(error.float().square().mean() for error in errors)
@@ -78,8 +76,8 @@ def easy_samples(
     Raises:
         ValueError: there is no such metric or sample.
     """
-    metric = validation.choice("metric", metric, get_args(Metric))
-    sample = validation.choice("sample", sample, get_args(Sample))
+    check_choice("metric", metric, Metric)
+    check_choice("sample", sample, Sample)
     vis, ir = vis.detach(), ir.detach()
     if metric == "cosine":
         dist = -F.cosine_similarity(vis[:, None], ir, 2)  # (B, B)
@@ -125,7 +123,7 @@ def easy_sample_loss(
     Raises:
         ValueError: shapes do not fit, or there is no such metric, reduction or sample.
     """
-    reduction = validation.choice("reduction", reduction, get_args(Reduction))
+    check_choice("reduction", reduction, Reduction)
     if vis.shape != ir.shape:
         shapes = f"{tuple(vis.shape)} and {tuple(ir.shape)}"
         raise ValueError(f"features of both modalities must be (B, D), got {shapes}")

@@ -14,6 +14,7 @@ from vvi.nn.backbone import TwoStream
 from vvi.nn.per_frame import PerFrameLinear, check_frames
 from vvi.nn.pool import temporal_mean
 from vvi.nn.recurrent import FloatLSTM
+from vvi.runtime.fields import check_choice
 from vvi.runtime.random import torch_rng
 from vvi.types import Modality
 
@@ -94,6 +95,9 @@ class Guide(nn.Module):
         layout: "raw_view" attends between the pseudo-frames of `raw_view`.
         scope: whether a position attends to the whole clip or to its own frame.
         embed: False compares and mixes the maps themselves, as Eq. (4) is printed.
+
+    Raises:
+        ValueError: there is no such query, layout or scope.
     """
 
     def __init__(
@@ -105,6 +109,9 @@ class Guide(nn.Module):
         embed: bool = True,
     ):
         super().__init__()
+        check_choice("query", query, Query)
+        check_choice("layout", layout, Layout)
+        check_choice("scope", scope, Scope)
         self.query, self.layout, self.scope, self.embed = query, layout, scope, embed
         inner = channels // 2 if embed else channels
         if embed:  # 1x1x1 convolutions, as linear maps of channels

@@ -12,6 +12,7 @@ from vvi.methods.base import (
 )
 
 Adversary = Literal["none", "third", "flip", "uniform"]
+Eta = Literal["own", "last"]
 
 #: What a switch that is None means in each variant: (main, paper, released).
 READINGS = {
@@ -44,7 +45,7 @@ class Config(MethodConfig):
     #: "both" hides the order of frames in training and in a search.
     shuffle: Literal["none", "both"] = "none"
     #: What drives the gate of frame t: the LSTM's own output h^t, or its last one, h^T.
-    eta: Literal["own", "last"] | None = None
+    eta: Eta | None = None
     #: Eq. (2) as printed, which halves the gate.
     gate_half_outside: bool = False
     #: First epoch of the encoder's adversarial loss, of the recipe's `epochs` (200 by

@@ -33,8 +33,12 @@ def confusion_loss(vis: Tensor, ir: Tensor, adversary: Adversary = "third") -> T
         A scalar, the sum of the means over the clips of each modality.
 
     Raises:
-        ValueError: there is no such adversary.
+        ValueError: there is no such adversary, or the logits have no third class.
     """
+    if adversary == "third" and vis.shape[1] <= NEITHER:
+        raise ValueError(
+            f"adversary='third' needs logits of K = 3 classes, got K = {vis.shape[1]}"
+        )
     if adversary == "third":
         return _class_loss(vis, NEITHER) + _class_loss(ir, NEITHER)
     if adversary == "flip":

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vvi.methods.mitml.config import Eta
 from vvi.nn.per_frame import PerFrameLinear, check_frames
 from vvi.nn.pool import temporal_mean
 from vvi.nn.recurrent import FloatLSTM
+from vvi.runtime.fields import check_choice
 
 
 class TemporalMemory(nn.Module):
@@ -26,18 +27,20 @@ class TemporalMemory(nn.Module):
         reduction: D divided by the width of a gate's bottleneck, from 1 to D.
 
     Raises:
-        ValueError: the reduction leaves the bottleneck no channel.
+        ValueError: there is no such `eta`, or the reduction leaves the bottleneck no
+            channel.
     """
 
     def __init__(
         self,
         dim: int,
         frames: int,
-        eta: Literal["own", "last"] = "own",
+        eta: Eta = "own",
         half_outside: bool = False,
         reduction: int = 16,
     ):
         super().__init__()
+        check_choice("eta", eta, Eta)
         if not 1 <= reduction <= dim:
             raise ValueError(
                 f"reduction={reduction}: must be between 1 and {dim}, the channels of "

@@ -11,6 +11,7 @@ from vvi.methods.base import (
     MethodConfig,
 )
 
+Query = Literal["self", "other"]
 InSearch = Literal["self", "bypass", "cross_stem"]
 #: What a switch that is None means in each variant: (main, paper).
 READINGS = {
@@ -67,7 +68,7 @@ class Config(MethodConfig):
     #: Margin of the triplet.
     margin: float = 0.3
     #: Which maps form the queries of CMCA: those that it refines, or the other ones.
-    cmca_query: Literal["self", "other"] = "self"
+    cmca_query: Query = "self"
     #: What stands in for the other modality in a search: the clip itself, nothing, or
     #: the clip through the stem of the other modality, which "dual" cannot supervise.
     cmca_test: InSearch = "self"

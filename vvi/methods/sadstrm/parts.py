@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vvi.methods.sadstrm.config import Config
+from vvi.methods.sadstrm.config import Config, Query
 from vvi.nn.pool import temporal_mean
 from vvi.nn.recurrent import FloatLSTM
+from vvi.runtime.fields import check_choice
 
 
 class Attention(nn.Module):
@@ -27,15 +26,19 @@ class Attention(nn.Module):
         query: which maps form the queries. "self": those to refine, the other ones give
             keys and values. "other": the reverse, as in a sibling paper's code.
         inner: width of queries, keys and values, C / 2 by default. Paper: gives none.
+
+    Raises:
+        ValueError: there is no such query.
     """
 
     def __init__(
         self,
         channels: int,
-        query: Literal["self", "other"] = "self",
+        query: Query = "self",
         inner: int | None = None,
     ):
         super().__init__()
+        check_choice("query", query, Query)
         self.query = query
         inner = inner or channels // 2
         # 1x1 convolutions as linear maps: a channels-last convolution of 8 channels
