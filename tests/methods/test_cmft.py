@@ -237,7 +237,7 @@ def test_fused_scores_are_those_of_the_card():
     for fusion, expected in (("score_avg", 0.553613), ("score_mul", 0.313262)):
         model = small(fusion=fusion, msrl=None)
         model.neck.forward = lambda feat: (feat, logits)
-        scores = model.both(
+        scores = model.run_and_fuse(
             torch.zeros(1, 3, 3, 32, 16), torch.zeros(1, 3, 3, 32, 16)
         ).extra["fused_logits"]
         near(F.cross_entropy(scores, torch.tensor([0])), expected)
@@ -263,7 +263,7 @@ def test_the_shapes_at_the_size_of_the_paper():
         model = methods.load("cmft", num_ids=500)
         clips = torch.zeros(2, 7, 3, 256, 128)
         vis, ir = (model.stage_maps(clips, m) for m in ("vis", "ir"))
-        out = model.both(clips, clips)
+        out = model.run_and_fuse(clips, clips)
         first, last = model.fusion.steps(vis, ir)
     assert [tuple(m.shape[1:]) for m in vis] == [
         (64, 64, 32),
@@ -289,7 +289,7 @@ def test_every_start_runs_at_the_size_of_the_paper_and_at_that_of_the_book(start
             ("small", torch.zeros(2, 4, 3, 128, 64)),
         ):
             model = methods.load("cmft", num_ids=5, backbone=name, start=start)
-            assert model.both(clips, clips).extra["fused"].shape == (
+            assert model.run_and_fuse(clips, clips).extra["fused"].shape == (
                 2,
                 model.neck.norm.num_features,
             )
@@ -366,9 +366,9 @@ def test_the_order_of_frames_matters_through_the_shifts_alone():
         model = small(shift=shift).eval()
         with torch.no_grad():
             plain, moved, one = (
-                model.both(some.vis, some.ir),
-                model.both(some.vis[:, order], some.ir[:, order]),
-                model.both(some.vis[:, order], some.ir),
+                model.run_and_fuse(some.vis, some.ir),
+                model.run_and_fuse(some.vis[:, order], some.ir[:, order]),
+                model.run_and_fuse(some.vis[:, order], some.ir),
             )
         changes = [
             float((a - b).abs().max())
@@ -386,7 +386,7 @@ def test_the_order_of_frames_matters_through_the_shifts_alone():
 def test_the_fused_feature_is_the_mean_of_its_tokens_and_frames():
     model, some = small().eval(), batch()
     with torch.no_grad():
-        out = model.both(some.vis, some.ir)
+        out = model.run_and_fuse(some.vis, some.ir)
         for n in range(2):
             maps = [
                 model.stage_maps(clips[n : n + 1], m)
@@ -410,15 +410,18 @@ def test_swapped_inputs_neither_swap_nor_keep_the_fused_feature():
     model, some = small(branches=2).eval(), batch()
     with torch.no_grad():
         one, two = (
-            model.both(some.vis, some.ir).extra["fused"],
-            model.both(some.ir, some.vis).extra["fused"],
+            model.run_and_fuse(some.vis, some.ir).extra["fused"],
+            model.run_and_fuse(some.ir, some.vis).extra["fused"],
         )
     assert (one - two).abs().max() > 1e-2 and (one - two.roll(16, 1)).abs().max() > 1e-2
 
 
 def test_the_coordinates_of_the_fused_feature_average_to_zero_at_init():
     some = batch()
-    assert small().both(some.vis, some.ir).extra["fused"].mean(1).abs().max() < 1e-5
+    assert (
+        small().run_and_fuse(some.vis, some.ir).extra["fused"].mean(1).abs().max()
+        < 1e-5
+    )
 
 
 def test_one_norm_and_one_classifier_serve_both_streams_and_the_fused_feature():
@@ -433,7 +436,7 @@ def test_one_norm_and_one_classifier_serve_both_streams_and_the_fused_feature():
             out.logits, model.neck.norm(out.feat) @ model.neck.classifier.weight.T
         )
     one = small(start=6, branches=1)
-    assert one.both(some.vis, some.ir).extra["fused"].shape == (
+    assert one.run_and_fuse(some.vis, some.ir).extra["fused"].shape == (
         6,
         16,
     ) and one.fused_head.classifier.weight.shape == (5, 16)
@@ -628,7 +631,7 @@ def test_self_pair_shows_a_clip_to_both_streams(fusion):
         batch().vis,
     )
     with torch.no_grad():
-        found, out = model.embed(clips, "vis"), model.both(clips, clips)
+        found, out = model.embed(clips, "vis"), model.run_and_fuse(clips, clips)
         vis, ir = (model.neck.norm(feat) for feat in out.feat.chunk(2))
         expected = {"score_avg": lambda: vis + ir, "score_mul": lambda: vis * ir}.get(
             fusion, lambda: model.fused_head.norm(out.extra["fused"])
@@ -646,7 +649,8 @@ def test_flipped_clips_are_averaged_before_the_embedding_is_normalised():
     plain, both, clips = small().eval(), small(tta="flip").eval(), batch().vis
     with torch.no_grad():
         parts = [
-            plain.neck.norm(plain.both(c, c).feat[:6]) for c in (clips, clips.flip(-1))
+            plain.neck.norm(plain.run_and_fuse(c, c).feat[:6])
+            for c in (clips, clips.flip(-1))
         ]
         torch.testing.assert_close(
             both.embed(clips, "vis"), F.normalize(sum(parts), dim=1)

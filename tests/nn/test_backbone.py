@@ -35,7 +35,9 @@ def test_counts_of_the_stages_match_the_card():
 @pytest.mark.parametrize("name", ["small", "micro"])
 def test_every_trunk_offers_the_same_interface(name):
     trunk = backbone.build(name)
-    maps = trunk.both(torch.zeros(2, 3, 3, 32, 16), torch.zeros(2, 3, 3, 32, 16))
+    maps = trunk.stems_of_pair(
+        torch.zeros(2, 3, 3, 32, 16), torch.zeros(2, 3, 3, 32, 16)
+    )
     assert maps.shape[:2] == (12, trunk.channels[0])
     for stage, channels in zip(
         ("layer1", "layer2", "layer3", "layer4"), trunk.channels[1:], strict=True
@@ -50,11 +52,11 @@ def test_the_stems_start_equal_and_share_nothing():
     assert all(torch.equal(a, b) and a is not b for a, b in zip(vis, ir, strict=True))
 
 
-def test_both_puts_visible_first_and_keeps_time_apart():
+def test_stems_of_a_pair_put_visible_first_and_keep_time_apart():
     trunk = backbone.build("micro").eval()
     vis, ir = torch.randn(2, 3, 3, 32, 16), torch.randn(2, 3, 3, 32, 16)
     with torch.no_grad():
-        maps = trunk.both(vis, ir)
+        maps = trunk.stems_of_pair(vis, ir)
         torch.testing.assert_close(
             maps[1 * 3 + 2], trunk.stem(vis[1, 2][None], "vis")[0]
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 #: What the module of every method has (`tests/methods/test_contract.py`).
-PARTS = ("VERSION", "Config", "Model", "ABLATIONS", "MAIN", "SWEEPS")
+REQUIRED = ("VERSION", "Config", "Model", "ABLATIONS", "MAIN", "SWEEPS")
 
 
 def names() -> tuple[str, ...]:
@@ -59,7 +59,7 @@ def module(name: str) -> ModuleType:
             f"method {name} cannot be imported: {_place(name, error)}: "
             f"{_one_line(error)}: mend the file or move it out of vvi/methods"
         ) from error
-    missing = [part for part in PARTS if not hasattr(imported, part)]
+    missing = [part for part in REQUIRED if not hasattr(imported, part)]
     if missing:
         raise ValueError(
             f"{imported.__file__}: method {name} lacks {', '.join(missing)}: "

@@ -71,7 +71,7 @@ class Model(Method):
     def forward(self, batch: Batch) -> Output:
         """Run both modalities through the shared stages in one pass, visible first."""
         frames = batch.vis.shape[1]
-        maps = self.trunk.both(self.view(batch.vis), self.view(batch.ir))
+        maps = self.trunk.stems_of_pair(self.view(batch.vis), self.view(batch.ir))
         feat = self.clip_feat(maps, frames)
         return Output(feat, self.neck(feat)[1])
 

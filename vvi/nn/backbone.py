@@ -83,7 +83,7 @@ class TwoStream(nn.Module):
         """Run stages 1 to 3: (N, C0, h0, w0) -> (N, C3, h, w)."""
         return self.layer3(self.layer2(self.layer1(maps)))
 
-    def both(self, vis: Tensor, ir: Tensor) -> Tensor:
+    def stems_of_pair(self, vis: Tensor, ir: Tensor) -> Tensor:
         """Run clips of both modalities through their stems.
 
         Visible first. The two may hold different numbers of clips, Bv and Bi: with its

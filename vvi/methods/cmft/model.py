@@ -95,7 +95,7 @@ class Model(Method):
         """Run both streams, Sec. 3.2, and fuse their maps, Sec. 3.3.2."""
         if batch.step == 0 and self.config.msrl:
             require_two_pairs(batch.ids.cpu())
-        return self.both(*self._pairs(batch))
+        return self.run_and_fuse(*self._pairs(batch))
 
     def _pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the clips for the two streams, (B, T, 3, H, W) each.
@@ -115,7 +115,7 @@ class Model(Method):
         ir = torch.where(draw > 1 - share / 2, batch.vis, batch.ir)
         return vis, ir
 
-    def both(self, vis: Tensor, ir: Tensor) -> Output:
+    def run_and_fuse(self, vis: Tensor, ir: Tensor) -> Output:
         """Run pairs of clips through both streams and fuse their maps.
 
         For training, where pairs are chosen by identity. What is fused of test clips
@@ -251,7 +251,7 @@ class Model(Method):
     def _normed(self, clips: Tensor, modality: Modality) -> Tensor:
         """Return the features that a search compares before their normalisation."""
         if self.config.test_embedding == "self_pair":
-            return self.both(clips, clips).extra["fused_normed"]
+            return self.run_and_fuse(clips, clips).extra["fused_normed"]
         last = self.stage_maps(clips, modality)[-1]
         return self.neck.norm(clip_average(last, clips.shape[1]))
 
@@ -269,8 +269,8 @@ class Model(Method):
             modality: of `clips`.
 
         Returns:
-            Embeddings (B, D') of unit norm, D' as in `both`, with the protocol that
-            made them.
+            Embeddings (B, D') of unit norm, D' as in `run_and_fuse`, and the protocol
+            that made them.
 
         Raises:
             ValueError: clips of another shape or type, partners of another shape than
@@ -285,7 +285,7 @@ class Model(Method):
         check_clips(clips)
         check_modality(modality)
         vis, ir = (clips, partners) if modality == "vis" else (partners, clips)
-        fused = self.both(vis, ir).extra["fused_normed"]
+        fused = self.run_and_fuse(vis, ir).extra["fused_normed"]
         return Stamped(F.normalize(fused.float(), dim=1), ORACLE)
 
     def inspect(self, clips: Tensor, modality: Modality) -> dict[str, Tensor]:

@@ -124,7 +124,7 @@ class Stream(nn.Module):
         return tuple(getattr(self._owner(n + 2), f"layer{n}") for n in (1, 2, 3, 4))
 
     @property
-    def parts(self) -> tuple[nn.Module, ...]:
+    def stem_and_stages(self) -> tuple[nn.Module, ...]:
         """The stem and the four stages, stages 2 to 6."""
         return self._owner(2).stem, *self.stages
 
@@ -137,7 +137,7 @@ class Stream(nn.Module):
 
     def set_frames(self, frames: int) -> None:
         """Set T of the next clips in every shifted layer."""
-        for part in self.parts:
+        for part in self.stem_and_stages:
             for layer in part.modules():
                 if isinstance(layer, Shifted):
                     layer.frames = frames
@@ -150,7 +150,7 @@ class Stream(nn.Module):
         """
         self.set_frames(clips.shape[1])
         maps, last = [], clips.flatten(0, 1)
-        for part in self.parts:
+        for part in self.stem_and_stages:
             last = part(last)
             maps.append(last)
         return maps
@@ -183,7 +183,8 @@ def run_pair(
     second.set_frames(ir.shape[1])
     vis_maps, ir_maps = [], []
     vis_last, ir_last = vis.flatten(0, 1), ir.flatten(0, 1)
-    for vis_part, ir_part in zip(first.parts, second.parts, strict=True):
+    parts = zip(first.stem_and_stages, second.stem_and_stages, strict=True)
+    for vis_part, ir_part in parts:
         if vis_part is ir_part:
             both = vis_part(torch.cat((vis_last, ir_last)))
             vis_last, ir_last = both.chunk(2)

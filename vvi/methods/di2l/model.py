@@ -82,7 +82,7 @@ class Model(Method):
         streams stand in the order of `streams`.
         """
         *visible, ir = self.streams(batch)
-        maps = self.maps_of(self.trunk.both(torch.cat(visible), ir))
+        maps = self.maps_of(self.trunk.stems_of_pair(torch.cat(visible), ir))
         feat, normed, final = self.clip_feats(maps, batch.vis.shape[1])
         extra = {"normed": normed, "final": final}
         logits = self.neck.classifier(final)

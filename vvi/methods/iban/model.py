@@ -28,7 +28,7 @@ from vvi.nn.pool import clip_average, global_average, temporal_mean
 from vvi.types import Batch, Modality
 
 #: Attributes that hold parameters, where the switches make them.
-PARTS = (
+WITH_PARAMETERS = (
     "trunk",
     "bsta",
     "neck",
@@ -90,7 +90,7 @@ class Model(Method):
     def _phases(self) -> tuple[Phase, ...]:
         """List the steps: one of all parts, and one without reconstruction before."""
         c = self.config
-        parts = tuple(name for name in PARTS if hasattr(self, name))
+        parts = tuple(name for name in WITH_PARAMETERS if hasattr(self, name))
         start = c.cr_start if c.ig and (c.cr or c.late_branch) else 0
         encoder = Phase("encoder", parts, (start, math.inf))
         if start <= 0:
@@ -109,9 +109,10 @@ class Model(Method):
         if self.config.ig:
             vis = self.anaglyphs(batch.vis, "vis", batch.step)
             ir = self.anaglyphs(batch.ir, "ir", batch.step)
-            levels = anaglyph_levels(self.intermediary, self.intermediary.both(vis, ir))
+            stem = self.intermediary.stems_of_pair(vis, ir)
+            levels = anaglyph_levels(self.intermediary, stem)
             extra = self._anaglyph_feats(levels, frames)
-        third = third_stage(self.trunk, self.trunk.both(batch.vis, batch.ir))
+        third = third_stage(self.trunk, self.trunk.stems_of_pair(batch.vis, batch.ir))
         feat, weights = self.clip_feat(self.refine(third, levels, frames), frames)
         extra["normed"], logits = self.neck(feat)
         watch = {}

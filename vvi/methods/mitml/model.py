@@ -79,7 +79,7 @@ class Model(Method):
     def forward(self, batch: Batch) -> Output:
         """Run both modalities through the shared stages in one pass, visible first."""
         frames = batch.vis.shape[1]
-        maps = self.trunk.both(batch.vis, batch.ir)
+        maps = self.trunk.stems_of_pair(batch.vis, batch.ir)
         order = None
         if self.config.shuffle != "none":  # avoids concatenating both modalities
             order = self._frame_order(batch.clips)
