@@ -129,6 +129,23 @@ def batch_hard_triplet(feat: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor
     return hard_hinge(feat, same_identity(feat, ids), margin)
 
 
+def undecided_loss(vis: Tensor, ir: Tensor) -> Tensor:
+    """Measure how far classifiers are from finding all classes equally likely.
+
+    The least value is 2 log C. Under autocast on a CPU log_softmax is computed in
+    bfloat16, unlike cross-entropy, and rounds that value. SADSTRM, Eq. (3), and UCDA in
+    Fig. 5a of MITML.
+
+    Args:
+        vis: logits of visible clips (B, C).
+        ir: logits of infrared clips (B, C).
+
+    Returns:
+        A scalar, the sum of the means over the clips of each modality.
+    """
+    return -(F.log_softmax(vis, 1).mean() + F.log_softmax(ir, 1).mean())
+
+
 def weighted_distances(
     feat: Tensor, ids: Tensor, own: bool = False
 ) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vvi.losses import undecided_loss
 from vvi.methods.mitml.config import Adversary
 
 #: Classes of the modality classifier, in the order of the released code.
@@ -20,14 +21,12 @@ def confusion_loss(vis: Tensor, ir: Tensor, adversary: Adversary = "third") -> T
 
     Paper: it does not say how many classes the other strategies have. K = 2 is ours.
 
-    Under autocast on a CPU "uniform" is computed in bfloat16, the others in float32.
-
     Args:
         vis: logits of visible clips (B, K).
         ir: logits of infrared clips (B, K).
         adversary: "third" (K = 3, Fig. 5c): both are neither. "flip" (K = 2): the
             labels are swapped, cmGAN in Fig. 5b. "uniform" (K = 2): all classes are
-            equally likely, UCDA in Fig. 5a.
+            equally likely, UCDA in Fig. 5a (`vvi.losses.undecided_loss`).
 
     Returns:
         A scalar, the sum of the means over the clips of each modality.
@@ -44,7 +43,7 @@ def confusion_loss(vis: Tensor, ir: Tensor, adversary: Adversary = "third") -> T
     if adversary == "flip":
         return _class_loss(vis, IR) + _class_loss(ir, VIS)
     if adversary == "uniform":
-        return -(F.log_softmax(vis, 1).mean() + F.log_softmax(ir, 1).mean())
+        return undecided_loss(vis, ir)
     raise ValueError(f"no adversary {adversary!r}: choose from third, flip, uniform")
 
 

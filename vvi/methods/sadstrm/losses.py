@@ -5,19 +5,18 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from vvi.losses import exact_distances, hinges, same_identity
+from vvi.losses import exact_distances, hinges, same_identity, undecided_loss
 
 
 def attack_loss(vis: Tensor, ir: Tensor) -> Tensor:
     """Measure how decided the defender's classifier is about attacked clips: Eq. (3).
 
-    Logits (B, C) of both modalities -> scalar. The least value is 2 log C, where all
-    classes are equally likely. Under autocast on a CPU log_softmax is computed in
-    bfloat16, unlike cross-entropy, and rounds that value.
+    Logits (B, C) of both modalities -> scalar, least where all classes are equally
+    likely.
 
     Paper: the classifier W_def is pre-trained. Here it learns in Step I of the run.
     """
-    return -(F.log_softmax(vis, 1).mean() + F.log_softmax(ir, 1).mean())
+    return undecided_loss(vis, ir)
 
 
 def two_modality_ce(vis: Tensor, ir: Tensor, ids: Tensor) -> Tensor:
