@@ -199,7 +199,20 @@ def weighted_triplet(
         ValueError: other shapes, or (on a CPU) an anchor has no positive or no
             negative.
     """
-    far, near = weighted_distances(feat, ids, own)
+    return soft_margin(*weighted_distances(feat, ids, own), squared)
+
+
+def soft_margin(far: Tensor, near: Tensor, squared: bool = False) -> Tensor:
+    """Average log(1 + exp(phi(far - near))) over anchors: DI2L, Eq. (6).
+
+    Args:
+        far: distance of each anchor to its positives (N,).
+        near: distance of each anchor to its negatives (N,).
+        squared: as in `weighted_triplet`.
+
+    Returns:
+        A scalar.
+    """
     gap = far - near
     return F.softplus(gap * gap.abs() if squared else gap).mean()
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vvi.losses import batch_hard_triplet, weighted_distances, weighted_triplet
+from vvi.losses import batch_hard_triplet, soft_margin, weighted_distances
 from vvi.methods.base import Method, Output, Phase, check_clips
 from vvi.methods.di2l.augment import FILL, one_channel, random_erase
 from vvi.methods.di2l.config import Config
@@ -166,12 +166,9 @@ class Model(Method):
         labels = batch.ids.repeat(count)
         feat = out.feat if self.config.tri_on == "global" else out.extra["final"]
         identity = self._identity(out, labels)
-        triplet, limits = self._triplet(feat, labels)
+        triplet, watch = self._triplet(feat, labels)
         self._watch_streams(out, batch.ids, count)
-        out.watch |= limits
-        with torch.no_grad():
-            far, near = weighted_distances(feat, labels)
-            out.watch |= {"far positive": far.mean(), "near negative": near.mean()}
+        out.watch |= watch
         return {"id": identity, "triplet": self.config.lambda_tri * triplet}
 
     def _identity(self, out: Output, labels: Tensor) -> Tensor:
@@ -185,13 +182,28 @@ class Model(Method):
     def _triplet(
         self, feat: Tensor, labels: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the triplet and, of the released one, how far its limits reach."""
+        """Compute the triplet, Eq. (6), and what is watched of its distances.
+
+        Args:
+            feat: features of all streams (SB, D).
+            labels: their classes (SB,).
+
+        Returns:
+            A scalar, and name -> scalar: the mean weighted distances, and of the
+            released triplet how far its limits reach.
+        """
+        far, near = weighted_distances(feat, labels)
+        watch = {
+            "far positive": far.detach().mean(),
+            "near negative": near.detach().mean(),
+        }
         if self.config.tri_loss == "hard":
-            return batch_hard_triplet(feat, labels), {}
+            return batch_hard_triplet(feat, labels), watch
         squared = self.config.tri_loss == "wrt_sq"
         if self.config.tri_numerics == "released":
-            return released_triplet(feat, labels, squared)
-        return weighted_triplet(feat, labels, squared), {}
+            triplet, limits = released_triplet(feat, labels, squared)
+            return triplet, limits | watch
+        return soft_margin(far, near, squared), watch
 
     @torch.no_grad()
     def _watch_streams(self, out: Output, ids: Tensor, count: int) -> None:
