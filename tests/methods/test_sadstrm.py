@@ -770,7 +770,7 @@ def test_dual_supervises_the_feature_that_a_search_compares(mode):
     options = dict(supervised="dual", stig="none", asam=False, cmca_test=mode)
     model, given = awake(small(**options)).eval(), batch()
     with torch.no_grad():
-        supervised = F.normalize(model(given).searched_normed, dim=1)
+        supervised = F.normalize(model(given).searched_path[1], dim=1)
         vis, ir = model.embed(given.vis, "vis"), model.embed(given.ir, "ir")
     torch.testing.assert_close(supervised, torch.cat((vis, ir)), atol=1e-5, rtol=1e-4)
 

@@ -25,6 +25,9 @@ from vvi.types import Batch, Modality, check_modality
 
 #: Maps after the third and the fourth stage of the defender, F_d3 and F_d.
 Levels = tuple[Tensor, Tensor]
+#: p_d before the neck and f_d after it, (2B, D) each, and logits (2B, C). A tuple, so
+#: that ranks gather it.
+Path = tuple[Tensor, Tensor, Tensor]
 #: Which parts an objective moves: "def", "stig", "att" -> names of attributes.
 Moved = dict[str, tuple[str, ...]]
 
@@ -67,40 +70,30 @@ class Branches(Output):
         return self.model.fuse(levels, partners)
 
     @cached_property
+    def path(self) -> Path:
+        """What the defender learns from: Eq. (8)."""
+        return self.model.defend(self.fused, self.frames)
+
+    @cached_property
+    def searched_path(self) -> Path:
+        """`path` without a partner: of the clip with itself, or of F_d past CMCA."""
+        own = self.levels if self.model.cmca_test == "self" else None
+        return self.model.defend(self.model.fuse(self.levels, own), self.frames)
+
+    @property
     def feat(self) -> Tensor:
         """p_d, before the neck (2B, D)."""
-        return clip_average(self.fused, self.frames)
+        return self.path[0]
 
-    @cached_property
+    @property
     def normed(self) -> Tensor:
-        """f_d, after the neck (2B, D): Eq. (8)."""
-        return self.model.bn_def(self.feat)
+        """f_d, after the neck (2B, D)."""
+        return self.path[1]
 
-    @cached_property
+    @property
     def logits(self) -> Tensor:
         """Logits of the defender (2B, C)."""
-        return self.model.w_def(self.normed)
-
-    @cached_property
-    def searched(self) -> Tensor:
-        """`fused` without a partner: of the clip with itself, or F_d past CMCA."""
-        own = self.levels if self.model.cmca_test == "self" else None
-        return self.model.fuse(self.levels, own)
-
-    @cached_property
-    def searched_feat(self) -> Tensor:
-        """`feat` without a partner."""
-        return clip_average(self.searched, self.frames)
-
-    @cached_property
-    def searched_normed(self) -> Tensor:
-        """`normed` without a partner."""
-        return self.model.bn_def(self.searched_feat)
-
-    @cached_property
-    def searched_logits(self) -> Tensor:
-        """`logits` without a partner."""
-        return self.model.w_def(self.searched_normed)
+        return self.path[2]
 
     @cached_property
     def attacked(self) -> Tensor:
@@ -190,6 +183,12 @@ class Model(Method):
         third = self.conla4(self.cmca3(own[0], other[0]))
         fourth = self.cmca4(own[1], other[1])
         return self.fused((third + fourth) / 2)
+
+    def defend(self, maps: Tensor, frames: int) -> Path:
+        """Pool maps (2BT, D, h, w), normalise and classify: Eq. (8)."""
+        feat = clip_average(maps, frames)
+        normed = self.bn_def(feat)
+        return feat, normed, self.w_def(normed)
 
     def partners(
         self, levels: Levels, frames: int, step: int, shard: tuple[int, int] = (0, 1)
@@ -359,9 +358,9 @@ class Model(Method):
 
     def _defence(self, out: Branches, batch: Batch) -> dict[str, Tensor]:
         """Compute Eqs. (9) and (10), averaged over the features that are supervised."""
-        paths = [(out.feat, out.normed, out.logits)]
+        paths = [out.path]
         if self.config.cmca and self.config.supervised == "dual":
-            paths.append((out.searched_feat, out.searched_normed, out.searched_logits))
+            paths.append(out.searched_path)
         identities, triplets = [], []
         for feat, normed, logits in paths:
             identities.append(two_modality_ce(*logits.chunk(2), batch.ids))
