@@ -62,6 +62,9 @@ def test_a_sweep_leaves_out_a_row_that_cannot_be_trained_and_says_so(
     messages = [str(warning.message) for warning in recwarn]
     assert len(messages) == refused
     assert all("row 'begun apart' is left out: streams_st" in m for m in messages)
+    wrong = change(rows["main"][0], mode="main")  # is no option
+    with pytest.raises(ValueError, match="cmft has no option mode"):
+        ablation.accepted({"a row of one's own": [wrong]})
 
 
 @pytest.mark.parametrize("size", ["tiny", "paper"])

@@ -84,19 +84,22 @@ def configs(
 
 
 def accepted(rows: Mapping[str, Sequence[RunConfig]]) -> list[RunConfig]:
-    """Return the runs of a table but those that their method refuses at this size.
+    """Return the runs of a table but those that need a trunk without weights.
 
-    A row that is left out is named in a warning, such as one of CMFT that needs a trunk
-    without weights.
+    Their row, which a method refuses at the size of the paper, is named in a warning.
 
     Args:
         rows: label of a row -> its runs, as `configs` returns them.
+
+    Raises:
+        ValueError: a method refuses a row without weights, too.
     """
     runs = []
     for label, of_row in rows.items():
+        options = method_options(of_row[0])
+        methods.config(of_row[0].method, **options | {"weights": None})
         try:
-            for config in of_row:
-                methods.config(config.method, **method_options(config))
+            methods.config(of_row[0].method, **options)
         except ValueError as error:
             warnings.warn(f"row {label!r} is left out: {error}", stacklevel=2)
         else:

@@ -184,7 +184,7 @@ class Step(NamedTuple):
 
 
 class Cascade(nn.Module):
-    """Chain fusion blocks from stage `start` to the last by gates: CCF, Sec. 3.3.2.
+    """Fusion blocks from stage `start` on, each gates the next: CCF, Sec. 3.3.2.
 
     Paper: ResNet-50 has five groups of layers and the paper counts to Conv6. Stage 2 is
     the stem here, 3 to 6 are layer1 to layer4. How a fused map is brought to the size

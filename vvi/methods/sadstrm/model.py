@@ -71,7 +71,7 @@ class Branches(Output):
 
     @cached_property
     def path(self) -> Path:
-        """What the defender learns from: Eq. (8)."""
+        """p_d, f_d and logits of the defender: Eq. (8)."""
         return self.model.defend(self.fused, self.frames)
 
     @cached_property
