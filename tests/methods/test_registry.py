@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+import vvi.weights  # noqa: F401  while the folder of methods is whole
 from vvi import methods
 from vvi.cli.main import main
 
