@@ -853,7 +853,8 @@ for name, words, function, *args in (
     ("variant", "paper, released", iban.anaglyph, torch.zeros(3, 4, 4)),
     ("per", "frame, clip", augment, [], None, 1, 0.5),
 ):
-    entry, said = function.__name__, [f"no {name} 'sum of all': choose from {words}"]
+    listed = ", ".join(map(repr, words.split(", ")))
+    entry, said = function.__name__, [f"{name}='sum of all': choose from {listed}"]
     call(entry, name, ValueError, said, function, *args, **{name: "sum of all"})
 for entry, name, words, function, *args in (
     ("anaglyph", "grey", "(..., 3, H, W), got (1, 4, 4)", iban.anaglyph, FEAT[None]),
