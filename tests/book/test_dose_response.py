@@ -40,7 +40,9 @@ def test_a_world_without_results_trains_nothing_and_draws_nothing(small):
     assert dose_response.table("bad-frames").empty
 
 
-def test_a_dose_that_both_rows_have_is_shown_with_their_common_seeds(small):
+def test_a_dose_that_both_rows_have_is_shown_with_their_common_seeds(
+    small, monkeypatch
+):
     configs = worlds.configs("bad-frames", "tiny")
     for row, seeds in ((ANAGLYPHS, 2), (BASELINE, 1)):
         for config in configs[0.3][row][:seeds]:
@@ -56,6 +58,16 @@ def test_a_dose_that_both_rows_have_is_shown_with_their_common_seeds(small):
     assert dose_response.show("bad-frames") is not None
     assert (small / "figures" / "worlds" / "bad_frames.png").is_file()
     assert len(list((small / "runs").iterdir())) == count
+    assert rows.note.tolist() == [""]
+    mixed = property(lambda run: "bf16-mixed" if run.config.options else "32-true")
+    monkeypatch.setattr(experiment.Result, "precision", mixed)
+    assert (
+        dose_response.table("bad-frames")
+        .loc["anaglyphs", "0.3"]
+        .endswith("one seed, not all of one precision")
+    )
+    caption = dose_response.show("bad-frames").caption
+    assert "Not all of one precision: anaglyphs." in caption
 
 
 def test_a_page_shows_the_worlds_that_are_trained_and_those_of_drawn_people_alone(

@@ -18,6 +18,11 @@ from vvi.data.transforms import normalise
 from vvi.evaluation.probes import Score, paired_bootstrap, paired_runs
 from vvi.experiment import Result, ablation, measure
 from vvi.experiment.collapse import has_collapsed
+from vvi.experiment.result import (
+    have_common_seed,
+    of_common_seeds,
+    of_unlike_precision,
+)
 from vvi.metrics import retrieval_metrics
 from vvi.plots import curves, tables
 from vvi.types import Direction, Rule, Tracklet
@@ -181,31 +186,6 @@ def _rank1(runs: Sequence[Result], direction: Direction) -> np.ndarray:
 def _hits(runs: Sequence[Result], direction: Direction) -> np.ndarray:
     """Return which queries of each run have a right first item, (S, Q) bool."""
     return np.stack([r.metrics(direction).first_hit == 1 for r in runs])
-
-
-def of_common_seeds(*sides: Sequence[Result]) -> tuple[Sequence[Result], ...]:
-    """Keep the runs of seeds that all sides have: none where no seed is common."""
-    common = set.intersection(*map(_seeds, sides))
-    paired = []
-    for runs in sides:
-        paired.append([r for r in runs if r.config.seed in common])
-    return tuple(paired)
-
-
-def have_common_seed(*sides: Sequence[Result]) -> bool:
-    """Return whether all sides have a run of one seed, at least."""
-    return bool(set.intersection(*map(_seeds, sides)))
-
-
-def of_unlike_precision(ours: Sequence[Result], theirs: Sequence[Result]) -> bool:
-    """Return whether both runs of a common seed were computed in unlike precision."""
-    ours, theirs = of_common_seeds(ours, theirs)
-    precision = {run.config.seed: run.precision for run in theirs}
-    return any(run.precision != precision[run.config.seed] for run in ours)
-
-
-def _seeds(runs: Sequence[Result]) -> set[int]:
-    return {r.config.seed for r in runs}
 
 
 def differences(rows: Rows, base: str, scene: Scene) -> pd.DataFrame:

@@ -44,6 +44,9 @@ def show(world: str) -> Figure | None:
         over += " (people alone where there is one run)"
     size = f"synthetic data, preset {worlds.SIZE}, {counted} {runs} on either side"
     caption = f"{finding(table)}\n95 % intervals over {over}; {size}."
+    unlike = table.component[table.note.str.contains(worlds.UNLIKE)].drop_duplicates()
+    if len(unlike):
+        caption += f" {worlds.UNLIKE.capitalize()}: {formats.joined(list(unlike))}."
     missing = [f"{dose:g}" for dose in doses if dose not in set(table.dose)]
     if missing:
         caption += f" Not trained: {formats.joined(missing)}."
@@ -129,7 +132,7 @@ def finding(table: pd.DataFrame) -> str:
     """
     sentences = []
     for component, rows in table.groupby("component", sort=False):
-        sound = rows.note == ""
+        sound = ~rows.note.str.contains("collapsed")
         doses = {
             "helps": rows.dose[sound & (rows.low > 0)],
             "harms": rows.dose[sound & (rows.high < 0)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,3 +141,28 @@ class Result:
                 f"run {self.run_id} has no direction {direction!r}; it has {known}"
             )
         return scores[direction]
+
+
+def of_common_seeds(*sides: Sequence[Result]) -> tuple[Sequence[Result], ...]:
+    """Keep the runs of seeds that all sides have: none where no seed is common."""
+    common = set.intersection(*map(_seeds, sides))
+    paired = []
+    for runs in sides:
+        paired.append([r for r in runs if r.config.seed in common])
+    return tuple(paired)
+
+
+def have_common_seed(*sides: Sequence[Result]) -> bool:
+    """Return whether all sides have a run of one seed, at least."""
+    return bool(set.intersection(*map(_seeds, sides)))
+
+
+def of_unlike_precision(ours: Sequence[Result], theirs: Sequence[Result]) -> bool:
+    """Return whether both runs of a common seed were computed in unlike precision."""
+    ours, theirs = of_common_seeds(ours, theirs)
+    precision = {run.config.seed: run.precision for run in theirs}
+    return any(run.precision != precision[run.config.seed] for run in ours)
+
+
+def _seeds(runs: Sequence[Result]) -> set[int]:
+    return {r.config.seed for r in runs}

@@ -23,6 +23,7 @@ from vvi.data.synthetic.world import DOSES, behind
 from vvi.evaluation.probes import Score, paired_runs
 from vvi.experiment import Result, ablation
 from vvi.experiment.collapse import has_collapsed
+from vvi.experiment.result import of_common_seeds, of_unlike_precision
 from vvi.runtime import atomic, paths, validation
 from vvi.types import Direction, Modality
 
@@ -32,6 +33,8 @@ USUAL = 4  # frames of a clip, for which `COST` holds
 #: Of the table that `responses` returns.
 COLUMNS = ["component", "dose", "on", "off", "difference", "low", "high", "seeds"]
 COLUMNS += ["note"]
+#: Note of a difference between runs on processors with and without bfloat16.
+UNLIKE = "not all of one precision"
 
 
 @dataclass(frozen=True)
@@ -337,34 +340,31 @@ def responses(
 
     Returns:
         One row a component and dose: rank-1 (in per cent) with it and without it, the
-        difference in points and its interval, as `plots.doses` draws it, and the note
-        "collapsed" where a run did.
+        difference in points and its interval, as `plots.doses` draws it, and a note
+        where a run collapsed or both runs of a seed are of unlike precision.
     """
     rows = []
     for dose, by_row in results(world, size, seeds, only_stored, **run).items():
         for component, part in question(world).components.items():
             if dose not in part.at(DOSES[world][1]):
                 continue
-            on, off = _of_common_seeds(by_row[part.on], by_row[part.off])
+            on, off = of_common_seeds(by_row[part.on], by_row[part.off])
             if not on:
                 continue
             score = difference(on, off, direction)
             line = {"component": component, "dose": dose}
             line |= {"on": _rank1(on, direction), "off": _rank1(off, direction)}
             line |= {"difference": score.value, "low": score.low, "high": score.high}
-            note = "collapsed" if any(map(has_collapsed, (*on, *off))) else ""
-            rows.append(line | {"seeds": len(on), "note": note})
+            rows.append(line | {"seeds": len(on), "note": _note(on, off)})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _of_common_seeds(
-    on: Sequence[Result], off: Sequence[Result]
-) -> tuple[list[Result], list[Result]]:
-    """Keep the runs of seeds that both sides have."""
-    common = {r.config.seed for r in on} & {r.config.seed for r in off}
-    with_it = [r for r in on if r.config.seed in common]
-    without = [r for r in off if r.config.seed in common]
-    return with_it, without
+def _note(on: Sequence[Result], off: Sequence[Result]) -> str:
+    """Say what to know before a difference is read: "" for nothing."""
+    notes = ["collapsed"] if any(map(has_collapsed, (*on, *off))) else []
+    if of_unlike_precision(on, off):
+        notes.append(UNLIKE)
+    return ", ".join(notes)
 
 
 def by_component(table: pd.DataFrame, world: str) -> dict[str, np.ndarray]:
