@@ -112,6 +112,7 @@ def cases() -> dict[str, Case]:
     found: dict[str, Case] = {
         "batch_hard_triplet": (losses.batch_hard_triplet, one),
         "modal_loss": (mitml.modal_loss, scores),
+        "undecided_loss": (losses.undecided_loss, scores),
         "attack_loss": (sadstrm.attack_loss, scores),
         "two_modality_ce": (sadstrm.two_modality_ce, lambda n: _rows(n, 99, 99)),
         "squared_triplet": (sadstrm.squared_triplet, one),
