@@ -469,7 +469,7 @@ def test_runs_that_differ_in_the_search_alone_share_their_weights(tiny, monkeypa
     for name, values in trained.history.items():
         np.testing.assert_allclose(
             shared.history[name], values, rtol=1e-4, err_msg=name
-        )  # stored with five digits
+        )  # stored with four digits
     assert shared.row("ir2vis") == trained.row("ir2vis") != first.row("ir2vis")
 
 

@@ -38,8 +38,10 @@ PACKING = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 2}]
 HISTORY = "history/"
 #: How the names of arrays end that hold average precision, one number a query.
 AP = "/ap"
-#: Bits of a number of the history and of an AP: five digits and a little more.
-BITS = 18
+#: Bits of a number of the history: four digits, which is more than a curve shows.
+HISTORY_BITS = 15
+#: Bits of an average precision: five digits and a little more.
+AP_BITS = 18
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Record:
     versions: Mapping[str, int]
     #: Where it ran: versions of libraries, device, processor, git commit.
     environment: Mapping[str, Any]
-    #: Losses and learning rate at every step, by name, with five digits once stored.
+    #: Losses and learning rate at every step, by name, with four digits once stored.
     #: The copies in `book/records` have no rate, as `optim.rate` gives it.
     history: Mapping[str, list[float]]
     #: Direction -> name -> number in 0..1.
@@ -69,9 +71,9 @@ class Record:
 def save_record(record: Record, folder: Path, weights: bytes | None = None) -> Path:
     """Write a record into `<folder>/<hash>/`.
 
-    History and average precision are rounded to five digits. The files are moved into
-    place whole and in the order weights, arrays, record: a folder without record.json
-    holds no record.
+    The history is rounded to four digits, average precision to five. The files are
+    moved into place whole and in the order weights, arrays, record: a folder without
+    record.json holds no record.
 
     Args:
         record: what is written.
@@ -95,9 +97,9 @@ def _stored_arrays(record: Record) -> dict[str, np.ndarray]:
     arrays = dict(record.arrays)
     for name, values in record.arrays.items():
         if name.endswith(AP):
-            arrays[name] = _five_digits(values)
+            arrays[name] = _rounded(values, AP_BITS)
     for term, values in record.history.items():
-        arrays[HISTORY + term] = _five_digits(values)
+        arrays[HISTORY + term] = _rounded(values, HISTORY_BITS)
     return {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
 
 
@@ -112,10 +114,10 @@ def _content(record: Record) -> dict[str, Any]:
     return content
 
 
-def _five_digits(values: Sequence[float]) -> np.ndarray:
-    """Round to `BITS` bits, as float32: noise behind them cannot be compressed."""
+def _rounded(values: Sequence[float], bits: int) -> np.ndarray:
+    """Round to some bits, as float32: noise behind them cannot be compressed."""
     mantissa, exponent = np.frexp(np.asarray(values, np.float64))
-    rounded = np.ldexp(np.round(np.ldexp(mantissa, BITS)), exponent - BITS)
+    rounded = np.ldexp(np.round(np.ldexp(mantissa, bits)), exponent - bits)
     return rounded.astype(np.float32)
 
 
