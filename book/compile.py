@@ -28,6 +28,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ SOURCE = ROOT / "_build" / "book"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 KEPT = ("tags", "mystnb")  # the part of a cell's metadata that the text holds
 PARAMETERS = ("preset", "data", "seeds", "retrain", "device")
+AT_ONCE = 4  # chapters in kernels side by side, at most: each takes some 2 GB
 NOT_PAGES = (
     "*.ipynb",
     "*.py",
@@ -146,8 +148,15 @@ def sign(notebook: NotebookNode, device: str) -> None:
 
 
 def run(again: bool = False) -> None:
-    """Execute what has no fresh executed copy; SystemExit shows every error."""
-    stale, failures = [], []
+    """Execute what has no fresh executed copy, some chapters side by side.
+
+    Each kernel computes on one thread unless `$OMP_NUM_THREADS` says otherwise. The sum
+    of floats depends on the number of threads, and so would the pixels of figures.
+
+    Raises:
+        SystemExit: chapters failed. The message has the error of each.
+    """
+    stale = []
     for chapter in chapters():
         key = EXECUTED / f"{chapter.stem}.key"
         fresh = key.is_file() and key.read_text() == fingerprint(chapter)
@@ -155,21 +164,33 @@ def run(again: bool = False) -> None:
             stale.append(chapter)
         else:
             print(f"[book] {chapter.name}: nothing changed", flush=True)
-    if stale:
-        data()
-    for chapter in stale:
-        key, now = EXECUTED / f"{chapter.stem}.key", fingerprint(chapter)
-        key.unlink(missing_ok=True)
-        start = time.perf_counter()
-        if error := execute(chapter, EXECUTED / chapter.name):
-            failures.append(error)
-        else:
-            key.write_text(now)
-            spent = time.perf_counter() - start
-            print(f"[book] {chapter.name}: executed in {spent:.0f} s", flush=True)
+    if not stale:
+        return
+    from vvi.runtime import cpu
+
+    data()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    pool = ThreadPoolExecutor(min(AT_ONCE, cpu.cores()))
+    try:
+        failures = list(filter(None, pool.map(refresh, stale)))
+    finally:
+        pool.shutdown(cancel_futures=True)
     if failures:
         total = f"[book] {len(failures)} of {len(chapters())} chapters failed"
         raise SystemExit("\n\n".join([*failures, total]))
+
+
+def refresh(chapter: Path) -> str | None:
+    """Execute a chapter for its page: None, or the error of the cell that failed."""
+    key, now = EXECUTED / f"{chapter.stem}.key", fingerprint(chapter)
+    key.unlink(missing_ok=True)
+    start = time.perf_counter()
+    if error := execute(chapter, EXECUTED / chapter.name):
+        return error
+    key.write_text(now)
+    spent = time.perf_counter() - start
+    print(f"[book] {chapter.name}: executed in {spent:.0f} s", flush=True)
+    return None
 
 
 def gather(executed: Path) -> None:

@@ -106,6 +106,25 @@ def test_a_failing_chapter_is_named_with_its_error_and_the_others_still_run(
     )
 
 
+def test_chapters_run_side_by_side_on_one_thread_each(runner, monkeypatch):
+    monkeypatch.setattr(runner, "data", lambda: None)
+    monkeypatch.setattr("vvi.runtime.cpu.cores", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    meet = "import os, pathlib, time\n"
+    meet += "pathlib.Path({own!r}).touch()\n"
+    meet += "until = time.monotonic() + 60\n"
+    meet += "while not pathlib.Path({other!r}).exists():\n"
+    meet += "    assert time.monotonic() < until\n"
+    meet += "os.environ['OMP_NUM_THREADS']"
+    names = [str(runner.ROOT / name) for name in ("first", "second")]
+    write(runner, "01_a.ipynb", meet.format(own=names[0], other=names[1]))
+    write(runner, "02_b.ipynb", meet.format(own=names[1], other=names[0]))
+    runner.run()
+    for name in ("01_a", "02_b"):
+        cell = nbformat.read(runner.EXECUTED / f"{name}.ipynb", 4).cells[0]
+        assert cell.outputs[0].data["text/plain"] == "'1'"
+
+
 def test_a_kernel_that_dies_is_a_failed_chapter(runner, monkeypatch):
     monkeypatch.setattr(runner, "data", lambda: None)
     write(runner, "01_dies.ipynb", "import os; os._exit(1)")

@@ -1,4 +1,4 @@
-"""Which instructions of the processor a run may use, and its memory."""
+"""Which instructions and cores of the processor a run may use, and its memory."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ def limit() -> str:
     """Return the newest instructions that convolutions may use, or "" for all."""
     value = os.environ.get(LIMIT, "").upper()
     return "" if value in ("ALL", "DEFAULT") else value
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def memory() -> int:

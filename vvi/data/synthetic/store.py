@@ -24,7 +24,7 @@ from vvi.data.synthetic import draw, filming, layouts
 from vvi.data.synthetic.factors import Identity
 from vvi.data.synthetic.presets import Film, Preset
 from vvi.data.synthetic.scene import scene
-from vvi.runtime import atomic, pools
+from vvi.runtime import atomic, cpu, pools
 from vvi.types import DataError
 
 #: JPEG quality of frames.
@@ -223,7 +223,7 @@ def _fill(root: Path, job: Job, workers: int | None, progress: bool) -> None:
         if not (root / PARTS / str(number)).is_dir()
     ]
     frames = sum(_count_frames(films[task[2].identity]) for task in tasks)
-    workers = min(workers or (_cores() if frames > WORTH_A_POOL else 1), len(tasks))
+    workers = min(workers or (cpu.cores() if frames > WORTH_A_POOL else 1), len(tasks))
     steps = map(_write_identity, tasks)
     if workers > 1:
         steps = _pooled(tasks, workers)
@@ -240,13 +240,6 @@ def _fill(root: Path, job: Job, workers: int | None, progress: bool) -> None:
 
 def _count_frames(films: list[Film]) -> int:
     return sum(film.frames for film in films)
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _pooled(
