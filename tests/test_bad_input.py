@@ -1403,7 +1403,7 @@ call(
     "losses",
     "confusion, unknown adversary",
     ValueError,
-    ["no adversary 'fourth': choose from third"],
+    ["adversary='fourth': choose from 'third', 'flip', 'uniform'"],
     mitml.confusion_loss,
     FEAT,
     FEAT,

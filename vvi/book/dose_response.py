@@ -10,6 +10,7 @@ from vvi.book.scene import Scene
 from vvi.data.synthetic.world import DOSES, World
 from vvi.evaluation.probes import Score
 from vvi.experiment import ablation, worlds
+from vvi.experiment.result import UNLIKE_PRECISION
 from vvi.plots import doses as plot
 from vvi.plots import style
 from vvi.types import Direction
@@ -44,9 +45,10 @@ def show(world: str) -> Figure | None:
         over += " (people alone where there is one run)"
     size = f"synthetic data, preset {worlds.SIZE}, {counted} {runs} on either side"
     caption = f"{finding(table)}\n95 % intervals over {over}; {size}."
-    unlike = table.component[table.note.str.contains(worlds.UNLIKE)].drop_duplicates()
+    is_unlike = table.note.str.contains(UNLIKE_PRECISION)
+    unlike = table.component[is_unlike].drop_duplicates()
     if len(unlike):
-        caption += f" {worlds.UNLIKE.capitalize()}: {formats.joined(list(unlike))}."
+        caption += f" {UNLIKE_PRECISION.capitalize()}: {formats.joined(list(unlike))}."
     missing = [f"{dose:g}" for dose in doses if dose not in set(table.dose)]
     if missing:
         caption += f" Not trained: {formats.joined(missing)}."

@@ -25,6 +25,7 @@ from vvi.evaluation.probes import Score, paired_runs
 from vvi.evaluation.rerank import rerank
 from vvi.experiment import Result, ablation, method_switches
 from vvi.experiment.collapse import has_collapsed
+from vvi.experiment.result import UNLIKE_PRECISION
 from vvi.metrics import from_similarity, retrieval_metrics
 from vvi.plots import intervals, style, tables
 from vvi.runtime import paths
@@ -156,7 +157,7 @@ def note(with_it: Sequence[Result], without: Sequence[Result]) -> str:
     if min(len(with_it), len(without)) == 1:
         notes.append("one seed")
     if comparison.of_unlike_precision(with_it, without):
-        notes.append("not all of one precision")
+        notes.append(UNLIKE_PRECISION)
     return ", ".join(notes)
 
 

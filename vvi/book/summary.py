@@ -11,6 +11,7 @@ import numpy as np
 from vvi.book import comparison
 from vvi.book.figures import Scene, over_phases
 from vvi.experiment import Result
+from vvi.experiment.result import UNLIKE_PRECISION
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def gain(
     count = len(sides[0])
     seeds = "over people alone" if count == 1 else f"{count} seeds"
     if comparison.of_unlike_precision(*sides):
-        seeds += ", not all of one precision"
+        seeds += f", {UNLIKE_PRECISION}"
     hint = ", a hint (one seed)" if count == 1 else ""
     return (
         f"{claim}: rank-1 {ours:.1f} instead of {theirs:.1f}, "

@@ -157,6 +157,10 @@ def have_common_seed(*sides: Sequence[Result]) -> bool:
     return bool(set.intersection(*map(_seeds, sides)))
 
 
+#: What is said of rows of which `of_unlike_precision` is true.
+UNLIKE_PRECISION = "not all of one precision"
+
+
 def of_unlike_precision(ours: Sequence[Result], theirs: Sequence[Result]) -> bool:
     """Return whether both runs of a common seed were computed in unlike precision."""
     ours, theirs = of_common_seeds(ours, theirs)

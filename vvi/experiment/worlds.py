@@ -23,7 +23,11 @@ from vvi.data.synthetic.world import DOSES, behind
 from vvi.evaluation.probes import Score, paired_runs
 from vvi.experiment import Result, ablation
 from vvi.experiment.collapse import has_collapsed
-from vvi.experiment.result import of_common_seeds, of_unlike_precision
+from vvi.experiment.result import (
+    UNLIKE_PRECISION,
+    of_common_seeds,
+    of_unlike_precision,
+)
 from vvi.runtime import atomic, paths, validation
 from vvi.types import Direction, Modality
 
@@ -33,8 +37,6 @@ USUAL = 4  # frames of a clip, for which `COST` holds
 #: Of the table that `responses` returns.
 COLUMNS = ["component", "dose", "on", "off", "difference", "low", "high", "seeds"]
 COLUMNS += ["note"]
-#: Note of a difference between runs on processors with and without bfloat16.
-UNLIKE = "not all of one precision"
 
 
 @dataclass(frozen=True)
@@ -363,7 +365,7 @@ def _note(on: Sequence[Result], off: Sequence[Result]) -> str:
     """Say what to know before a difference is read: "" for nothing."""
     notes = ["collapsed"] if any(map(has_collapsed, (*on, *off))) else []
     if of_unlike_precision(on, off):
-        notes.append(UNLIKE)
+        notes.append(UNLIKE_PRECISION)
     return ", ".join(notes)
 
 

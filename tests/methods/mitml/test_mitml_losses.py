@@ -34,5 +34,5 @@ def test_the_game_at_its_start_and_where_the_uniform_target_stops_pushing():
     near(uniform, 2 * math.log(2))
     uniform.backward()
     assert two[0].grad.abs().max() < 1e-7
-    with pytest.raises(ValueError, match="no adversary 'swap'"):
+    with pytest.raises(ValueError, match="adversary='swap': choose from"):
         mitml.confusion_loss(*two, "swap")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vvi.losses import undecided_loss
 from vvi.methods.mitml.config import Adversary
+from vvi.runtime.fields import check_choice
 
 #: Classes of the modality classifier, in the order of the released code.
 IR, VIS, NEITHER = 0, 1, 2
@@ -34,6 +35,7 @@ def confusion_loss(vis: Tensor, ir: Tensor, adversary: Adversary = "third") -> T
     Raises:
         ValueError: there is no such adversary, or the logits have no third class.
     """
+    check_choice("adversary", adversary, Adversary)
     if adversary == "third" and vis.shape[1] <= NEITHER:
         raise ValueError(
             f"adversary='third' needs logits of K = 3 classes, got K = {vis.shape[1]}"
@@ -42,9 +44,7 @@ def confusion_loss(vis: Tensor, ir: Tensor, adversary: Adversary = "third") -> T
         return _class_loss(vis, NEITHER) + _class_loss(ir, NEITHER)
     if adversary == "flip":
         return _class_loss(vis, IR) + _class_loss(ir, VIS)
-    if adversary == "uniform":
-        return undecided_loss(vis, ir)
-    raise ValueError(f"no adversary {adversary!r}: choose from third, flip, uniform")
+    return undecided_loss(vis, ir)
 
 
 def modal_loss(vis: Tensor, ir: Tensor) -> Tensor:
