@@ -57,6 +57,14 @@ def test_an_unknown_method_is_refused_before_torch_is_imported(command):
     assert done.returncode == 2 and "no method 'nope'" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["switches", "runs"])
+def test_methods_are_known_in_any_case(command, capsys):
+    assert main([command, "IBAN"]) == 0
+    said = capsys.readouterr().out
+    assert main([command, "iban"]) == 0
+    assert capsys.readouterr().out == said
+
+
 def test_train_prints_both_directions_and_eval_agrees_with_it(tiny_root, capsys):
     assert (
         main(

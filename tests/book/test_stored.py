@@ -41,8 +41,11 @@ def test_the_command_for_a_table_names_seeds_that_it_would_not_train(nothing, ca
     assert said in capsys.readouterr().out
     with pytest.raises(LookupError, match="--tables 'Table 4' --seeds 9$"):
         ablation.results("cmft", "Table 4", seeds=[9])
-    with pytest.raises(LookupError, match="--tables 'Table 4'$"):
-        ablation.results("cmft", "Table 4", seeds=[2, 3])
+    with pytest.raises(LookupError, match="--tables 'Table 4' --seeds 0 4$"):
+        ablation.results("cmft", "Table 4", seeds=[0, 4])
+    for usual in ([2], ablation.SEEDS):
+        with pytest.raises(LookupError, match="--tables 'Table 4'$"):
+            ablation.results("cmft", "Table 4", seeds=usual)
 
 
 def test_a_row_that_is_stored_is_found(nothing, monkeypatch, capsys):

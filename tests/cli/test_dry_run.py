@@ -63,6 +63,26 @@ def test_other_executors_are_named(given, where, capsys):
     assert lines[-1] == where
 
 
+def test_tables_of_sets_that_a_folder_does_not_hold_are_left_out(tiny_root, capsys):
+    command = ["ablate", "di2l", "--preset", "tiny", "--seeds", "0", "--dry-run"]
+    everything = int(said(capsys, *command)[0].split()[2])
+    command += ["--data", str(tiny_root)]
+    with pytest.warns(
+        UserWarning, match="is left out: .* holds no (sysu|regdb)"
+    ) as warned:
+        held = int(said(capsys, *command)[0].split()[2])
+    said_so = {str(w.message) for w in warned if w.category is UserWarning}
+    assert len(said_so) == 2 and 0 < held < everything
+    assert main([*command, "--tables", "RegDB (images)"]) == 2
+    assert "not regdb" in capsys.readouterr().err
+
+
+def test_records_of_the_book_are_of_the_data_of_the_preset(tiny_root, capsys):
+    command = ["ablate", "baseline", "--preset", "tiny", "--data", str(tiny_root)]
+    assert main([*command, "--collect"]) == 2
+    assert "leave out --data" in capsys.readouterr().err
+
+
 def test_of_many_runs_the_first_are_named(capsys):
     lines = said(capsys, "worlds", "--preset", "tiny", "--dry-run")
     count = int(lines[0].split()[0])

@@ -39,11 +39,18 @@ def test_an_empty_variable_counts_as_unset(name, text, monkeypatch):
 
 @pytest.mark.parametrize("name", ["VVI_ROOT", "VVI_CACHE", "VVI_RUNS"])
 def test_the_home_folder_is_filled_in_everywhere(name, tmp_path, monkeypatch):
-    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "vvi").mkdir(parents=True)
+    (tmp_path / "here" / paths.CONFIG).touch()
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv(name, "~/here")
     readers = {"VVI_ROOT": paths.root, **FOLDERS}
     assert readers[name]() == tmp_path / "here"
+
+
+def test_a_folder_that_is_no_repository_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("VVI_ROOT", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="has no _config.yml and vvi/"):
+        paths.root()
 
 
 @pytest.mark.parametrize("name", ["VVI_ROOT", "VVI_DATA", *FOLDERS])

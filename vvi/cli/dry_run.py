@@ -60,12 +60,17 @@ def shape(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2] or 1)
 
 
-def sweep(args: argparse.Namespace, wanted: Sequence[RunConfig]) -> Iterator[str]:
+def sweep(
+    args: argparse.Namespace,
+    wanted: Sequence[RunConfig],
+    data: str | None = None,
+) -> Iterator[str]:
     """Yield lines that say what a sweep would train, and where.
 
     Args:
         args: of the command, with those of its executor.
         wanted: its runs.
+        data: a folder that is read in place of the preset's.
 
     Raises:
         ValueError: options that the executor does not have.
@@ -74,7 +79,7 @@ def sweep(args: argparse.Namespace, wanted: Sequence[RunConfig]) -> Iterator[str
     from vvi.runtime import paths
 
     where = args.executor or ("processes" if args.workers else "here")
-    todo = ablation.missing(wanted)
+    todo = ablation.missing(wanted, data)
     unique = len({config.hash for config in wanted})
     yield f"{len(todo)} of {unique} runs are missing and would be trained"
     for config in todo[:MOST]:

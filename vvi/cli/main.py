@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from vvi import methods
 from vvi.cli import parser
+from vvi.runtime import validation
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     args.typed = sys.argv[1:] if argv is None else argv
     try:
         with _plain_warnings(args.command):
-            _check_method(args)
+            _spell_methods(args)
             return args.do(args)
     except BrokenPipeError:  # the reader has read enough, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -40,10 +41,21 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def _check_method(args: argparse.Namespace) -> None:
-    """Refuse an unknown method before torch is imported, unless features are scored."""
-    if getattr(args, "method", None) and not getattr(args, "features", None):
-        methods.check_name(args.method)
+def _spell_methods(args: argparse.Namespace) -> None:
+    """Spell methods as the package does, in place, unless features are scored.
+
+    An unknown method is refused here, before torch is imported.
+    """
+    if getattr(args, "features", None):
+        return
+    if getattr(args, "method", None):
+        args.method = _spelled(args.method)
+    if getattr(args, "methods", None):
+        args.methods = [_spelled(name) for name in args.methods]
+
+
+def _spelled(name: str) -> str:
+    return validation.choice("method", name, methods.names())
 
 
 @contextlib.contextmanager

@@ -55,12 +55,8 @@ def switches(args: argparse.Namespace) -> int:
 
 def runs(args: argparse.Namespace) -> int:
     """Print a line for each stored result. Return 1 where one is damaged."""
-    from vvi import methods
     from vvi.experiment import store
-    from vvi.runtime import validation
 
-    known = methods.names()
-    wanted = [validation.choice("method", name, known) for name in args.methods]
     listed, damaged = 0, 0
     for folder in _folders():
         try:
@@ -70,13 +66,13 @@ def runs(args: argparse.Namespace) -> int:
             damaged += 1
             continue
         config = record.config
-        method_fits = not wanted or config.method in wanted
+        method_fits = not args.methods or config.method in args.methods
         if method_fits and args.preset in (None, config.preset):
             print(_line(folder, record))
             listed += 1
     if not listed:
         preset = f" at preset {args.preset}" if args.preset else ""
-        whose = ", ".join(wanted) or "any method"
+        whose = ", ".join(args.methods) or "any method"
         print(f"no stored result of {whose}{preset}", file=sys.stderr)
     return 1 if damaged else 0
 

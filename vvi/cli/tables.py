@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,7 @@ def _add_ablate(command: arguments.Command) -> None:
     )
     options.add_preset(sub)
     options.add_seeds(sub, [0, 1, 2])
+    options.add_data(sub, "folder to read in place of the preset's")
     options.add_device(sub)
     options.add_resume(sub)
     options.add_pixels(sub)
@@ -173,18 +176,27 @@ def _executor(args: argparse.Namespace) -> AbstractContextManager[Any]:
 
 
 def ablate(args: argparse.Namespace) -> int:
-    """Train the missing runs of a method's tables."""
+    """Train the missing runs of a method's tables.
+
+    Raises:
+        ValueError: `--collect` with `--data`, or a table of another kind of data.
+    """
     from vvi import methods
     from vvi.experiment import ablation
 
+    if args.collect and args.data:
+        raise ValueError("--collect is for the preset's data: leave out --data")
     wanted = []
     for table in args.tables or list(methods.module(args.method).ABLATIONS):
         rows = ablation.configs(args.method, table, args.preset, args.seeds, args.split)
+        if args.data and not args.tables and not _fits(table, rows, args.data):
+            continue
         wanted += ablation.accepted(rows)
     if args.dry_run:
-        print(*dry_run.sweep(args, wanted), sep="\n")
+        print(*dry_run.sweep(args, wanted, args.data), sep="\n")
         return 0
     run_options = dict(
+        data=args.data,
         device=args.device,
         pixels=args.pixels,
         compiled=args.compile,
@@ -199,6 +211,29 @@ def ablate(args: argparse.Namespace) -> int:
         )
         print(f"{count} records in book/records")
     return 0
+
+
+def _fits(
+    table: str, rows: Mapping[str, Sequence[RunConfig]], folder: str | Path
+) -> bool:
+    """Return whether a folder has the data of a table. Warn where it does not.
+
+    Args:
+        table: its name, for the warning.
+        rows: label of a row -> its runs.
+        folder: of one set, or of several side by side.
+    """
+    from vvi.data import layout
+
+    held = set(layout.find_sets(folder).values())
+    wanted = {c.data.layout for c in chain.from_iterable(rows.values())}
+    absent = sorted(wanted - held - {layout.DEFAULT})  # any set stands for the default
+    if absent:
+        warnings.warn(
+            f"table {table!r} is left out: {folder} holds no {' or '.join(absent)}",
+            stacklevel=2,
+        )
+    return not absent
 
 
 def tune(args: argparse.Namespace) -> int:

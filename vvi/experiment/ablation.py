@@ -447,11 +447,11 @@ def training_command(
         table: as `rows` of this module lists them.
         rows: label -> the runs that are wanted, one config per seed.
     """
-    seeds = sorted({config.seed for config in chain.from_iterable(rows.values())})
+    seeds = {config.seed for config in chain.from_iterable(rows.values())}
     command = f"vvi ablate {method} --tables {table!r}"
-    if set(seeds) & set(USUAL_SEEDS):
+    if seeds <= set(USUAL_SEEDS) or seeds >= set(SEEDS):
         return command
-    return f"{command} --seeds {' '.join(map(str, seeds))}"
+    return f"{command} --seeds {' '.join(map(str, sorted(seeds)))}"
 
 
 def stored_rows(

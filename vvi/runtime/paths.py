@@ -13,6 +13,9 @@ from pathlib import Path
 
 from vvi.runtime import validation
 
+#: File by which a folder is known as the repository.
+CONFIG = "_config.yml"
+
 
 def root() -> Path:
     """Return the repository.
@@ -21,7 +24,7 @@ def root() -> Path:
     file or above the current folder.
 
     Raises:
-        FileNotFoundError: there is no repository, or `$VVI_ROOT` is no folder.
+        FileNotFoundError: there is no repository, or `$VVI_ROOT` is none.
     """
     if set_by_user := _from_environment("VVI_ROOT"):
         if not set_by_user.is_dir():
@@ -29,15 +32,24 @@ def root() -> Path:
                 f"VVI_ROOT={set_by_user} is no folder: set it to the repository, or "
                 "leave it unset"
             )
+        if not _is_repository(set_by_user):
+            raise FileNotFoundError(
+                f"VVI_ROOT={set_by_user} has no {CONFIG} and vvi/: set it to the "
+                "repository, or leave it unset"
+            )
         return set_by_user.resolve()
     here = Path(__file__).resolve()
     for folder in (*here.parents, Path.cwd(), *Path.cwd().parents):
-        if (folder / "_config.yml").is_file() and (folder / "vvi").is_dir():
+        if _is_repository(folder):
             return folder
     raise FileNotFoundError(
-        "cannot find the repository (a folder with _config.yml and vvi/): set VVI_ROOT "
+        f"cannot find the repository (a folder with {CONFIG} and vvi/): set VVI_ROOT "
         "to it"
     )
+
+
+def _is_repository(folder: Path) -> bool:
+    return (folder / CONFIG).is_file() and (folder / "vvi").is_dir()
 
 
 def real_data() -> Path | None:
