@@ -31,13 +31,12 @@ def shown(tiny_root, tmp_path_factory):
 @pytest.fixture
 def bench(shown, tiny_root, monkeypatch):
     monkeypatch.setenv("VVI_WIDGETS", "1")
-    return ablation_panel.show(
-        "mitml",
-        {label: shown[0][label] for label in SHORT},
-        shown[1],
-        device="cpu",
-        data=tiny_root,
-    )
+    return panel(shown, tiny_root)
+
+
+def panel(shown, root) -> ablation_panel.Bench:
+    rows = {label: shown[0][label] for label in SHORT}
+    return ablation_panel.show("mitml", rows, shown[1], device="cpu", data=root)
 
 
 def press(bench: ablation_panel.Bench) -> None:
@@ -204,6 +203,29 @@ def test_two_panels_of_a_kernel_do_not_train_at_once(bench):
     with ablation_panel._RUNNING:
         bench.go.click()
         assert "is training: wait" in bench.status.value and bench.thread is None
+
+
+def test_a_panel_shown_again_cancels_what_the_first_one_trains(
+    bench, shown, tiny_root, monkeypatch
+):
+    bench.more.value = "steps=500"
+    first, step = threading.Event(), bench._step
+
+    def watched(done, total):
+        first.set()
+        step(done, total)
+
+    monkeypatch.setattr(bench, "_step", watched)
+    bench.go.click()
+    assert first.wait(60)
+    again = panel(shown, tiny_root)  # the cell of the panel, run once more
+    again.go.click()
+    assert "press Cancel" in again.status.value and not again.stop.disabled
+    again.stop.click()
+    bench.thread.join(60)
+    assert "Cancelled after step" in bench.status.value and bench.done < 500
+    again.stop.click()
+    assert "nothing is training" in again.status.value and again.stop.disabled
 
 
 def test_a_hook_that_only_listens_hears_every_step_and_leaves_the_numbers_alone(

@@ -34,6 +34,8 @@ WIDE = {"layout": {"width": "auto"}, "style": {"description_width": "9em"}}
 GRID = {"grid_template_columns": "repeat(3, minmax(0, 1fr))", "grid_gap": "0 1em"}
 #: One run at a time in a kernel: two would share its cores and torch's seeds.
 _RUNNING = threading.Lock()
+#: Set where the run of that one is to end: any panel of the kernel may ask for it.
+_STOPPING = threading.Event()
 #: Fields of the data that decide who is searched.
 PEOPLE = ("source", "seed", "layout", "min_seq_len", "foreign", "auxiliary", "split")
 PAUSE = 0.2  # seconds between two messages of a run
@@ -163,7 +165,6 @@ class Bench:
         self.shown: Result | None = None
         self.choosing = False
         self.thread: threading.Thread | None = None
-        self.stopping = threading.Event()
         self.done, self.reported = 0, 0.0
         self._build_controls()
         self.box = self._arrange()
@@ -284,12 +285,12 @@ class Bench:
         name, config, _ = chosen
         if not _RUNNING.acquire(blocking=False):
             self._say(
-                "A panel of this notebook is training: "
-                "wait for it, or cancel it there.",
+                "A panel of this notebook is training: wait for it, or press Cancel.",
                 wrong=True,
             )
+            self.stop.disabled = False
             return
-        self.stopping.clear()
+        _STOPPING.clear()
         self._set_busy(True)
         self._say(f"{name}: starting")
         work = (name, config)
@@ -297,8 +298,12 @@ class Bench:
         self.thread.start()
 
     def cancel(self) -> None:
-        """Let the run end after the step it is in."""
-        self.stopping.set()
+        """Let the run end after the step it is in, whichever panel started it."""
+        if not _RUNNING.locked():
+            self.stop.disabled = True
+            self._say("nothing is training")
+            return
+        _STOPPING.set()
         self._say("cancelling after this step")
 
     def _work(self, name: str, config: RunConfig) -> None:
@@ -331,7 +336,7 @@ class Bench:
 
     def _step(self, done: int, total: int) -> None:
         """Report a step of training, or end it."""
-        if self.stopping.is_set():
+        if _STOPPING.is_set():
             raise train.Cancelled
         self.done, now = done, time.monotonic()
         if done < total and now - self.reported <= PAUSE:
