@@ -30,6 +30,10 @@ TABLES: dict[str, dict[str, dict]] = {
         "DPA of unit vectors": {"dpa_scale": "unit"},
         "DPA of unit vectors, Baseline+DPA": DPA | {"dpa_scale": "unit"},
         "Baseline, triplet squared": CAJ | {"tri_loss": "wrt_sq"},
+        # four do not overlap on the four rows of the small trunk, three do
+        "Baseline+DPA, four stripes": DPA | {"parts": 4},
+        "DPA of unit vectors, Baseline+DPA, four stripes": DPA
+        | {"dpa_scale": "unit", "parts": 4},
     },
     # Paper: does not print its grid of gamma, this one is ours
     "Fig. 2(b)": {

@@ -7,7 +7,9 @@ from vvi.methods.sadstrm.config import Config
 
 #: The defender alone.
 ADM = {"asam": False, "stig": "none"}
-#: The same, supervised as printed.
+#: The relations of stripes alone.
+STRIPES = {"asam": False, "cmca": False}
+#: The defender alone, supervised as printed.
 FUSED = ADM | {"supervised": "fused"}
 #: Fig. 8: the ends of its axes, and the optima that the text names.
 GRID = {
@@ -34,7 +36,7 @@ TABLES: dict[str, dict[str, dict]] = {
         # Paper: the loss of 14 points is read as attack without defence in Step II
         "Baseline+ASAM": {"cmca": False, "stig": "none", "asam_stage2": "att"},
         "Baseline+ADM": ADM,
-        "Baseline+FRM-STIG": {"asam": False, "cmca": False},
+        "Baseline+FRM-STIG": STRIPES,
         "Baseline+ASAM+ADM": {"stig": "none"},
         "Baseline+ASAM+ADM+FR-E-TI": {"stig": "fr_e_ti"},
         "Baseline+ASAM+ADM+FRM-STIG*": {"stig": "no_spa"},
@@ -45,6 +47,8 @@ TABLES: dict[str, dict[str, dict]] = {
         "literal (Algorithm 1, fused path alone)": {"variant": "paper"},
         "alternating (Algorithm 1)": {"optim_mode": "alternating"},
         "fused path alone": {"supervised": "fused"},
+        # four do not overlap on the four rows of the small trunk, six do
+        "Baseline+FRM-STIG, four stripes": STRIPES | {"parts": 4},
     },
     "The partner": {
         "ADM, the same person": FUSED,
