@@ -290,10 +290,12 @@ def _filled_column(side: Features, column: str) -> np.ndarray:
     empty = np.flatnonzero(text == UNSAID)
     if len(empty):
         file = side.about.get("file", "the features")
+        known = ", ".join(map(str, side.table.columns)) or "none"
+        columns = "" if column in side.table else f" (its columns: {known})"
         cure = "" if column == "identity" else ", or say --rule none (rule='none')"
         raise FeaturesError(
             f"{file}: no {column} in row(s) {some_rows(empty)}; fill the column "
-            f"{column} of its table{cure}"
+            f"{column} of its table{columns}{cure}"
         )
     return text.astype(str)
 
