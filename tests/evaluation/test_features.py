@@ -176,6 +176,19 @@ def test_the_picture_that_searches_is_not_found_itself():
     assert (first["query"] == first["gallery"]).all()
 
 
+def test_rows_of_nothing_known_do_not_find_themselves_in_the_same_file(tmp_path):
+    np.savez(tmp_path / "a.npz", features=made(), ids=IDS, cams=CAMS)
+    query, gallery = (features.load(tmp_path / "a.npz") for _ in range(2))
+    for options in ({}, {"k1": 4, "k2": 2}):
+        lists = ranking.rank(query, gallery, **options)
+        assert (lists["query_row"] != lists["gallery_row"]).all()
+        assert len(lists) == 7 * 6
+    with pytest.raises(FeaturesError, match="7 pictures stand in query and gallery"):
+        ranking.score(query, gallery, "none")
+    some = ranking.rank(query, Features(made()[:3], table(3)), top=1)
+    assert list(some["gallery_row"][:3]) == [0, 1, 2], "rows of another file"
+
+
 def test_a_gallery_shorter_than_the_list_and_re_ranking_are_fine():
     gallery = Features(made(1)[:2], table(2))
     lists = ranking.rank(known(), gallery, 10, k1=4, k2=2, weight=0.3)
