@@ -176,6 +176,19 @@ def test_the_picture_that_searches_is_not_found_itself():
     assert (first["query"] == first["gallery"]).all()
 
 
+def test_the_table_is_read_as_often_however_many_rows_search(monkeypatch):
+    plain, calls = features.row_table.plain, []
+    monkeypatch.setattr(
+        features.row_table, "plain", lambda text: calls.append(text) or plain(text)
+    )
+    gallery = Features(made(1, 50), table(50, identity=range(50)))
+    lists = ranking.rank(Features(made(2, 60), table(60, identity=range(60))), gallery)
+    assert len(calls) == 60 + 50, "each cell once, not once a query"
+    right = lists["query_row"] == lists["gallery_row"]
+    assert list(lists.verdict == "right") == list(right) and right.any()
+    assert list(lists["rank"]) == [*range(1, 11)] * 60
+
+
 def test_rows_of_nothing_known_do_not_find_themselves_in_the_same_file(tmp_path):
     np.savez(tmp_path / "a.npz", features=made(), ids=IDS, cams=CAMS)
     query, gallery = (features.load(tmp_path / "a.npz") for _ in range(2))
