@@ -1,6 +1,8 @@
 import json
 import lzma
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,6 +177,20 @@ def test_damaged_and_altered_records_are_named(record, tmp_path):
     file.write_text("{")
     with pytest.raises(ValueError, match=f"record.json is no record.*{cure}"):
         store.load_record(here)
+
+
+def test_a_folder_that_was_renamed_linked_or_entered_is_the_same_record(
+    record, tmp_path, monkeypatch
+):
+    here = store.save_record(record, tmp_path)
+    (tmp_path / "link").symlink_to(here)
+    copy = shutil.copytree(here, tmp_path / "my best run")
+    monkeypatch.chdir(here)
+    for folder in (tmp_path / "link", copy, Path()):
+        assert store.load_record(folder).config == record.config
+    other = copy.rename(tmp_path / "0123456789ab")
+    with pytest.raises(ValueError, match=f"hashes to {record.config.hash}: put"):
+        store.load_record(other)
 
 
 def test_arrays_that_are_missing_are_named_with_the_cure(record, tmp_path):

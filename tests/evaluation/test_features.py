@@ -1,5 +1,7 @@
 """Features in files, by whoever made them, give the numbers that their rows have."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -174,6 +176,32 @@ def test_the_picture_that_searches_is_not_found_itself():
     assert (first["query"] == first["gallery"]).all()
 
 
+def test_the_table_is_read_as_often_however_many_rows_search(monkeypatch):
+    plain, calls = features.row_table.plain, []
+    monkeypatch.setattr(
+        features.row_table, "plain", lambda text: calls.append(text) or plain(text)
+    )
+    gallery = Features(made(1, 50), table(50, identity=range(50)))
+    lists = ranking.rank(Features(made(2, 60), table(60, identity=range(60))), gallery)
+    assert len(calls) == 60 + 50, "each cell once, not once a query"
+    right = lists["query_row"] == lists["gallery_row"]
+    assert list(lists.verdict == "right") == list(right) and right.any()
+    assert list(lists["rank"]) == [*range(1, 11)] * 60
+
+
+def test_rows_of_nothing_known_do_not_find_themselves_in_the_same_file(tmp_path):
+    np.savez(tmp_path / "a.npz", features=made(), ids=IDS, cams=CAMS)
+    query, gallery = (features.load(tmp_path / "a.npz") for _ in range(2))
+    for options in ({}, {"k1": 4, "k2": 2}):
+        lists = ranking.rank(query, gallery, **options)
+        assert (lists["query_row"] != lists["gallery_row"]).all()
+        assert len(lists) == 7 * 6
+    with pytest.raises(FeaturesError, match="7 pictures stand in query and gallery"):
+        ranking.score(query, gallery, "none")
+    some = ranking.rank(query, Features(made()[:3], table(3)), top=1)
+    assert list(some["gallery_row"][:3]) == [0, 1, 2], "rows of another file"
+
+
 def test_a_gallery_shorter_than_the_list_and_re_ranking_are_fine():
     gallery = Features(made(1)[:2], table(2))
     lists = ranking.rank(known(), gallery, 10, k1=4, k2=2, weight=0.3)
@@ -307,7 +335,10 @@ def test_what_is_missing_in_a_table_is_named_with_the_cure():
         match=r"q.npz: no identity in row\(s\) 2; fill the column identity of its",
     ):
         ranking.score(nobody, known())
-    with pytest.raises(FeaturesError, match="no camera in row.*or say --rule none"):
+    with pytest.raises(
+        FeaturesError,
+        match=r"no camera in row.*\(its columns: name, identity\), or say",
+    ):
         ranking.score(Features(made(), table(identity=IDS)), known())
     with pytest.raises(
         FeaturesError, match="one file of features and no two sides in it"
@@ -369,6 +400,38 @@ def test_rows_without_a_name_go_by_their_number():
     lists = ranking.rank(nameless, Features(made(1), table()), top=2)
     assert list(lists["query"][:3]) == ["row 0", "row 0", "row 1"]
     assert all(name.endswith(".jpg") for name in lists["gallery"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\nidentity;camera\na;1\nb;\nc;3\n",
+        '"sep=,",\r\nidentity,camera\r\na,1\r\nb,\r\nc,3\r\n',
+        "SEP=\t\nidentity\tcamera\ta,b,c\na\t1\nb\t\nc\t3\n",
+    ],
+)
+def test_a_line_that_says_what_parts_the_cells_is_no_header(text, tmp_path):
+    read = features.load(with_table(tmp_path, text))
+    assert list(read.column("identity")) == ["a", "b", "c"]
+    assert list(read.column("camera")) == ["1", "", "3"]
+
+
+def test_lines_that_were_cleared_in_a_spreadsheet_belong_to_no_row(tmp_path):
+    text = "row,identity,camera\n2,c,3\n,,\n0,a,1\n1,b,\n,,\n , ,\n"
+    read = features.load(with_table(tmp_path, text))
+    assert list(read.column("identity")) == ["a", "b", "c"]
+    without_numbers = "identity,camera\na,1\n,\nc,3\n,\n,\n"
+    read = features.load(with_table(tmp_path, without_numbers))
+    assert list(read.column("identity")) == ["a", "", "c"], "the second is of nobody"
+    with pytest.raises(FeaturesError, match="a.csv has 4 rows, a.npz 3"):
+        features.load(with_table(tmp_path, "identity,camera\na,1\n,\nc,3\nd,4\n"))
+
+
+def test_a_table_of_an_old_code_page_is_named_with_the_cure(tmp_path):
+    file = with_table(tmp_path, "")
+    (tmp_path / "a.csv").write_bytes("identity\nJörg\nb\nc\n".encode("cp1252"))
+    with pytest.raises(FeaturesError, match="a.csv is no table: .* as CSV UTF-8"):
+        features.load(file)
 
 
 @pytest.mark.parametrize("spelling", ["{}", "{}.0"])
@@ -465,6 +528,35 @@ def test_what_was_filled_in_outlives_embedding_again(tmp_path):
     file.unlink()
     kept = features.keep_filled(grown, file)
     assert list(kept.column("identity")) == ["", "7", "", "p 9"]
+
+
+def by_hand(file):
+    """Return the text of a table after its first row got an identity."""
+    return file.read_text().replace("a.jpg,,", "a.jpg,7,")
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda text: "\ufeff" + text.replace(",", ";").replace("\n", "\r\n"),
+        lambda text: "sep=\t\n" + text.replace(",", "\t"),
+        lambda text: "".join(f'"{x}"\n'.replace(",", '","') for x in text.split()),
+        lambda text: pd.read_csv(io.StringIO(text)).iloc[:, ::-1].to_csv(index=False),
+    ],
+)
+def test_a_table_that_a_spreadsheet_saved_is_still_ours(spell, tmp_path):
+    file = features.save(embedded(), tmp_path / "a.npz")
+    (tmp_path / "a.csv").write_text(spell(by_hand(tmp_path / "a.csv")), newline="")
+    features.save(features.keep_filled(embedded(), file), file)
+    assert list(features.load(file).labels("identity")) == ["7", "", ""]
+
+
+@pytest.mark.parametrize("text", ["", "frame,row\n1,2\n", "row\n1,2\n"])
+def test_a_table_of_something_else_stays(text, tmp_path):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ValueError, match="a.csv is (no table|there and holds)"):
+        features.save(embedded(), tmp_path / "a.npz")
+    assert (tmp_path / "a.csv").read_text() == text
 
 
 @pytest.mark.parametrize(

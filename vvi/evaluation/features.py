@@ -248,8 +248,23 @@ def _is_filled_by_hand(line: Mapping[str, str]) -> bool:
 
 
 def refuse_foreign(file: Path, head: str) -> None:
-    """Refuse to write over a table that does not begin as one of ours does."""
-    if file.exists() and not file.read_bytes().startswith(head.encode()):
+    """Refuse to write over a table that is none of ours.
+
+    A spreadsheet may have saved it, with other marks between its cells or its columns
+    in another order.
+
+    Args:
+        file: a table, if it is there.
+        head: the names of its first columns, each with a comma behind it.
+
+    Raises:
+        ValueError: the table has other columns, or is no table.
+    """
+    if not file.exists():
+        return
+    first, columns = head.rstrip(",").split(","), row_table.columns_of(file)
+    is_moved = {*first, "name"} <= set(columns)
+    if columns[: len(first)] != first and not is_moved:
         raise ValueError(
             f"{file} is there and holds something else: choose another name"
         )

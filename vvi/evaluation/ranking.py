@@ -147,47 +147,49 @@ def rank(
         column, sign = "similarity", -1
         nearness = _cosines(query, gallery)
     themselves = _themselves(query, gallery)
-    lists = []
-    for row, values in enumerate(nearness):
-        order = np.argsort(sign * values, kind="stable")
+    orders, values = [], []
+    for row, near in enumerate(nearness):
+        order = np.argsort(sign * near, kind="stable")
         order = order[~np.isin(order, themselves[row])][:top]
-        listed = _list_of(query, row, gallery, order)
-        lists.append(listed.assign(**{column: values[order]}))
-    table = pd.concat(lists, ignore_index=True)
+        orders.append(order.copy())  # of its own, or all that it was cut from stays
+        values.append(near[order])
+    lengths = [len(order) for order in orders]
+    rows = np.repeat(np.arange(len(query)), lengths)
+    table = _listed(query, gallery, rows, np.concatenate(orders))
     if table.empty:
         raise FeaturesError(
             f"the gallery holds nothing but {_names(query)[0]}, which searches: give "
             "it other pictures"
         )
+    table["rank"] = np.concatenate([np.arange(n) + 1 for n in lengths])
+    table[column] = np.concatenate(values)
     ends = ["query_identity", "identity", "verdict", "query_row", "gallery_row"]
     return table[["query", "rank", "gallery", column, *ends]]
 
 
-def _list_of(
-    query: Features, row: int, gallery: Features, order: np.ndarray
+def _listed(
+    query: Features, gallery: Features, rows: np.ndarray, others: np.ndarray
 ) -> pd.DataFrame:
-    """List the gallery rows of one query row, with verdicts.
+    """Name pairs of a query row and a gallery row, with verdicts.
 
     Args:
         query: rows that search.
-        row: which of them.
         gallery: rows that are searched.
-        order: those that are listed, nearest first.
+        rows: the query row of each pair.
+        others: its gallery row.
     """
-    person, others = query.column("identity")[row], gallery.column("identity")[order]
-    wanted, labels = query.labels("identity")[row], gallery.labels("identity")[order]
+    wanted, labels = query.labels("identity")[rows], gallery.labels("identity")[others]
     verdict = np.where(labels == wanted, "right", "wrong").astype(object)
     verdict[(labels == UNSAID) | (wanted == UNSAID)] = "unknown"
     return pd.DataFrame(
         {
-            "query": _names(query)[row],
-            "rank": np.arange(1, len(order) + 1),
-            "gallery": _names(gallery)[order],
-            "query_identity": person,
-            "identity": others,
+            "query": _names(query)[rows],
+            "gallery": _names(gallery)[others],
+            "query_identity": query.column("identity")[rows],
+            "identity": gallery.column("identity")[others],
             "verdict": verdict,
-            "query_row": row,
-            "gallery_row": order,
+            "query_row": rows,
+            "gallery_row": others,
         },
     )
 
@@ -203,8 +205,12 @@ def _themselves(query: Features, gallery: Features) -> list[list[int]]:
     """Return, for each query row, the gallery rows of the very same pictures.
 
     A picture is the same by whatever way its folder was named. The frame of a tracklet
-    is the tracklet, too, and the other way round.
+    is the tracklet, too, and the other way round. Where nothing says what is behind the
+    rows, two sides of equal rows are one, and each row of them is itself.
     """
+    are_known = any(path is not None for path in (*_paths(query), *_paths(gallery)))
+    if not are_known and np.array_equal(query.values, gallery.values):
+        return [[row] for row in range(len(query))]
     inside, around = defaultdict(list), defaultdict(list)
     for row, path in enumerate(_paths(gallery)):
         if path is not None:
@@ -290,10 +296,12 @@ def _filled_column(side: Features, column: str) -> np.ndarray:
     empty = np.flatnonzero(text == UNSAID)
     if len(empty):
         file = side.about.get("file", "the features")
+        known = ", ".join(map(str, side.table.columns)) or "none"
+        columns = "" if column in side.table else f" (its columns: {known})"
         cure = "" if column == "identity" else ", or say --rule none (rule='none')"
         raise FeaturesError(
             f"{file}: no {column} in row(s) {some_rows(empty)}; fill the column "
-            f"{column} of its table{cure}"
+            f"{column} of its table{columns}{cure}"
         )
     return text.astype(str)
 

@@ -32,6 +32,8 @@ NAMES = {
 NAMING = (*NAMES["name"], "file")
 #: What stands between the cells of a table.
 SEPARATORS = (",", ";", "\t")
+#: A line before the header that tells a spreadsheet what stands between the cells.
+SAID_SEPARATOR = re.compile(r'"?sep=([,;\t])"?[,;\t]*(\r\n|\r|\n)', re.IGNORECASE)
 UNSAID = ""
 
 
@@ -52,12 +54,8 @@ def read(file: Path) -> pd.DataFrame:
         FeaturesError: it is no table, a line has more cells than the header, or two
             columns have one name.
     """
-    try:
-        head, lines = _cells(file)
-    except (ValueError, csv.Error) as error:
-        why = " ".join(str(error).split())
-        raise FeaturesError(f"{file} is no table: {why}") from error
-    columns = [name.strip().lower() for name in head]
+    head, lines = _cells(file)
+    columns = _plain_head(head)
     table = pd.DataFrame(index=range(len(lines)))
     for column_index, name in enumerate(columns):
         if not name:
@@ -75,17 +73,57 @@ def read(file: Path) -> pd.DataFrame:
     return table
 
 
+def columns_of(file: Path) -> list[str]:
+    """Return the names of the columns of a table, in lower case.
+
+    Raises:
+        FeaturesError: it is no table.
+    """
+    return _plain_head(_cells(file)[0])
+
+
+def _plain_head(head: Sequence[str]) -> list[str]:
+    return [name.strip().lower() for name in head]
+
+
 def _cells(file: Path) -> tuple[list[str], list[list[str]]]:
     """Return the header and the lines, each as long as the header.
 
     Raises:
+        FeaturesError: it is no table.
+    """
+    try:
+        return _split(_text(file.read_bytes()))
+    except (ValueError, csv.Error) as error:
+        why = " ".join(str(error).split())
+        raise FeaturesError(f"{file} is no table: {why}") from error
+
+
+def _text(content: bytes) -> str:
+    """Decode the content of a table.
+
+    Raises:
+        ValueError: it is not in Unicode.
+    """
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            "it is text neither in UTF-8 nor in UTF-16: save it as CSV UTF-8"
+        ) from error
+
+
+def _split(text: str) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the lines of a text, each as long as the header.
+
+    Raises:
         ValueError: there is no header, or a line is longer than it.
     """
-    content = file.read_bytes()
-    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    said = SAID_SEPARATOR.match(text)
+    text = text[said.end() :] if said else text
     first = re.split(r"[\r\n]", text, maxsplit=1)[0]
-    delimiter = max(SEPARATORS, key=first.count)
+    delimiter = said[1] if said else max(SEPARATORS, key=first.count)
     # line breaks as they are, for one may belong to a name
     buffer = io.StringIO(text, newline="")
     reader = csv.reader(buffer, delimiter=delimiter, strict=True)
@@ -133,6 +171,7 @@ def aligned(table: pd.DataFrame, count: int, file: Path, owner: str) -> pd.DataF
     Raises:
         FeaturesError: the table has other rows than the features.
     """
+    table = _without_blank_lines(table, count)
     lengths = f"{file} has {len(table)} rows, {owner} {count}"
     if "row" not in table:
         if len(table) != count:
@@ -144,6 +183,20 @@ def aligned(table: pd.DataFrame, count: int, file: Path, owner: str) -> pd.DataF
         raise FeaturesError(f"{lengths}: row(s) {tensors.some(missing)} are missing")
     order = np.argsort(numbers)
     return table.iloc[order].drop(columns="row").reset_index(drop=True)
+
+
+def _without_blank_lines(table: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Leave out lines without a word, which spreadsheets write where rows were cleared.
+
+    Args:
+        table: what `read` returned.
+        count: rows of the features. Where no column `row` says whose a line is, lines
+            count in their order, and only those behind all rows are left out.
+    """
+    is_blank = table.apply(lambda cells: cells.str.strip() == UNSAID).all(axis=1)
+    if "row" not in table:
+        is_blank &= np.arange(len(table)) >= count
+    return table[~is_blank].reset_index(drop=True)
 
 
 def _row_numbers(cells: Sequence[str], count: int, file: Path, owner: str) -> list[int]:

@@ -12,6 +12,7 @@ import json
 import lzma
 import os
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -27,6 +28,8 @@ from safetensors.numpy import load, save
 from vvi import config
 from vvi.runtime import atomic, cpu, paths
 
+#: What the folder of a record is called.
+HASH = re.compile(r"[0-9a-f]{12}")
 #: File of the arrays: `xz -d` makes a safetensors file of it.
 ARRAYS = "arrays.safetensors.xz"
 #: The same of an older record, not packed.
@@ -124,6 +127,12 @@ def _rounded(values: Sequence[float], bits: int) -> np.ndarray:
 def load_record(folder: Path) -> Record:
     """Read a record folder.
 
+    A folder that is named as the hash of a config holds that config. One that somebody
+    copied or renamed may have any other name.
+
+    Args:
+        folder: of the record, or a link to it.
+
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: a file is damaged, or was changed by hand. The message names it.
@@ -141,7 +150,8 @@ def load_record(folder: Path) -> Record:
             f"{file} is no record of this version: {reason}: move {folder} away and "
             "run it again"
         ) from error
-    if settings.hash != folder.name:
+    name = folder.resolve().name
+    if settings.hash != name and HASH.fullmatch(name):
         raise ValueError(
             f"{file} was changed by hand, its config hashes to {settings.hash}: "
             f"put it back as it was, or move {folder} away and run it again"
