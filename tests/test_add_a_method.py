@@ -37,7 +37,8 @@ def copy(tmp_path_factory) -> Path:
     unwanted = shutil.ignore_patterns("records", "[0-9]*.ipynb", "[0-9]*.md")
     for name in ("vvi", "book", "tests"):
         shutil.copytree(ROOT / name, there / name, ignore=unwanted)
-    for name in ("pyproject.toml", "jupytext.toml", "requirements.lock", "README.md"):
+    names = ("pyproject.toml", "jupytext.toml", "requirements.lock", "README.md")
+    for name in (*names, "_config.yml"):
         shutil.copy(ROOT / name, there / name)
     (there / "figures").mkdir()
     for path, content in files().items():

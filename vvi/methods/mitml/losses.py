@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vvi.losses import undecided_loss
-from vvi.methods.mitml.config import Adversary
 from vvi.runtime.fields import check_choice
 
+#: What the encoder wants of the modality classifier.
+Target = Literal["third", "flip", "uniform"]
 #: Classes of the modality classifier, in the order of the released code.
 IR, VIS, NEITHER = 0, 1, 2
 
 
-def confusion_loss(vis: Tensor, ir: Tensor, adversary: Adversary = "third") -> Tensor:
+def confusion_loss(vis: Tensor, ir: Tensor, adversary: Target = "third") -> Tensor:
     """Push the classifier's logits to the target of the encoder: Eq. (4), Fig. 5.
 
     Paper: Eq. (4) prints the true labels, which would help the classifier. The text,
@@ -35,7 +38,7 @@ def confusion_loss(vis: Tensor, ir: Tensor, adversary: Adversary = "third") -> T
     Raises:
         ValueError: there is no such adversary, or the logits have no third class.
     """
-    check_choice("adversary", adversary, Adversary)
+    check_choice("adversary", adversary, Target)
     if adversary == "third" and vis.shape[1] <= NEITHER:
         raise ValueError(
             f"adversary='third' needs logits of K = 3 classes, got K = {vis.shape[1]}"
