@@ -172,8 +172,8 @@ def test_a_run_that_fails_is_told_in_one_line_without_a_traceback(bench, capfd):
     press(bench)  # the turn was given back
 
 
-def test_cancel_ends_training_between_steps_and_stores_nothing(bench, monkeypatch):
-    bench.more.value = "steps=500"
+def start(bench, monkeypatch) -> None:
+    """Let a panel begin a long training, and wait for its first step."""
     first, step = threading.Event(), bench._step
 
     def watched(done, total):
@@ -181,8 +181,14 @@ def test_cancel_ends_training_between_steps_and_stores_nothing(bench, monkeypatc
         step(done, total)
 
     monkeypatch.setattr(bench, "_step", watched)
+    bench.more.value = "steps=500"
     bench.go.click()
-    assert first.wait(60) and bench.go.disabled
+    assert first.wait(60)
+
+
+def test_cancel_ends_training_between_steps_and_stores_nothing(bench, monkeypatch):
+    start(bench, monkeypatch)
+    assert bench.go.disabled
     bench.stop.click()
     bench.thread.join(60)
     folder = paths.runs() / bench.settings()[1].hash
@@ -208,16 +214,7 @@ def test_two_panels_of_a_kernel_do_not_train_at_once(bench):
 def test_a_panel_shown_again_cancels_what_the_first_one_trains(
     bench, shown, tiny_root, monkeypatch
 ):
-    bench.more.value = "steps=500"
-    first, step = threading.Event(), bench._step
-
-    def watched(done, total):
-        first.set()
-        step(done, total)
-
-    monkeypatch.setattr(bench, "_step", watched)
-    bench.go.click()
-    assert first.wait(60)
+    start(bench, monkeypatch)
     again = panel(shown, tiny_root)  # the cell of the panel, run once more
     again.go.click()
     assert "press Cancel" in again.status.value and not again.stop.disabled
