@@ -468,8 +468,8 @@ def test_runs_that_differ_in_the_search_alone_share_their_weights(tiny, monkeypa
     shared = tiny(settings)
     for name, values in trained.history.items():
         np.testing.assert_allclose(
-            shared.history[name], values, rtol=1e-4, err_msg=name
-        )  # stored with four digits
+            shared.history[name], values, rtol=1e-3, err_msg=name
+        )  # stored with three digits
     assert shared.row("ir2vis") == trained.row("ir2vis") != first.row("ir2vis")
 
 

@@ -93,7 +93,7 @@ class Result:
         return probes.Score(**scores[name])
 
     def metrics(self, direction: Direction) -> Metrics:
-        """Rebuild the metrics of a direction: AP to five digits, `cmc` of 20 ranks.
+        """Rebuild the metrics of a direction: AP to four digits, `cmc` of 20 ranks.
 
         Raises:
             KeyError: it was not searched. The message names the directions that were.

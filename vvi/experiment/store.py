@@ -41,10 +41,10 @@ PACKING = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 2}]
 HISTORY = "history/"
 #: How the names of arrays end that hold average precision, one number a query.
 AP = "/ap"
-#: Bits of a number of the history: four digits, which is more than a curve shows.
-HISTORY_BITS = 15
-#: Bits of an average precision: five digits and a little more.
-AP_BITS = 18
+#: Bits of a number of the history: three digits, as many as a curve shows.
+HISTORY_BITS = 12
+#: Bits of an average precision: four digits.
+AP_BITS = 15
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Record:
     versions: Mapping[str, int]
     #: Where it ran: versions of libraries, device, processor, git commit.
     environment: Mapping[str, Any]
-    #: Losses and learning rate at every step, by name, with four digits once stored.
+    #: Losses and learning rate at every step, by name, with three digits once stored.
     #: The copies in `book/records` have no rate, as `optim.rate` gives it.
     history: Mapping[str, list[float]]
     #: Direction -> name -> number in 0..1.
@@ -74,7 +74,7 @@ class Record:
 def save_record(record: Record, folder: Path, weights: bytes | None = None) -> Path:
     """Write a record into `<folder>/<hash>/`.
 
-    The history is rounded to four digits, average precision to five. The files are
+    The history is rounded to three digits, average precision to four. The files are
     moved into place whole and in the order weights, arrays, record: a folder without
     record.json holds no record.
 
