@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib import colors
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from vvi.plots import style
 
@@ -109,6 +110,56 @@ def test_the_same_figure_gives_the_same_bytes(folder):
             first.with_suffix(suffix).read_bytes()
             == second.with_suffix(suffix).read_bytes()
         )
+
+
+def save_line(alt="A rising line.", fig=None):
+    return style.save(fig or line(), "data/line", alt=alt, data="synthetic")
+
+
+def repack(png):
+    """Write a PNG in other bytes with the same pixels and words: what they are."""
+    with Image.open(png) as picture:
+        words = PngInfo()
+        for name, text in picture.text.items():
+            words.add_itxt(name, text)
+        picture.load()
+        picture.save(png, compress_level=1, pnginfo=words)
+    return png.read_bytes()
+
+
+def test_a_file_that_shows_and_says_the_same_is_left_alone(folder, monkeypatch):
+    png = save_line()
+    first, side = png.read_bytes(), png.with_suffix(".json").read_text()
+    repacked = repack(png)
+    assert repacked != first
+    monkeypatch.setattr("vvi.runtime.paths.commit", lambda: "another")
+    save_line()
+    assert png.read_bytes() == repacked
+    assert png.with_suffix(".json").read_text() == side
+
+
+@pytest.mark.parametrize("changed", ["words", "pixels", "side", "no side", "damage"])
+def test_a_file_that_shows_or_says_another_thing_is_written_anew(
+    folder, monkeypatch, changed
+):
+    png, alt, fig = save_line(), "A rising line.", line()
+    side = png.with_suffix(".json")
+    repacked = repack(png)
+    if changed == "words":
+        alt = "A line."
+    elif changed == "pixels":
+        fig.axes[0].plot([2, 1])
+    elif changed == "side":
+        side.write_text(side.read_text().replace("synthetic", "none"))
+    elif changed == "no side":
+        side.unlink()
+    else:
+        png.write_bytes(repacked[:200])
+    monkeypatch.setattr("vvi.runtime.paths.commit", lambda: "another")
+    save_line(alt, fig)
+    assert png.read_bytes() not in (repacked, repacked[:200])
+    now = json.loads(side.read_text())
+    assert (now["commit"], now["data"], now["alt"]) == ("another", "synthetic", alt)
 
 
 def test_a_figure_without_alt_text_or_label_or_with_an_odd_name_is_refused(folder):

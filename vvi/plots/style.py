@@ -17,7 +17,7 @@ import re
 import textwrap
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -60,6 +60,8 @@ MODALITY: dict[Modality, dict[str, Any]] = {
 }
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+#: Entries of a side file that name the code which drew a figure.
+CODE = ("commit", "versions")
 #: Width of the text of a page, inches.
 WIDTH = 7.0
 #: Size of the smallest text in any figure, points.
@@ -372,9 +374,10 @@ def save(
 ) -> Path:
     """Write `<figures>/<name>.png` and the side file `.json`.
 
-    The same figure gives the same bytes: no file holds a time. The PNG shows the
-    caption under the picture. With `VVI_PDF=1` (`make pdfs`) it writes a PDF for print,
-    too. A warning names texts that reach over the edges.
+    The same figure gives the same bytes: no file holds a time. Files that show and say
+    the same already are left alone, so they name the commit that first drew it. The PNG
+    shows the caption under the picture. With `VVI_PDF=1` (`make pdfs`) it writes a PDF
+    for print, too. A warning names texts that reach over the edges.
 
     Args:
         fig: what to write.
@@ -419,15 +422,41 @@ def save(
     png = paths.figures() / f"{name}.png"
     reduced = _in_256_colours(_with_caption(fig))
     _SAVED[fig] = pixels(fig), reduced
-    atomic.write(png, encode(reduced, alt, fig.caption, smallest=True))
+    content = encode(reduced, alt, fig.caption, smallest=True)
+    if not (_shows_the_same(png, content) and _says_the_same(png, side)):
+        text = json.dumps(side, indent=1, ensure_ascii=False) + "\n"
+        atomic.write(png, content)
+        atomic.write(png.with_suffix(".json"), text.encode())
     if os.environ.get("VVI_PDF") == "1":
         buffer = io.BytesIO()
         with look():
             fig.savefig(buffer, format="pdf", metadata={"CreationDate": None})
         atomic.write(png.with_suffix(".pdf"), buffer.getvalue())
-    text = json.dumps(side, indent=1, ensure_ascii=False) + "\n"
-    atomic.write(png.with_suffix(".json"), text.encode())
     return png
+
+
+def _shows_the_same(png: Path, content: bytes) -> bool:
+    """Return whether a file has the pixels and words of a PNG, however it is packed."""
+    try:
+        return _shown(png) == _shown(io.BytesIO(content))
+    except (OSError, SyntaxError):  # there is none, or a damaged one
+        return False
+
+
+def _shown(png: Path | io.BytesIO) -> tuple[tuple[int, int], bytes, dict[str, str]]:
+    """Return the size, the pixels and the words of a PNG."""
+    with Image.open(png) as picture:
+        pixels = picture.convert("RGB").tobytes()
+        return picture.size, pixels, dict(picture.text)
+
+
+def _says_the_same(png: Path, side: Mapping[str, Any]) -> bool:
+    """Return whether the side file of a PNG says the same, whatever code drew it."""
+    try:
+        before = json.loads(png.with_suffix(".json").read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+    return before | {key: side[key] for key in CODE} == side
 
 
 def _versions() -> dict[str, str]:
