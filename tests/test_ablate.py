@@ -128,7 +128,7 @@ def test_an_executor_trains_the_same_numbers(here):
     stored = experiment.run(wanted[1]).history
     assert stored.keys() == alone.history.keys()
     for name, values in alone.history.items():
-        np.testing.assert_allclose(stored[name], values, rtol=5e-5, err_msg=name)
+        np.testing.assert_allclose(stored[name], values, rtol=2**-12, err_msg=name)
 
 
 def test_results_by_row_become_one_line_per_run(here, monkeypatch):
@@ -179,7 +179,7 @@ def test_collected_records_leave_out_the_rate_which_the_recipe_gives(here, monke
     )
     steps = len(trained["lr"])
     rates = [optim.rate(config.recipe, step, steps) for step in range(steps)]
-    assert trained.pop("lr") == pytest.approx(rates, rel=5e-5)
+    assert trained.pop("lr") == pytest.approx(rates, rel=2**-12)
     assert collected == trained
 
 

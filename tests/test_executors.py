@@ -97,7 +97,7 @@ def test_dask_workers_killed_in_the_middle_of_a_sweep_lose_nothing(
         stored = store.load_record(paths.runs() / run).history
         assert stored.keys() == alone.history.keys()
         for name, values in alone.history.items():
-            np.testing.assert_allclose(stored[name], values, rtol=5e-5, err_msg=name)
+            np.testing.assert_allclose(stored[name], values, rtol=2**-12, err_msg=name)
     assert ablation.missing(wanted) == []
     reliability.add("a sweep on dask", "runs finished", trained[0])
     reliability.add(
