@@ -64,6 +64,11 @@ IDEAS = (
         note="a division of ours",
     ),
     Idea(
+        "IBAN without frame weights (IBAN*)",
+        row=("iban", "Table I", "IBAN*"),
+        baseline=("iban", "Table II", "Baseline"),
+    ),
+    Idea(
         "IBAN's easy samples (ESB)",
         row=("iban", "Table II", "Baseline+ESB"),
         baseline=("iban", "Table II", "Baseline"),

@@ -98,6 +98,13 @@ CLAIMS = (
     ),
     PaperClaim(
         "iban",
+        "weights of frames help on top of the other parts (BSTA)",
+        "Table I",
+        "IBAN",
+        "IBAN*",
+    ),
+    PaperClaim(
+        "iban",
         "easy samples of both modalities help (ESB)",
         "Table II",
         "Baseline+ESB",
