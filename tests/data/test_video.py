@@ -197,3 +197,14 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="no frames"):
         write_video(tmp_path / "a.mp4", [])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_frames_are_the_same_bytes_every_time(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 40, (240, 400, 3), np.uint8)
+    frames = []
+    for moment in range(60):
+        frame = np.roll(picture, moment, axis=1)
+        frame[80:200, 2 * moment : 2 * moment + 30] = 200
+        frames.append(frame)
+    files = [write_video(tmp_path / f"{take}.mp4", frames) for take in range(4)]
+    assert len({file.read_bytes() for file in files}) == 1

@@ -25,7 +25,7 @@ from vvi.data.video import write_video
 from vvi.runtime import atomic, paths, validation
 from vvi.types import MODALITIES, Modality
 
-VERSION = 1
+VERSION = 2
 CROSSING = 8  # first word of the seeds
 RATE = 25  # frames a second, of which tracklets keep every fifth
 CHUNK = 25  # frames that are lit and blurred at a time
